@@ -1,0 +1,119 @@
+//! AAC: the `AudioSpecificConfig` (ISO/IEC 14496-3 §1.6.2.1).
+
+use heapless::Vec;
+
+/// The longest `AudioSpecificConfig` kept, in bytes. AAC-LC needs 2, HE-AAC v2 with its extension 7.
+pub const AUDIO_CONFIG_BYTES_MAX: usize = 32;
+
+/// Samples in one AAC frame.
+pub const SAMPLES_PER_FRAME: u32 = 1024;
+
+const SAMPLE_RATES_HZ: [u32; 13] = [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+
+/// An `AudioSpecificConfig`, kept byte for byte, with its first fields read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AudioConfig {
+    bytes: Vec<u8, AUDIO_CONFIG_BYTES_MAX>,
+    object_type: u8,
+    sample_rate_hz: u32,
+    channels: u8,
+}
+
+/// Why an `AudioSpecificConfig` was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AudioConfigError {
+    /// It ends before its first fields do.
+    Truncated,
+    /// It is longer than [`AUDIO_CONFIG_BYTES_MAX`].
+    TooLong,
+    /// Its sample-rate index is reserved (13 or 14), or the explicit rate is zero.
+    SampleRate,
+}
+
+impl core::fmt::Display for AudioConfigError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "AudioSpecificConfig is shorter than its fields",
+            Self::TooLong => "AudioSpecificConfig is longer than 32 bytes",
+            Self::SampleRate => "AudioSpecificConfig has a reserved sample rate",
+        })
+    }
+}
+
+impl core::error::Error for AudioConfigError {}
+
+impl AudioConfig {
+    /// Reads an `AudioSpecificConfig` as FLV and MP4 carry it.
+    ///
+    /// # Errors
+    /// See [`AudioConfigError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, AudioConfigError> {
+        use AudioConfigError::{SampleRate, TooLong, Truncated};
+        let kept = Vec::from_slice(bytes).map_err(|_| TooLong)?;
+        let mut bits = crate::bits::BitReader::raw(bytes);
+        let mut object_type = bits.bits(5).ok_or(Truncated)?;
+        if object_type == 31 {
+            object_type = 32 + bits.bits(6).ok_or(Truncated)?;
+        }
+        let index = bits.bits(4).ok_or(Truncated)?;
+        let sample_rate_hz = if index == 15 {
+            bits.bits(24).ok_or(Truncated)?
+        } else {
+            let index = usize::try_from(index).map_err(|_| SampleRate)?;
+            *SAMPLE_RATES_HZ.get(index).ok_or(SampleRate)?
+        };
+        if sample_rate_hz == 0 {
+            return Err(SampleRate);
+        }
+        let channels = bits.bits(4).ok_or(Truncated)?;
+        Ok(Self {
+            bytes: kept,
+            object_type: u8::try_from(object_type).unwrap_or(0),
+            sample_rate_hz,
+            channels: u8::try_from(channels).unwrap_or(0),
+        })
+    }
+
+    /// The record, byte for byte.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The audio object type: 2 is AAC-LC, 5 HE-AAC.
+    #[must_use]
+    pub fn object_type(&self) -> u8 {
+        self.object_type
+    }
+
+    /// Samples a second.
+    #[must_use]
+    pub fn sample_rate_hz(&self) -> u32 {
+        self.sample_rate_hz
+    }
+
+    /// The channel configuration; 0 means that the stream itself says.
+    #[must_use]
+    pub fn channels(&self) -> u8 {
+        self.channels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_ffmpeg_writes_for_lc_44100_stereo() {
+        let config = AudioConfig::parse(&[0x12, 0x10, 0x56, 0xe5, 0x00]).unwrap();
+        assert_eq!((config.object_type(), config.sample_rate_hz(), config.channels()), (2, 44_100, 2));
+        assert_eq!(config.as_bytes(), [0x12, 0x10, 0x56, 0xe5, 0x00]);
+    }
+
+    #[test]
+    fn refuses_what_has_no_sample_rate() {
+        assert_eq!(AudioConfig::parse(&[0x16, 0x90]), Err(AudioConfigError::SampleRate));
+        assert_eq!(AudioConfig::parse(&[0x12]), Err(AudioConfigError::Truncated));
+        assert_eq!(AudioConfig::parse(&[0; 33]), Err(AudioConfigError::TooLong));
+    }
+}

@@ -1,0 +1,24 @@
+//! What every part of Sightline means by a frame: the model between capture and viewer.
+//!
+//! Nothing here knows a container or a protocol. Video payloads are access units in **AVCC** form: NAL units,
+//! each behind its length in four bytes, big-endian, without parameter sets that are already in the [`Track`]
+//! (ISO/IEC 14496-15 §5.3.3). Audio payloads are raw AAC frames without ADTS headers.
+//!
+//! The crate is `no_std` and never allocates.
+#![no_std]
+#![deny(missing_docs, clippy::indexing_slicing, clippy::std_instead_of_core)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod aac;
+pub mod annexb;
+pub mod avc;
+mod bits;
+mod frame;
+mod time;
+mod track;
+
+pub use frame::Frame;
+pub use time::{Instant, MediaTime, WallTime};
+pub use track::{Codec, Track, TrackConfig, TrackId};

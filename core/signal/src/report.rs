@@ -1,0 +1,108 @@
+//! What an origin tells the cloud every two seconds, and what it hears back. `POST /api/v1/servers/{server_id}/report`,
+//! authorised by the cluster key. Between servers only, so it allocates.
+
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+/// How often an origin reports, in seconds; three misses and it counts as dead.
+pub const REPORT_INTERVAL_SEC: u64 = 2;
+/// Reports that may be missed.
+pub const REPORTS_MISSED_MAX: u64 = 3;
+
+/// An origin's report. The first one of a process registers it.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginReport {
+    /// The origin's id, `[A-Za-z0-9_-]{1,64}`; tokens name it in their origin set.
+    pub server_id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Where it stands.
+    pub region: String,
+    /// Another one after each start: tells the cloud to call back the cameras that were on it.
+    pub boot_id: String,
+    /// Where cameras publish: `rtmp://host:port/app`; empty: not offered.
+    #[serde(default)]
+    pub rtmp_url: String,
+    /// The same over TLS: `rtmps://host:port/app`; empty: not offered.
+    #[serde(default)]
+    pub rtmps_url: String,
+    /// Where viewers come: `http://host:port`.
+    #[serde(default)]
+    pub http_url: String,
+    /// What it will take in, in kbit/s.
+    pub capacity_kbps: u64,
+    /// What it takes in now, in kbit/s.
+    pub ingest_kbps: f64,
+    /// Viewers of all its streams.
+    pub viewers: u64,
+    /// Its live streams.
+    pub streams: Vec<OriginStream>,
+}
+
+/// One live stream of an origin.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginStream {
+    /// The publishing name.
+    pub stream: String,
+    /// Whose it is, from the token.
+    pub device: String,
+    /// The publisher's epoch.
+    pub epoch: u64,
+    /// The playback id.
+    pub playback: String,
+    /// Width of the pictures.
+    pub width: u32,
+    /// Height of the pictures.
+    pub height: u32,
+    /// Frames a second over the last report's interval.
+    pub fps: f64,
+    /// Bits a second in thousands, over the last report's interval.
+    pub bitrate_kbps: f64,
+    /// Its viewers.
+    pub viewers: u64,
+    /// When the present publisher began, seconds since 1970.
+    pub since: i64,
+}
+
+/// What the origin hears back.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ReportAnswer {
+    /// The keys that tokens are checked with.
+    pub jwks: Jwks,
+    /// Streams whose tokens below an epoch are no longer good: end them within this interval.
+    pub revoked: Vec<RevokedStream>,
+}
+
+/// A stream that lost its right.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RevokedStream {
+    /// The publishing name.
+    pub stream: String,
+    /// Tokens with a lower epoch are refused and their publishers ended.
+    pub epoch_min: u64,
+}
+
+/// A JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Jwks {
+    /// Current, next and previous.
+    pub keys: Vec<Jwk>,
+}
+
+/// One public key.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Jwk {
+    /// `OKP`.
+    pub kty: String,
+    /// `Ed25519`.
+    pub crv: String,
+    /// The public key, base64url without padding.
+    pub x: String,
+    /// The key's id, as the token's header names it.
+    pub kid: String,
+    /// `EdDSA`.
+    pub alg: String,
+    /// `sig`.
+    #[serde(rename = "use")]
+    pub usage: String,
+}
