@@ -1,1 +1,22 @@
-//! Skeleton.
+//! The device agent: a source of pictures, an encoder, and the loop around `core/pusher` (specification §1).
+//!
+//! It decides nothing about streaming: where to push, when to try again, what to leave out and how much to encode come from
+//! [`sightline_pusher::Pusher`]. This crate owns what that one may not know: threads, sockets, TLS, MQTT, files and clocks.
+
+mod agent;
+mod clock;
+mod config;
+mod encoder;
+mod link;
+mod mqtt;
+mod picture;
+mod pipeline;
+mod scene;
+mod source;
+pub mod stamp;
+mod tcp;
+
+pub use agent::{Agent, Outcome, StartError, StreamEvent};
+pub use config::{Config, MqttConfig, Problem, StreamConfig};
+pub use encoder::measure_encoder_fps;
+pub use source::{Source, SourceError};

@@ -1,0 +1,107 @@
+//! What goes into the pusher and what comes out.
+
+use core::time::Duration;
+use sightline_media::{Frame, Instant, Track};
+use sightline_signal::{Command, CommandResult, ErrorCode, Request, Response, Settings, StateReport, StatusEvent, StreamState, Text};
+
+/// From the cloud.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "no allocator here to box it, and it is never stored")]
+pub enum ToDevice {
+    /// The answer to a [`FromDevice::Request`].
+    Response(Response),
+    /// A command.
+    Command(Command),
+}
+
+/// To the cloud.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "no allocator here to box it, and it is never stored")]
+pub enum FromDevice {
+    /// On `stream/request`.
+    Request(Request),
+    /// On `stream/status`.
+    Status(StatusEvent),
+    /// On `stream/result`.
+    Result(CommandResult),
+    /// On `stream/state`, retained.
+    State(StateReport),
+}
+
+/// What happened.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "no allocator here to box it, and it is never stored")]
+pub enum Input<'a, P> {
+    /// A message from the cloud.
+    Signal(ToDevice),
+    /// The way to the cloud is open (again): a discovery that waits is asked at once.
+    SignalUp,
+    /// The link that [`Action::Dial`] asked for is there, TLS included.
+    LinkUp,
+    /// The link could not be made, or ended. `None`: the peer closed it.
+    LinkClosed(Option<ErrorCode>),
+    /// Bytes from the link.
+    LinkBytes(&'a [u8]),
+    /// The system's network is back: what waits is tried at once.
+    NetworkUp,
+    /// What the far end's kernel acknowledged so far on this link, and what it has not yet.
+    Acknowledged {
+        /// Bytes acknowledged since the link came up.
+        bytes: u64,
+        /// Bytes handed to the link and not acknowledged.
+        outstanding: u64,
+    },
+    /// What the next frames of a track need first.
+    Track(Track),
+    /// An encoded frame and when it was captured.
+    Frame(Frame<P>, Instant),
+    /// Start, or renew the lease.
+    Start,
+    /// Stop.
+    Stop,
+    /// Other numbers from the next key frame on.
+    Quality(Settings),
+}
+
+/// What the encoder shall do. It takes effect within one key-frame interval.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EncoderAction {
+    /// Begin with a key frame.
+    Start(Settings),
+    /// Other numbers while it runs.
+    Change(Settings),
+    /// A key frame as soon as possible.
+    Keyframe,
+    /// Nothing is sent: it may stop.
+    Stop,
+}
+
+/// A change of state, for logs and callbacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Where the stream is.
+    pub state: StreamState,
+    /// Why, where it is an error.
+    pub error: Option<ErrorCode>,
+    /// The delay that is really scheduled.
+    pub next_retry: Option<Duration>,
+}
+
+/// What the shell shall do.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "no allocator here to box it, and it is never stored")]
+pub enum Action {
+    /// Send a message to the cloud.
+    Signal(FromDevice),
+    /// Open a link to this server; any other is to be dropped.
+    Dial {
+        /// `rtmp://host[:port]/app` or `rtmps://…`.
+        url: Text<192>,
+    },
+    /// Close the link. Nothing more is expected from it.
+    HangUp,
+    /// Tell the encoder.
+    Encoder(EncoderAction),
+    /// The state changed.
+    Status(Status),
+}

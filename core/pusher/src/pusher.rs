@@ -1,0 +1,773 @@
+//! The state machine.
+
+use core::time::Duration;
+use heapless::{Deque, Vec};
+use sightline_media::{Frame, Instant, Track, TrackConfig, TrackId, WallTime};
+use sightline_rtmp::client;
+use sightline_signal::{
+    Command, CommandName, CommandResult, ConnectionError, CustomQuality, ErrorCode, Quality, Request, Response, Settings, StartMetrics,
+    StateReport, StatusEvent, StreamMetrics, StreamStarted, StreamState, StreamStopped, Text, effective_settings,
+};
+
+use crate::{
+    backoff::Backoff,
+    config::{Config, Trigger},
+    io::{Action, EncoderAction, Input, Status, ToDevice},
+    outbox::Outbox,
+    queue::FrameQueue,
+    rate::RateControl,
+    servers::Servers,
+    tally::Tally,
+};
+
+/// Frames inside the session: the one whose bytes go out, and the next, so that the link never waits for this queue.
+const SESSION_QUEUE: usize = 2;
+/// A connection that held this long is retried at once when it ends; a shorter one waits its turn, or a server that accepts
+/// and drops would be hammered.
+const WORTH_RETRYING_AT_ONCE: Duration = Duration::from_secs(5);
+/// After this long without a failure the next failure is the first.
+const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// Between tries once every set of servers has failed (always-on only).
+const SLOW_RETRY: Duration = Duration::from_secs(300);
+/// For the goodbye to reach the server.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two requests for a key frame while the queue waits for one.
+const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The camera's streaming brain. See the crate's page for how to drive it. `QUEUE` frames may wait for the link.
+#[derive(Debug)]
+pub struct Pusher<P, const QUEUE: usize> {
+    config: Config,
+    /// What is asked of the encoder: the preset, lowered by the answer.
+    target: Settings,
+    state: StreamState,
+    is_wanted: bool,
+    lease_until: Option<Instant>,
+    /// The end of the present state's patience.
+    deadline: Option<Instant>,
+    request_id: Text<64>,
+    is_asking: bool,
+    servers: Option<Servers>,
+    sets_exhausted: u32,
+    backoff: Backoff,
+    session: Option<client::Session<P, SESSION_QUEUE>>,
+    streaming_since: Option<Instant>,
+    in_session: Deque<Instant, { SESSION_QUEUE + 1 }>,
+    queue: FrameQueue<P, QUEUE>,
+    tracks: Vec<Track, 2>,
+    rate: RateControl,
+    keyframe_asked_at: Option<Instant>,
+    link: Link,
+    session_id: Text<32>,
+    tally: Option<Tally>,
+    dropped_before: u64,
+    metrics_at: Option<Instant>,
+    outbox: Outbox,
+}
+
+/// Progress of the link, for the detection of a half-open one.
+#[derive(Debug, Default)]
+struct Link {
+    acknowledged: u64,
+    outstanding: u64,
+    reports: bool,
+    progress_at: Option<Instant>,
+}
+
+impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
+    /// A pusher at rest. An always-on one starts with the first [`Self::handle_timeout`]. `seed`: other for each start of a
+    /// device; it makes jitter and ids, no secrets.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        let target = config.wanted();
+        Self {
+            target,
+            state: at_rest(config.trigger),
+            is_wanted: false,
+            lease_until: None,
+            deadline: (config.trigger == Trigger::AlwaysOn).then_some(Instant::ZERO),
+            request_id: Text::new(),
+            is_asking: false,
+            servers: config.server.as_ref().map(Servers::fixed),
+            sets_exhausted: 0,
+            backoff: Backoff::new(config.reconnect_interval, config.reconnect_jitter, seed),
+            session: None,
+            streaming_since: None,
+            in_session: Deque::new(),
+            queue: FrameQueue::new(config.queue_bytes_max, config.target_latency),
+            tracks: Vec::new(),
+            rate: RateControl::new(target.bitrate_bps, config.min_bitrate_bps, config.target_latency),
+            keyframe_asked_at: None,
+            link: Link::default(),
+            session_id: Text::new(),
+            tally: None,
+            dropped_before: 0,
+            metrics_at: None,
+            outbox: Outbox::default(),
+            config,
+        }
+    }
+
+    /// Where the stream is.
+    #[must_use]
+    pub const fn state(&self) -> StreamState {
+        self.state
+    }
+
+    /// The numbers that the encoder was last asked for.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings { bitrate_bps: self.rate.bitrate_bps(), ..self.target }
+    }
+
+    /// True while frames are taken.
+    #[must_use]
+    pub const fn is_streaming(&self) -> bool {
+        matches!(self.state, StreamState::Streaming)
+    }
+
+    /// True when every frame that was taken has gone out, or there is no stream.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.state != StreamState::Streaming || (self.queue.is_empty() && self.session.as_ref().is_none_or(|session| session.queue_len() == 0))
+    }
+
+    /// One thing that happened.
+    pub fn handle(&mut self, now: Instant, input: Input<'_, P>) {
+        match input {
+            Input::Signal(ToDevice::Response(response)) => self.on_response(now, &response),
+            Input::Signal(ToDevice::Command(command)) => self.on_command(now, &command),
+            Input::SignalUp => {
+                if matches!(self.state, StreamState::Requesting) || (self.state == StreamState::Reconnecting && self.servers.is_none()) {
+                    self.ask(now);
+                }
+            }
+            Input::NetworkUp => {
+                if self.state == StreamState::Reconnecting {
+                    self.begin(now);
+                }
+            }
+            Input::LinkUp => self.on_link_up(now),
+            Input::LinkClosed(code) => self.on_link_closed(now, code),
+            Input::LinkBytes(bytes) => {
+                if let Some(session) = &mut self.session
+                    && session.handle_bytes(now, bytes).is_err()
+                {
+                    self.lose(now, ErrorCode::RtmpHandshakeFailed);
+                }
+            }
+            Input::Acknowledged { bytes, outstanding } => self.on_acknowledged(now, bytes, outstanding),
+            Input::Track(track) => self.on_track(track),
+            Input::Frame(frame, captured_at) => self.on_frame(now, frame, captured_at),
+            Input::Start => self.start(now, None),
+            Input::Stop => self.stop(now),
+            Input::Quality(settings) => self.set_target(Quality::Custom, settings),
+        }
+        self.settle(now);
+    }
+
+    /// Time passed: call it at [`Self::poll_timeout`], or whenever.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.deadline.is_some_and(|at| now >= at) {
+            self.deadline = None;
+            match self.state {
+                StreamState::Idle => self.start(now, None),
+                StreamState::Requesting => self.fail(now, ErrorCode::DiscoveryTimeout),
+                StreamState::Connecting => self.lose(now, ErrorCode::RtmpConnectTimeout),
+                StreamState::Reconnecting => self.begin(now),
+                StreamState::Stopping => self.rest(now),
+                StreamState::Streaming | StreamState::Error | StreamState::Standby => {}
+            }
+        }
+        if self.lease_until.is_some_and(|at| now >= at) {
+            self.lease_until = None;
+            self.stop(now);
+        }
+        if let Some(session) = &mut self.session
+            && session.handle_timeout(now).is_err()
+        {
+            self.lose(now, ErrorCode::RtmpHandshakeFailed);
+        }
+        if self.state == StreamState::Streaming {
+            self.tend(now);
+        }
+        self.settle(now);
+    }
+
+    /// When to call [`Self::handle_timeout`], at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let mut next =
+            [self.deadline, self.lease_until, self.session.as_ref().and_then(client::Session::poll_timeout), None, None, None, None];
+        if self.state == StreamState::Streaming {
+            next[3] = self.metrics_at;
+            next[4] = self.rate.next_tick();
+            next[5] = if self.config.frame_dropping { self.queue.expires_at() } else { None };
+            next[6] = self.link.progress_at.map(|at| at + self.config.send_timeout);
+        }
+        next.into_iter().flatten().min()
+    }
+
+    /// Bytes for the link, in two slices: write the first, then the second. Empty: nothing to write.
+    #[must_use]
+    pub fn pending(&self) -> [&[u8]; 2] {
+        self.session.as_ref().map_or([&[], &[]], client::Session::pending)
+    }
+
+    /// The link took the first `bytes` of [`Self::pending`].
+    pub fn consumed(&mut self, now: Instant, bytes: usize) {
+        if let Some(session) = &mut self.session {
+            session.consumed(bytes);
+        }
+        if bytes > 0 && !self.link.reports {
+            self.link.progress_at = Some(now);
+        }
+        self.settle(now);
+    }
+
+    /// The next thing for the shell to do. `wall` stamps what leaves the device; it may be wrong by years.
+    pub fn poll_action(&mut self, wall: WallTime) -> Option<Action> {
+        self.outbox.poll(wall)
+    }
+
+    // ---- from here on: what each input means --------------------------------------------------------------------------
+
+    fn start(&mut self, now: Instant, lease: Option<Duration>) {
+        if self.config.trigger == Trigger::OnDemand || lease.is_some() {
+            self.lease_until = Some(now + lease.unwrap_or(self.config.lease));
+        }
+        if self.is_wanted && self.state != StreamState::Error {
+            return;
+        }
+        self.is_wanted = true;
+        self.sets_exhausted = 0;
+        self.backoff.reset();
+        self.begin(now);
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.is_wanted = false;
+        self.lease_until = None;
+        match (&mut self.session, self.state) {
+            (Some(session), StreamState::Streaming) => {
+                session.close();
+                self.queue.clear_as_dropped();
+                self.outbox.encoder(EncoderAction::Stop);
+                self.enter(StreamState::Stopping, Some(now + CLOSE_TIMEOUT));
+            }
+            (_, StreamState::Stopping) => {}
+            _ => self.rest(now),
+        }
+    }
+
+    /// Ends for good: no link, no session, the last figures told.
+    fn rest(&mut self, now: Instant) {
+        self.drop_link();
+        if let Some(tally) = self.tally.take() {
+            let dropped = self.queue.dropped() - self.dropped_before;
+            self.outbox.event(StatusEvent::Stopped(StreamStopped {
+                message: text("Live streaming stopped"),
+                timestamp: 0,
+                session_id: self.session_id.clone(),
+                final_metrics: tally.finish(now, dropped),
+            }));
+        }
+        let state = if self.is_wanted { StreamState::Error } else { at_rest(self.config.trigger) };
+        self.enter(state, None);
+    }
+
+    /// Dials, or asks where to.
+    fn begin(&mut self, now: Instant) {
+        match &mut self.servers {
+            Some(servers) if !servers.is_expired(now) => self.dial(now),
+            _ => self.ask(now),
+        }
+    }
+
+    fn ask(&mut self, now: Instant) {
+        self.send_request();
+        self.enter(StreamState::Requesting, Some(now + self.config.discovery_timeout));
+    }
+
+    fn send_request(&mut self) {
+        let mut request_id = text("stream_");
+        push_hex(&mut request_id, self.backoff.next_random() as u32);
+        push_hex(&mut request_id, self.backoff.next_random() as u32);
+        self.request_id = request_id.clone();
+        self.is_asking = true;
+        self.outbox.request(Request {
+            request_id,
+            device_id: self.config.device.clone(),
+            stream_type: text(if self.config.secure { "rtmps" } else { "rtmp" }),
+            quality: self.config.quality,
+            preferred_region: self.config.region.clone(),
+            max_bitrate: self.config.wanted().bitrate_bps,
+            supports_adaptive: self.config.adaptive_bitrate,
+            timestamp: 0,
+        });
+    }
+
+    fn on_response(&mut self, now: Instant, response: &Response) {
+        if !self.is_asking || response.request_id != self.request_id {
+            return;
+        }
+        self.is_asking = false;
+        let waits = self.state == StreamState::Requesting;
+        match Servers::of(response, now).filter(|_| response.success) {
+            Some(servers) => {
+                self.servers = Some(servers);
+                self.target = effective_settings(self.config.wanted(), response, self.config.source_fps_max);
+                self.rate.set_target(self.target.bitrate_bps);
+                if waits {
+                    self.dial(now);
+                }
+            }
+            None if waits => {
+                let code = response.error_code.unwrap_or(ErrorCode::NoServerAvailable);
+                self.fail_after(now, code, response.retry_after.map(|secs| Duration::from_secs(u64::from(secs))));
+            }
+            None => {}
+        }
+    }
+
+    fn dial(&mut self, now: Instant) {
+        let Some(servers) = &self.servers else { return };
+        self.outbox.hang_up();
+        self.outbox.dial(servers.tc_url());
+        self.session = None;
+        self.in_session.clear();
+        self.enter(StreamState::Connecting, Some(now + self.config.connect_timeout));
+    }
+
+    fn on_link_up(&mut self, now: Instant) {
+        let Some(servers) = self.servers.as_ref().filter(|_| self.state == StreamState::Connecting && self.session.is_none()) else {
+            return;
+        };
+        let config = client::Config {
+            chunk_size: self.config.chunk_size,
+            handshake_timeout: self.config.publish_timeout,
+            publish_timeout: self.config.publish_timeout,
+            ..client::Config::default()
+        };
+        let seed = self.backoff.next_random();
+        match client::Session::publish(config, &servers.tc_url(), servers.name(), now, seed) {
+            Ok(mut session) => {
+                self.tracks.iter().for_each(|track| session.set_track(track.clone()));
+                self.session = Some(session);
+                self.deadline = None;
+                self.link = Link { progress_at: Some(now), ..Link::default() };
+            }
+            Err(_) => self.lose(now, ErrorCode::StreamKeyInvalid),
+        }
+    }
+
+    fn on_link_closed(&mut self, now: Instant, code: Option<ErrorCode>) {
+        match self.state {
+            StreamState::Connecting => {
+                let closed = if self.session.is_some() { ErrorCode::RtmpHandshakeFailed } else { ErrorCode::RtmpConnectTimeout };
+                self.lose(now, code.unwrap_or(closed));
+            }
+            StreamState::Streaming => self.lose(now, code.unwrap_or(ErrorCode::ConnectionLost)),
+            StreamState::Stopping => self.rest(now),
+            StreamState::Idle | StreamState::Requesting | StreamState::Reconnecting | StreamState::Error | StreamState::Standby => {}
+        }
+    }
+
+    /// The connection is gone, or given up.
+    fn lose(&mut self, now: Instant, code: ErrorCode) {
+        if self.state == StreamState::Stopping {
+            self.rest(now);
+            return;
+        }
+        let held = self.streaming_since.map(|since| now.since(since));
+        self.drop_link();
+        if self.config.auto_reconnect && held.is_some_and(|held| held >= WORTH_RETRYING_AT_ONCE) {
+            self.report_error(code, Duration::ZERO);
+            if let Some(servers) = &mut self.servers {
+                let _ = servers.advance();
+            }
+            self.begin(now);
+        } else {
+            self.fail(now, code);
+        }
+    }
+
+    fn drop_link(&mut self) {
+        if self.streaming_since.take().is_some() {
+            self.outbox.encoder(EncoderAction::Stop);
+        }
+        if let Some(session) = self.session.take() {
+            // What the session still held never arrived whole.
+            self.queue.count_dropped(session.queue_len() as u64);
+        }
+        self.in_session.clear();
+        self.queue.clear_as_dropped();
+        self.outbox.hang_up();
+    }
+
+    fn fail(&mut self, now: Instant, code: ErrorCode) {
+        self.fail_after(now, code, None);
+    }
+
+    /// One try failed. The next server of the round is tried at once; after the round the backoff decides.
+    fn fail_after(&mut self, now: Instant, code: ErrorCode, at_least: Option<Duration>) {
+        let was_asking = self.state == StreamState::Requesting;
+        let is_refused = matches!(code, ErrorCode::StreamKeyInvalid | ErrorCode::PermissionDenied | ErrorCode::RtmpConnectRejected);
+        if !self.config.auto_reconnect {
+            self.report_error(code, Duration::ZERO);
+            self.rest(now);
+            return;
+        }
+        if !was_asking && self.servers.as_mut().is_some_and(Servers::advance) {
+            self.report_error(code, Duration::ZERO);
+            self.begin(now);
+            return;
+        }
+        let mut delay = self.backoff.fail().max(at_least.unwrap_or(Duration::ZERO));
+        let attempts = self.backoff.failures();
+        if attempts >= self.config.max_reconnect_attempts {
+            self.sets_exhausted += 1;
+            let sets = if self.config.server.is_some() { 1 } else { 2 };
+            if self.sets_exhausted >= sets {
+                if self.config.trigger != Trigger::AlwaysOn {
+                    self.report_error(code, Duration::ZERO);
+                    self.rest(now);
+                    return;
+                }
+                delay = self.backoff.jittered(SLOW_RETRY);
+            } else {
+                self.backoff.reset();
+            }
+        }
+        if self.config.server.is_none() && (is_refused || attempts >= self.config.max_reconnect_attempts) {
+            // A refused token is stale, and a set that failed that often may be too: ask again.
+            self.servers = None;
+        } else if let Some(servers) = &mut self.servers {
+            servers.rewind();
+        }
+        self.report(code, delay, attempts);
+        self.enter(StreamState::Reconnecting, Some(now + delay));
+        self.outbox.status(Status { state: self.state, error: Some(code), next_retry: Some(delay) });
+    }
+
+    fn report_error(&mut self, code: ErrorCode, delay: Duration) {
+        self.report(code, delay, self.backoff.failures());
+    }
+
+    fn report(&mut self, error_code: ErrorCode, delay: Duration, reconnect_attempts: u32) {
+        self.outbox.event(StatusEvent::ConnectionError(ConnectionError {
+            message: text(describe(error_code)),
+            error_code,
+            timestamp: 0,
+            reconnect_attempts,
+            next_retry_in_sec: u32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
+        }));
+    }
+
+    fn on_acknowledged(&mut self, now: Instant, bytes: u64, outstanding: u64) {
+        self.rate.acknowledged(now, bytes);
+        if bytes > self.link.acknowledged || outstanding == 0 {
+            self.link.progress_at = Some(now);
+        }
+        self.link = Link { acknowledged: bytes, outstanding, reports: true, ..self.link };
+    }
+
+    fn on_track(&mut self, track: Track) {
+        match self.tracks.iter_mut().find(|known| known.id == track.id) {
+            Some(known) if *known == track => return,
+            Some(known) => {
+                // Frames of the old configuration can't follow the new one.
+                self.queue.clear_as_dropped();
+                known.clone_from(&track);
+            }
+            None => {
+                let _ = self.tracks.push(track.clone());
+            }
+        }
+        if let Some(session) = &mut self.session {
+            session.set_track(track);
+        }
+    }
+
+    fn on_frame(&mut self, now: Instant, frame: Frame<P>, captured_at: Instant) {
+        if self.state != StreamState::Streaming {
+            return;
+        }
+        if frame.track == TrackId::VIDEO
+            && let Some(tally) = &mut self.tally
+        {
+            tally.offer();
+        }
+        self.queue.push(frame, captured_at, now);
+    }
+
+    fn on_command(&mut self, now: Instant, command: &Command) {
+        let lease = command.lease_sec.map(|secs| Duration::from_secs(u64::from(secs)));
+        let mut refused = None;
+        match command.cmd {
+            CommandName::Start => self.start(now, lease),
+            CommandName::Renew => {
+                if self.lease_until.is_some() {
+                    self.lease_until = Some(now + lease.unwrap_or(self.config.lease));
+                }
+            }
+            CommandName::Stop => self.stop(now),
+            CommandName::Keyframe => self.outbox.encoder(EncoderAction::Keyframe),
+            CommandName::Snapshot => refused = Some((ErrorCode::FrameFormatUnsupported, "this version gives snapshots through the origin only")),
+            CommandName::Rotate => self.rotate(now),
+            CommandName::SetQuality => match self.quality_of(command) {
+                Some((quality, settings)) => self.set_target(quality, settings),
+                None => refused = Some((ErrorCode::InvalidQuality, "size, fps or bitrate_bps is missing or out of range")),
+            },
+            CommandName::SetBitrate => match command.bitrate_bps.filter(|&bps| bps >= CustomQuality::BITRATE_BPS_MIN) {
+                Some(bitrate_bps) => self.set_target(self.config.quality, Settings { bitrate_bps, ..self.target }),
+                None => refused = Some((ErrorCode::InvalidQuality, "bitrate_bps is missing or under 50000")),
+            },
+        }
+        self.outbox.result(CommandResult {
+            command_id: command.command_id.clone(),
+            success: refused.is_none(),
+            error_code: refused.map(|(code, _)| code),
+            error_message: refused.map(|(_, message)| text(message)),
+            timestamp: 0,
+        });
+    }
+
+    /// A fresh token. A running stream keeps running; one that waits for its turn is tried with it at once, because the cloud
+    /// sends this when a server has come back.
+    fn rotate(&mut self, now: Instant) {
+        if self.config.server.is_some() {
+            return;
+        }
+        match self.state {
+            StreamState::Reconnecting | StreamState::Error if self.is_wanted => {
+                self.backoff.reset();
+                self.ask(now);
+            }
+            StreamState::Streaming | StreamState::Connecting => self.send_request(),
+            StreamState::Idle
+            | StreamState::Requesting
+            | StreamState::Stopping
+            | StreamState::Standby
+            | StreamState::Reconnecting
+            | StreamState::Error => {}
+        }
+    }
+
+    fn quality_of(&self, command: &Command) -> Option<(Quality, Settings)> {
+        let quality = command.quality?;
+        let settings = match quality.settings() {
+            Some(preset) => Settings { bitrate_bps: command.bitrate_bps.unwrap_or(preset.bitrate_bps), ..preset },
+            None => Settings { width: command.width?, height: command.height?, fps: command.fps?, bitrate_bps: command.bitrate_bps? },
+        };
+        CustomQuality::new(settings, self.config.source_fps_max.max(settings.fps.min(60))).ok().map(|checked| (quality, checked.settings()))
+    }
+
+    fn set_target(&mut self, quality: Quality, settings: Settings) {
+        self.config.quality = quality;
+        self.config.custom = CustomQuality::new(settings, settings.fps).ok();
+        self.target = settings;
+        self.rate.set_target(settings.bitrate_bps);
+        if self.state == StreamState::Streaming {
+            self.outbox.encoder(EncoderAction::Change(self.settings()));
+        }
+    }
+
+    // ---- while it streams ---------------------------------------------------------------------------------------------
+
+    fn on_publishing(&mut self, now: Instant) {
+        self.streaming_since = Some(now);
+        self.rate.restart(now);
+        self.keyframe_asked_at = Some(now);
+        self.metrics_at = Some(now + self.config.metrics_interval);
+        if self.tally.is_none() {
+            self.tally = Some(Tally::new(now));
+            self.dropped_before = self.queue.dropped();
+            self.session_id = Text::new();
+            push_hex(&mut self.session_id, self.backoff.next_random() as u32);
+        }
+        let settings = self.settings();
+        self.outbox.encoder(EncoderAction::Start(settings));
+        self.enter(StreamState::Streaming, None);
+        self.outbox.event(StatusEvent::Started(StreamStarted {
+            message: text("Live streaming started"),
+            timestamp: 0,
+            state: StreamState::Streaming,
+            server_url: self.servers.as_ref().map(Servers::tc_url).unwrap_or_default(),
+            stream_key: text("***"),
+            quality: self.config.quality,
+            session_id: self.session_id.clone(),
+            metrics: StartMetrics { fps: settings.fps as f32, bitrate_kbps: settings.bitrate_bps as f32 / 1000.0, is_connected: true },
+        }));
+    }
+
+    fn tend(&mut self, now: Instant) {
+        if self.config.frame_dropping {
+            self.queue.expire(now);
+        }
+        let has_unsent = self.link.outstanding > 0 || !self.pending()[0].is_empty();
+        if !has_unsent {
+            self.link.progress_at = Some(now);
+        } else if self.link.progress_at.is_some_and(|at| now.since(at) >= self.config.send_timeout) {
+            self.lose(now, ErrorCode::SendTimeout);
+            return;
+        }
+        if self.config.adaptive_bitrate {
+            let age = self.queue_age(now);
+            if self.rate.tick(now, age).is_some() {
+                self.outbox.encoder(EncoderAction::Change(self.settings()));
+            }
+        }
+        if self.streaming_since.is_some_and(|since| now.since(since) >= HEALTHY_AFTER) {
+            self.backoff.reset();
+            self.sets_exhausted = 0;
+        }
+        if !self.is_asking && self.servers.as_ref().and_then(Servers::refresh_at).is_some_and(|at| now >= at) {
+            self.send_request();
+        }
+        if self.metrics_at.is_some_and(|at| now >= at) {
+            self.metrics_at = Some(now + self.config.metrics_interval);
+            self.publish_metrics(now);
+        }
+    }
+
+    /// The age of the oldest frame that the link has not taken: in the session, or in the queue behind it.
+    fn queue_age(&self, now: Instant) -> Duration {
+        self.in_session.front().map_or_else(|| self.queue.age(now), |captured_at| now.since(*captured_at))
+    }
+
+    fn publish_metrics(&mut self, now: Instant) {
+        let age = self.queue_age(now);
+        let dropped = self.queue.dropped() - self.dropped_before;
+        let target_latency = self.config.target_latency;
+        let Some(tally) = &mut self.tally else { return };
+        let metrics = tally.report(now, dropped, age, target_latency);
+        self.outbox.event(StatusEvent::Metrics(StreamMetrics { timestamp: 0, session_id: self.session_id.clone(), metrics }));
+        let report = StateReport {
+            fps: metrics.fps,
+            bitrate_kbps: metrics.bitrate_kbps,
+            latency_ms: metrics.latency_ms,
+            latency_kind: metrics.latency_kind,
+            network_quality: metrics.network_quality,
+            ..self.state_report()
+        };
+        self.outbox.state(report);
+    }
+
+    fn state_report(&self) -> StateReport {
+        let picture = self.tracks.iter().find_map(|track| match &track.config {
+            TrackConfig::H264(config) => Some((config.picture().width, config.picture().height)),
+            TrackConfig::Aac(_) => None,
+        });
+        let (width, height) = picture.unwrap_or((self.target.width, self.target.height));
+        StateReport {
+            state: self.state,
+            state_name: text(self.state.name()),
+            quality: self.config.quality,
+            width,
+            height,
+            ..StateReport::default()
+        }
+    }
+
+    /// Moves what can move: events out of the session, frames into it, a key frame asked for.
+    fn settle(&mut self, now: Instant) {
+        while let Some(event) = self.session.as_mut().and_then(client::Session::poll_event) {
+            match event {
+                client::Event::Publishing => self.on_publishing(now),
+                client::Event::Rejected { code, .. } => {
+                    let is_name = code.as_str() == "NetStream.Publish.BadName" || code.starts_with("NetStream.");
+                    self.lose(now, if is_name { ErrorCode::StreamKeyInvalid } else { ErrorCode::RtmpConnectRejected });
+                }
+                client::Event::Acknowledged { bytes } => {
+                    if !self.link.reports {
+                        self.rate.acknowledged(now, bytes);
+                    }
+                }
+                client::Event::FrameSent(frame) => {
+                    let captured_at = self.in_session.pop_front().unwrap_or(now);
+                    if let Some(tally) = &mut self.tally {
+                        match frame.track {
+                            TrackId::VIDEO => tally.sent(frame.len(), now.since(captured_at)),
+                            _ => tally.sent_other(frame.len()),
+                        }
+                    }
+                }
+                client::Event::Closed => self.lose(now, ErrorCode::ConnectionLost),
+            }
+        }
+        if let Some(session) = &mut self.session {
+            while self.state == StreamState::Streaming && session.queue_len() < SESSION_QUEUE {
+                let Some((frame, captured_at)) = self.queue.pop() else { break };
+                if session.send_frame(frame).is_err() {
+                    break;
+                }
+                let _ = self.in_session.push_back(captured_at);
+            }
+            if self.state == StreamState::Stopping && session.queue_len() == 0 && session.pending()[0].is_empty() {
+                self.rest(now);
+            }
+        }
+        let asked = self.keyframe_asked_at.map_or(Duration::MAX, |at| now.since(at));
+        if self.state == StreamState::Streaming && self.queue.needs_idr() && asked >= KEYFRAME_REQUEST_INTERVAL {
+            self.keyframe_asked_at = Some(now);
+            self.outbox.encoder(EncoderAction::Keyframe);
+        }
+    }
+
+    fn enter(&mut self, state: StreamState, deadline: Option<Instant>) {
+        self.deadline = deadline;
+        if self.state != state {
+            self.state = state;
+            self.outbox.status(Status { state, error: None, next_retry: None });
+            let report = self.state_report();
+            self.outbox.state(report);
+        }
+    }
+}
+
+/// Where a stream is that nobody wants now.
+const fn at_rest(trigger: Trigger) -> StreamState {
+    match trigger {
+        Trigger::Manual | Trigger::AlwaysOn => StreamState::Idle,
+        Trigger::Motion | Trigger::Scheduled | Trigger::OnDemand => StreamState::Standby,
+    }
+}
+
+/// The message of a `connection_error`, for people.
+const fn describe(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::DnsFailed => "The server's name did not resolve",
+        ErrorCode::RtmpConnectTimeout => "RTMP connection failed",
+        ErrorCode::TlsFailed => "The TLS handshake with the server failed",
+        ErrorCode::RtmpHandshakeFailed => "The server does not answer as an RTMP server does",
+        ErrorCode::SendTimeout => "The server acknowledged nothing for too long",
+        ErrorCode::ConnectionLost => "The connection to the server ended",
+        ErrorCode::RtmpConnectRejected => "The server refused the application",
+        ErrorCode::StreamKeyInvalid => "The server refused the stream's name or token",
+        ErrorCode::Unauthorized => "The cloud does not know this device",
+        ErrorCode::PermissionDenied => "This device may not stream",
+        ErrorCode::NoServerAvailable => "No server is available",
+        ErrorCode::DiscoveryTimeout => "The cloud did not answer",
+        ErrorCode::ServerOverloaded => "The server has no room",
+        ErrorCode::BandwidthInsufficient
+        | ErrorCode::EncoderFailed
+        | ErrorCode::FrameFormatUnsupported
+        | ErrorCode::EncoderOutOfResources
+        | ErrorCode::InvalidQuality
+        | ErrorCode::MqttConfigInvalid
+        | ErrorCode::ClockSkew
+        | ErrorCode::BadRequest => "The stream failed",
+    }
+}
+
+/// As much of `message` as fits; ours are ASCII.
+fn text<const N: usize>(message: &str) -> Text<N> {
+    Text::try_from(message.get(..message.len().min(N)).unwrap_or_default()).unwrap_or_default()
+}
+
+fn push_hex<const N: usize>(out: &mut Text<N>, value: u32) {
+    use core::fmt::Write as _;
+    // Eight digits fit wherever this is called.
+    let _ = write!(out, "{value:08x}");
+}

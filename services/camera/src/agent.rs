@@ -1,0 +1,377 @@
+//! The loop around the pusher: carries out its actions, and tells it what happened.
+
+use bytes::Bytes;
+use sightline_media::Instant;
+use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, Pusher, Status, ToDevice, Trigger};
+use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, topic::Topic};
+use std::{future::pending, path::Path, pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    clock,
+    config::{Checked, Config, Problem},
+    link::{self, DialError, Link, Turn},
+    mqtt::{self, Incoming, Mqtt, Outgoing},
+    pipeline::{Made, Pipeline, Plan},
+    source::SourceError,
+};
+
+/// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
+const QUEUE_FRAMES: usize = 128;
+/// How often the kernel is asked what the far end has acknowledged.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// For the stream's and MQTT's goodbyes together.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
+/// Read from the link at once: a server says little.
+const READ_BYTES: usize = 4 * 1024;
+
+/// A device agent, ready to run.
+pub struct Agent {
+    checked: Checked,
+    pipeline: Pipeline,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    broker: Option<mqtt::Address>,
+}
+
+/// Why an agent can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting can't be used.
+    #[error(transparent)]
+    Config(#[from] Problem),
+    /// The source can't be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A certificate or key can't be used.
+    #[error("MQTT_CONFIG_INVALID: {0}")]
+    Certificates(String),
+}
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was told to stop, or the source is over.
+    Stopped,
+    /// It gave up: what failed last.
+    GaveUp(ErrorCode),
+    /// The source or the encoder failed.
+    Failed(String),
+}
+
+/// What a person at the terminal may want to see.
+#[derive(Clone, Debug)]
+pub enum StreamEvent {
+    /// The state changed.
+    Status(Status),
+    /// What goes to the cloud as a status event.
+    Event(StatusEvent),
+}
+
+impl Agent {
+    /// Checks everything and opens the source. `plays_once`: end after one round of a file.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing has been sent anywhere.
+    pub fn start(config: &Config, plays_once: bool) -> Result<Self, StartError> {
+        let mut checked = config.checked()?;
+        let default = checked.pusher.wanted();
+        let plan = Plan {
+            source: checked.source.clone(),
+            limits: checked.limits,
+            keyframe_interval_sec: config.stream.keyframe_interval_sec,
+            title: config.device_id.clone(),
+            plays_once,
+        };
+        let is_free = checked.limits.is_none();
+        let (pipeline, settings) = Pipeline::start(plan, default)?;
+        if is_free && settings != default {
+            adopt(&mut checked.pusher, settings);
+        }
+        let ca: &Path = if config.stream.ca.as_os_str().is_empty() { &config.mqtt.ca } else { &config.stream.ca };
+        let tls = if ca.as_os_str().is_empty() { None } else { Some(link::tls_config(ca, None).map_err(StartError::Certificates)?) };
+        let broker = if config.mqtt.url.is_empty() || checked.pusher.server.is_some() {
+            None
+        } else {
+            let (host, port) = mqtt::parse_url(&config.mqtt.url).map_err(|problem| Problem { key: "mqtt.url", problem })?;
+            let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key).map_err(StartError::Certificates)?;
+            Some(mqtt::Address { host, port, device: checked.pusher.device.clone(), keep_alive_sec: config.mqtt.keep_alive_sec, tls })
+        };
+        Ok(Self { checked, pipeline, tls, broker })
+    }
+
+    /// Runs until `stop` is cancelled, the source is over, or it gives up. A stream that runs is ended cleanly.
+    pub async fn run(self, stop: CancellationToken, events: Option<mpsc::Sender<StreamEvent>>) -> Outcome {
+        let tasks = TaskTracker::new();
+        let mqtt_stop = CancellationToken::new();
+        let mqtt = self.broker.map(|address| mqtt::start(address, &tasks, mqtt_stop.clone()));
+        let seed = random_seed();
+        let starts_by_hand = self.checked.pusher.server.is_some() && self.checked.pusher.trigger == Trigger::Manual;
+        let mut running = Running {
+            pusher: Pusher::new(self.checked.pusher, seed),
+            pipeline: self.pipeline,
+            mqtt,
+            tls: self.tls,
+            events,
+            link: None,
+            dialling: None,
+            is_stopping: false,
+            is_draining: false,
+            last_error: None,
+            outcome: None,
+        };
+        if starts_by_hand {
+            running.pusher.handle(clock::now(), Input::Start);
+        }
+        let outcome = running.run(stop).await;
+        mqtt_stop.cancel();
+        tasks.close();
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
+        outcome
+    }
+}
+
+/// A source with numbers of its own is a custom quality.
+fn adopt(config: &mut PusherConfig, settings: Settings) {
+    if let Ok(custom) = CustomQuality::new(settings, settings.fps) {
+        config.quality = Quality::Custom;
+        config.custom = Some(custom);
+        config.source_fps_max = config.source_fps_max.max(settings.fps);
+    }
+}
+
+/// Ids and jitter need to differ between starts, not to be secret.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+type Dialling = Pin<Box<dyn Future<Output = Result<Link, DialError>> + Send>>;
+
+struct Running {
+    pusher: Pusher<Bytes, QUEUE_FRAMES>,
+    pipeline: Pipeline,
+    mqtt: Option<Mqtt>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    events: Option<mpsc::Sender<StreamEvent>>,
+    link: Option<Link>,
+    dialling: Option<Dialling>,
+    is_stopping: bool,
+    /// The source is over: what waits still goes out.
+    is_draining: bool,
+    last_error: Option<ErrorCode>,
+    outcome: Option<Outcome>,
+}
+
+/// What ended the wait.
+enum Woken {
+    Stop,
+    Cloud(Incoming),
+    Made(Option<Made>),
+    Dialled(Result<Link, DialError>),
+    Link(Turn),
+    Progress,
+    Timeout,
+}
+
+impl Running {
+    async fn run(mut self, stop: CancellationToken) -> Outcome {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut progress = tokio::time::interval(PROGRESS_INTERVAL);
+        progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            while let Some(action) = self.pusher.poll_action(clock::wall()) {
+                self.act(action);
+            }
+            if let Some(outcome) = self.finished() {
+                return outcome;
+            }
+            let timeout = self.pusher.poll_timeout();
+            let woken = tokio::select! {
+                () = stop.cancelled(), if !self.is_stopping => Woken::Stop,
+                Some(incoming) = recv(&mut self.mqtt) => Woken::Cloud(incoming),
+                made = self.pipeline.made.recv(), if !self.is_draining => Woken::Made(made),
+                dialled = dialled(&mut self.dialling) => Woken::Dialled(dialled),
+                turn = turn(&mut self.link, self.pusher.pending(), &mut buffer) => Woken::Link(turn),
+                _ = progress.tick(), if self.link.is_some() => Woken::Progress,
+                () = sleep_until(timeout) => Woken::Timeout,
+            };
+            self.wake(woken, &buffer);
+        }
+    }
+
+    fn finished(&mut self) -> Option<Outcome> {
+        let state = self.pusher.state();
+        if self.is_draining && !self.is_stopping && self.pusher.is_drained() {
+            self.is_stopping = true;
+            self.pusher.handle(clock::now(), Input::Stop);
+            return None;
+        }
+        let is_at_rest = matches!(state, StreamState::Idle | StreamState::Standby | StreamState::Error);
+        if self.is_stopping && is_at_rest {
+            return Some(self.outcome.take().unwrap_or(Outcome::Stopped));
+        }
+        // With a cloud, a command may start it again; alone, nothing will.
+        (state == StreamState::Error && self.mqtt.is_none()).then(|| Outcome::GaveUp(self.last_error.unwrap_or(ErrorCode::ConnectionLost)))
+    }
+
+    fn wake(&mut self, woken: Woken, buffer: &[u8]) {
+        let now = clock::now();
+        match woken {
+            Woken::Stop => {
+                self.is_stopping = true;
+                self.pusher.handle(now, Input::Stop);
+            }
+            Woken::Cloud(incoming) => self.hear(now, incoming),
+            Woken::Made(made) => self.take(now, made),
+            Woken::Dialled(Ok(link)) => {
+                self.dialling = None;
+                self.link = Some(link);
+                self.pusher.handle(now, Input::LinkUp);
+            }
+            Woken::Dialled(Err(error)) => {
+                self.dialling = None;
+                tracing::warn!(%error, "no connection to the server");
+                self.pusher.handle(now, Input::LinkClosed(Some(error.code)));
+            }
+            Woken::Link(Turn::Wrote(bytes)) => self.pusher.consumed(now, bytes),
+            Woken::Link(Turn::Read(bytes)) => self.pusher.handle(now, Input::LinkBytes(&buffer[..bytes])),
+            Woken::Link(Turn::Closed) => {
+                self.link = None;
+                self.pusher.handle(now, Input::LinkClosed(None));
+            }
+            Woken::Progress => {
+                if let Some(progress) = self.link.as_ref().and_then(Link::progress) {
+                    let (bytes, outstanding) = (progress.acknowledged, progress.outstanding);
+                    self.pusher.handle(now, Input::Acknowledged { bytes, outstanding });
+                }
+                self.pusher.handle_timeout(now);
+            }
+            Woken::Timeout => self.pusher.handle_timeout(now),
+        }
+    }
+
+    fn take(&mut self, now: Instant, made: Option<Made>) {
+        match made {
+            Some(Made::Track(track)) => self.pusher.handle(now, Input::Track(track)),
+            Some(Made::Frame(frame, captured_at)) => self.pusher.handle(now, Input::Frame(frame, captured_at)),
+            Some(Made::Ended) => self.is_draining = true,
+            Some(Made::Failed(problem)) => {
+                tracing::error!(problem, "the source failed");
+                self.outcome = Some(Outcome::Failed(problem));
+                self.is_draining = true;
+            }
+            None => self.is_draining = true,
+        }
+    }
+
+    fn hear(&mut self, now: Instant, incoming: Incoming) {
+        match incoming {
+            Incoming::Up => self.pusher.handle(now, Input::SignalUp),
+            Incoming::Message(Topic::Response, payload) => match serde_json::from_slice::<Response>(&payload) {
+                Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(response))),
+                Err(error) => tracing::warn!(%error, "an answer from the cloud does not parse"),
+            },
+            Incoming::Message(Topic::Command, payload) => match serde_json::from_slice::<Command>(&payload) {
+                Ok(command) => self.pusher.handle(now, Input::Signal(ToDevice::Command(command))),
+                Err(error) => self.refuse(&payload, &error),
+            },
+            Incoming::Message(topic, _) => tracing::debug!(topic = topic.suffix(), "a message that this device does not take"),
+        }
+    }
+
+    /// A command that does not parse is answered with an error, never ignored.
+    fn refuse(&self, payload: &[u8], error: &serde_json::Error) {
+        tracing::warn!(%error, "a command does not parse");
+        let parsed: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
+        let answer = serde_json::json!({
+            "command_id": parsed.get("command_id").and_then(serde_json::Value::as_str).unwrap_or_default(),
+            "success": false,
+            "error_code": ErrorCode::BadRequest.as_str(),
+            "error_message": error.to_string(),
+            "timestamp": clock::wall().unix_secs(),
+        });
+        if let Some(mqtt) = &self.mqtt {
+            mqtt.publish(Outgoing { topic: Topic::Result, payload: answer.to_string().into_bytes(), retain: false });
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Signal(message) => self.send(message),
+            Action::Dial { url } => self.dialling = Some(Box::pin(link::dial(url.to_string(), self.tls.clone()))),
+            Action::HangUp => {
+                self.link = None;
+                self.dialling = None;
+            }
+            Action::Encoder(order) => {
+                if !matches!(order, EncoderAction::Change(_)) {
+                    tracing::debug!(?order, "encoder");
+                }
+                self.pipeline.order(order);
+            }
+            Action::Status(status) => {
+                if let Some(error) = status.error {
+                    self.last_error = Some(error);
+                }
+                let retry_secs = status.next_retry.map(|delay| delay.as_secs_f32());
+                tracing::info!(state = status.state.name(), error = status.error.map(ErrorCode::as_str), retry_secs, "stream");
+                self.show(StreamEvent::Status(status));
+            }
+        }
+    }
+
+    fn send(&mut self, message: FromDevice) {
+        let (topic, payload, retain) = match &message {
+            FromDevice::Request(request) => (Topic::Request, serde_json::to_vec(request), false),
+            FromDevice::Status(event) => (Topic::Status, serde_json::to_vec(event), false),
+            FromDevice::Result(result) => (Topic::Result, serde_json::to_vec(result), false),
+            FromDevice::State(report) => (Topic::State, serde_json::to_vec(report), true),
+        };
+        if let FromDevice::Status(event) = message {
+            if let StatusEvent::ConnectionError(error) = &event {
+                self.last_error = Some(error.error_code);
+                tracing::warn!(code = error.error_code.as_str(), message = error.message.as_str(), attempts = error.reconnect_attempts, "stream");
+            }
+            self.show(StreamEvent::Event(event));
+        }
+        if let (Some(mqtt), Ok(payload)) = (&self.mqtt, payload) {
+            mqtt.publish(Outgoing { topic, payload, retain });
+        }
+    }
+
+    /// Shows it to whoever looks; nobody is waited for.
+    fn show(&self, event: StreamEvent) {
+        if let Some(events) = &self.events {
+            let _ = events.try_send(event);
+        }
+    }
+}
+
+async fn recv(mqtt: &mut Option<Mqtt>) -> Option<Incoming> {
+    match mqtt {
+        Some(mqtt) => mqtt.incoming.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn dialled(dialling: &mut Option<Dialling>) -> Result<Link, DialError> {
+    match dialling {
+        Some(dialling) => dialling.await,
+        None => pending().await,
+    }
+}
+
+async fn turn(link: &mut Option<Link>, bytes: [&[u8]; 2], buffer: &mut [u8]) -> Turn {
+    match link {
+        Some(link) => link.turn(bytes, buffer).await,
+        None => pending().await,
+    }
+}
+
+async fn sleep_until(timeout: Option<Instant>) {
+    match timeout {
+        Some(at) => tokio::time::sleep_until(clock::to_std(at).into()).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,227 @@
+//! Software H.264: openh264 with a bit rate, a frame rate and key frames that follow at run time.
+
+use bytes::Bytes;
+use openh264::{
+    OpenH264API,
+    encoder::{BitRate, Complexity, Encoder, EncoderConfig, FrameRate, IntraFramePeriod, Profile, RateControlMode, UsageType},
+    formats::YUVSlices,
+};
+use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_signal::Settings;
+
+use crate::picture::Picture;
+
+/// Why there is no frame.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EncoderError {
+    /// openh264 refused.
+    #[error("ENCODER_FAILED: openh264: {0}")]
+    Library(#[from] openh264::Error),
+    /// What it made has no readable parameter sets.
+    #[error("ENCODER_FAILED: openh264 made parameter sets that can't be read: {0}")]
+    ParameterSets(#[from] avc::ConfigError),
+}
+
+/// What one picture became.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// Other parameter sets than before: to be sent first.
+    pub(crate) track: Option<Track>,
+    /// The access unit.
+    pub(crate) frame: Frame<Bytes>,
+}
+
+/// One encoder for one size.
+pub(crate) struct H264Encoder {
+    inner: Encoder,
+    settings: Settings,
+    ceiling_bps: u32,
+    is_warm: bool,
+    annex_b: Vec<u8>,
+    parameter_sets: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// openh264 refuses any rate above the one it was opened with, and half-applies it (measured with 2.6): it is opened at
+/// this multiple of the target, and lowered after its first frame, because before that it takes no rate at all.
+const CEILING_OVER_TARGET: u32 = 2;
+
+impl H264Encoder {
+    /// `keyframe_interval_sec`: a key frame at least this often.
+    pub(crate) fn new(settings: Settings, keyframe_interval_sec: f32) -> Result<Self, EncoderError> {
+        let ceiling_bps = settings.bitrate_bps.saturating_mul(CEILING_OVER_TARGET);
+        let interval = (settings.fps as f32 * keyframe_interval_sec).round().max(1.0) as u32;
+        let config = EncoderConfig::new()
+            .bitrate(BitRate::from_bps(ceiling_bps))
+            .max_frame_rate(FrameRate::from_hz(settings.fps as f32))
+            .rate_control_mode(RateControlMode::Bitrate)
+            .usage_type(UsageType::CameraVideoRealTime)
+            .profile(Profile::Baseline)
+            .complexity(Complexity::Medium)
+            .intra_frame_period(IntraFramePeriod::from_num_frames(interval))
+            .num_threads(1)
+            .skip_frames(true);
+        let inner = Encoder::with_api_config(OpenH264API::from_source(), config)?;
+        Ok(Self { inner, settings, ceiling_bps, is_warm: false, annex_b: Vec::new(), parameter_sets: None })
+    }
+
+    /// Follows new numbers where it can: the same size, and a rate under the ceiling. Otherwise false: open another one.
+    pub(crate) fn follow(&mut self, settings: Settings) -> bool {
+        if (settings.width, settings.height, settings.fps) != (self.settings.width, self.settings.height, self.settings.fps)
+            || settings.bitrate_bps > self.ceiling_bps
+        {
+            return false;
+        }
+        self.settings = settings;
+        !self.is_warm || self.apply_bitrate()
+    }
+
+    /// The next frame will be an IDR.
+    pub(crate) fn force_keyframe(&mut self) {
+        if self.is_warm {
+            self.inner.force_intra_frame();
+        }
+    }
+
+    #[expect(unsafe_code, reason = "the wrapper has no setter for the bit rate at run time (openh264-rs pull request 80)")]
+    fn apply_bitrate(&mut self) -> bool {
+        let bitrate = i32::try_from(self.settings.bitrate_bps).unwrap_or(i32::MAX);
+        let mut info = openh264_sys2::SBitrateInfo { iLayer: openh264_sys2::SPATIAL_LAYER_ALL, iBitrate: bitrate };
+        // SAFETY: the encoder is initialised (it has encoded a frame); the option takes an SBitrateInfo, and is given one that outlives the call.
+        let code = unsafe { self.inner.raw_api().set_option(openh264_sys2::ENCODER_OPTION_BITRATE, (&raw mut info).cast()) };
+        code == 0
+    }
+
+    /// Encodes one picture. `None`: the rate control left it out.
+    pub(crate) fn encode(&mut self, picture: &Picture, time: MediaTime) -> Result<Option<Encoded>, EncoderError> {
+        let source = YUVSlices::new(picture.planes().into(), (picture.width(), picture.height()), (picture.width(), picture.width() / 2, picture.width() / 2));
+        let at = openh264::Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(0));
+        self.annex_b.clear();
+        self.inner.encode_at(&source, at)?.write_vec(&mut self.annex_b);
+        if !self.is_warm {
+            self.is_warm = true;
+            if !self.apply_bitrate() {
+                tracing::warn!(bitrate_bps = self.settings.bitrate_bps, "openh264 did not take its bit rate");
+            }
+        }
+        let unit = annexb::AccessUnit::scan(&self.annex_b);
+        if !unit.has_picture {
+            return Ok(None);
+        }
+        let track = match (unit.sps, unit.pps) {
+            (Some(sps), Some(pps)) if self.parameter_sets.as_ref().is_none_or(|(old_sps, old_pps)| old_sps != sps || old_pps != pps) => {
+                self.parameter_sets = Some((sps.to_vec(), pps.to_vec()));
+                Some(Track { id: TrackId::VIDEO, config: TrackConfig::H264(avc::DecoderConfig::from_sets(sps, pps)?) })
+            }
+            _ => None,
+        };
+        let mut payload = vec![0; unit.avcc_bytes];
+        let written = annexb::write_avcc(&self.annex_b, &mut payload).unwrap_or(0);
+        payload.truncate(written);
+        let frame = Frame {
+            track: TrackId::VIDEO,
+            dts: time,
+            pts: time,
+            is_keyframe: unit.is_idr,
+            is_disposable: unit.is_disposable,
+            payload: Bytes::from(payload),
+        };
+        Ok(Some(Encoded { track, frame }))
+    }
+}
+
+/// Pictures a second that one core encodes at 1280x720, over about half a second: what a preset is picked by.
+///
+/// # Panics
+/// Never: a failing encoder counts as zero.
+#[must_use]
+pub fn measure_encoder_fps() -> f32 {
+    const FRAMES: u32 = 30;
+    let settings = Settings { width: 1280, height: 720, fps: 20, bitrate_bps: 1_000_000 };
+    let mut scene = crate::scene::Scene::new(1280, 720, "measure");
+    let Ok(mut encoder) = H264Encoder::new(settings, 2.0) else { return 0.0 };
+    let start = std::time::Instant::now();
+    for index in 0..FRAMES {
+        let picture = scene.paint(u64::from(index) * 50);
+        if encoder.encode(picture, MediaTime::from_millis(i64::from(index) * 50)).is_err() {
+            return 0.0;
+        }
+    }
+    FRAMES as f32 / start.elapsed().as_secs_f32()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{scene::Scene, stamp::Stamp};
+
+    const LOW: Settings = Settings { width: 640, height: 480, fps: 15, bitrate_bps: 500_000 };
+
+    fn run(encoder: &mut H264Encoder, scene: &mut Scene, first: u32, frames: u32, mut each: impl FnMut(u32, &Encoded)) -> usize {
+        let mut bytes = 0;
+        for index in first..first + frames {
+            let picture = scene.paint(1_795_364_000_000 + u64::from(index) * 67);
+            if let Some(encoded) = encoder.encode(picture, MediaTime::from_millis(i64::from(index) * 67)).unwrap() {
+                bytes += encoded.frame.payload.len();
+                each(index, &encoded);
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_stamp_survives_the_lowest_bit_rate() {
+        let settings = Settings { bitrate_bps: 150_000, ..LOW };
+        let mut encoder = H264Encoder::new(settings, 2.0).unwrap();
+        let mut decoder = openh264::decoder::Decoder::new().unwrap();
+        let mut scene = Scene::new(640, 480, "cam-1");
+        let (mut decoded, mut readable) = (0, 0);
+        run(&mut encoder, &mut scene, 0, 60, |_, encoded| {
+            let mut annex_b = Vec::new();
+            if let Some(Track { config: TrackConfig::H264(config), .. }) = &encoded.track {
+                config.parameter_sets().for_each(|set| annex_b.extend_from_slice(&[&[0, 0, 0, 1], set].concat()));
+            }
+            avc::NalUnits::new(&encoded.frame.payload, 4).for_each(|nal| annex_b.extend_from_slice(&[&[0, 0, 0, 1], nal].concat()));
+            if let Some(picture) = decoder.decode(&annex_b).unwrap() {
+                use openh264::formats::YUVSource as _;
+                decoded += 1;
+                readable += usize::from(Stamp::read(picture.y(), picture.strides().0, 640, 480).is_some());
+            }
+        });
+        assert!(decoded > 30 && readable == decoded, "{readable} of {decoded}");
+    }
+
+    #[test]
+    fn the_bit_rate_follows_at_run_time_both_ways() {
+        let mut encoder = H264Encoder::new(LOW, 2.0).unwrap();
+        let mut scene = Scene::new(640, 480, "cam-1");
+        let kbps = |bytes: usize, frames: u32| bytes as f64 * 8.0 / f64::from(frames) * 15.0 / 1000.0;
+        run(&mut encoder, &mut scene, 0, 30, |_, _| {});
+        let normal = kbps(run(&mut encoder, &mut scene, 30, 150, |_, _| {}), 150);
+        assert!(encoder.follow(Settings { bitrate_bps: 200_000, ..LOW }));
+        run(&mut encoder, &mut scene, 180, 30, |_, _| {});
+        let low = kbps(run(&mut encoder, &mut scene, 210, 150, |_, _| {}), 150);
+        assert!(encoder.follow(LOW));
+        run(&mut encoder, &mut scene, 360, 30, |_, _| {});
+        let back = kbps(run(&mut encoder, &mut scene, 390, 150, |_, _| {}), 150);
+        assert!(low < 240.0 && back > low * 1.5 && (normal - back).abs() < normal * 0.35, "{normal:.0} -> {low:.0} -> {back:.0} kbit/s");
+    }
+
+    #[test]
+    fn a_key_frame_comes_when_it_is_asked_for_and_every_interval() {
+        let mut encoder = H264Encoder::new(LOW, 2.0).unwrap();
+        let mut scene = Scene::new(640, 480, "cam-1");
+        let mut keyframes = Vec::new();
+        run(&mut encoder, &mut scene, 0, 10, |index, encoded| keyframes.extend(encoded.frame.is_keyframe.then_some(index)));
+        encoder.force_keyframe();
+        run(&mut encoder, &mut scene, 10, 50, |index, encoded| keyframes.extend(encoded.frame.is_keyframe.then_some(index)));
+        assert_eq!(keyframes[..2], [0, 10]);
+        assert!(keyframes[2] <= 40, "{keyframes:?}");
+    }
+
+    #[test]
+    fn another_size_or_a_rate_above_the_ceiling_wants_another_encoder() {
+        let mut encoder = H264Encoder::new(LOW, 2.0).unwrap();
+        assert!(!encoder.follow(Settings { width: 320, ..LOW }));
+        assert!(!encoder.follow(Settings { bitrate_bps: 1_000_001, ..LOW }));
+    }
+}

@@ -1,0 +1,158 @@
+//! The way to a server: DNS, TCP and TLS, and bytes in both directions.
+
+use sightline_rtmp::url::RtmpUrl;
+use sightline_signal::ErrorCode;
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::tcp::{Probe, Progress};
+
+/// Anything that carries bytes.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// An open connection.
+pub(crate) struct Link {
+    stream: Box<dyn Stream>,
+    probe: Probe,
+    needs_flush: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {message}", code.as_str())]
+pub(crate) struct DialError {
+    pub(crate) code: ErrorCode,
+    message: String,
+}
+
+impl DialError {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// What a turn of the link brought.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// The link took this many bytes of what was pending.
+    Wrote(usize),
+    /// This many bytes were read.
+    Read(usize),
+    /// The peer closed it, or it broke.
+    Closed,
+}
+
+/// Trusts one authority, or the world's where none is named.
+pub(crate) fn tls_config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<Arc<rustls::ClientConfig>, String> {
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+    let read = |path: &Path| {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| format!("{}: {error}", path.display()))?.collect();
+        certificates.map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in read(ca)? {
+        roots.add(certificate).map_err(|error| format!("{}: {error}", ca.display()))?;
+    }
+    if roots.is_empty() {
+        return Err(format!("{}: no certificate in it", ca.display()));
+    }
+    let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
+    let config = match client {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+            builder.with_client_auth_cert(read(certificate)?, private).map_err(|error| format!("{}: {error}", certificate.display()))?
+        }
+    };
+    Ok(Arc::new(config))
+}
+
+/// Resolves, connects, and shakes hands where the URL says `rtmps`.
+pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Link, DialError> {
+    let parsed = RtmpUrl::parse(&url).map_err(|error| DialError::new(ErrorCode::RtmpConnectRejected, error.to_string()))?;
+    let stream = connect(parsed.host, parsed.port).await?;
+    let failed = |error: io::Error| DialError::new(ErrorCode::RtmpConnectTimeout, error.to_string());
+    let probe = Probe::attach(&stream).map_err(failed)?;
+    if !parsed.tls {
+        return Ok(Link { stream: Box::new(stream), probe, needs_flush: false });
+    }
+    let tls = tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
+    let stream = handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(ErrorCode::TlsFailed, error.to_string()))?;
+    Ok(Link { stream: Box::new(stream), probe, needs_flush: false })
+}
+
+/// The first address that answers.
+pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
+    let addresses = tokio::net::lookup_host((host, port)).await;
+    let addresses = addresses.map_err(|error| DialError::new(ErrorCode::DnsFailed, format!("{host}: {error}")))?;
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(format!("{address}: {error}")),
+        }
+    }
+    Err(last.map_or_else(
+        || DialError::new(ErrorCode::DnsFailed, format!("{host} has no address")),
+        |error| DialError::new(ErrorCode::RtmpConnectTimeout, error),
+    ))
+}
+
+pub(crate) async fn handshake(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<rustls::ClientConfig>,
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let name = rustls_pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    tokio_rustls::TlsConnector::from(config).connect(name, stream).await
+}
+
+impl Link {
+    /// Writes what is pending, reads what is there, whichever comes first. Dropping the future loses nothing.
+    pub(crate) async fn turn(&mut self, pending: [&[u8]; 2], buffer: &mut [u8]) -> Turn {
+        poll_fn(|context| {
+            let stream = Pin::new(&mut *self.stream);
+            if !pending[0].is_empty() {
+                match stream.poll_write_vectored(context, &[IoSlice::new(pending[0]), IoSlice::new(pending[1])]) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Turn::Closed),
+                    Poll::Ready(Ok(written)) => {
+                        self.needs_flush = true;
+                        return Poll::Ready(Turn::Wrote(written));
+                    }
+                    Poll::Pending => {}
+                }
+            } else if self.needs_flush {
+                // TLS may hold a record that the socket had no room for.
+                match stream.poll_flush(context) {
+                    Poll::Ready(Ok(())) => self.needs_flush = false,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Turn::Closed),
+                    Poll::Pending => {}
+                }
+            }
+            let mut read = ReadBuf::new(buffer);
+            match Pin::new(&mut *self.stream).poll_read(context, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Turn::Closed),
+                Poll::Ready(Ok(())) => Poll::Ready(Turn::Read(read.filled().len())),
+                Poll::Ready(Err(_)) => Poll::Ready(Turn::Closed),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// What the far end has acknowledged; `None` where the kernel does not say.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.probe.progress()
+    }
+}

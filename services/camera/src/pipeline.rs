@@ -1,0 +1,483 @@
+//! From a source to encoded frames, on a thread of its own: what the pusher's loop receives.
+
+use bytes::Bytes;
+use openh264::formats::YUVSource as _;
+use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_pusher::EncoderAction;
+use sightline_signal::Settings;
+use std::{
+    sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError},
+    time::{Duration, Instant as StdInstant},
+};
+
+use crate::{
+    clock,
+    encoder::H264Encoder,
+    picture::{Picture, Scaler},
+    scene::Scene,
+    source::{self, Opened, Source, SourceError, clip::Clip, ffmpeg, stdin::AccessUnits},
+};
+
+/// Frames that may wait for the pusher's loop, which takes them at once unless it hangs: a second's worth.
+const FRAMES_WAITING_MAX: usize = 32;
+/// Orders that may wait for the encoder's thread.
+const ORDERS_WAITING_MAX: usize = 16;
+/// Openings of the encoder in a row that may fail.
+const ENCODER_FAILURES_MAX: u32 = 3;
+/// A clip this much above the preset's numbers still fits it: rounding, and a container's overhead.
+const FIT_TOLERANCE: f64 = 1.1;
+
+/// What the thread tells the loop.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// What the next frames of a track need first.
+    Track(Track),
+    /// A frame and when it was captured.
+    Frame(Frame<Bytes>, Instant),
+    /// The source is over: a pipe ended, or one round was all that was asked for.
+    Ended,
+    /// The source or the encoder failed for good.
+    Failed(String),
+}
+
+/// The loop's end of the thread.
+pub(crate) struct Pipeline {
+    pub(crate) made: tokio::sync::mpsc::Receiver<Made>,
+    orders: SyncSender<EncoderAction>,
+}
+
+/// What a pipeline runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) source: Source,
+    /// The preset; `None`: a file's own numbers, where it can be passed through.
+    pub(crate) limits: Option<Settings>,
+    pub(crate) keyframe_interval_sec: f32,
+    /// Drawn into the test scene.
+    pub(crate) title: String,
+    /// End after one round of a file.
+    pub(crate) plays_once: bool,
+}
+
+/// What the source turned out to be.
+enum Input {
+    Scene,
+    PassThrough(Clip),
+    ReEncode(Clip),
+    Ffmpeg(std::path::PathBuf),
+    Stdin,
+}
+
+impl Pipeline {
+    /// Looks at the source and starts its thread. Also gives the numbers that the stream will have at most.
+    pub(crate) fn start(plan: Plan, default: Settings) -> Result<(Self, Settings), SourceError> {
+        let (input, settings) = choose(&plan, default)?;
+        let (made_sender, made) = tokio::sync::mpsc::channel(FRAMES_WAITING_MAX);
+        let (orders, orders_receiver) = std::sync::mpsc::sync_channel(ORDERS_WAITING_MAX);
+        let worker = Worker { plan, made: made_sender, orders: orders_receiver };
+        let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(input));
+        if let Err(error) = spawned {
+            return Err(SourceError::Broken { path: "thread".into(), problem: error.to_string() });
+        }
+        Ok((Self { made, orders }, settings))
+    }
+
+    /// Tells the encoder. An order that finds no room is lost: the thread hangs, and the next one will say the same.
+    pub(crate) fn order(&self, action: EncoderAction) {
+        if let Err(TrySendError::Full(action)) = self.orders.try_send(action) {
+            tracing::warn!(?action, "the encoder's thread does not take its orders");
+        }
+    }
+}
+
+fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceError> {
+    let limits = plan.limits.unwrap_or(default);
+    Ok(match &plan.source {
+        Source::Test => (Input::Scene, limits),
+        Source::Stdin => (Input::Stdin, limits),
+        Source::File(path) => match source::open_file(path)? {
+            Opened::Ffmpeg(path) => (Input::Ffmpeg(path), limits),
+            Opened::Clip(clip) => {
+                let own = clip.character();
+                let fits = plan.limits.is_none_or(|limits| {
+                    own.width <= limits.width
+                        && own.height <= limits.height
+                        && own.fps <= f64::from(limits.fps) * FIT_TOLERANCE
+                        && f64::from(own.bitrate_bps) <= f64::from(limits.bitrate_bps) * FIT_TOLERANCE
+                });
+                tracing::info!(width = own.width, height = own.height, fps = own.fps, bitrate_bps = own.bitrate_bps, passed_through = fits, "source file");
+                let (width, height) = (own.width.min(limits.width) & !1, own.height.min(limits.height) & !1);
+                if fits {
+                    let settings = Settings { width: own.width, height: own.height, fps: (own.fps.round() as u32).max(1), bitrate_bps: own.bitrate_bps.max(50_000) };
+                    (Input::PassThrough(clip), settings)
+                } else {
+                    let scale = f64::min(f64::from(width) / f64::from(own.width.max(1)), f64::from(height) / f64::from(own.height.max(1))).min(1.0);
+                    let even = |side: u32| ((f64::from(side) * scale / 2.0).round() as u32 * 2).max(2);
+                    let fps = limits.fps.min((own.fps.round() as u32).max(1));
+                    (Input::ReEncode(clip), Settings { width: even(own.width), height: even(own.height), fps, ..limits })
+                }
+            }
+        },
+    })
+}
+
+/// The thread's own side.
+struct Worker {
+    plan: Plan,
+    made: tokio::sync::mpsc::Sender<Made>,
+    orders: Receiver<EncoderAction>,
+}
+
+/// Why a run is over.
+enum Stop {
+    /// The loop is gone, or the source has ended: nothing more to do.
+    Finished,
+    /// Told to stop; another start may come.
+    Paused,
+}
+
+impl Worker {
+    fn run(self, input: Input) {
+        while let Some(settings) = self.wait_for_start() {
+            let stopped = match &input {
+                Input::Scene => self.encode_scene(settings),
+                Input::PassThrough(clip) => self.pass_through(clip),
+                Input::ReEncode(clip) => self.re_encode(clip, settings),
+                Input::Ffmpeg(path) => self.encode_ffmpeg(path, settings),
+                Input::Stdin => self.pass_stdin(),
+            };
+            if matches!(stopped, Stop::Finished) {
+                return;
+            }
+        }
+    }
+
+    fn wait_for_start(&self) -> Option<Settings> {
+        loop {
+            match self.orders.recv().ok()? {
+                EncoderAction::Start(settings) => return Some(settings),
+                EncoderAction::Change(_) | EncoderAction::Keyframe | EncoderAction::Stop => {}
+            }
+        }
+    }
+
+    /// Hands something over; false when the loop is gone.
+    fn tell(&self, made: Made) -> bool {
+        self.made.blocking_send(made).is_ok()
+    }
+
+    fn fail(&self, problem: String) -> Stop {
+        self.tell(Made::Failed(problem));
+        Stop::Finished
+    }
+
+    // ---- pictures that are encoded here -------------------------------------------------------------------------------
+
+    fn encode_scene(&self, settings: Settings) -> Stop {
+        let mut scene = Scene::new(settings.width as usize, settings.height as usize, &self.plan.title);
+        let mut size = (settings.width, settings.height);
+        let mut encoding = Encoding::new(self, settings, 1.0 / f64::from(settings.fps.max(1)));
+        loop {
+            let current = match encoding.wait() {
+                Ok(settings) => settings,
+                Err(stop) => return stop,
+            };
+            if size != (current.width, current.height) {
+                size = (current.width, current.height);
+                scene = Scene::new(size.0 as usize, size.1 as usize, &self.plan.title);
+            }
+            let unix_ms = u64::try_from(clock::wall().unix_millis()).unwrap_or(0);
+            if let Err(stop) = encoding.encode(scene.paint(unix_ms)) {
+                return stop;
+            }
+        }
+    }
+
+    fn encode_ffmpeg(&self, path: &std::path::Path, settings: Settings) -> Stop {
+        let mut decoder = match ffmpeg::Decoder::start(path, settings) {
+            Ok(decoder) => decoder,
+            Err(error) => return self.fail(error.to_string()),
+        };
+        let (width, height) = decoder.size;
+        let settings = Settings { width: width as u32, height: height as u32, fps: (decoder.fps.round() as u32).max(1), ..settings };
+        let mut encoding = Encoding::new(self, settings, 1.0 / decoder.fps);
+        encoding.keeps_size = true;
+        let mut picture = Picture::new(width, height);
+        loop {
+            if let Err(stop) = encoding.wait() {
+                return stop;
+            }
+            // The pipe is ahead of us: reading it late keeps the real time.
+            if !decoder.read(&mut picture) {
+                return self.fail(format!("source {}: ffmpeg ended: {}", path.display(), decoder.last_words()));
+            }
+            if let Err(stop) = encoding.encode(&picture) {
+                return stop;
+            }
+        }
+    }
+
+    /// A clip above the preset: decoded, scaled down, thinned out, encoded.
+    fn re_encode(&self, clip: &Clip, settings: Settings) -> Stop {
+        let mut decoder = match openh264::decoder::Decoder::new() {
+            Ok(decoder) => decoder,
+            Err(error) => return self.fail(format!("ENCODER_OUT_OF_RESOURCES: openh264's decoder: {error}")),
+        };
+        let own_fps = clip.character().fps.max(1.0);
+        let mut encoding = Encoding::new(self, settings, 1.0 / own_fps.min(f64::from(settings.fps)));
+        encoding.keeps_size = true;
+        let mut scaler = Scaler::new(settings.width as usize, settings.height as usize);
+        let mut picture = Picture::new(2, 2);
+        let mut annex_b = Vec::new();
+        let (mut due, mut index) = (0.0_f64, 0_usize);
+        loop {
+            if let Err(stop) = encoding.wait() {
+                return stop;
+            }
+            // Every frame is decoded, and as many are shown as the preset has.
+            due += own_fps / own_fps.min(f64::from(settings.fps));
+            let mut has_picture = false;
+            while due >= 1.0 || !has_picture {
+                let frame = match clip.read(index) {
+                    Ok(frame) => frame,
+                    Err(error) => return self.fail(format!("source: {error}")),
+                };
+                index += 1;
+                if index.is_multiple_of(clip.len()) && self.plan.plays_once {
+                    self.tell(Made::Ended);
+                    return Stop::Finished;
+                }
+                if frame.track != TrackId::VIDEO {
+                    continue;
+                }
+                due -= 1.0;
+                to_annex_b(clip, &frame, &mut annex_b);
+                if let Ok(Some(decoded)) = decoder.decode(&annex_b) {
+                    let (width, height) = decoded.dimensions();
+                    let (y, u, v) = decoded.strides();
+                    picture.copy_from([decoded.y(), decoded.u(), decoded.v()], [y, u, v], width, height);
+                    has_picture = true;
+                }
+            }
+            if let Err(stop) = encoding.encode(scaler.scale(&picture)) {
+                return stop;
+            }
+        }
+    }
+
+    // ---- coded frames that pass through -------------------------------------------------------------------------------
+
+    fn pass_through(&self, clip: &Clip) -> Stop {
+        for track in clip.tracks() {
+            if !self.tell(Made::Track(track.clone())) {
+                return Stop::Finished;
+            }
+        }
+        let (start, duration) = (StdInstant::now(), clip.duration());
+        let mut skips_to_keyframe = false;
+        for index in 0.. {
+            let round = i64::try_from(index / clip.len()).unwrap_or(i64::MAX);
+            if round > 0 && self.plan.plays_once {
+                self.tell(Made::Ended);
+                return Stop::Finished;
+            }
+            let mut frame = match clip.read(index) {
+                Ok(frame) => frame,
+                Err(error) => return self.fail(format!("source: {error}")),
+            };
+            let base = MediaTime::from_ticks(duration.ticks_90k.saturating_mul(round));
+            (frame.dts, frame.pts) = (frame.dts + base, frame.pts + base);
+            let due = start + Duration::from_micros(u64::try_from(frame.dts.as_micros()).unwrap_or(0));
+            if let Some(stop) = self.obey_until(due) {
+                return stop;
+            }
+            skips_to_keyframe &= !(frame.track == TrackId::VIDEO && frame.is_keyframe);
+            if !skips_to_keyframe && !self.tell(Made::Frame(frame, clock::from_std(due))) {
+                return Stop::Finished;
+            }
+        }
+        Stop::Finished
+    }
+
+    /// Waits; what was encoded by others can only be stopped.
+    fn obey_until(&self, due: StdInstant) -> Option<Stop> {
+        loop {
+            let wait = due.saturating_duration_since(StdInstant::now());
+            match self.orders.recv_timeout(wait) {
+                Ok(EncoderAction::Stop) => return Some(Stop::Paused),
+                Ok(EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe) => {}
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => return None,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Some(Stop::Finished),
+            }
+        }
+    }
+
+    /// Live Annex B: its times are those of arrival.
+    fn pass_stdin(&self) -> Stop {
+        let mut units = AccessUnits::new(std::io::stdin().lock());
+        let start = StdInstant::now();
+        let (mut track, mut last) = (None, MediaTime::from_ticks(-1));
+        loop {
+            match self.orders.try_recv() {
+                Ok(EncoderAction::Stop) => return Stop::Paused,
+                Err(TryRecvError::Disconnected) => return Stop::Finished,
+                Ok(EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe) | Err(TryRecvError::Empty) => {}
+            }
+            let stream = match units.next() {
+                Ok(Some(stream)) => stream,
+                Ok(None) => {
+                    self.tell(Made::Ended);
+                    return Stop::Finished;
+                }
+                Err(error) => return self.fail(format!("source -: {error}")),
+            };
+            let unit = annexb::AccessUnit::scan(&stream);
+            if let (Some(sps), Some(pps)) = (unit.sps, unit.pps) {
+                match avc::DecoderConfig::from_sets(sps, pps) {
+                    Ok(config) => {
+                        let new = Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) };
+                        if track.as_ref() != Some(&new) && !self.tell(Made::Track(new.clone())) {
+                            return Stop::Finished;
+                        }
+                        track = Some(new);
+                    }
+                    Err(error) => return self.fail(format!("source -: {error}")),
+                }
+            }
+            if !unit.has_picture || track.is_none() {
+                continue;
+            }
+            let mut payload = vec![0; unit.avcc_bytes];
+            let written = annexb::write_avcc(&stream, &mut payload).unwrap_or(0);
+            payload.truncate(written);
+            let now = StdInstant::now();
+            let micros = i64::try_from(now.duration_since(start).as_micros()).unwrap_or(i64::MAX);
+            let time = MediaTime::from_micros(micros).max(last + MediaTime::from_ticks(90));
+            last = time;
+            let frame = Frame {
+                track: TrackId::VIDEO,
+                dts: time,
+                pts: time,
+                is_keyframe: unit.is_idr,
+                is_disposable: unit.is_disposable,
+                payload: Bytes::from(payload),
+            };
+            if !self.tell(Made::Frame(frame, clock::from_std(now))) {
+                return Stop::Finished;
+            }
+        }
+    }
+}
+
+fn to_annex_b(clip: &Clip, frame: &Frame<Bytes>, out: &mut Vec<u8>) {
+    out.clear();
+    let mut put = |nal: &[u8]| {
+        out.extend_from_slice(&[0, 0, 0, 1]);
+        out.extend_from_slice(nal);
+    };
+    if frame.is_keyframe {
+        for track in clip.tracks() {
+            if let TrackConfig::H264(config) = &track.config {
+                config.parameter_sets().for_each(&mut put);
+            }
+        }
+    }
+    avc::NalUnits::new(&frame.payload, clip.length_bytes()).for_each(put);
+}
+
+/// One run of the encoder: its pace, its orders and its times.
+struct Encoding<'a> {
+    worker: &'a Worker,
+    encoder: Option<H264Encoder>,
+    settings: Settings,
+    frame_interval: Duration,
+    /// The source's size and rate are what they are: only the bit rate follows.
+    keeps_size: bool,
+    start: StdInstant,
+    due: StdInstant,
+    failures: u32,
+}
+
+impl<'a> Encoding<'a> {
+    fn new(worker: &'a Worker, settings: Settings, frame_interval_secs: f64) -> Self {
+        let now = StdInstant::now();
+        let frame_interval = Duration::from_secs_f64(frame_interval_secs.clamp(0.001, 10.0));
+        Self { worker, encoder: None, settings, frame_interval, keeps_size: false, start: now, due: now, failures: 0 }
+    }
+
+    /// Waits for the next picture's time and follows orders meanwhile.
+    fn wait(&mut self) -> Result<Settings, Stop> {
+        loop {
+            let wait = self.due.saturating_duration_since(StdInstant::now());
+            match self.worker.orders.recv_timeout(wait) {
+                Ok(EncoderAction::Stop) => return Err(Stop::Paused),
+                Ok(EncoderAction::Keyframe) => {
+                    if let Some(encoder) = &mut self.encoder {
+                        encoder.force_keyframe();
+                    }
+                }
+                Ok(EncoderAction::Start(settings)) => {
+                    self.follow(settings);
+                    if let Some(encoder) = &mut self.encoder {
+                        encoder.force_keyframe();
+                    }
+                }
+                Ok(EncoderAction::Change(settings)) => self.follow(settings),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => break,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Err(Stop::Finished),
+            }
+        }
+        self.due += self.frame_interval;
+        let now = StdInstant::now();
+        if now.saturating_duration_since(self.due) > self.frame_interval {
+            // The machine can't keep up: the frame rate gives way, not the latency.
+            self.due = now;
+        }
+        Ok(self.settings)
+    }
+
+    fn follow(&mut self, settings: Settings) {
+        let settings = if self.keeps_size {
+            Settings { bitrate_bps: settings.bitrate_bps, ..self.settings }
+        } else {
+            self.frame_interval = Duration::from_secs_f64(1.0 / f64::from(settings.fps.max(1)));
+            settings
+        };
+        self.settings = settings;
+        if self.encoder.as_mut().is_some_and(|encoder| !encoder.follow(settings)) {
+            self.encoder = None;
+        }
+    }
+
+    fn encode(&mut self, picture: &Picture) -> Result<(), Stop> {
+        let captured = StdInstant::now();
+        let micros = i64::try_from(captured.duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
+        let encoded = match self.encode_once(picture, MediaTime::from_micros(micros)) {
+            Ok(encoded) => {
+                self.failures = 0;
+                encoded
+            }
+            Err(error) => {
+                self.encoder = None;
+                self.failures += 1;
+                if self.failures >= ENCODER_FAILURES_MAX {
+                    return Err(self.worker.fail(error.to_string()));
+                }
+                tracing::warn!(%error, "the encoder is started again");
+                None
+            }
+        };
+        let Some(encoded) = encoded else { return Ok(()) };
+        let is_told = encoded.track.is_none_or(|track| self.worker.tell(Made::Track(track)))
+            && self.worker.tell(Made::Frame(encoded.frame, clock::from_std(captured)));
+        if is_told { Ok(()) } else { Err(Stop::Finished) }
+    }
+
+    fn encode_once(&mut self, picture: &Picture, time: MediaTime) -> Result<Option<crate::encoder::Encoded>, crate::encoder::EncoderError> {
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            None => self.encoder.insert(H264Encoder::new(self.settings, self.worker.plan.keyframe_interval_sec)?),
+        };
+        encoder.encode(picture, time)
+    }
+}
