@@ -63,6 +63,12 @@ pub struct Picture {
     pub profile: u8,
     /// `level_idc`: ten times the level.
     pub level: u8,
+    /// `chroma_format_idc`: 1 is 4:2:0.
+    pub chroma_format: u8,
+    /// Bits a luma sample; 8 for every camera so far.
+    pub bit_depth_luma: u8,
+    /// Bits a chroma sample.
+    pub bit_depth_chroma: u8,
     /// Frames in 1,000 s, from the VUI's timing; `None` where it says nothing.
     pub frames_per_kilosecond: Option<u32>,
 }
@@ -115,13 +121,16 @@ impl DecoderConfig {
         put(&[1])?;
         put(&length_of(pps)?)?;
         put(pps)?;
+        if picture.has_chroma_in_record() {
+            put(&[0xfc | picture.chroma_format, 0xf8 | (picture.bit_depth_luma - 8), 0xf8 | (picture.bit_depth_chroma - 8), 0])?;
+        }
         Ok(Self { record, length_bytes: 4, picture })
     }
 
     /// Reads an `avcC` record as FLV and MP4 carry it.
     ///
     /// # Errors
-    /// See [`ConfigError`]. What follows the last PPS (High profile's extension) is kept and not read.
+    /// See [`ConfigError`]. What follows the last PPS (the chroma format of High profile, which old muxers leave out) is kept and not read.
     pub fn parse(record: &[u8]) -> Result<Self, ConfigError> {
         let kept = Vec::from_slice(record).map_err(|_| ConfigError::TooLong)?;
         let &[version, _, _, _, lengths, ..] = record else { return Err(ConfigError::Truncated) };
@@ -220,6 +229,12 @@ impl<'a> Iterator for Sets<'a> {
 }
 
 impl Picture {
+    /// True for the profiles whose record ends with chroma format and bit depths (ISO/IEC 14496-15 §5.3.3.1.2).
+    #[must_use]
+    pub const fn has_chroma_in_record(&self) -> bool {
+        !matches!(self.profile, 66 | 77 | 88)
+    }
+
     /// Reads an SPS (H.264 §7.3.2.1.1 and Annex E), a NAL unit with its header byte.
     ///
     /// # Errors
@@ -243,14 +258,17 @@ fn read_sps(bits: &mut BitReader<'_>) -> Option<Option<Picture>> {
     let level = u8::try_from(bits.bits(8)?).ok()?;
     bits.unsigned_exp_golomb()?;
     let mut chroma_format = 1;
+    let mut bit_depths = (8, 8);
     let mut planes_apart = false;
     if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
         chroma_format = bits.unsigned_exp_golomb()?;
         if chroma_format == 3 {
             planes_apart = bits.bit()?;
         }
-        bits.unsigned_exp_golomb()?;
-        bits.unsigned_exp_golomb()?;
+        bit_depths = (bits.unsigned_exp_golomb()?.saturating_add(8), bits.unsigned_exp_golomb()?.saturating_add(8));
+        if chroma_format > 3 || bit_depths.0 > 14 || bit_depths.1 > 14 {
+            return Some(None);
+        }
         bits.bit()?;
         if bits.bit()? {
             for list in 0..if chroma_format == 3 { 12 } else { 8 } {
@@ -310,7 +328,17 @@ fn read_sps(bits: &mut BitReader<'_>) -> Option<Option<Picture>> {
     }
     // A VUI that is cut short costs only the frame rate.
     let frames_per_kilosecond = if bits.bit() == Some(true) { read_vui_rate(bits) } else { None };
-    Some(Some(Picture { width, height, profile, level, frames_per_kilosecond }))
+    let small = |value: u32| u8::try_from(value).ok();
+    Some(Some(Picture {
+        width,
+        height,
+        profile,
+        level,
+        chroma_format: small(chroma_format)?,
+        bit_depth_luma: small(bit_depths.0)?,
+        bit_depth_chroma: small(bit_depths.1)?,
+        frames_per_kilosecond,
+    }))
 }
 
 fn skip_scaling_list(bits: &mut BitReader<'_>, size: u32) -> Option<()> {
@@ -435,7 +463,8 @@ mod tests {
     #[test]
     fn a_record_cut_anywhere_is_refused_and_never_panics() {
         let config = DecoderConfig::from_sets(&SPS_1080, &PPS).unwrap();
-        for cut in 0..config.as_bytes().len() {
+        // The last four bytes are High profile's chroma format, which may be left out.
+        for cut in 0..config.as_bytes().len() - 4 {
             assert!(DecoderConfig::parse(&config.as_bytes()[..cut]).is_err(), "cut at {cut}");
         }
     }

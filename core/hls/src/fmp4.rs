@@ -1,0 +1,359 @@
+//! Initialisation segments and movie fragments. Every track runs on the 90 kHz clock and decode times are absolute:
+//! a gap in the stream stays a gap in the file, which `shiguredo_mp4`'s own segment muxer would close.
+
+use alloc::{vec, vec::Vec};
+use bytes::Bytes;
+use core::num::{NonZeroU16, NonZeroU32};
+use shiguredo_mp4::{
+    Either, Encode as _, FixedPointNumber, LanguageCode, Mp4FileTime, SampleFlags, Uint,
+    boxes::{
+        AudioSampleEntryFields, Avc1Box, AvccBox, Brand, DinfBox, EsdsBox, FtypBox, HdlrBox, MdhdBox, MdiaBox, MediaHeader, MfhdBox,
+        MinfBox, MoofBox, MoovBox, Mp4aBox, MvexBox, MvhdBox, SampleEntry, SmhdBox, StblBox, StcoBox, StscBox, StsdBox, StszBox, SttsBox,
+        TfdtBox, TfhdBox, TkhdBox, TrafBox, TrakBox, TrexBox, TrunBox, TrunSample, VisualSampleEntryFields, VmhdBox,
+    },
+    descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor},
+};
+use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, aac, avc};
+
+/// Why boxes could not be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error {
+    /// There is no track, or no frame, to write.
+    Empty,
+    /// A parameter set is not what its box wants.
+    Config,
+    /// A size or an offset is beyond its field: over 2 GiB in one fragment.
+    TooLarge,
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "no track or no frame to write",
+            Self::Config => "the decoder configuration does not fit its MP4 box",
+            Self::TooLarge => "a fragment is larger than MP4's offsets",
+        })
+    }
+}
+
+impl core::error::Error for Error {}
+
+const TIMESCALE: NonZeroU32 = NonZeroU32::new(90_000).expect("not zero");
+
+/// The duration of a frame that has no successor and no predecessor: 1/25 s.
+const FRAME_TICKS_DEFAULT: i64 = 3_600;
+
+/// MP4's track id of one of ours: 1-based.
+fn mp4_track_id(track: TrackId) -> u32 {
+    u32::from(track.0) + 1
+}
+
+/// `ftyp` and `moov`: what a player needs before the first fragment.
+///
+/// # Errors
+/// [`Error::Empty`] without tracks, [`Error::Config`] for parameter sets that do not fit.
+pub fn init_segment(tracks: &[Track]) -> Result<Bytes, Error> {
+    if tracks.is_empty() {
+        return Err(Error::Empty);
+    }
+    let ftyp = FtypBox {
+        major_brand: Brand::ISO5,
+        minor_version: 512,
+        compatible_brands: vec![Brand::ISOM, Brand::ISO5, Brand::ISO6, Brand::MP41, Brand::AVC1],
+    };
+    let trak_boxes = tracks.iter().map(trak).collect::<Result<Vec<_>, _>>()?;
+    let trex_boxes = tracks
+        .iter()
+        .map(|track| TrexBox {
+            track_id: mp4_track_id(track.id),
+            default_sample_description_index: 1,
+            default_sample_duration: 0,
+            default_sample_size: 0,
+            default_sample_flags: SampleFlags::new(0),
+        })
+        .collect();
+    let moov = MoovBox {
+        mvhd_box: MvhdBox {
+            creation_time: Mp4FileTime::default(),
+            modification_time: Mp4FileTime::default(),
+            timescale: TIMESCALE,
+            duration: 0,
+            rate: MvhdBox::DEFAULT_RATE,
+            volume: MvhdBox::DEFAULT_VOLUME,
+            matrix: MvhdBox::DEFAULT_MATRIX,
+            next_track_id: tracks.iter().map(|track| mp4_track_id(track.id)).max().unwrap_or(0) + 1,
+        },
+        trak_boxes,
+        mvex_box: Some(MvexBox { mehd_box: None, trex_boxes, unknown_boxes: Vec::new() }),
+        unknown_boxes: Vec::new(),
+    };
+    let mut bytes = ftyp.encode_to_vec().map_err(|_| Error::Config)?;
+    bytes.extend(moov.encode_to_vec().map_err(|_| Error::Config)?);
+    Ok(bytes.into())
+}
+
+fn trak(track: &Track) -> Result<TrakBox, Error> {
+    let (entry, handler_type, media_header, volume, (width, height)) = match &track.config {
+        TrackConfig::H264(config) => {
+            let picture = config.picture();
+            let size = (side(picture.width)?, side(picture.height)?);
+            let header = MediaHeader::Vmhd(VmhdBox::default());
+            (avc1(config, size)?, HdlrBox::HANDLER_TYPE_VIDE, header, TkhdBox::DEFAULT_VIDEO_VOLUME, size)
+        }
+        TrackConfig::Aac(config) => {
+            let header = MediaHeader::Smhd(SmhdBox::default());
+            (mp4a(config), HdlrBox::HANDLER_TYPE_SOUN, header, TkhdBox::DEFAULT_AUDIO_VOLUME, (0, 0))
+        }
+    };
+    Ok(TrakBox {
+        tkhd_box: TkhdBox {
+            flag_track_enabled: true,
+            flag_track_in_movie: true,
+            flag_track_in_preview: false,
+            flag_track_size_is_aspect_ratio: false,
+            creation_time: Mp4FileTime::default(),
+            modification_time: Mp4FileTime::default(),
+            track_id: mp4_track_id(track.id),
+            duration: 0,
+            layer: TkhdBox::DEFAULT_LAYER,
+            alternate_group: TkhdBox::DEFAULT_ALTERNATE_GROUP,
+            volume,
+            matrix: TkhdBox::DEFAULT_MATRIX,
+            width: FixedPointNumber::new(width.cast_signed(), 0),
+            height: FixedPointNumber::new(height.cast_signed(), 0),
+        },
+        edts_box: None,
+        mdia_box: MdiaBox {
+            mdhd_box: MdhdBox {
+                creation_time: Mp4FileTime::default(),
+                modification_time: Mp4FileTime::default(),
+                timescale: TIMESCALE,
+                duration: 0,
+                language: LanguageCode::UNDEFINED,
+            },
+            hdlr_box: HdlrBox { handler_type, name: b"sightline\0".to_vec() },
+            minf_box: MinfBox {
+                media_header: Some(media_header),
+                dinf_box: DinfBox::LOCAL_FILE,
+                stbl_box: empty_sample_table(entry),
+                unknown_boxes: Vec::new(),
+            },
+            unknown_boxes: Vec::new(),
+        },
+        unknown_boxes: Vec::new(),
+    })
+}
+
+fn side(pixels: u32) -> Result<u16, Error> {
+    u16::try_from(pixels).ok().filter(|&pixels| pixels <= i16::MAX.cast_unsigned()).ok_or(Error::Config)
+}
+
+/// In a fragmented file the table only says how samples are coded.
+fn empty_sample_table(entry: SampleEntry) -> StblBox {
+    StblBox {
+        stsd_box: StsdBox { entries: vec![entry] },
+        stts_box: SttsBox { entries: Vec::new() },
+        ctts_box: None,
+        cslg_box: None,
+        stsc_box: StscBox { entries: Vec::new() },
+        stsz_box: StszBox::Variable { entry_sizes: Vec::new() },
+        stco_or_co64_box: Either::A(StcoBox { chunk_offsets: Vec::new() }),
+        stss_box: None,
+        sdtp_box: None,
+        unknown_boxes: Vec::new(),
+    }
+}
+
+fn avc1(config: &avc::DecoderConfig, (width, height): (u16, u16)) -> Result<SampleEntry, Error> {
+    let &[_, profile, compatibility, level, ..] = config.as_bytes() else { return Err(Error::Config) };
+    let picture = config.picture();
+    let is_sps = |set: &&[u8]| set.first().is_some_and(|&header| avc::NalKind::of(header) == avc::NalKind::Sps);
+    let (sps_list, pps_list): (Vec<&[u8]>, Vec<&[u8]>) = config.parameter_sets().partition(is_sps);
+    let owned = |sets: Vec<&[u8]>| sets.into_iter().map(<[u8]>::to_vec).collect();
+    let has_chroma = picture.has_chroma_in_record();
+    let avcc_box = AvccBox {
+        avc_profile_indication: profile,
+        profile_compatibility: compatibility,
+        avc_level_indication: level,
+        length_size_minus_one: Uint::new(u8::try_from(config.length_bytes() - 1).map_err(|_| Error::Config)?),
+        sps_list: owned(sps_list),
+        pps_list: owned(pps_list),
+        // Old muxers leave these out of a High profile record: the SPS says them too.
+        chroma_format: has_chroma.then(|| Uint::new(picture.chroma_format)),
+        bit_depth_luma_minus8: has_chroma.then(|| Uint::new(picture.bit_depth_luma - 8)),
+        bit_depth_chroma_minus8: has_chroma.then(|| Uint::new(picture.bit_depth_chroma - 8)),
+        sps_ext_list: Vec::new(),
+    };
+    Ok(SampleEntry::Avc1(Avc1Box {
+        visual: VisualSampleEntryFields {
+            data_reference_index: VisualSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
+            width,
+            height,
+            horizresolution: VisualSampleEntryFields::DEFAULT_HORIZRESOLUTION,
+            vertresolution: VisualSampleEntryFields::DEFAULT_VERTRESOLUTION,
+            frame_count: VisualSampleEntryFields::DEFAULT_FRAME_COUNT,
+            compressorname: VisualSampleEntryFields::NULL_COMPRESSORNAME,
+            depth: VisualSampleEntryFields::DEFAULT_DEPTH,
+        },
+        avcc_box,
+        unknown_boxes: Vec::new(),
+    }))
+}
+
+fn mp4a(config: &aac::AudioConfig) -> SampleEntry {
+    SampleEntry::Mp4a(Mp4aBox {
+        audio: AudioSampleEntryFields {
+            data_reference_index: NonZeroU16::MIN,
+            channelcount: u16::from(config.channels().max(1)),
+            samplesize: 16,
+            // Rates above 65,535 Hz do not fit; players then take the AudioSpecificConfig's.
+            samplerate: FixedPointNumber::new(u16::try_from(config.sample_rate_hz()).unwrap_or(0), 0),
+        },
+        esds_box: EsdsBox {
+            es: EsDescriptor {
+                es_id: EsDescriptor::MIN_ES_ID,
+                stream_priority: EsDescriptor::LOWEST_STREAM_PRIORITY,
+                depends_on_es_id: None,
+                url_string: None,
+                ocr_es_id: None,
+                dec_config_descr: DecoderConfigDescriptor {
+                    object_type_indication: DecoderConfigDescriptor::OBJECT_TYPE_INDICATION_AUDIO_ISO_IEC_14496_3,
+                    stream_type: DecoderConfigDescriptor::STREAM_TYPE_AUDIO,
+                    up_stream: DecoderConfigDescriptor::UP_STREAM_FALSE,
+                    buffer_size_db: Uint::new(0),
+                    max_bitrate: 0,
+                    avg_bitrate: 0,
+                    dec_specific_info: Some(DecoderSpecificInfo { payload: config.as_bytes().to_vec() }),
+                },
+                sl_config_descr: SlConfigDescriptor,
+            },
+        },
+        unknown_boxes: Vec::new(),
+    })
+}
+
+/// `moof` and `mdat` of some frames, in decoding order within each track; frames of several tracks may be mixed.
+///
+/// A frame lasts until the next of its track; the last until `ends_at`, or as long as the one before it.
+/// Decode times below zero are written as zero.
+///
+/// # Errors
+/// [`Error::Empty`] without frames, [`Error::TooLarge`].
+pub fn fragment(sequence: u32, frames: &[Frame<Bytes>], ends_at: Option<MediaTime>) -> Result<Bytes, Error> {
+    let mut track_ids: Vec<TrackId> = frames.iter().map(|frame| frame.track).collect();
+    track_ids.sort_unstable();
+    track_ids.dedup();
+    let mut runs = Vec::with_capacity(track_ids.len());
+    let mut payload_bytes = 0_usize;
+    for &track in &track_ids {
+        let samples: Vec<&Frame<Bytes>> = frames.iter().filter(|frame| frame.track == track).collect();
+        runs.push((payload_bytes, run(track, &samples, ends_at)?));
+        payload_bytes += samples.iter().map(|frame| frame.payload.len()).sum::<usize>();
+    }
+    if runs.is_empty() {
+        return Err(Error::Empty);
+    }
+    let moof = |runs: &[(usize, TrafBox)]| MoofBox {
+        mfhd_box: MfhdBox { sequence_number: sequence },
+        traf_boxes: runs.iter().map(|(_, run)| run.clone()).collect(),
+        unknown_boxes: Vec::new(),
+    };
+    // Offsets count from the moof's first byte, and its size does not depend on them.
+    let moof_bytes = moof(&runs).encode_to_vec().map_err(|_| Error::TooLarge)?.len();
+    for (offset, run) in &mut runs {
+        let data_offset = i32::try_from(moof_bytes + MDAT_HEADER_BYTES + *offset).map_err(|_| Error::TooLarge)?;
+        for trun in &mut run.trun_boxes {
+            trun.data_offset = Some(data_offset);
+        }
+    }
+    let mut bytes = Vec::with_capacity(moof_bytes + MDAT_HEADER_BYTES + payload_bytes);
+    bytes.extend(moof(&runs).encode_to_vec().map_err(|_| Error::TooLarge)?);
+    bytes.extend(u32::try_from(payload_bytes + MDAT_HEADER_BYTES).map_err(|_| Error::TooLarge)?.to_be_bytes());
+    bytes.extend(b"mdat");
+    for &track in &track_ids {
+        for frame in frames.iter().filter(|frame| frame.track == track) {
+            bytes.extend_from_slice(&frame.payload);
+        }
+    }
+    Ok(bytes.into())
+}
+
+const MDAT_HEADER_BYTES: usize = 8;
+
+fn run(track: TrackId, samples: &[&Frame<Bytes>], ends_at: Option<MediaTime>) -> Result<TrafBox, Error> {
+    let mut trun_samples = Vec::with_capacity(samples.len());
+    let mut ticks_before = FRAME_TICKS_DEFAULT;
+    for (index, frame) in samples.iter().enumerate() {
+        let next = samples.get(index + 1).map(|next| next.dts).or(ends_at);
+        let ticks = next.map(|next| (next - frame.dts).ticks_90k).filter(|&ticks| ticks > 0).unwrap_or(ticks_before);
+        ticks_before = ticks;
+        trun_samples.push(TrunSample {
+            duration: Some(u32::try_from(ticks).unwrap_or(u32::MAX)),
+            size: Some(u32::try_from(frame.payload.len()).map_err(|_| Error::TooLarge)?),
+            flags: Some(sample_flags(frame.is_keyframe)),
+            composition_time_offset: Some((frame.pts - frame.dts).ticks_90k),
+        });
+    }
+    let first = samples.first().ok_or(Error::Empty)?;
+    Ok(TrafBox {
+        tfhd_box: TfhdBox {
+            track_id: mp4_track_id(track),
+            base_data_offset: None,
+            sample_description_index: None,
+            default_sample_duration: None,
+            default_sample_size: None,
+            default_sample_flags: None,
+            duration_is_empty: false,
+            default_base_is_moof: true,
+        },
+        tfdt_box: Some(TfdtBox { version: 1, base_media_decode_time: u64::try_from(first.dts.ticks_90k).unwrap_or(0) }),
+        trun_boxes: vec![TrunBox { data_offset: Some(0), first_sample_flags: None, samples: trun_samples }],
+        unknown_boxes: Vec::new(),
+    })
+}
+
+/// ISO/IEC 14496-12 §8.8.3.1: `sample_depends_on` 2 (on none) for a key frame, else 1 and `sample_is_non_sync_sample`.
+fn sample_flags(is_keyframe: bool) -> SampleFlags {
+    SampleFlags::new(if is_keyframe { 0x0200_0000 } else { 0x0101_0000 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::muxer::tests::{audio_track, frame, video_track};
+
+    #[test]
+    fn a_library_that_is_not_ours_reads_every_sample_back() {
+        let frames: Vec<Frame<Bytes>> = (0..50).map(|index| frame(index, index % 25 == 0)).collect();
+        let mut file = init_segment(&[video_track()]).unwrap().to_vec();
+        file.extend(fragment(1, &frames[..25], Some(frames[25].dts)).unwrap());
+        file.extend(fragment(2, &frames[25..], None).unwrap());
+        let length = file.len() as u64;
+        let read = re_mp4::Mp4::read(std::io::Cursor::new(&file), length).unwrap();
+        let track = &read.tracks()[&1];
+        assert_eq!((track.width, track.height), (1920, 1080));
+        assert_eq!(track.samples.len(), 50);
+        for (index, (sample, frame)) in track.samples.iter().zip(&frames).enumerate() {
+            assert_eq!(&file[sample.offset as usize..][..sample.size as usize], &frame.payload[..], "sample {index}");
+            assert_eq!((sample.decode_timestamp, sample.is_sync), (frame.dts.ticks_90k, frame.is_keyframe), "sample {index}");
+        }
+    }
+
+    #[test]
+    fn two_tracks_share_one_fragment() {
+        let mut frames: Vec<Frame<Bytes>> = (0..4).map(|index| frame(index, index == 0)).collect();
+        frames.insert(1, Frame { track: TrackId::AUDIO, payload: Bytes::from_static(b"aac"), ..frame(0, true) });
+        let mut file = init_segment(&[video_track(), audio_track()]).unwrap().to_vec();
+        file.extend(fragment(1, &frames, None).unwrap());
+        let length = file.len() as u64;
+        let read = re_mp4::Mp4::read(std::io::Cursor::new(&file), length).unwrap();
+        let sample = &read.tracks()[&2].samples[0];
+        assert_eq!(&file[sample.offset as usize..][..sample.size as usize], b"aac");
+    }
+
+    #[test]
+    fn nothing_makes_nothing() {
+        assert_eq!(init_segment(&[]), Err(Error::Empty));
+        assert_eq!(fragment(1, &[], None), Err(Error::Empty));
+    }
+}
