@@ -1,0 +1,620 @@
+//! The camera's side: publishes one stream and never allocates.
+//!
+//! Feed [`Session::handle_bytes`] and [`Session::handle_timeout`], drain [`Session::poll_event`], write [`Session::pending`] and
+//! say with [`Session::consumed`] how much of it the socket took. Between a `pending` and its `consumed` call nothing else.
+
+mod inbox;
+mod outgoing;
+
+use crate::chunk::{CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX};
+use crate::error::{Cause, Error};
+use crate::message::command::{Command, Outgoing};
+use crate::message::data::Announcement;
+use crate::message::set_chunk_size::SetChunkSize;
+use crate::message::window_ack_size::WindowAckSize;
+use crate::message::{CSID_AUDIO, CSID_CONTROL, CSID_DATA, CSID_VIDEO, type_id};
+use core::time::Duration;
+use heapless::{Deque, String};
+use inbox::{Heard, Inbox};
+use outgoing::{Scratch, Sending};
+use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId};
+
+/// The longest `tcUrl`, in bytes: those of the cloud services are under 100.
+pub const TC_URL_BYTES_MAX: usize = 160;
+/// The longest publishing name with its query, in bytes: a stream of 64, `?token=`, a token of 384, and room for another's parameters.
+pub const NAME_BYTES_MAX: usize = 512;
+
+/// The message stream that every server gives first.
+const TRANSACTION_CONNECT: f64 = 1.0;
+const TRANSACTION_CREATE_STREAM: f64 = 4.0;
+
+/// How a session behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The largest chunk that we send, in bytes; taken as 128 to 1 MiB.
+    pub chunk_size: u32,
+    /// After how many bytes the server shall acknowledge. Small, for acknowledgements are how a camera sees its uplink.
+    pub window_ack_size: u32,
+    /// How long the handshake may take, from the session's start.
+    pub handshake_timeout: Duration,
+    /// How long the server may take from there to accept the publish.
+    pub publish_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            chunk_size: 4096,
+            window_ack_size: 32 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            publish_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The `tcUrl` is longer than [`TC_URL_BYTES_MAX`], or the name than [`NAME_BYTES_MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UrlTooLong;
+
+impl core::fmt::Display for UrlTooLong {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "the RTMP URL is longer than {TC_URL_BYTES_MAX} bytes, or its stream name than {NAME_BYTES_MAX}")
+    }
+}
+
+impl core::error::Error for UrlTooLong {}
+
+/// The queue holds as many frames as it can; the frame comes back.
+#[derive(Clone, PartialEq, Eq)]
+pub struct QueueFull<P>(pub Frame<P>);
+
+impl<P> core::fmt::Debug for QueueFull<P> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("QueueFull")
+    }
+}
+
+impl<P> core::fmt::Display for QueueFull<P> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the queue of frames is full")
+    }
+}
+
+impl<P> core::error::Error for QueueFull<P> {}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event<P> {
+    /// The server accepted the publish.
+    Publishing,
+    /// The server refused the application or the stream.
+    Rejected {
+        /// Its code: `NetStream.Publish.BadName`, `NetConnection.Connect.Rejected`.
+        code: String<64>,
+        /// Its words, cut to 128 bytes.
+        description: String<128>,
+    },
+    /// The server has received this many bytes since the connection began; unwrapped past 2^32.
+    Acknowledged {
+        /// The total.
+        bytes: u64,
+    },
+    /// All bytes of a frame were consumed; the payload comes back.
+    FrameSent(Frame<P>),
+    /// The server ended the stream.
+    Closed,
+}
+
+/// Where the session stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// C0 C1 are made.
+    Handshake,
+    /// C2 is to be made from S1, which the inbox holds.
+    AnswerHandshake,
+    Connect,
+    AwaitConnected,
+    CreateStream,
+    AwaitStream,
+    Publish,
+    AwaitPublishing,
+    Publishing,
+    /// FCUnpublish and deleteStream are to be sent.
+    Close,
+    /// Nothing more is sent but answers.
+    Ended,
+}
+
+/// A publishing session over payloads `P`, with at most `QUEUE` frames waiting.
+pub struct Session<P, const QUEUE: usize> {
+    config: Config,
+    phase: Phase,
+    deadline: Option<Instant>,
+    tc_url: String<TC_URL_BYTES_MAX>,
+    name: String<NAME_BYTES_MAX>,
+    stream_id: u32,
+    inbox: Inbox,
+    scratch: Scratch,
+    chunk_size: u32,
+    sent: u64,
+    video: Option<Slot>,
+    audio: Option<Slot>,
+    is_announced: bool,
+    queue: Deque<Frame<P>, QUEUE>,
+    sending: Option<Sending>,
+    first_dts: Option<MediaTime>,
+    events: Events<P, QUEUE>,
+}
+
+/// A track and whether its sequence header is still to be sent.
+struct Slot {
+    track: Track,
+    is_due: bool,
+}
+
+struct Events<P, const QUEUE: usize> {
+    publishing: bool,
+    rejected: Option<(String<64>, String<128>)>,
+    acknowledged: Option<u64>,
+    frames: Deque<Frame<P>, QUEUE>,
+    closed: bool,
+}
+
+impl<P, const QUEUE: usize> core::fmt::Debug for Session<P, QUEUE> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // The name holds the token.
+        f.debug_struct("Session").field("phase", &self.phase).field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
+    /// Begins: the handshake's first bytes are pending at once.
+    ///
+    /// `tc_url` is the server with its application (`rtmp://host:1935/live`), `name` the stream (`key?token=…`). `seed` differs
+    /// between connections; it need not be secret.
+    ///
+    /// # Errors
+    /// [`UrlTooLong`].
+    pub fn publish(config: Config, tc_url: &str, name: &str, now: Instant, seed: u64) -> Result<Self, UrlTooLong> {
+        let mut session = Self {
+            chunk_size: CHUNK_SIZE_DEFAULT,
+            phase: Phase::Handshake,
+            deadline: Some(now + config.handshake_timeout),
+            config: Config { chunk_size: config.chunk_size.clamp(CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX), ..config },
+            tc_url: String::try_from(tc_url).map_err(|_| UrlTooLong)?,
+            name: String::try_from(name).map_err(|_| UrlTooLong)?,
+            stream_id: 0,
+            inbox: Inbox::new(),
+            scratch: Scratch::new(),
+            sent: 0,
+            video: None,
+            audio: None,
+            is_announced: false,
+            queue: Deque::new(),
+            sending: None,
+            first_dts: None,
+            events: Events { publishing: false, rejected: None, acknowledged: None, frames: Deque::new(), closed: false },
+        };
+        session.scratch.put_opening(seed);
+        Ok(session)
+    }
+
+    /// Sets a track's decoder configuration: its sequence header goes out before the track's next frame, again when it changes.
+    pub fn set_track(&mut self, track: Track) {
+        let slot = match track.config {
+            TrackConfig::H264(_) => &mut self.video,
+            TrackConfig::Aac(_) => &mut self.audio,
+        };
+        if slot.as_ref().is_none_or(|slot| slot.track != track) {
+            *slot = Some(Slot { track, is_due: true });
+        }
+    }
+
+    /// Queues a frame; it may wait there before the server has accepted. A frame of a track that was never set is given back unsent.
+    ///
+    /// # Errors
+    /// [`QueueFull`] gives the frame back.
+    pub fn send_frame(&mut self, frame: Frame<P>) -> Result<(), QueueFull<P>> {
+        self.queue.push_back(frame).map_err(QueueFull)?;
+        self.advance();
+        Ok(())
+    }
+
+    /// Frames waiting, the one under way included.
+    pub fn queue_len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// True from the server's acceptance to the end.
+    pub fn is_publishing(&self) -> bool {
+        self.phase == Phase::Publishing
+    }
+
+    /// Bytes that were consumed since the connection began, the handshake included.
+    pub fn bytes_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Takes what the server sent, in pieces of any size.
+    ///
+    /// # Errors
+    /// The server breaks the protocol: hang up.
+    pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
+        let at_byte = self.inbox.received();
+        self.read(now, bytes).map_err(|cause| Error { cause, at_byte })
+    }
+
+    fn read(&mut self, now: Instant, mut bytes: &[u8]) -> Result<(), Cause> {
+        if self.phase == Phase::Handshake {
+            if !self.inbox.read_handshake(&mut bytes)? {
+                return Ok(());
+            }
+            self.phase = Phase::AnswerHandshake;
+            self.deadline = Some(now + self.config.publish_timeout);
+            self.advance();
+        }
+        // C2 is an echo of S1, which lies where messages will be. Whoever has all of C1 has sent S2; who sends more before that has not.
+        if self.phase == Phase::AnswerHandshake && !bytes.is_empty() {
+            return Err(Cause::OutOfOrder("a message before it had our half of the handshake"));
+        }
+        while self.phase != Phase::AnswerHandshake {
+            match self.inbox.read(&mut bytes)? {
+                Some(Heard::Acknowledged(total)) => self.events.acknowledged = Some(total),
+                Some(Heard::StreamEof) => self.end(),
+                Some(Heard::Command(type_id)) => self.handle_command(type_id)?,
+                Some(Heard::Nothing) => {}
+                None => break,
+            }
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// A deadline may have passed.
+    ///
+    /// # Errors
+    /// The server did not answer in time: hang up.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return Ok(());
+        }
+        let cause = if self.phase == Phase::Handshake { Cause::HandshakeTimeout } else { Cause::PublishTimeout };
+        Err(Error { cause, at_byte: self.inbox.received() })
+    }
+
+    /// When to call [`Session::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event<P>> {
+        let events = &mut self.events;
+        if let Some(frame) = events.frames.pop_front() {
+            return Some(Event::FrameSent(frame));
+        }
+        if core::mem::take(&mut events.publishing) {
+            return Some(Event::Publishing);
+        }
+        if let Some((code, description)) = events.rejected.take() {
+            return Some(Event::Rejected { code, description });
+        }
+        if let Some(bytes) = events.acknowledged.take() {
+            return Some(Event::Acknowledged { bytes });
+        }
+        core::mem::take(&mut events.closed).then_some(Event::Closed)
+    }
+
+    /// What to write now: a header, then a slice of a payload. Both empty: nothing to write.
+    pub fn pending(&self) -> [&[u8]; 2] {
+        match (&self.sending, self.queue.front()) {
+            (Some(sending), Some(frame)) if sending.is_mid_chunk() || self.scratch.is_empty() => sending.pending(frame.payload.as_ref()),
+            _ => [self.scratch.pending(), &[]],
+        }
+    }
+
+    /// The first `n` bytes of [`Session::pending`] were written.
+    pub fn consumed(&mut self, n: usize) {
+        self.sent += u64::try_from(n).unwrap_or(0);
+        match (&mut self.sending, self.queue.front()) {
+            (Some(sending), Some(frame)) if sending.is_mid_chunk() || self.scratch.is_empty() => {
+                if sending.consumed(n, frame.payload.as_ref().len(), self.chunk_size) {
+                    self.sending = None;
+                    self.give_back_front();
+                }
+            }
+            _ => self.scratch.consumed(n),
+        }
+        self.advance();
+    }
+
+    /// Ends the stream after the message under way: FCUnpublish, deleteStream. Frames that wait are not sent.
+    pub fn close(&mut self) {
+        match self.phase {
+            Phase::AwaitPublishing | Phase::Publishing => self.phase = Phase::Close,
+            Phase::Close | Phase::Ended => {}
+            Phase::Handshake
+            | Phase::AnswerHandshake
+            | Phase::Connect
+            | Phase::AwaitConnected
+            | Phase::CreateStream
+            | Phase::AwaitStream
+            | Phase::Publish => self.phase = Phase::Ended,
+        }
+        self.deadline = None;
+        self.advance();
+    }
+
+    fn end(&mut self) {
+        if !matches!(self.phase, Phase::Ended | Phase::Close) {
+            self.events.closed = true;
+        }
+        self.phase = Phase::Ended;
+        self.deadline = None;
+    }
+
+    fn give_back_front(&mut self) {
+        if let Some(frame) = self.queue.pop_front() {
+            // When no one collects them, dropping gives the buffer back as well.
+            let _ = self.events.frames.push_back(frame);
+        }
+    }
+
+    /// A command of the server lies in the inbox.
+    fn handle_command(&mut self, type_id: u8) -> Result<(), Cause> {
+        let mut command = Command::decode(type_id, self.inbox.body())?;
+        let information = |command: &mut Command<'_>| {
+            let mut found = None;
+            while let Ok(Some(value)) = command.arguments.value() {
+                if let crate::amf0::Value::Object(object) = value
+                    && object.get("code").is_some()
+                {
+                    found = Some((cut(object.text("code").unwrap_or("")), cut(object.text("description").unwrap_or(""))));
+                }
+            }
+            found.unwrap_or_default()
+        };
+        match (command.name, self.phase) {
+            ("_result", Phase::AwaitConnected) if is(command.transaction, TRANSACTION_CONNECT) => self.phase = Phase::CreateStream,
+            ("_result", Phase::AwaitStream) if is(command.transaction, TRANSACTION_CREATE_STREAM) => {
+                command.arguments.value()?;
+                let id = command.arguments.value()?.and_then(|value| value.as_number()).unwrap_or(1.0);
+                // Saturates for what no server sends.
+                self.stream_id = id as u32;
+                self.phase = Phase::Publish;
+            }
+            ("_error", Phase::AwaitConnected) if is(command.transaction, TRANSACTION_CONNECT) => {
+                let (code, description) = information(&mut command);
+                self.reject(code, description);
+            }
+            ("_error", Phase::AwaitStream) if is(command.transaction, TRANSACTION_CREATE_STREAM) => {
+                let (code, description) = information(&mut command);
+                self.reject(code, description);
+            }
+            ("_error", Phase::AwaitPublishing) if command.transaction >= 5.0 => {
+                let (code, description) = information(&mut command);
+                self.reject(code, description);
+            }
+            ("onStatus", phase) => {
+                let (code, description) = information(&mut command);
+                self.handle_status(phase, code, description);
+            }
+            ("close", _) => self.end(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn handle_status(&mut self, phase: Phase, code: String<64>, description: String<128>) {
+        match (code.as_str(), phase) {
+            ("NetStream.Publish.Start", Phase::AwaitPublishing) => {
+                self.phase = Phase::Publishing;
+                self.deadline = None;
+                self.events.publishing = true;
+            }
+            (
+                "NetStream.Publish.BadName"
+                | "NetStream.Publish.Denied"
+                | "NetStream.Publish.Rejected"
+                | "NetStream.Failed"
+                | "NetConnection.Connect.Rejected"
+                | "NetStream.Publish.Failed",
+                Phase::AwaitConnected | Phase::AwaitStream | Phase::AwaitPublishing,
+            ) => self.reject(code, description),
+            ("NetStream.Publish.BadName" | "NetStream.Unpublish.Success" | "NetConnection.Connect.Closed" | "NetStream.Failed", _) => {
+                self.end()
+            }
+            _ => {}
+        }
+    }
+
+    fn reject(&mut self, code: String<64>, description: String<128>) {
+        self.events.rejected = Some((code, description));
+        self.phase = Phase::Ended;
+        self.deadline = None;
+    }
+
+    /// Puts into the scratch what is to be sent next, or takes the next frame in hand.
+    fn advance(&mut self) {
+        loop {
+            if !self.scratch.is_empty() || self.sending.as_ref().is_some_and(Sending::is_mid_chunk) {
+                return;
+            }
+            if let Some((type_id, body)) = self.inbox.take_reply() {
+                self.scratch.put_message(CSID_CONTROL, type_id, 0, 0, &body, self.chunk_size);
+                return;
+            }
+            if self.sending.is_some() || !self.step() {
+                return;
+            }
+        }
+    }
+
+    /// One step of the conversation, between messages. False when there is nothing to do.
+    fn step(&mut self) -> bool {
+        match self.phase {
+            Phase::AnswerHandshake => {
+                self.scratch.put_bytes(self.inbox.packet());
+                self.inbox.forget_packet();
+                self.phase = Phase::Connect;
+            }
+            Phase::Connect => {
+                let app = crate::url::application(&self.tc_url);
+                self.scratch.put_command(&Outgoing::Connect { app, tc_url: &self.tc_url, is_player: false }, 0, self.chunk_size);
+                self.phase = Phase::AwaitConnected;
+            }
+            Phase::CreateStream => self.put_create_stream(),
+            Phase::Publish => {
+                let publish = Outgoing::Publish { transaction: 5.0, name: &self.name };
+                self.scratch.put_command(&publish, self.stream_id, self.chunk_size);
+                self.phase = Phase::AwaitPublishing;
+            }
+            Phase::Publishing => return self.next_frame(),
+            Phase::Close => {
+                let name = bare(&self.name);
+                let unpublish = Outgoing::Named { command: "FCUnpublish", transaction: 6.0, name };
+                self.scratch.put_command(&unpublish, 0, self.chunk_size);
+                let delete = Outgoing::DeleteStream { stream_id: f64::from(self.stream_id) };
+                self.scratch.put_command(&delete, 0, self.chunk_size);
+                self.phase = Phase::Ended;
+            }
+            Phase::Handshake | Phase::AwaitConnected | Phase::AwaitStream | Phase::AwaitPublishing | Phase::Ended => return false,
+        }
+        true
+    }
+
+    /// Chunk size and window first, then the historical commands that nginx-rtmp and others expect before createStream.
+    fn put_create_stream(&mut self) {
+        let size = SetChunkSize(self.config.chunk_size).encode();
+        self.scratch.put_message(CSID_CONTROL, type_id::SET_CHUNK_SIZE, 0, 0, &size, self.chunk_size);
+        self.chunk_size = self.config.chunk_size;
+        let window = WindowAckSize(self.config.window_ack_size).encode();
+        self.scratch.put_message(CSID_CONTROL, type_id::WINDOW_ACK_SIZE, 0, 0, &window, self.chunk_size);
+        // Only `publish` carries the query with the token: these are logged by servers, and none checks it here.
+        let name = bare(&self.name);
+        for (command, transaction) in [("releaseStream", 2.0), ("FCPublish", 3.0)] {
+            self.scratch.put_command(&Outgoing::Named { command, transaction, name }, 0, self.chunk_size);
+        }
+        self.scratch.put_command(&Outgoing::CreateStream { transaction: TRANSACTION_CREATE_STREAM }, 0, self.chunk_size);
+        self.phase = Phase::AwaitStream;
+    }
+
+    /// Metadata, then the sequence header if it is due, then the frame. False when the queue is empty.
+    fn next_frame(&mut self) -> bool {
+        let Some(frame) = self.queue.front() else { return false };
+        let base = *self.first_dts.get_or_insert(frame.dts);
+        // Audio may begin a little before the first picture: no time is negative on the wire.
+        let timestamp = crate::flv::timestamp_ms((frame.dts - base).max(MediaTime::ZERO));
+        if !self.is_announced {
+            self.is_announced = true;
+            self.put_metadata();
+            return true;
+        }
+        let Some(slot) = slot_of(&mut self.video, &mut self.audio, frame.track) else {
+            self.give_back_front();
+            return true;
+        };
+        let codec = slot.track.config.codec();
+        let (csid, type_id) = match codec {
+            sightline_media::Codec::H264 => (CSID_VIDEO, type_id::VIDEO),
+            sightline_media::Codec::Aac => (CSID_AUDIO, type_id::AUDIO),
+        };
+        if slot.is_due {
+            slot.is_due = false;
+            let mut body: heapless::Vec<u8, { outgoing::BODY_BYTES_MAX }> = heapless::Vec::new();
+            // 5 and 512 bytes fit by construction.
+            let _ = body.extend_from_slice(&crate::flv::sequence_header(codec));
+            let _ = body.extend_from_slice(crate::config_bytes(&slot.track.config));
+            self.scratch.put_message(csid, type_id, self.stream_id, timestamp, &body, self.chunk_size);
+            return true;
+        }
+        let header = crate::flv::frame_header(frame, codec);
+        match Sending::new(csid, type_id, self.stream_id, timestamp, &header, frame.payload.as_ref().len(), self.chunk_size) {
+            Some(sending) => self.sending = Some(sending),
+            // Longer than a message can be: no encoder here makes it.
+            None => self.give_back_front(),
+        }
+        true
+    }
+
+    fn put_metadata(&mut self) {
+        let mut announcement = Announcement::default();
+        if let Some(Slot { track: Track { config: TrackConfig::H264(avc), .. }, .. }) = &self.video {
+            announcement.video = Some(avc.picture());
+        }
+        if let Some(Slot { track: Track { config: TrackConfig::Aac(aac), .. }, .. }) = &self.audio {
+            announcement.audio = Some((aac.sample_rate_hz(), aac.channels()));
+        }
+        let mut body = [0; outgoing::BODY_BYTES_MAX];
+        if let Some(body) = announcement.encode(&mut body).and_then(|length| body.get(..length)) {
+            self.scratch.put_message(CSID_DATA, type_id::DATA, self.stream_id, 0, body, self.chunk_size);
+        }
+    }
+}
+
+fn slot_of<'a>(video: &'a mut Option<Slot>, audio: &'a mut Option<Slot>, id: TrackId) -> Option<&'a mut Slot> {
+    video.as_mut().filter(|slot| slot.track.id == id).or(audio.as_mut().filter(|slot| slot.track.id == id))
+}
+
+/// The name without its query.
+fn bare(name: &str) -> &str {
+    name.split_once('?').map_or(name, |(name, _)| name)
+}
+
+fn is(transaction: f64, expected: f64) -> bool {
+    (transaction - expected).abs() < 0.5
+}
+
+/// As much of `text` as fits, cut between characters.
+pub(crate) fn cut<const N: usize>(text: &str) -> String<N> {
+    let mut kept = String::new();
+    for character in text.chars() {
+        if kept.push(character).is_err() {
+            break;
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_small_enough_for_a_chip() {
+        assert!(size_of::<Session<[usize; 2], 4>>() < 6 * 1024, "{}", size_of::<Session<[usize; 2], 4>>());
+    }
+
+    #[test]
+    fn long_urls_are_refused_and_the_token_is_not_shown() {
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        let publish = |tc_url: &str, name: &str| Session::<&[u8], 4>::publish(Config::default(), tc_url, name, Instant::ZERO, 1);
+        assert_eq!(publish("rtmp://h/live", &long).err(), Some(UrlTooLong));
+        assert_eq!(publish(&long, "s").err(), Some(UrlTooLong));
+        let session = publish("rtmp://h/live", "s?token=secret").unwrap();
+        assert!(!std::format!("{session:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_server_that_never_answers_is_left_after_ten_seconds() {
+        let mut session = Session::<&[u8], 4>::publish(Config::default(), "rtmp://h/live", "s", Instant::ZERO, 1).unwrap();
+        let deadline = session.poll_timeout().unwrap();
+        assert_eq!(deadline, Instant::from_micros(10_000_000));
+        assert!(session.handle_timeout(Instant::from_micros(9_999_999)).is_ok());
+        assert_eq!(session.handle_timeout(deadline).unwrap_err().cause, Cause::HandshakeTimeout);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: std::vec::Vec<u8>) {
+            let mut session = Session::<&[u8], 4>::publish(Config::default(), "rtmp://h/live", "s", Instant::ZERO, 1).unwrap();
+            let mut opening = std::vec![0; 1 + 2 * crate::handshake::PACKET_BYTES];
+            opening[0] = 3;
+            session.handle_bytes(Instant::ZERO, &opening).unwrap();
+            let pending = session.pending()[0].len();
+            session.consumed(pending);
+            let _ = session.handle_bytes(Instant::ZERO, &bytes);
+            while session.poll_event().is_some() {}
+        }
+    }
+}

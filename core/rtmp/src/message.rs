@@ -1,0 +1,43 @@
+//! The messages (§5.4, §6.2, §7): one wire message a file, read and written side by side.
+
+pub(crate) mod abort;
+pub(crate) mod acknowledgement;
+pub(crate) mod audio;
+pub(crate) mod command;
+pub(crate) mod data;
+pub(crate) mod set_chunk_size;
+pub(crate) mod set_peer_bandwidth;
+pub(crate) mod user_control;
+pub(crate) mod video;
+pub(crate) mod window_ack_size;
+
+/// Message type ids.
+pub(crate) mod type_id {
+    pub(crate) const SET_CHUNK_SIZE: u8 = 1;
+    pub(crate) const ABORT: u8 = 2;
+    pub(crate) const ACKNOWLEDGEMENT: u8 = 3;
+    pub(crate) const USER_CONTROL: u8 = 4;
+    pub(crate) const WINDOW_ACK_SIZE: u8 = 5;
+    pub(crate) const SET_PEER_BANDWIDTH: u8 = 6;
+    pub(crate) const AUDIO: u8 = 8;
+    pub(crate) const VIDEO: u8 = 9;
+    /// Data in AMF3's frame: a zero byte, then AMF0.
+    pub(crate) const DATA_AMF3: u8 = 15;
+    /// A command in AMF3's frame: a zero byte, then AMF0.
+    pub(crate) const COMMAND_AMF3: u8 = 17;
+    pub(crate) const DATA: u8 = 18;
+    pub(crate) const COMMAND: u8 = 20;
+}
+
+/// The chunk stream of protocol control (§5.3.1.1).
+pub(crate) const CSID_CONTROL: u32 = 2;
+/// The chunk streams that Flash, librtmp and ffmpeg use; some servers know no others.
+pub(crate) const CSID_COMMAND: u32 = 3;
+pub(crate) const CSID_AUDIO: u32 = 4;
+pub(crate) const CSID_DATA: u32 = 5;
+pub(crate) const CSID_VIDEO: u32 = 6;
+
+/// A message of one 32-bit number.
+fn number_of(body: &[u8], type_id: u8) -> Result<u32, crate::error::Cause> {
+    crate::wire::Fields::new(body).u32().ok_or(crate::error::Cause::Truncated { type_id })
+}

@@ -1,0 +1,102 @@
+//! Data (§7.1.2): metadata.
+
+#[cfg(any(feature = "server", test))]
+use crate::amf0::Decoder;
+use crate::amf0::Encoder;
+#[cfg(any(feature = "server", test))]
+use crate::error::Cause;
+use sightline_media::avc::Picture;
+
+const SET_DATA_FRAME: &str = "@setDataFrame";
+const ON_METADATA: &str = "onMetaData";
+
+/// Metadata that came: the AMF0 values behind `onMetaData`, checked and not read.
+#[cfg(any(feature = "server", test))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Metadata<'a> {
+    pub(crate) values: &'a [u8],
+}
+
+#[cfg(any(feature = "server", test))]
+impl<'a> Metadata<'a> {
+    /// Reads `@setDataFrame onMetaData …` and bare `onMetaData …`; `None` for other data.
+    pub(crate) fn decode(body: &'a [u8]) -> Result<Option<Self>, Cause> {
+        let mut decoder = Decoder::new(body);
+        let Some(mut name) = decoder.value()?.and_then(|value| value.as_str()) else { return Ok(None) };
+        if name == SET_DATA_FRAME {
+            name = decoder.text()?;
+        }
+        if name != ON_METADATA {
+            return Ok(None);
+        }
+        let values = decoder.rest();
+        while decoder.value()?.is_some() {}
+        Ok(Some(Self { values }))
+    }
+}
+
+/// Metadata that the camera sends before its first sequence header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Announcement {
+    pub(crate) video: Option<Picture>,
+    /// Samples a second and channels.
+    pub(crate) audio: Option<(u32, u8)>,
+}
+
+impl Announcement {
+    /// Writes `@setDataFrame onMetaData {…}` and returns its length; `None` when it does not fit.
+    pub(crate) fn encode(&self, out: &mut [u8]) -> Option<usize> {
+        let mut encoder = Encoder::new(out);
+        encoder.text(SET_DATA_FRAME).text(ON_METADATA).ecma_array(0);
+        if let Some(picture) = self.video {
+            encoder.key("width").number(f64::from(picture.width)).key("height").number(f64::from(picture.height));
+            if let Some(rate) = picture.frames_per_kilosecond {
+                encoder.key("framerate").number(f64::from(rate) / 1000.0);
+            }
+            encoder.key("videocodecid").number(7.0);
+        }
+        if let Some((rate, channels)) = self.audio {
+            encoder.key("audiocodecid").number(10.0).key("audiosamplerate").number(f64::from(rate));
+            encoder.key("audiosamplesize").number(16.0).key("stereo").boolean(channels == 2);
+        }
+        encoder.key("encoder").text("Sightline").end();
+        encoder.finish()
+    }
+}
+
+/// What begins the data message that passes metadata on to players: `onMetaData`, then the values as they came.
+#[cfg(feature = "server")]
+pub(crate) const ON_METADATA_AMF0: &[u8] = b"\x02\x00\x0aonMetaData";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amf0::Value;
+
+    const BARE: &[u8] = b"\x02\x00\x0aonMetaData\x08\0\0\0\x01\x00\x05width\x00\x40\x94\0\0\0\0\0\0\0\0\x09";
+
+    #[test]
+    fn metadata_with_and_without_set_data_frame() {
+        let framed = [b"\x02\x00\x0d@setDataFrame", BARE].concat();
+        for bytes in [BARE, &framed] {
+            assert_eq!(Metadata::decode(bytes), Ok(Some(Metadata { values: &BARE[13..] })));
+        }
+        assert_eq!(Metadata::decode(b"\x02\x00\x0aonCuePoint\x05"), Ok(None));
+        assert_eq!(Metadata::decode(b""), Ok(None));
+        assert!(Metadata::decode(&BARE[..20]).is_err());
+    }
+
+    #[test]
+    fn an_announcement_reads_back() {
+        let picture = Picture { width: 1280, height: 720, profile: 66, level: 31, frames_per_kilosecond: Some(25_000) };
+        let announcement = Announcement { video: Some(picture), audio: Some((44_100, 2)) };
+        let mut out = [0; 512];
+        let length = announcement.encode(&mut out).unwrap();
+        let metadata = Metadata::decode(&out[..length]).unwrap().unwrap();
+        let Ok(Some(Value::Object(object))) = Decoder::new(metadata.values).value() else { panic!("no object") };
+        for (key, expected) in [("width", 1280.0), ("height", 720.0), ("framerate", 25.0), ("videocodecid", 7.0), ("audiocodecid", 10.0)] {
+            assert_eq!(object.get(key).and_then(|value| value.as_number()), Some(expected), "{key}");
+        }
+        assert_eq!(announcement.encode(&mut [0; 20]), None);
+    }
+}

@@ -1,0 +1,545 @@
+//! The server's side of one connection: a publisher, a player, or someone who only scans ports.
+//!
+//! Feed [`Session::handle_bytes`] and [`Session::handle_timeout`], then drain [`Session::poll_output`] until it gives
+//! [`Output::Timeout`]. The session asks through [`Event::PublishRequested`] and [`Event::PlayRequested`] and waits for the answer.
+//! After [`Session::accept_play`] the media does not pass through the session: the shell writes what [`shared`] made, between
+//! the session's own whole messages.
+
+mod clock;
+mod demuxer;
+mod link;
+pub mod shared;
+
+use crate::amf0::Value;
+use crate::chunk::CHUNK_SIZE_MAX;
+use crate::client::cut;
+use crate::error::{Cause, Error};
+use crate::handshake::{self, OPENING_BYTES, PACKET_BYTES};
+use crate::message::command::{Command, Outgoing};
+use crate::message::data::Metadata;
+use crate::message::user_control::UserControl;
+use crate::message::{CSID_CONTROL, type_id};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+pub(crate) use demuxer::{Demuxer, Media};
+pub(crate) use link::{Link, Message};
+use sightline_media::{Frame, Instant, Track};
+
+/// The window that we announce, and after which we acknowledge until the peer sets its own: what FMS, nginx-rtmp and SRS use.
+pub(crate) const WINDOW_BYTES: u32 = 2_500_000;
+/// Streams that one connection may create. Encoders create one; a few create a second after a failure.
+const STREAMS_MAX: u32 = 8;
+/// The longest application and stream name with its query, in bytes: room for a token of 384 and another's parameters.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// The longest code and the longest description of a status, in bytes; longer ones are cut.
+const STATUS_BYTES_MAX: usize = 256;
+
+/// How a session behaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The largest chunk that we send, in bytes; 128 to 1 MiB.
+    pub chunk_size: u32,
+    /// The applications that a client may connect to; empty: all.
+    pub apps: Vec<String>,
+    /// How long from the connection's start to a publish or play.
+    pub handshake_timeout: Duration,
+    /// How long a publisher may send nothing.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { chunk_size: 4096, apps: Vec::new(), handshake_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// A name's query, which may hold a token: `Debug` prints `***`.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Query(String);
+
+impl Query {
+    /// The whole query, without its question mark.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value of the first parameter of that name, as it was sent.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.split('&').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == key)).map(|(_, value)| value)
+    }
+}
+
+impl core::fmt::Debug for Query {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { "***" })
+    }
+}
+
+/// What a peer asks or sends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// It wants to publish: answer with [`Session::accept_publish`] or [`Session::reject_publish`].
+    PublishRequested {
+        /// The application, without query.
+        app: String,
+        /// The stream's name.
+        name: String,
+        /// What followed the name's `?`, or the application's if the name has none.
+        query: Query,
+    },
+    /// It wants to play: answer with [`Session::accept_play`] or [`Session::reject_play`].
+    PlayRequested {
+        /// The application, without query.
+        app: String,
+        /// The stream's name.
+        name: String,
+        /// As in [`Event::PublishRequested`].
+        query: Query,
+    },
+    /// A track's decoder configuration, when it is new or has changed.
+    Track(Box<Track>),
+    /// A frame of a track that was announced.
+    Frame(Frame<Bytes>),
+    /// The AMF0 values behind `onMetaData`, checked.
+    Metadata(Bytes),
+    /// Media that can't be taken: a codec, a broken configuration, frames without one. Said once a kind.
+    Unsupported {
+        /// What it was.
+        what: &'static str,
+    },
+    /// The publisher ended its stream and may begin another.
+    Unpublished,
+    /// The player ended its stream, or the peer closed in order.
+    Closed,
+}
+
+/// What the shell must do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Write these bytes, in order.
+    Transmit(Bytes),
+    /// Something happened.
+    Event(Event),
+    /// Nothing more until bytes come or this time does.
+    Timeout(Option<Instant>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    None,
+    PublishAsked { stream_id: u32 },
+    Publishing { stream_id: u32 },
+    PlayAsked { stream_id: u32 },
+    Playing { stream_id: u32 },
+}
+
+/// How far the handshake is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Opening {
+    /// C0 and C1 are coming into `opening_bytes`.
+    Awaiting,
+    /// S0 S1 S2 are sent, this many bytes of C2 are still to come.
+    Echo(usize),
+    Done,
+}
+
+/// One connection.
+pub struct Session {
+    config: Config,
+    seed: u64,
+    opening: Opening,
+    opening_bytes: Vec<u8>,
+    link: Link,
+    app: Option<(String, Query)>,
+    streams: u32,
+    role: Role,
+    demuxer: Demuxer,
+    events: VecDeque<Event>,
+    started: Instant,
+    last_heard: Instant,
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Session").field("app", &self.app).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// For a connection that was just accepted. `seed` differs between connections; it need not be secret.
+    #[must_use]
+    pub fn new(config: Config, now: Instant, seed: u64) -> Self {
+        let chunk_size = config.chunk_size.clamp(crate::chunk::CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX);
+        Self {
+            config: Config { chunk_size, ..config },
+            seed,
+            opening: Opening::Awaiting,
+            opening_bytes: Vec::new(),
+            link: Link::new(),
+            app: None,
+            streams: 0,
+            role: Role::None,
+            demuxer: Demuxer::new(),
+            events: VecDeque::new(),
+            started: now,
+            last_heard: now,
+        }
+    }
+
+    /// Bytes of the peer so far.
+    #[must_use]
+    pub fn bytes_received(&self) -> u64 {
+        self.link.received()
+    }
+
+    /// True from [`Session::accept_publish`] to the end of the stream.
+    #[must_use]
+    pub fn is_publishing(&self) -> bool {
+        matches!(self.role, Role::Publishing { .. })
+    }
+
+    /// True from [`Session::accept_play`] to the end of the stream: the shell may write shared messages.
+    #[must_use]
+    pub fn is_playing(&self) -> bool {
+        matches!(self.role, Role::Playing { .. })
+    }
+
+    /// The chunk size of shared messages for this connection.
+    #[must_use]
+    pub fn chunk_size(&self) -> u32 {
+        self.config.chunk_size
+    }
+
+    /// Takes what the peer sent, in pieces of any size. Drain [`Session::poll_output`] afterwards.
+    ///
+    /// # Errors
+    /// The peer breaks the protocol: write what is still to be transmitted if you like, and hang up.
+    pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
+        let at_byte = self.link.received();
+        self.last_heard = now;
+        self.read(bytes).map_err(|cause| Error { cause, at_byte })
+    }
+
+    /// A deadline may have passed.
+    ///
+    /// # Errors
+    /// The peer was too slow: hang up.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
+            return Ok(());
+        }
+        let cause = if self.is_publishing() { Cause::IdleTimeout } else { Cause::HandshakeTimeout };
+        Err(Error { cause, at_byte: self.link.received() })
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.role {
+            Role::None | Role::PublishAsked { .. } | Role::PlayAsked { .. } => Some(self.started + self.config.handshake_timeout),
+            Role::Publishing { .. } => Some(self.last_heard + self.config.idle_timeout),
+            Role::Playing { .. } => None,
+        }
+    }
+
+    /// What to do next; [`Output::Timeout`] ends the drain.
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(bytes) = self.link.take_output() {
+            return Output::Transmit(bytes);
+        }
+        match self.events.pop_front() {
+            Some(event) => Output::Event(event),
+            None => Output::Timeout(self.deadline()),
+        }
+    }
+
+    /// Lets the publisher begin.
+    pub fn accept_publish(&mut self) {
+        if let Role::PublishAsked { stream_id } = self.role {
+            self.role = Role::Publishing { stream_id };
+            self.demuxer = Demuxer::new();
+            self.link.user_control(UserControl::StreamBegin(stream_id));
+            self.status(stream_id, "status", "NetStream.Publish.Start", "publishing");
+        }
+    }
+
+    /// Refuses the publisher, with a code such as `NetStream.Publish.BadName`. It may ask again; the shell hangs up if it should not.
+    pub fn reject_publish(&mut self, code: &str, description: &str) {
+        if let Role::PublishAsked { stream_id } = self.role {
+            self.role = Role::None;
+            self.status(stream_id, "error", code, description);
+        }
+    }
+
+    /// Ends a running publish from our side, with a code: `NetStream.Publish.BadName` when a newer publisher took over.
+    pub fn end_publish(&mut self, code: &str, description: &str) {
+        if let Role::Publishing { stream_id } = self.role {
+            self.role = Role::None;
+            self.status(stream_id, "error", code, description);
+        }
+    }
+
+    /// Lets the player begin; shared messages may follow what is transmitted now.
+    pub fn accept_play(&mut self) {
+        if let Role::PlayAsked { stream_id } = self.role {
+            self.role = Role::Playing { stream_id };
+            self.link.user_control(UserControl::StreamBegin(stream_id));
+            self.status(stream_id, "status", "NetStream.Play.Reset", "playing and resetting");
+            self.status(stream_id, "status", "NetStream.Play.Start", "started playing");
+        }
+    }
+
+    /// Refuses the player, with a code such as `NetStream.Play.StreamNotFound`.
+    pub fn reject_play(&mut self, code: &str, description: &str) {
+        if let Role::PlayAsked { stream_id } = self.role {
+            self.role = Role::None;
+            self.status(stream_id, "error", code, description);
+        }
+    }
+
+    /// Tells the player that the stream is over.
+    pub fn end_play(&mut self) {
+        if let Role::Playing { stream_id } = self.role {
+            self.role = Role::None;
+            self.link.user_control(UserControl::StreamEof(stream_id));
+            self.status(stream_id, "status", "NetStream.Play.UnpublishNotify", "the stream has ended");
+        }
+    }
+
+    fn status(&mut self, stream_id: u32, level: &'static str, code: &str, description: &str) {
+        let code = cut::<STATUS_BYTES_MAX>(code);
+        let (code, description) = (&code, &cut::<STATUS_BYTES_MAX>(description));
+        self.link.command(stream_id, &Outgoing::Status { command: "onStatus", level, code, description });
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Cause> {
+        self.read_opening(&mut bytes)?;
+        if self.opening != Opening::Done {
+            return Ok(());
+        }
+        while let Some(message) = self.link.read(&mut bytes)? {
+            self.handle_message(message)?;
+        }
+        self.link.acknowledge();
+        Ok(())
+    }
+
+    fn read_opening(&mut self, bytes: &mut &[u8]) -> Result<(), Cause> {
+        if self.opening == Opening::Awaiting {
+            let wanted = OPENING_BYTES - self.opening_bytes.len();
+            let (now, later) = bytes.split_at(wanted.min(bytes.len()));
+            self.opening_bytes.extend_from_slice(now);
+            self.link.count(now.len());
+            *bytes = later;
+            if let Some(&version) = self.opening_bytes.first() {
+                handshake::check_version(version)?;
+            }
+            if self.opening_bytes.len() < OPENING_BYTES {
+                return Ok(());
+            }
+            let mut opening = [0; OPENING_BYTES];
+            handshake::write_opening(&mut opening, self.seed);
+            self.link.put(&opening);
+            self.link.put(self.opening_bytes.get(1..).unwrap_or(&[]));
+            self.opening_bytes = Vec::new();
+            self.opening = Opening::Echo(PACKET_BYTES);
+        }
+        if let Opening::Echo(wanted) = self.opening {
+            // C2 should echo S1. Some encoders send C1 again or zeros, and nothing depends on it.
+            let skipped = wanted.min(bytes.len());
+            *bytes = bytes.get(skipped..).unwrap_or(&[]);
+            self.link.count(skipped);
+            self.opening = if skipped == wanted { Opening::Done } else { Opening::Echo(wanted - skipped) };
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, message: Message) -> Result<(), Cause> {
+        let header = message.header;
+        match header.type_id {
+            type_id::COMMAND | type_id::COMMAND_AMF3 => self.handle_command(header.type_id, header.stream_id, &message.body),
+            type_id::AUDIO | type_id::VIDEO if self.is_stream(header.stream_id) => {
+                let media = if header.type_id == type_id::AUDIO {
+                    self.demuxer.audio(header.timestamp, &message.body)
+                } else {
+                    self.demuxer.video(header.timestamp, &message.body)
+                };
+                self.events.extend(media.map(Event::from));
+                Ok(())
+            }
+            type_id::DATA | type_id::DATA_AMF3 if self.is_stream(header.stream_id) => {
+                let skipped = usize::from(header.type_id == type_id::DATA_AMF3 && message.body.first() == Some(&0));
+                let body = message.body.slice(skipped..);
+                // Broken metadata harms nothing: the stream is described by its sequence headers.
+                if let Ok(Some(metadata)) = Metadata::decode(&body) {
+                    self.events.push_back(Event::Metadata(body.slice_ref(metadata.values)));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Media counts only on the stream that was accepted.
+    fn is_stream(&self, id: u32) -> bool {
+        matches!(self.role, Role::Publishing { stream_id } if stream_id == id)
+    }
+
+    fn handle_command(&mut self, type_id: u8, stream_id: u32, body: &[u8]) -> Result<(), Cause> {
+        let mut command = Command::decode(type_id, body)?;
+        let transaction = command.transaction;
+        if self.app.is_none() && command.name != "connect" {
+            return Err(Cause::OutOfOrder("a command before connect"));
+        }
+        match command.name {
+            "connect" => return self.handle_connect(&mut command),
+            "createStream" => {
+                self.streams += 1;
+                if self.streams > STREAMS_MAX {
+                    return Err(Cause::OutOfOrder("createStream more often than anyone needs"));
+                }
+                self.result(transaction, Some(f64::from(self.streams)));
+            }
+            "publish" => return self.handle_publish(stream_id, &mut command),
+            "play" => return self.handle_play(stream_id, &mut command),
+            "deleteStream" => {
+                command.arguments.value()?;
+                let id = command.arguments.value()?.and_then(|value| value.as_number()).unwrap_or(0.0);
+                // Saturates for what no client sends.
+                self.end_stream(id as u32);
+            }
+            "closeStream" => self.end_stream(stream_id),
+            "FCPublish" => self.fc_status("onFCPublish", "NetStream.Publish.Start", transaction),
+            "FCUnpublish" => self.fc_status("onFCUnpublish", "NetStream.Unpublish.Success", transaction),
+            "FCSubscribe" => self.fc_status("onFCSubscribe", "NetStream.Play.Start", transaction),
+            "releaseStream" | "_checkbw" => self.result(transaction, None),
+            "getStreamLength" => self.result(transaction, Some(0.0)),
+            // A live stream has no pause; answers to our own are not needed.
+            "pause" | "pauseRaw" | "seek" | "receiveAudio" | "receiveVideo" | "_result" | "_error" | "onStatus" => {}
+            _ if transaction > 0.0 => {
+                let description = "this server does not know the command";
+                self.link.command(stream_id, &Outgoing::Error { transaction, code: "NetConnection.Call.Failed", description });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn result(&mut self, transaction: f64, number: Option<f64>) {
+        self.link.command(0, &Outgoing::Result { transaction, number });
+    }
+
+    /// librtmp's users wait for the notice, others for the result.
+    fn fc_status(&mut self, command: &'static str, code: &'static str, transaction: f64) {
+        self.link.command(0, &Outgoing::Status { command, level: "status", code, description: "" });
+        if transaction > 0.0 {
+            self.result(transaction, None);
+        }
+    }
+
+    fn handle_connect(&mut self, command: &mut Command<'_>) -> Result<(), Cause> {
+        if self.app.is_some() {
+            return Err(Cause::OutOfOrder("connect twice"));
+        }
+        let Some(Value::Object(object)) = command.arguments.value()? else { return Err(Cause::Amf0) };
+        let asked = object.text("app").unwrap_or("").trim_end_matches('/');
+        if asked.len() > NAME_BYTES_MAX {
+            return Err(Cause::Amf0);
+        }
+        let (app, query) = split_query(asked);
+        let transaction = command.transaction;
+        if !self.config.apps.is_empty() && !self.config.apps.iter().any(|allowed| allowed == app) {
+            let code = "NetConnection.Connect.Rejected";
+            let description = "this server has no such application";
+            self.link.command(0, &Outgoing::ConnectResult { transaction, is_accepted: false, code, description });
+            self.events.push_back(Event::Closed);
+            return Ok(());
+        }
+        self.app = Some((app.into(), query));
+        // The order that clients know: window, bandwidth, chunk size, then the result.
+        self.link.open(WINDOW_BYTES, self.config.chunk_size);
+        let (code, description) = ("NetConnection.Connect.Success", "connected");
+        self.link.command(0, &Outgoing::ConnectResult { transaction, is_accepted: true, code, description });
+        Ok(())
+    }
+
+    /// Application, name and query of a publish or play.
+    fn asked(&self, command: &mut Command<'_>) -> Result<(String, String, Query), Cause> {
+        command.arguments.value()?;
+        let asked = command.arguments.text()?;
+        if asked.len() > NAME_BYTES_MAX {
+            return Err(Cause::Amf0);
+        }
+        let (app, app_query) = self.app.clone().unwrap_or_default();
+        let (name, query) = split_query(asked);
+        Ok((app, name.into(), if query.0.is_empty() { app_query } else { query }))
+    }
+
+    fn handle_publish(&mut self, stream_id: u32, command: &mut Command<'_>) -> Result<(), Cause> {
+        let (app, name, query) = self.asked(command)?;
+        if self.role != Role::None || stream_id == 0 || stream_id > self.streams {
+            self.status(stream_id, "error", "NetStream.Publish.BadName", "this connection already has a stream, or created none");
+            return Ok(());
+        }
+        self.role = Role::PublishAsked { stream_id };
+        self.events.push_back(Event::PublishRequested { app, name, query });
+        Ok(())
+    }
+
+    fn handle_play(&mut self, stream_id: u32, command: &mut Command<'_>) -> Result<(), Cause> {
+        let (app, name, query) = self.asked(command)?;
+        // Shared messages are the same for all viewers, the message stream id in them too.
+        if self.role != Role::None || stream_id != shared::STREAM_ID || self.streams == 0 {
+            self.status(stream_id, "error", "NetStream.Play.Failed", "play on the first stream of a connection that has no other");
+            return Ok(());
+        }
+        self.role = Role::PlayAsked { stream_id };
+        self.events.push_back(Event::PlayRequested { app, name, query });
+        Ok(())
+    }
+
+    fn end_stream(&mut self, id: u32) {
+        match self.role {
+            Role::Publishing { stream_id } if stream_id == id => {
+                self.role = Role::None;
+                self.status(stream_id, "status", "NetStream.Unpublish.Success", "unpublished");
+                self.events.push_back(Event::Unpublished);
+            }
+            Role::PublishAsked { stream_id } | Role::PlayAsked { stream_id } | Role::Playing { stream_id } if stream_id == id => {
+                self.role = Role::None;
+                self.events.push_back(Event::Closed);
+            }
+            Role::None | Role::PublishAsked { .. } | Role::Publishing { .. } | Role::PlayAsked { .. } | Role::Playing { .. } => {}
+        }
+        // The wait for the next request begins anew.
+        self.started = self.last_heard;
+    }
+}
+
+impl From<Media> for Event {
+    fn from(media: Media) -> Self {
+        match media {
+            Media::Track(track) => Self::Track(track),
+            Media::Frame(frame) => Self::Frame(frame),
+            Media::Unsupported(what) => Self::Unsupported { what },
+        }
+    }
+}
+
+fn split_query(asked: &str) -> (&str, Query) {
+    asked.split_once('?').map_or((asked, Query::default()), |(name, query)| (name, Query(query.into())))
+}
+
+impl Link {
+    fn user_control(&mut self, event: UserControl) {
+        self.message(CSID_CONTROL, type_id::USER_CONTROL, 0, &event.encode());
+    }
+}
+
+#[cfg(test)]
+mod tests;

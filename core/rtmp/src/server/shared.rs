@@ -1,0 +1,58 @@
+//! A frame serialised once for all players of a stream: whole messages, the same bytes for each.
+//!
+//! Every message has a type-0 header and absolute timestamps, so none depends on what a player got before it.
+
+use crate::chunk::{MessageHeader, write};
+use crate::message::data::ON_METADATA_AMF0;
+use crate::message::{CSID_AUDIO, CSID_DATA, CSID_VIDEO, type_id};
+use bytes::{Bytes, BytesMut};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackId};
+
+/// The message stream of every play: the first that a connection creates.
+pub(crate) const STREAM_ID: u32 = 1;
+
+/// A frame as a whole message in chunks of `chunk_size` (the sessions' [`chunk_size`](super::Session::chunk_size)).
+///
+/// The payload is copied once, here, and never again: one contiguous write a viewer is cheaper than the list of slices that
+/// chunk headers between payload slices would be.
+#[must_use]
+pub fn frame_message(frame: &Frame<Bytes>, chunk_size: u32) -> Bytes {
+    let codec = if frame.track == TrackId::AUDIO { Codec::Aac } else { Codec::H264 };
+    media(codec, frame.dts, [&crate::flv::frame_header(frame, codec), &frame.payload], chunk_size)
+}
+
+/// A track's sequence header as a whole message.
+#[must_use]
+pub fn track_message(track: &Track, at: MediaTime, chunk_size: u32) -> Bytes {
+    let codec = track.config.codec();
+    media(codec, at, [&crate::flv::sequence_header(codec), crate::config_bytes(&track.config)], chunk_size)
+}
+
+/// Metadata as a whole message. `values` is what [`Event::Metadata`](super::Event::Metadata) gave.
+#[must_use]
+pub fn metadata_message(values: &[u8], at: MediaTime, chunk_size: u32) -> Bytes {
+    message(CSID_DATA, type_id::DATA, at, [ON_METADATA_AMF0, values], chunk_size)
+}
+
+fn media(codec: Codec, at: MediaTime, body: [&[u8]; 2], chunk_size: u32) -> Bytes {
+    match codec {
+        Codec::H264 => message(CSID_VIDEO, type_id::VIDEO, at, body, chunk_size),
+        Codec::Aac => message(CSID_AUDIO, type_id::AUDIO, at, body, chunk_size),
+    }
+}
+
+fn message(csid: u32, type_id: u8, at: MediaTime, body: [&[u8]; 2], chunk_size: u32) -> Bytes {
+    let length: usize = body.iter().map(|part| part.len()).sum();
+    let header = MessageHeader {
+        csid,
+        timestamp: crate::flv::timestamp_ms(at),
+        length: u32::try_from(length).unwrap_or(u32::MAX),
+        type_id,
+        stream_id: STREAM_ID,
+    };
+    let chunks = length / usize::try_from(chunk_size).unwrap_or(usize::MAX).max(1) + 1;
+    // Eighteen bytes for the first header, at most five for each other.
+    let mut out = BytesMut::with_capacity(length + 18 + chunks * 5);
+    write(&header, body, chunk_size, |part| out.extend_from_slice(part));
+    out.freeze()
+}

@@ -1,0 +1,333 @@
+//! Sessions back to back in virtual time: what one gives to write, the other reads in pieces of every size.
+
+use crate::client::{self, Config, Event};
+use crate::player;
+use crate::server::{self, Output, shared};
+use crate::url::RtmpUrl;
+use bytes::Bytes;
+use core::time::Duration;
+use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac, avc};
+use std::string::ToString;
+use std::vec;
+use std::vec::Vec;
+
+type Client = client::Session<Vec<u8>, 4>;
+
+const SPS: [u8; 24] = [0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0, 0, 3, 0, 4, 0, 0, 3, 0, 0xc8, 0x3c];
+const PPS: [u8; 6] = [0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
+
+fn video_track() -> Track {
+    Track { id: TrackId::VIDEO, config: TrackConfig::H264(avc::DecoderConfig::from_sets(&SPS, &PPS).unwrap()) }
+}
+
+fn audio_track() -> Track {
+    Track { id: TrackId::AUDIO, config: TrackConfig::Aac(aac::AudioConfig::parse(&[0x12, 0x10]).unwrap()) }
+}
+
+fn frame(track: TrackId, millis: i64, length: usize) -> Frame<Vec<u8>> {
+    let mut payload = u32::try_from(length).unwrap().to_be_bytes().to_vec();
+    payload.push(0x65);
+    payload.resize(4 + length, 7);
+    let is_video = track == TrackId::VIDEO;
+    let dts = MediaTime::from_millis(millis);
+    Frame { track, dts, pts: dts + MediaTime::from_millis(if is_video { 80 } else { 0 }), is_keyframe: true, is_disposable: false, payload }
+}
+
+struct Pair {
+    client: Client,
+    server: server::Session,
+    now: Instant,
+    step: usize,
+    from_client: Vec<Event<Vec<u8>>>,
+    from_server: Vec<server::Event>,
+    accepts: bool,
+}
+
+impl Pair {
+    fn new(step: usize, config: Config) -> Self {
+        let client = Client::publish(config, "rtmp://h/live", "cam?token=t0k3n", Instant::ZERO, 1).unwrap();
+        let apps = vec!["live".to_string()];
+        let server = server::Session::new(server::Config { apps, ..server::Config::default() }, Instant::ZERO, 2);
+        Self { client, server, now: Instant::ZERO, step, from_client: Vec::new(), from_server: Vec::new(), accepts: true }
+    }
+
+    /// Moves bytes both ways until neither has any.
+    fn run(&mut self) {
+        loop {
+            let mut moved = false;
+            let pending = self.client.pending().concat();
+            let taken = pending.len().min(self.step);
+            if taken > 0 {
+                self.client.consumed(taken);
+                self.server.handle_bytes(self.now, &pending[..taken]).unwrap();
+                moved = true;
+            }
+            loop {
+                match self.server.poll_output() {
+                    Output::Transmit(bytes) => {
+                        for piece in bytes.chunks(self.step) {
+                            self.client.handle_bytes(self.now, piece).unwrap();
+                        }
+                        moved = true;
+                    }
+                    Output::Event(event) => {
+                        if let server::Event::PublishRequested { .. } = event {
+                            if self.accepts {
+                                self.server.accept_publish();
+                            } else {
+                                self.server.reject_publish("NetStream.Publish.BadName", "the token has expired");
+                            }
+                        }
+                        self.from_server.push(event);
+                    }
+                    Output::Timeout(_) => break,
+                }
+            }
+            while let Some(event) = self.client.poll_event() {
+                self.from_client.push(event);
+            }
+            self.now += Duration::from_millis(1);
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn frames(&self) -> Vec<Frame<Vec<u8>>> {
+        let frames =
+            self.from_server.iter().filter_map(|event| if let server::Event::Frame(frame) = event { Some(frame.clone()) } else { None });
+        frames.map(|frame| frame.map(|payload| payload.to_vec())).collect()
+    }
+}
+
+#[test]
+fn split_at_every_byte_a_stream_arrives_as_it_was_sent() {
+    for step in [1, 3, 100, 1_000_000] {
+        for chunk_size in [128, 4096, 65_536] {
+            let mut pair = Pair::new(step, Config { chunk_size, ..Config::default() });
+            pair.client.set_track(video_track());
+            pair.client.set_track(audio_track());
+            pair.run();
+            assert!(pair.client.is_publishing());
+            let sent = [
+                frame(TrackId::VIDEO, 5000, 9000),
+                frame(TrackId::AUDIO, 5010, 100),
+                frame(TrackId::VIDEO, 5040, 1),
+                frame(TrackId::VIDEO, 5080, 4091),
+            ];
+            for frame in sent.clone() {
+                pair.client.send_frame(frame).unwrap();
+            }
+            pair.run();
+            assert_eq!(pair.client.queue_len(), 0);
+            let [server::Event::PublishRequested { app, name, query }, ..] = &pair.from_server[..] else { panic!("no request") };
+            let request = Some((app.as_str(), name.as_str(), query.get("token")));
+            assert_eq!(request, Some(("live", "cam", Some("t0k3n"))));
+            let rebased: Vec<_> =
+                sent.iter().map(|frame| Frame { dts: frame.dts - sent[0].dts, pts: frame.pts - sent[0].dts, ..frame.clone() }).collect();
+            assert_eq!(pair.frames(), rebased, "step {step}, chunks of {chunk_size}");
+            let given_back: Vec<_> = pair
+                .from_client
+                .iter()
+                .filter_map(|event| if let Event::FrameSent(frame) = event { Some(frame.clone()) } else { None })
+                .collect();
+            assert_eq!(given_back, sent);
+            assert!(pair.from_server.iter().any(|event| matches!(event, server::Event::Metadata(_))));
+            pair.client.close();
+            pair.run();
+            assert_eq!(pair.from_server.last(), Some(&server::Event::Unpublished));
+            assert_eq!(pair.client.bytes_sent(), pair.server.bytes_received());
+        }
+    }
+}
+
+#[test]
+fn frames_may_wait_before_the_server_accepts_and_the_queue_has_a_limit() {
+    let mut pair = Pair::new(1000, Config::default());
+    for at in 0..4 {
+        pair.client.send_frame(frame(TrackId::VIDEO, at * 40, 50)).unwrap();
+    }
+    assert_eq!(pair.client.send_frame(frame(TrackId::VIDEO, 200, 50)).unwrap_err().0.dts.as_millis(), 200);
+    pair.client.set_track(video_track());
+    pair.run();
+    assert_eq!(pair.frames().len(), 4);
+}
+
+#[test]
+fn a_sequence_header_goes_out_again_when_it_changes() {
+    let mut pair = Pair::new(1000, Config::default());
+    pair.client.set_track(video_track());
+    pair.client.send_frame(frame(TrackId::VIDEO, 0, 50)).unwrap();
+    pair.run();
+    pair.client.set_track(video_track());
+    pair.client.send_frame(frame(TrackId::VIDEO, 40, 50)).unwrap();
+    pair.run();
+    let mut other = SPS;
+    other[3] = 0x1f;
+    let changed = Track { id: TrackId::VIDEO, config: TrackConfig::H264(avc::DecoderConfig::from_sets(&other, &PPS).unwrap()) };
+    pair.client.set_track(changed.clone());
+    pair.client.send_frame(frame(TrackId::VIDEO, 80, 50)).unwrap();
+    pair.run();
+    let tracks: Vec<_> = pair
+        .from_server
+        .iter()
+        .filter_map(|event| if let server::Event::Track(track) = event { Some((**track).clone()) } else { None })
+        .collect();
+    assert_eq!(tracks, [video_track(), changed]);
+    assert_eq!(pair.frames().len(), 3);
+}
+
+#[test]
+fn a_refused_publish_says_why() {
+    let mut pair = Pair::new(7, Config::default());
+    pair.accepts = false;
+    pair.run();
+    let Some(Event::Rejected { code, description }) = pair.from_client.last() else { panic!("{:?}", pair.from_client) };
+    assert_eq!((code.as_str(), description.as_str()), ("NetStream.Publish.BadName", "the token has expired"));
+    assert_eq!(pair.client.poll_timeout(), None);
+}
+
+#[test]
+fn a_refused_application_says_why() {
+    let mut pair = Pair::new(1000, Config::default());
+    pair.client = Client::publish(Config::default(), "rtmp://h/other", "cam", Instant::ZERO, 1).unwrap();
+    pair.run();
+    assert!(matches!(&pair.from_client[..], [Event::Rejected { code, .. }] if code == "NetConnection.Connect.Rejected"));
+    assert_eq!(pair.from_server, [server::Event::Closed]);
+}
+
+#[test]
+fn a_publisher_that_is_taken_over_hears_it() {
+    let mut pair = Pair::new(1000, Config::default());
+    pair.run();
+    pair.server.end_publish("NetStream.Publish.BadName", "a newer publisher took over");
+    pair.run();
+    assert_eq!(pair.from_client, [Event::Publishing, Event::Closed]);
+}
+
+#[test]
+fn acknowledgements_come_at_each_window_and_pings_are_answered_in_between() {
+    let mut pair = Pair::new(1500, Config { window_ack_size: 8192, ..Config::default() });
+    pair.client.set_track(video_track());
+    pair.run();
+    for at in 0..4 {
+        pair.client.send_frame(frame(TrackId::VIDEO, at * 40, 20_000)).unwrap();
+    }
+    // Metadata and sequence header first, then the frame.
+    while pair.client.pending()[1].is_empty() {
+        pair.client.consumed(pair.client.pending()[0].len());
+    }
+    // Half a chunk is out when the ping comes: the answer waits for the chunk's end.
+    pair.client.consumed(2000);
+    pair.client.handle_bytes(pair.now, &[2, 0, 0, 0, 0, 0, 6, 4, 0, 0, 0, 0, 0, 6, 1, 2, 3, 4]).unwrap();
+    let rest = pair.client.pending().concat();
+    assert!(rest.len() > 2000 && rest.iter().all(|&byte| byte == 7));
+    pair.client.consumed(rest.len());
+    let [answer, payload] = pair.client.pending();
+    assert_eq!((&answer[12..], payload), (&[0, 7, 1, 2, 3, 4][..], &[][..]));
+    pair.client.consumed(answer.len());
+    assert_eq!(pair.client.pending()[0], [0xc6], "the frame goes on");
+    // The server never saw the first bytes: begin anew to count acknowledgements.
+    let mut pair = Pair::new(1500, Config { window_ack_size: 8192, ..Config::default() });
+    pair.client.set_track(video_track());
+    pair.run();
+    for at in 0..4 {
+        pair.client.send_frame(frame(TrackId::VIDEO, at * 40, 20_000)).unwrap();
+    }
+    pair.run();
+    let acknowledged: Vec<u64> =
+        pair.from_client.iter().filter_map(|event| if let Event::Acknowledged { bytes } = event { Some(*bytes) } else { None }).collect();
+    assert!(acknowledged.len() >= 9, "{acknowledged:?}");
+    assert!(acknowledged.windows(2).all(|two| two[1] - two[0] >= 8192 && two[1] - two[0] < 8192 + 1500), "{acknowledged:?}");
+}
+
+#[test]
+fn acknowledgements_count_past_32_bits() {
+    let mut pair = Pair::new(1500, Config::default());
+    pair.run();
+    let mut heard = Vec::new();
+    for total in [0x7000_0000, 0xe000_0000, 0x1000_0000, 0x0fff_ffff_u32] {
+        let mut message = vec![2, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0];
+        message.extend_from_slice(&total.to_be_bytes());
+        pair.client.handle_bytes(pair.now, &message).unwrap();
+        while let Some(event) = pair.client.poll_event() {
+            heard.push(event);
+        }
+    }
+    assert_eq!(heard, [0x7000_0000, 0xe000_0000, 0x1_1000_0000].map(|bytes| Event::Acknowledged { bytes }));
+}
+
+/// A player against a server session, fed with shared messages.
+#[test]
+fn a_player_gets_what_was_serialised_once() {
+    let tracks = [video_track(), audio_track()];
+    let frames: Vec<Frame<Bytes>> = [
+        frame(TrackId::VIDEO, 0xffff_ffd0, 5000),
+        frame(TrackId::AUDIO, 0xffff_fff0, 60),
+        frame(TrackId::VIDEO, 0x1_0000_0008, 300),
+        frame(TrackId::VIDEO, 0x1_0100_0008, 9000),
+    ]
+    .into_iter()
+    .map(|frame| frame.map(Bytes::from))
+    .collect();
+    for step in [1, 1000] {
+        let mut player = player::Session::play("rtmp://h/live", "id", 1);
+        let mut server = server::Session::new(server::Config::default(), Instant::ZERO, 2);
+        let (mut heard, mut asked) = (Vec::new(), None);
+        loop {
+            let mut moved = false;
+            loop {
+                match player.poll_output() {
+                    player::Output::Transmit(bytes) => server.handle_bytes(Instant::ZERO, &bytes).unwrap(),
+                    player::Output::Event(event) => heard.push(event),
+                    player::Output::Idle => break,
+                }
+                moved = true;
+            }
+            loop {
+                match server.poll_output() {
+                    Output::Transmit(bytes) => bytes.chunks(step).for_each(|piece| player.handle_bytes(piece).unwrap()),
+                    Output::Event(event) => {
+                        asked = Some(event);
+                        server.accept_play();
+                    }
+                    Output::Timeout(_) => break,
+                }
+                moved = true;
+            }
+            if !moved {
+                break;
+            }
+        }
+        assert!(matches!(asked, Some(server::Event::PlayRequested { name, .. }) if name == "id"));
+        assert!(server.is_playing() && server.poll_output() == Output::Timeout(None));
+        let metadata = shared::metadata_message(&[5], frames[0].dts, server.chunk_size());
+        let headers = tracks.iter().map(|track| shared::track_message(track, frames[0].dts, server.chunk_size()));
+        let shared = frames.iter().map(|frame| shared::frame_message(frame, server.chunk_size()));
+        for message in core::iter::once(metadata).chain(headers).chain(shared) {
+            message.chunks(step).for_each(|piece| player.handle_bytes(piece).unwrap());
+        }
+        server.end_play();
+        let Output::Transmit(bytes) = server.poll_output() else { panic!("no end") };
+        player.handle_bytes(&bytes).unwrap();
+        let mut got = Vec::new();
+        let mut has_ended = false;
+        while let player::Output::Event(event) = player.poll_output() {
+            match event {
+                player::Event::Frame(frame) => got.push(frame),
+                player::Event::Ended => has_ended = true,
+                player::Event::Track(_) | player::Event::Status { .. } => heard.push(event),
+            }
+        }
+        assert_eq!(got, frames);
+        assert!(
+            has_ended && heard.iter().any(|event| matches!(event, player::Event::Status { code, .. } if code == "NetStream.Play.Start"))
+        );
+    }
+}
+
+#[test]
+fn the_url_of_a_lease_gives_the_session_its_parts() {
+    let url = RtmpUrl::parse("rtmp://h:1935/live/cam?token=t").unwrap();
+    assert_eq!((url.app, url.name), ("live", "cam?token=t"));
+}
