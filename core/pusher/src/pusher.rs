@@ -129,7 +129,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// True when every frame that was taken has gone out, or there is no stream.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.state != StreamState::Streaming || (self.queue.is_empty() && self.session.as_ref().is_none_or(|session| session.queue_len() == 0))
+        self.state != StreamState::Streaming
+            || (self.queue.is_empty() && self.session.as_ref().is_none_or(|session| session.queue_len() == 0))
     }
 
     /// One thing that happened.
@@ -513,7 +514,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             }
             CommandName::Stop => self.stop(now),
             CommandName::Keyframe => self.outbox.encoder(EncoderAction::Keyframe),
-            CommandName::Snapshot => refused = Some((ErrorCode::FrameFormatUnsupported, "this version gives snapshots through the origin only")),
+            CommandName::Snapshot => {
+                refused = Some((ErrorCode::FrameFormatUnsupported, "this version gives snapshots through the origin only"))
+            }
             CommandName::Rotate => self.rotate(now),
             CommandName::SetQuality => match self.quality_of(command) {
                 Some((quality, settings)) => self.set_target(quality, settings),

@@ -36,10 +36,6 @@ impl Tally {
         Self { began_at: now, frames: 0, bytes: 0, offered: 0, interval: Interval::new(now) }
     }
 
-    pub(crate) const fn began_at(&self) -> Instant {
-        self.began_at
-    }
-
     /// A frame of video was offered to the queue.
     pub(crate) const fn offer(&mut self) {
         self.offered += 1;

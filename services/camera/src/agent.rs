@@ -34,6 +34,12 @@ pub struct Agent {
     broker: Option<mqtt::Address>,
 }
 
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("checked", &self.checked).finish_non_exhaustive()
+    }
+}
+
 /// Why an agent can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -331,7 +337,12 @@ impl Running {
         if let FromDevice::Status(event) = message {
             if let StatusEvent::ConnectionError(error) = &event {
                 self.last_error = Some(error.error_code);
-                tracing::warn!(code = error.error_code.as_str(), message = error.message.as_str(), attempts = error.reconnect_attempts, "stream");
+                tracing::warn!(
+                    code = error.error_code.as_str(),
+                    message = error.message.as_str(),
+                    attempts = error.reconnect_attempts,
+                    "stream"
+                );
             }
             self.show(StreamEvent::Event(event));
         }

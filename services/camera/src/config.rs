@@ -150,11 +150,9 @@ impl Config {
     #[must_use]
     pub fn new(device_id: &str, source: &str) -> Self {
         use confique::Layer as _;
-        let layer = <Self as confique::Config>::Layer {
-            device_id: Some(device_id.to_owned()),
-            source: Some(source.to_owned()),
-            ..<Self as confique::Config>::Layer::default_values().with_fallback(<Self as confique::Config>::Layer::empty())
-        };
+        let mut layer = <Self as confique::Config>::Layer::default_values();
+        layer.device_id = Some(device_id.to_owned());
+        layer.source = Some(source.to_owned());
         match Self::from_layer(layer) {
             Ok(config) => config,
             Err(error) => unreachable!("the defaults are complete: {error}"),
@@ -177,11 +175,14 @@ impl Config {
             "always_on" => Trigger::AlwaysOn,
             "manual" => Trigger::Manual,
             "on_demand" => Trigger::OnDemand,
-            "motion" | "scheduled" => return problem("stream.trigger", "motion and scheduled are not built yet; take always_on, manual or on_demand"),
+            "motion" | "scheduled" => {
+                return problem("stream.trigger", "motion and scheduled are not built yet; take always_on, manual or on_demand");
+            }
             other => return problem("stream.trigger", format!("{other:?} is none of always_on, manual, on_demand")),
         };
         let (quality, custom) = self.quality()?;
-        let limits = (!stream.quality.is_empty()).then(|| custom.map_or_else(|| quality.settings(), |custom| Some(custom.settings()))).flatten();
+        let limits =
+            (!stream.quality.is_empty()).then(|| custom.map_or_else(|| quality.settings(), |custom| Some(custom.settings()))).flatten();
         let secs = |value: u32| Duration::from_secs(u64::from(value));
         let pusher = sightline_pusher::Config {
             quality,
@@ -198,7 +199,8 @@ impl Config {
             connect_timeout: secs(at_least("stream.connect_timeout_sec", stream.connect_timeout_sec, 1)?),
             send_timeout: secs(at_least("stream.send_timeout_sec", stream.send_timeout_sec, 1)?),
             metrics_interval: secs(at_least("stream.metrics_interval_sec", stream.metrics_interval_sec, 1)?),
-            region: Text::try_from(stream.preferred_region.as_str()).or_else(|_| problem("stream.preferred_region", "at most 32 characters"))?,
+            region: Text::try_from(stream.preferred_region.as_str())
+                .or_else(|_| problem("stream.preferred_region", "at most 32 characters"))?,
             secure: match stream.stream_type.as_str() {
                 "rtmps" => true,
                 "rtmp" => false,

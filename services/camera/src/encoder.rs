@@ -93,7 +93,11 @@ impl H264Encoder {
 
     /// Encodes one picture. `None`: the rate control left it out.
     pub(crate) fn encode(&mut self, picture: &Picture, time: MediaTime) -> Result<Option<Encoded>, EncoderError> {
-        let source = YUVSlices::new(picture.planes().into(), (picture.width(), picture.height()), (picture.width(), picture.width() / 2, picture.width() / 2));
+        let source = YUVSlices::new(
+            picture.planes().into(),
+            (picture.width(), picture.height()),
+            (picture.width(), picture.width() / 2, picture.width() / 2),
+        );
         let at = openh264::Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(0));
         self.annex_b.clear();
         self.inner.encode_at(&source, at)?.write_vec(&mut self.annex_b);

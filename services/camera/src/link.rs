@@ -57,7 +57,8 @@ pub(crate) enum Turn {
 pub(crate) fn tls_config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<Arc<rustls::ClientConfig>, String> {
     use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
     let read = |path: &Path| {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| format!("{}: {error}", path.display()))?.collect();
+        let certificates: Result<Vec<_>, _> =
+            CertificateDer::pem_file_iter(path).map_err(|error| format!("{}: {error}", path.display()))?.collect();
         certificates.map_err(|error| format!("{}: {error}", path.display()))
     };
     let mut roots = rustls::RootCertStore::empty();
@@ -87,7 +88,8 @@ pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) ->
     if !parsed.tls {
         return Ok(Link { stream: Box::new(stream), probe, needs_flush: false });
     }
-    let tls = tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
+    let tls =
+        tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
     let stream = handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(ErrorCode::TlsFailed, error.to_string()))?;
     Ok(Link { stream: Box::new(stream), probe, needs_flush: false })
 }

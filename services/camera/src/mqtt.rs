@@ -143,10 +143,12 @@ impl Connection {
         let mut core = Core::new(mqtt::Version::V3_1_1);
         core.set_auto_pub_response(true);
         let mut connection = Self { core, stream, unacknowledged: 0, is_subscribed: false };
-        let will = (Topic::Online.of(&address.device), br#"{"online":false}"#);
+        let will = (Topic::Online.of(&address.device), r#"{"online":false}"#);
         let connect = v3_1_1::Connect::builder()
             .client_id(address.device.as_str())
-            .and_then(|builder| builder.clean_session(true).keep_alive(address.keep_alive_sec).will_message(will.0.as_str(), will.1.as_slice(), Qos::AtLeastOnce, true))
+            .and_then(|builder| {
+                builder.clean_session(true).keep_alive(address.keep_alive_sec).will_message(will.0.as_str(), will.1, Qos::AtLeastOnce, true)
+            })
             .and_then(|builder| builder.build())
             .map_err(|error| format!("CONNECT: {error:?}"))?;
         let events = connection.core.checked_send(connect);
@@ -195,7 +197,12 @@ impl Connection {
     }
 
     /// Everything that waits, then offline, then DISCONNECT, which takes the will back.
-    async fn say_goodbye(&mut self, address: &Address, outgoing: &mut mpsc::Receiver<Outgoing>, incoming: &mpsc::Sender<Incoming>) -> Result<(), String> {
+    async fn say_goodbye(
+        &mut self,
+        address: &Address,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        incoming: &mpsc::Sender<Incoming>,
+    ) -> Result<(), String> {
         while let Ok(message) = outgoing.try_recv() {
             self.publish(&address.device, message).await?;
         }
@@ -222,14 +229,11 @@ impl Connection {
             .map_err(|error| format!("PUBLISH: {error:?}"))?;
         self.unacknowledged += 1;
         let events = self.core.checked_send(publish);
-        self.obey(events).await
+        self.obey(events).await.map(|_| ())
     }
 
     /// Carries out what the protocol core asks for where it needs no one else.
-    async fn obey(&mut self, events: Vec<Event>) -> Result<Vec<Packet>, String>
-    where
-        Self: Sized,
-    {
+    async fn obey(&mut self, events: Vec<Event>) -> Result<Vec<Packet>, String> {
         let mut packets = Vec::new();
         for event in events {
             match event {
@@ -273,7 +277,8 @@ impl Connection {
                     return Err("the broker refuses this device's own topics".to_owned());
                 }
                 self.is_subscribed = true;
-                self.publish(&address.device, Outgoing { topic: Topic::Online, payload: br#"{"online":true}"#.to_vec(), retain: true }).await?;
+                self.publish(&address.device, Outgoing { topic: Topic::Online, payload: br#"{"online":true}"#.to_vec(), retain: true })
+                    .await?;
                 tracing::info!(host = address.host, port = address.port, "connected to the broker");
                 let _ = incoming.try_send(Incoming::Up);
             }

@@ -105,13 +105,26 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
                         && own.fps <= f64::from(limits.fps) * FIT_TOLERANCE
                         && f64::from(own.bitrate_bps) <= f64::from(limits.bitrate_bps) * FIT_TOLERANCE
                 });
-                tracing::info!(width = own.width, height = own.height, fps = own.fps, bitrate_bps = own.bitrate_bps, passed_through = fits, "source file");
+                tracing::info!(
+                    width = own.width,
+                    height = own.height,
+                    fps = own.fps,
+                    bitrate_bps = own.bitrate_bps,
+                    passed_through = fits,
+                    "source file"
+                );
                 let (width, height) = (own.width.min(limits.width) & !1, own.height.min(limits.height) & !1);
                 if fits {
-                    let settings = Settings { width: own.width, height: own.height, fps: (own.fps.round() as u32).max(1), bitrate_bps: own.bitrate_bps.max(50_000) };
+                    let settings = Settings {
+                        width: own.width,
+                        height: own.height,
+                        fps: (own.fps.round() as u32).max(1),
+                        bitrate_bps: own.bitrate_bps.max(50_000),
+                    };
                     (Input::PassThrough(clip), settings)
                 } else {
-                    let scale = f64::min(f64::from(width) / f64::from(own.width.max(1)), f64::from(height) / f64::from(own.height.max(1))).min(1.0);
+                    let scale =
+                        f64::min(f64::from(width) / f64::from(own.width.max(1)), f64::from(height) / f64::from(own.height.max(1))).min(1.0);
                     let even = |side: u32| ((f64::from(side) * scale / 2.0).round() as u32 * 2).max(2);
                     let fps = limits.fps.min((own.fps.round() as u32).max(1));
                     (Input::ReEncode(clip), Settings { width: even(own.width), height: even(own.height), fps, ..limits })

@@ -45,7 +45,9 @@ pub enum SourceError {
         problem: String,
     },
     /// It needs `ffmpeg`, which is not there.
-    #[error("source {path}: its container or codec is not one that Sightline reads itself (H.264 in MP4, FLV or Annex B), and `ffmpeg` is not on the PATH: install ffmpeg, or convert the file with `ffmpeg -i IN -c:v libx264 OUT.mp4` elsewhere")]
+    #[error(
+        "source {path}: its container or codec is not one that Sightline reads itself (H.264 in MP4, FLV or Annex B), and `ffmpeg` is not on the PATH: install ffmpeg, or convert the file with `ffmpeg -i IN -c:v libx264 OUT.mp4` elsewhere"
+    )]
     NeedsFfmpeg {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,8 @@
 //! What only the kernel knows of a connection: how much the far end has acknowledged. Linux.
-#![expect(unsafe_code, reason = "TCP_INFO, SIOCOUTQ and TCP_NOTSENT_LOWAT have no safe wrapper in a crate that we already build; three calls, checked here")]
+#![expect(
+    unsafe_code,
+    reason = "TCP_INFO, SIOCOUTQ and TCP_NOTSENT_LOWAT have no safe wrapper in a crate that we already build; three calls, checked here"
+)]
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -46,7 +49,8 @@ impl Probe {
         let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
         let mut info_bytes = size_of::<libc::tcp_info>() as libc::socklen_t;
         // SAFETY: the buffer and its size are those of `info`; the kernel writes at most that much.
-        let got = unsafe { libc::getsockopt(self.0.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut info_bytes) };
+        let got =
+            unsafe { libc::getsockopt(self.0.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut info_bytes) };
         let mut queued: libc::c_int = 0;
         // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int.
         let asked = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };

@@ -112,10 +112,14 @@ impl Clip {
 
     /// Size, rate and bit rate of its video.
     pub(crate) fn character(&self) -> Character {
-        let (width, height) = self.tracks.iter().find_map(|track| match &track.config {
-            TrackConfig::H264(config) => Some((config.picture().width, config.picture().height)),
-            TrackConfig::Aac(_) => None,
-        }).unwrap_or((0, 0));
+        let (width, height) = self
+            .tracks
+            .iter()
+            .find_map(|track| match &track.config {
+                TrackConfig::H264(config) => Some((config.picture().width, config.picture().height)),
+                TrackConfig::Aac(_) => None,
+            })
+            .unwrap_or((0, 0));
         let video = self.samples.iter().filter(|sample| sample.track == TrackId::VIDEO);
         let (frames, bytes) = video.fold((0_u32, 0_u64), |(frames, bytes), sample| (frames + 1, bytes + u64::from(sample.bytes)));
         let seconds = self.duration().ticks_90k as f64 / 90_000.0;

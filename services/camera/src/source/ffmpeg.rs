@@ -15,7 +15,13 @@ const HEADER_BYTES_MAX: u64 = 1024;
 
 /// Whether `ffmpeg` can be run.
 pub(crate) fn is_there() -> bool {
-    Command::new("ffmpeg").arg("-version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    Command::new("ffmpeg")
+        .arg("-version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// A running ffmpeg, looping the file, and the pictures that come out. Ends with its owner.
@@ -41,7 +47,20 @@ impl Decoder {
         let mut child = Command::new("ffmpeg")
             .args(["-nostdin", "-loglevel", "error", "-stream_loop", "-1", "-i"])
             .arg(path)
-            .args(["-map", "0:v:0", "-an", "-vf", &scale, "-fpsmax", &limits.fps.to_string(), "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"])
+            .args([
+                "-map",
+                "0:v:0",
+                "-an",
+                "-vf",
+                &scale,
+                "-fpsmax",
+                &limits.fps.to_string(),
+                "-pix_fmt",
+                "yuv420p",
+                "-f",
+                "yuv4mpegpipe",
+                "-",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

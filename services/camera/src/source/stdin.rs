@@ -32,6 +32,7 @@ impl<R: Read> AccessUnits<R> {
                 return Ok(Some(self.buffer.split_to(end).freeze()));
             }
             if self.is_finished {
+                self.scanned = 0;
                 let rest = std::mem::take(&mut self.buffer).freeze();
                 return Ok((!rest.is_empty()).then_some(rest));
             }
@@ -89,7 +90,8 @@ mod tests {
     #[test]
     fn access_units_are_cut_the_same_whole_and_byte_by_byte() {
         let stream = [
-            0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 1, 0x65, 0x88, 9, 0, 0, 1, 0x65, 0x08, 9, 0, 0, 0, 1, 0x41, 0x9a, 7, 0, 0, 1, 0x41, 0x9b, 8,
+            0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 1, 0x65, 0x88, 9, 0, 0, 1, 0x65, 0x08, 9, 0, 0, 0, 1, 0x41, 0x9a, 7, 0, 0, 1,
+            0x41, 0x9b, 8,
         ];
         let cut = |mut units: AccessUnits<Box<dyn Read>>| std::iter::from_fn(|| units.next().unwrap()).collect::<Vec<_>>();
         let whole = cut(AccessUnits::new(Box::new(std::io::Cursor::new(stream.to_vec()))));
