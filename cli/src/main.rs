@@ -1,1 +1,50 @@
-fn main() {}
+//! `sightline`, the one binary: every role by a subcommand. Data goes to standard output, the rest to standard error;
+//! the exit status is 0, 1 (it failed) or 2 (wrong use).
+
+mod admin;
+mod args;
+mod demo;
+mod push;
+mod roles;
+mod settings;
+mod terminal;
+
+use args::{Args, Command};
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// What a subcommand says when it fails: one sentence that names what, where and the mend.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    terminal::start_logging(&args);
+    // One provider of cryptography in the whole process, before anything speaks TLS.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a provider of cryptography is installed already");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return terminal::fail(&error),
+    };
+    let outcome = runtime.block_on(run(args));
+    // Threads that encode end with the process; what matters was ended by its owner.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => terminal::fail(&*error),
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Demo(demo) => demo::run(demo).await,
+        Command::Camera(role) => roles::camera(&role).await,
+        Command::Cloud(role) => roles::cloud(&role).await,
+        Command::Origin(role) => roles::origin(&role).await,
+        Command::Push(push) => push::run(push).await,
+        Command::Device(device) => admin::device(device).await,
+        Command::Audit(audit) => admin::audit(audit).await,
+        Command::Config(config) => settings::command(config),
+    }
+}

@@ -12,10 +12,10 @@ use crate::source::Source;
 #[derive(confique::Config, Clone, Debug)]
 pub struct Config {
     /// The device's id, as its certificate names it: A-Z a-z 0-9 _ -, at most 64 characters.
-    #[config(env = "SIGHTLINE_DEVICE_ID")]
+    #[config(env = "SIGHTLINE_CAMERA_DEVICE_ID")]
     pub device_id: String,
     /// Where the pictures come from: `test` (a moving scene), a media file (looped), or `-` (Annex B on standard input).
-    #[config(default = "test", env = "SIGHTLINE_SOURCE")]
+    #[config(default = "test", env = "SIGHTLINE_CAMERA_SOURCE")]
     pub source: String,
     /// The stream.
     #[config(nested)]
@@ -29,73 +29,73 @@ pub struct Config {
 #[derive(confique::Config, Clone, Debug)]
 pub struct StreamConfig {
     /// low, medium, high, ultra, custom; empty: `high`, and a file that is H.264 already is passed through as it is.
-    #[config(default = "", env = "SIGHTLINE_STREAM_QUALITY")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_QUALITY")]
     pub quality: String,
     /// Width of `custom`, in pixels; even.
-    #[config(default = 1280, env = "SIGHTLINE_STREAM_WIDTH")]
+    #[config(default = 1280, env = "SIGHTLINE_CAMERA_STREAM_WIDTH")]
     pub width: u32,
     /// Height of `custom`, in pixels; even.
-    #[config(default = 720, env = "SIGHTLINE_STREAM_HEIGHT")]
+    #[config(default = 720, env = "SIGHTLINE_CAMERA_STREAM_HEIGHT")]
     pub height: u32,
     /// Frames a second of `custom`.
-    #[config(default = 20, env = "SIGHTLINE_STREAM_FPS")]
+    #[config(default = 20, env = "SIGHTLINE_CAMERA_STREAM_FPS")]
     pub fps: u32,
     /// Bits a second of `custom`.
-    #[config(default = 1_000_000, env = "SIGHTLINE_STREAM_BITRATE_BPS")]
+    #[config(default = 1_000_000, env = "SIGHTLINE_CAMERA_STREAM_BITRATE_BPS")]
     pub bitrate_bps: u32,
     /// What starts the stream: always_on, manual (by command), on_demand (by command, on a lease).
-    #[config(default = "always_on", env = "SIGHTLINE_STREAM_TRIGGER")]
+    #[config(default = "always_on", env = "SIGHTLINE_CAMERA_STREAM_TRIGGER")]
     pub trigger: String,
     /// Lower and raise the bit rate with the link.
-    #[config(default = true, env = "SIGHTLINE_STREAM_ENABLE_ADAPTIVE_BITRATE")]
+    #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_ADAPTIVE_BITRATE")]
     pub enable_adaptive_bitrate: bool,
     /// Try again after a failure.
-    #[config(default = true, env = "SIGHTLINE_STREAM_ENABLE_AUTO_RECONNECT")]
+    #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_AUTO_RECONNECT")]
     pub enable_auto_reconnect: bool,
     /// Failed rounds on one set of servers before the cloud is asked for another.
-    #[config(default = 5, env = "SIGHTLINE_STREAM_MAX_RECONNECT_ATTEMPTS")]
+    #[config(default = 5, env = "SIGHTLINE_CAMERA_STREAM_MAX_RECONNECT_ATTEMPTS")]
     pub max_reconnect_attempts: u32,
     /// The delay after the first failure, in seconds; doubles with each, up to 60.
-    #[config(default = 10, env = "SIGHTLINE_STREAM_RECONNECT_INTERVAL_SEC")]
+    #[config(default = 10, env = "SIGHTLINE_CAMERA_STREAM_RECONNECT_INTERVAL_SEC")]
     pub reconnect_interval_sec: u32,
     /// Each delay is drawn from plus or minus this share of it.
-    #[config(default = 0.2, env = "SIGHTLINE_STREAM_RECONNECT_JITTER")]
+    #[config(default = 0.2, env = "SIGHTLINE_CAMERA_STREAM_RECONNECT_JITTER")]
     pub reconnect_jitter: f32,
     /// Leave frames out when the link is too slow.
-    #[config(default = true, env = "SIGHTLINE_STREAM_ENABLE_FRAME_DROPPING")]
+    #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_FRAME_DROPPING")]
     pub enable_frame_dropping: bool,
     /// No frame waits longer than this for the link, in milliseconds.
-    #[config(default = 3000, env = "SIGHTLINE_STREAM_TARGET_LATENCY_MS")]
+    #[config(default = 3000, env = "SIGHTLINE_CAMERA_STREAM_TARGET_LATENCY_MS")]
     pub target_latency_ms: u32,
     /// A key frame at least this often, in seconds (2 to 5 are usual).
-    #[config(default = 2.0, env = "SIGHTLINE_STREAM_KEYFRAME_INTERVAL_SEC")]
+    #[config(default = 2.0, env = "SIGHTLINE_CAMERA_STREAM_KEYFRAME_INTERVAL_SEC")]
     pub keyframe_interval_sec: f32,
     /// The bit rate never goes below this.
-    #[config(default = 150_000, env = "SIGHTLINE_STREAM_MIN_BITRATE_BPS")]
+    #[config(default = 150_000, env = "SIGHTLINE_CAMERA_STREAM_MIN_BITRATE_BPS")]
     pub min_bitrate_bps: u32,
     /// For DNS, TCP and TLS together, in seconds.
-    #[config(default = 10, env = "SIGHTLINE_STREAM_CONNECT_TIMEOUT_SEC")]
+    #[config(default = 10, env = "SIGHTLINE_CAMERA_STREAM_CONNECT_TIMEOUT_SEC")]
     pub connect_timeout_sec: u32,
     /// Without acknowledged progress for this long the link counts as dead, in seconds.
-    #[config(default = 5, env = "SIGHTLINE_STREAM_SEND_TIMEOUT_SEC")]
+    #[config(default = 5, env = "SIGHTLINE_CAMERA_STREAM_SEND_TIMEOUT_SEC")]
     pub send_timeout_sec: u32,
     /// Between two `stream_metrics` messages, in seconds.
-    #[config(default = 5, env = "SIGHTLINE_STREAM_METRICS_INTERVAL_SEC")]
+    #[config(default = 5, env = "SIGHTLINE_CAMERA_STREAM_METRICS_INTERVAL_SEC")]
     pub metrics_interval_sec: u32,
     /// A region to prefer; empty: the cloud's choice.
-    #[config(default = "", env = "SIGHTLINE_STREAM_PREFERRED_REGION")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_PREFERRED_REGION")]
     pub preferred_region: String,
     /// Ask for rtmps, or for rtmp (unencrypted).
-    #[config(default = "rtmps", env = "SIGHTLINE_STREAM_TYPE")]
+    #[config(default = "rtmps", env = "SIGHTLINE_CAMERA_STREAM_STREAM_TYPE")]
     pub stream_type: String,
     /// A server by hand, `rtmp(s)://host[:port]/app`; empty: ask the cloud.
-    #[config(default = "", env = "SIGHTLINE_STREAM_RTMP_SERVER_URL")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_RTMP_SERVER_URL")]
     pub rtmp_server_url: String,
     /// The name to publish under on a server by hand, with its query. A secret.
-    #[config(default = "", env = "SIGHTLINE_STREAM_KEY")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_STREAM_KEY")]
     pub stream_key: String,
     /// The authority that an rtmps server's certificate must come from (PEM); empty: `mqtt.ca`.
-    #[config(default = "", env = "SIGHTLINE_STREAM_CA")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_CA")]
     pub ca: PathBuf,
 }
 
@@ -103,19 +103,19 @@ pub struct StreamConfig {
 #[derive(confique::Config, Clone, Debug)]
 pub struct MqttConfig {
     /// `mqtts://host[:port]`; empty: no cloud, `stream.rtmp_server_url` is used.
-    #[config(default = "", env = "SIGHTLINE_MQTT_URL")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_URL")]
     pub url: String,
     /// The authority that the broker's certificate must come from (PEM).
-    #[config(default = "", env = "SIGHTLINE_MQTT_CA")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_CA")]
     pub ca: PathBuf,
     /// The device's certificate (PEM). Its common name is the device's id.
-    #[config(default = "", env = "SIGHTLINE_MQTT_CERT")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_CERT")]
     pub cert: PathBuf,
     /// The certificate's private key (PEM).
-    #[config(default = "", env = "SIGHTLINE_MQTT_KEY")]
+    #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_KEY")]
     pub key: PathBuf,
     /// Seconds between two signs of life.
-    #[config(default = 15, env = "SIGHTLINE_MQTT_KEEP_ALIVE_SEC")]
+    #[config(default = 15, env = "SIGHTLINE_CAMERA_MQTT_KEEP_ALIVE_SEC")]
     pub keep_alive_sec: u16,
 }
 

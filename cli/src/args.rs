@@ -1,0 +1,268 @@
+//! What can be said on the command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Live video from fleets of cameras, on the cloud, and kept there.
+///
+/// Start with `sightline demo`: a cloud, a media server and a live camera on this machine, with a page to watch it.
+#[derive(Parser, Debug)]
+#[command(name = "sightline", version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Say more: -v what happens, -vv what is decided, -vvv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Say only what is wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  sightline demo                                    watch a live camera in the browser
+  sightline push test rtmp://localhost/live/name    send a moving scene to any RTMP server
+  sightline device add cam-1 --dir DIR              let a camera in, and get its certificate
+
+Exit status: 0 done, 1 failed, 2 wrong use. Documentation: README.md and docs/.";
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// All of it on this machine: cloud, media server, a live camera and a page to watch it
+    Demo(Demo),
+    /// Run a camera: the agent on a device
+    Camera(Role),
+    /// Run the cloud: MQTT broker, allocator, HTTP API and console
+    Cloud(Role),
+    /// Run an origin: takes streams in, records them, plays them
+    Origin(Role),
+    /// Send one source to any RTMP or RTMPS server
+    Push(Push),
+    /// Let devices in, look at them, shut them out
+    Device(Device),
+    /// Read the audit log and check that no one has changed it
+    Audit(Audit),
+    /// Check a configuration file, or print one to start from
+    Config(Config),
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+The demo binds 127.0.0.1 only. Under DIR lie the certificates and keys for clients of your own:
+  DIR/ca.pem  DIR/devices/cam-1.pem  DIR/devices/cam-1.key  DIR/operator.pem  DIR/operator.key
+
+  mosquitto_sub -h localhost -p 8883 --cafile DIR/ca.pem --cert DIR/operator.pem --key DIR/operator.key -t 'devices/#' -v")]
+pub(crate) struct Demo {
+    /// What the cameras see: `test` (a moving scene), or a media file, looped. H.264 in MP4, FLV or Annex B is passed through as it is; anything else is decoded by `ffmpeg`
+    #[arg(long, value_name = "SRC", default_value = "test")]
+    pub(crate) source: String,
+
+    /// Where certificates, keys, the database and recordings are kept. Started again on the same one, nothing is lost
+    #[arg(long, value_name = "DIR", default_value = "sightline-demo")]
+    pub(crate) dir: PathBuf,
+
+    /// Console and API [default: 127.0.0.1:8080, or a free port where that one is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+
+    /// MQTT over TLS [default: 127.0.0.1:8883, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtt: Option<SocketAddr>,
+
+    /// RTMP [default: 127.0.0.1:1935, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) rtmp: Option<SocketAddr>,
+
+    /// RTMPS [default: 127.0.0.1:1936, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) rtmps: Option<SocketAddr>,
+
+    /// How many cameras: cam-1, cam-2, …
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) cameras: u16,
+
+    /// The preset [default: the best one that this machine can encode and show at once]
+    #[arg(long, value_enum)]
+    pub(crate) quality: Option<QualityArg>,
+
+    /// Print the addresses as one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The presets of specification §1.1.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum QualityArg {
+    /// 640x480, 15 fps, 500 kbit/s
+    Low,
+    /// 1280x720, 20 fps, 1 Mbit/s
+    Medium,
+    /// 1920x1080, 25 fps, 2 Mbit/s
+    High,
+    /// 1920x1080, 30 fps, 4 Mbit/s
+    Ultra,
+}
+
+impl QualityArg {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Ultra => "ultra",
+        }
+    }
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Role {
+    /// The settings (TOML). `sightline config template ROLE` prints one to start from; each key can also be set as SIGHTLINE_…
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  sightline push test rtmp://localhost/live/name
+  sightline push clip.mp4 'rtmps://a.example/live/key?token=…' --once
+  libcamera-vid -t 0 --inline -o - | sightline push - rtmp://localhost/live/name
+
+The last part of URL is the name, or stream key, to publish under. It is never printed.")]
+pub(crate) struct Push {
+    /// `test` (a moving scene), a media file, or `-` (Annex B on standard input)
+    #[arg(value_name = "SRC")]
+    pub(crate) source: String,
+
+    /// rtmp(s)://host[:port]/app/name[?query]
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+
+    /// The preset [default: high; an H.264 file is passed through as it is]
+    #[arg(long, value_enum)]
+    pub(crate) quality: Option<QualityArg>,
+
+    /// Play a file once, then end
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// The authority that an rtmps server's certificate must come from (PEM) [default: the system's, /etc/ssl/certs/ca-certificates.crt]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Print events as lines of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the cloud keeps its state.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CloudDir {
+    /// The cloud's data directory (the demo's --dir)
+    #[arg(long, value_name = "DIR", global = true, conflicts_with = "config")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// The cloud's configuration file, which names the directory
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "These work while the cloud runs: a revoked device is cut off within 10 seconds.")]
+pub(crate) struct Device {
+    #[command(subcommand)]
+    pub(crate) action: DeviceAction,
+    #[command(flatten)]
+    pub(crate) cloud: CloudDir,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum DeviceAction {
+    /// Let a device in: makes its certificate, key and HTTP token
+    Add {
+        /// Its id: A-Z a-z 0-9 _ -, at most 64 characters
+        id: String,
+    },
+    /// All devices
+    List,
+    /// One device
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Shut a device out, for good: its certificate and tokens are refused, a running stream is ended
+    Revoke {
+        /// Its id
+        id: String,
+    },
+    /// Give a device a new certificate, key and HTTP token; the old ones end
+    Rotate {
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    pub(crate) action: AuditAction,
+    #[command(flatten)]
+    pub(crate) cloud: CloudDir,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AuditAction {
+    /// The newest entries
+    Show {
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Check the chain: any changed, missing or added entry is found and named
+    Verify,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) action: ConfigAction,
+}
+
+/// Which role's settings.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RoleArg {
+    /// The device agent
+    Camera,
+    /// Broker, allocator, API, console
+    Cloud,
+    /// Media server
+    Origin,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigAction {
+    /// Check a file, and print every setting as it will be, with where it comes from
+    Check {
+        /// The file
+        file: PathBuf,
+        /// Whose settings they are [default: told from the keys]
+        #[arg(long, value_enum)]
+        role: Option<RoleArg>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a file with every key, its meaning and its default
+    Template {
+        /// Whose settings
+        #[arg(value_enum)]
+        role: RoleArg,
+    },
+}

@@ -1,0 +1,71 @@
+//! The terminal: logs, errors, and the wish to stop.
+
+use crate::args::{Args, Command};
+use std::{error::Error, io::IsTerminal as _, process::ExitCode};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Logs go to standard error; `RUST_LOG` rules where it is set. The demo keeps quiet about what goes well.
+pub(crate) fn start_logging(args: &Args) {
+    let calm = matches!(args.command, Command::Demo(_) | Command::Push(_));
+    let level = match (args.quiet, args.verbose, calm) {
+        (true, _, _) => "error",
+        (_, 0, true) => "warn",
+        (_, 0, false) | (_, 1, _) => "warn,sightline=info,sightline_camera=info,sightline_cloud=info,sightline_origin=info",
+        (_, 2, _) => "info,sightline=debug,sightline_camera=debug,sightline_cloud=debug,sightline_origin=debug",
+        (_, _, _) => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+}
+
+/// Says why, with every cause once.
+pub(crate) fn fail(error: &(dyn Error + 'static)) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    eprintln!("error: {text}");
+    ExitCode::from(1)
+}
+
+/// Cancelled by Ctrl-C and by SIGTERM. A second one ends the process at once.
+pub(crate) fn stop_signal() -> std::io::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let token = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "it lives as long as the process and owns nothing")]
+    tokio::spawn(async move {
+        for is_first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if is_first {
+                token.cancel();
+            } else {
+                // As a shell reports a process that Ctrl-C ended.
+                std::process::exit(130);
+            }
+        }
+    });
+    Ok(stop)
+}
+
+/// Writes data to standard output; a reader that has gone away is no error.
+pub(crate) fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Writes what is for people to standard error.
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}
