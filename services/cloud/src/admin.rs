@@ -240,7 +240,11 @@ pub async fn permit_push(data_dir: &Path, id: &DeviceId, may_push: bool) -> Resu
         .await
         .map_err(error)?;
     let detail = json!({ "may_push": may_push });
-    registry.database.commit_with(tx, &Operation { actor: "cli", action: "device.permit", subject: id.as_str(), detail }).await.map_err(error)?;
+    registry
+        .database
+        .commit_with(tx, &Operation { actor: "cli", action: "device.permit", subject: id.as_str(), detail })
+        .await
+        .map_err(error)?;
     Ok(())
 }
 

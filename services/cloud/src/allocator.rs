@@ -107,9 +107,7 @@ impl Allocator {
     pub(crate) async fn handle_request(&self, identity: &Identity, body: &[u8]) -> Response {
         let response = match self.answer(identity, body).await {
             Ok(response) => response,
-            Err(Refusal { code, message, retry_after_secs }) => {
-                Response::failure(&request_id_of(body), code, &message, retry_after_secs)
-            }
+            Err(Refusal { code, message, retry_after_secs }) => Response::failure(&request_id_of(body), code, &message, retry_after_secs),
         };
         let outcome = response.error_code.map_or("OK", ErrorCode::as_str);
         metrics::counter!("sightline_stream_requests_total", "outcome" => outcome).increment(1);

@@ -205,13 +205,11 @@ fn check_row(row: &sqlx::sqlite::SqliteRow, before: &Head) -> Result<Head, Strin
 
 /// Entries below `before` (exclusive; `None`: from the end), newest first.
 pub(crate) async fn entries(database: &Database, before: Option<i64>, limit: u32) -> Result<Vec<AuditEntry>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT seq, time, actor, action, subject, detail, hash FROM audit WHERE seq < $1 ORDER BY seq DESC LIMIT $2",
-    )
-    .bind(before.unwrap_or(i64::MAX))
-    .bind(i64::from(limit))
-    .fetch_all(database.pool())
-    .await?;
+    let rows = sqlx::query("SELECT seq, time, actor, action, subject, detail, hash FROM audit WHERE seq < $1 ORDER BY seq DESC LIMIT $2")
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(i64::from(limit))
+        .fetch_all(database.pool())
+        .await?;
     rows.iter()
         .map(|row| {
             Ok(AuditEntry {
@@ -245,35 +243,33 @@ mod tests {
         (home, database, head)
     }
 
+    /// Flips a bit of one byte of row 3, checks, and flips it back; false where the column has no such byte.
+    async fn flip(database: &Database, head: &PathBuf, column: &str, byte: usize) -> bool {
+        let select = format!("SELECT CAST({column} AS BLOB) FROM audit WHERE seq = 3");
+        let update = format!("UPDATE audit SET {column} = CAST($1 AS TEXT) WHERE seq = 3");
+        let was: Vec<u8> = sqlx::query_scalar(sqlx::AssertSqlSafe(select)).fetch_one(database.pool()).await.unwrap();
+        let mut is = was.clone();
+        let Some(flipped) = is.get_mut(byte) else { return false };
+        *flipped ^= 1 << (byte % 8);
+        sqlx::query(sqlx::AssertSqlSafe(update.clone())).bind(&is).execute(database.pool()).await.unwrap();
+        let verdict = verify(database, head).await.unwrap();
+        assert!(matches!(verdict, Verdict::Broken { seq: 3, .. }), "{column} byte {byte}: {verdict:?}");
+        sqlx::query(sqlx::AssertSqlSafe(update)).bind(&was).execute(database.pool()).await.unwrap();
+        true
+    }
+
     #[tokio::test]
     async fn any_flipped_bit_is_found_and_its_row_named() {
         let (_home, database, head) = log_of(5).await;
         assert!(matches!(verify(&database, &head).await.unwrap(), Verdict::Intact { rows: 5, .. }));
-        for (sql, back) in [
-            ("UPDATE audit SET detail = replace(detail, '2', '3') WHERE seq = 3", "UPDATE audit SET detail = replace(detail, '3', '2') WHERE seq = 3"),
-            ("UPDATE audit SET time = time ^ 1 WHERE seq = 3", ""),
-            ("UPDATE audit SET actor = 'cmi' WHERE seq = 3", ""),
-        ] {
-            let sql = if sql.contains('^') { "UPDATE audit SET time = time + 1 WHERE seq = 3" } else { sql };
-            sqlx::query(sql).execute(database.pool()).await.unwrap();
-            let verdict = verify(&database, &head).await.unwrap();
-            assert!(matches!(verdict, Verdict::Broken { seq: 3, .. }), "{sql}: {verdict:?}");
-            let back = match back {
-                "" if sql.contains("time") => "UPDATE audit SET time = time - 1 WHERE seq = 3",
-                "" => "UPDATE audit SET actor = 'cli' WHERE seq = 3",
-                back => back,
-            };
-            sqlx::query(back).execute(database.pool()).await.unwrap();
-            assert!(matches!(verify(&database, &head).await.unwrap(), Verdict::Intact { .. }));
+        for column in ["time", "actor", "action", "subject", "detail", "prev_hash", "hash"] {
+            let mut byte = 0;
+            while flip(&database, &head, column, byte).await {
+                byte += 1;
+            }
+            assert!(byte > 2);
         }
-    }
-
-    #[tokio::test]
-    async fn a_bit_that_makes_a_text_no_text_is_found() {
-        let (_home, database, head) = log_of(3).await;
-        sqlx::query("UPDATE audit SET subject = CAST(x'e361 6d' AS TEXT) WHERE seq = 2").execute(database.pool()).await.ok();
-        sqlx::query("UPDATE audit SET subject = CAST(x'e3616d' AS TEXT) WHERE seq = 2").execute(database.pool()).await.unwrap();
-        assert!(matches!(verify(&database, &head).await.unwrap(), Verdict::Broken { seq: 2, .. }));
+        assert!(matches!(verify(&database, &head).await.unwrap(), Verdict::Intact { .. }));
     }
 
     #[tokio::test]
@@ -281,7 +277,10 @@ mod tests {
         let (_home, database, head) = log_of(4).await;
         sqlx::query("DELETE FROM audit WHERE seq > 2").execute(database.pool()).await.unwrap();
         assert_eq!(verify(&database, &head).await.unwrap(), Verdict::Truncated { rows: 2, rows_expected: 4 });
-        sqlx::query("UPDATE audit_head SET count = 2, hash = (SELECT hash FROM audit WHERE seq = 2)").execute(database.pool()).await.unwrap();
+        sqlx::query("UPDATE audit_head SET count = 2, hash = (SELECT hash FROM audit WHERE seq = 2)")
+            .execute(database.pool())
+            .await
+            .unwrap();
         assert_eq!(verify(&database, &head).await.unwrap(), Verdict::Truncated { rows: 2, rows_expected: 4 });
         sqlx::query("DELETE FROM audit WHERE seq = 1").execute(database.pool()).await.unwrap();
         assert!(matches!(verify(&database, &head).await.unwrap(), Verdict::Broken { seq: 1, .. }));

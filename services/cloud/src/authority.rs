@@ -199,7 +199,8 @@ fn is_name(general: &x509_parser::extensions::GeneralName<'_>, name: &str) -> bo
 /// The machine's own name, if it is one that fits into a certificate.
 fn machine_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned();
-    let is_plain = !name.is_empty() && name.len() <= 253 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
+    let is_plain =
+        !name.is_empty() && name.len() <= 253 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.');
     is_plain.then_some(name)
 }
 

@@ -7,24 +7,15 @@
 mod access;
 mod uplink;
 
-pub(crate) use uplink::{CommandOutcome, Commands};
+pub(crate) use uplink::Commands;
 
-use crate::{
-    authority::Subject,
-    database::Database,
-    presence::Presence,
-    tls::peer_subject,
-};
+use crate::{authority::Subject, database::Database, presence::Presence, tls::peer_subject};
 use access::Access;
 use mqtt5::{
     QoS,
     broker::{
-        BrokerConfig, DynamicStorage, MemoryBackend, ResourceLimits, ResourceMonitor,
-        client_handler::ClientHandler,
-        router::MessageRouter,
-        sys_topics::BrokerStats,
-        tls_acceptor::TlsStreamWrapper,
-        transport::BrokerTransport,
+        BrokerConfig, DynamicStorage, MemoryBackend, ResourceLimits, ResourceMonitor, client_handler::ClientHandler, router::MessageRouter,
+        sys_topics::BrokerStats, tls_acceptor::TlsStreamWrapper, transport::BrokerTransport,
     },
     packet::publish::PublishPacket,
 };
@@ -129,9 +120,7 @@ impl Broker {
         commands: Arc<Commands>,
     ) -> Arc<Self> {
         let storage = Arc::new(DynamicStorage::Memory(MemoryBackend::new()));
-        let router = Arc::new(
-            MessageRouter::with_storage(Arc::clone(&storage)).with_retained_limits(RETAINED_MAX, RETAINED_BYTES_MAX),
-        );
+        let router = Arc::new(MessageRouter::with_storage(Arc::clone(&storage)).with_retained_limits(RETAINED_MAX, RETAINED_BYTES_MAX));
         let uplink = Uplink { allocator, presence: Arc::clone(&presence), commands, router: Arc::downgrade(&router) };
         let config = BrokerConfig {
             max_clients: CONNECTIONS_MAX,
@@ -195,8 +184,7 @@ impl Broker {
                     continue;
                 }
             };
-            let (Ok(place), Ok(handshake)) =
-                (Arc::clone(&connections).try_acquire_owned(), Arc::clone(&handshakes).try_acquire_owned())
+            let (Ok(place), Ok(handshake)) = (Arc::clone(&connections).try_acquire_owned(), Arc::clone(&handshakes).try_acquire_owned())
             else {
                 metrics::counter!("sightline_mqtt_connections_refused_total").increment(1);
                 continue;

@@ -127,7 +127,9 @@ impl PageQuery {
 
     /// A cursor that counts down.
     fn before<T: std::str::FromStr>(&self) -> ApiResult<Option<T>> {
-        let parse = |cursor: &String| cursor.parse().map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", "cursor is no cursor of this list"));
+        let parse = |cursor: &String| {
+            cursor.parse().map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", "cursor is no cursor of this list"))
+        };
         self.cursor.as_ref().map(parse).transpose()
     }
 }

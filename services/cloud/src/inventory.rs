@@ -1,10 +1,6 @@
 //! The servers and their load: what origins report, what was entered by hand, and what was given to whom.
 
-use crate::{
-    config::StaticServer,
-    data_dir::unix_secs,
-    database::AllocationRow,
-};
+use crate::{config::StaticServer, data_dir::unix_secs, database::AllocationRow};
 use sightline_placement::{Candidate, Choices, Wanted, choose};
 use sightline_signal::{
     DeviceId,
@@ -17,8 +13,7 @@ use std::{
 };
 
 /// An origin that was silent for longer is dead: three reports, and half an interval for a slow network.
-pub(crate) const DEAD_AFTER: Duration =
-    Duration::from_millis(REPORT_INTERVAL_SEC * 1000 * REPORTS_MISSED_MAX + REPORT_INTERVAL_SEC * 500);
+pub(crate) const DEAD_AFTER: Duration = Duration::from_millis(REPORT_INTERVAL_SEC * 1000 * REPORTS_MISSED_MAX + REPORT_INTERVAL_SEC * 500);
 /// An allocation counts as load for this long before its stream must be seen; a camera on a bad uplink needs it.
 const ALLOCATION_HELD_SECS: i64 = 30;
 /// Origins that may be registered: only holders of the cluster key get here, so this catches a mistake, not an attack.
@@ -156,7 +151,14 @@ impl Inventory {
     }
 
     /// Chooses servers for a device's stream; its own earlier allocation does not count against it.
-    pub(crate) fn choose(&self, device: &DeviceId, region: &str, bitrate_kbps: u64, secure: bool, seed: u64) -> (Vec<ChosenServer>, Choices) {
+    pub(crate) fn choose(
+        &self,
+        device: &DeviceId,
+        region: &str,
+        bitrate_kbps: u64,
+        secure: bool,
+        seed: u64,
+    ) -> (Vec<ChosenServer>, Choices) {
         let now = Instant::now();
         let tables = self.tables();
         let committed = tables.committed(Some(device));
@@ -288,7 +290,12 @@ mod tests {
         let (chosen, _) = inventory.choose(&device, "eu", 1000, false, 1);
         assert_eq!(chosen[0].url, "rtmp://a:1935/live/");
         assert!(inventory.choose(&device, "eu", 1000, true, 1).0.is_empty(), "it has no rtmps");
-        inventory.allocated(AllocationRow { device: DeviceId::new("other").unwrap(), server: "a".into(), bitrate_kbps: 8500, issued_at: unix_secs() });
+        inventory.allocated(AllocationRow {
+            device: DeviceId::new("other").unwrap(),
+            server: "a".into(),
+            bitrate_kbps: 8500,
+            issued_at: unix_secs(),
+        });
         let (chosen, choices) = inventory.choose(&device, "eu", 1000, false, 1);
         assert!(chosen.is_empty() && choices.refused[0].contains("full"), "{choices:?}");
         assert_eq!(inventory.devices_on("a"), [DeviceId::new("other").unwrap()]);

@@ -238,7 +238,8 @@ mod tests {
     fn a_seed_device_s_stream_key_is_never_passed_on() {
         let presence = Presence::new();
         let id = DeviceId::new("cam").unwrap();
-        let said = br#"{"event":"stream_started","stream_key":"secret","token":"secret","server_url":"rtmp://h/live/x?token=secret","state":3}"#;
+        let said =
+            br#"{"event":"stream_started","stream_key":"secret","token":"secret","server_url":"rtmp://h/live/x?token=secret","state":3}"#;
         presence.status_message(&id, said);
         presence.status_message(&id, b"{not json");
         presence.status_message(&id, br#"{"event":"made_up"}"#);

@@ -5,7 +5,7 @@ use crate::{
     admin::{Registry, sha256},
     allocator::Allocator,
     authority::Authority,
-    broker::{Broker, CommandOutcome, Commands},
+    broker::{Broker, Commands},
     data_dir::{self, DataDir},
     database::Database,
     inventory::Inventory,
@@ -13,7 +13,7 @@ use crate::{
     signing_keys::SigningKeys,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use sightline_signal::{Command, CommandName, DeviceId, Text, topic::Topic};
+use sightline_signal::{Command, CommandName, CommandResult, DeviceId, Text, topic::Topic};
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock, RwLock},
@@ -71,8 +71,10 @@ impl State {
         let allocator =
             Allocator::new(database.clone(), Arc::clone(&inventory), Arc::clone(&presence), Arc::clone(&keys), config.token.ttl_sec);
         let (allocator, commands) = (Arc::new(allocator), Arc::<Commands>::default());
-        let broker =
-            config.mqtt.enabled.then(|| Broker::new(database.clone(), Arc::clone(&presence), Arc::clone(&allocator), Arc::clone(&commands)));
+        let broker = config
+            .mqtt
+            .enabled
+            .then(|| Broker::new(database.clone(), Arc::clone(&presence), Arc::clone(&allocator), Arc::clone(&commands)));
         Ok(Arc::new(Self {
             registry: Registry::new(dir.clone(), authority, database.clone()),
             dir,
@@ -90,8 +92,8 @@ impl State {
         }))
     }
 
-    /// Publishes a command and waits a while for its result. An empty `command_id` is filled in.
-    pub(crate) async fn command(&self, device: &DeviceId, command: &mut Command) -> Result<CommandOutcome, NotSent> {
+    /// Publishes a command and waits a while for its result; `None` if there is none yet. An empty `command_id` is filled in.
+    pub(crate) async fn command(&self, device: &DeviceId, command: &mut Command) -> Result<Option<CommandResult>, NotSent> {
         let broker = self.broker.as_ref().filter(|_| self.presence.device(device).is_online()).ok_or(NotSent::Offline)?;
         if command.command_id.is_empty() {
             command.command_id = command_id();
@@ -99,10 +101,7 @@ impl State {
         let result = self.commands.expect(device, &command.command_id).ok_or(NotSent::Busy)?;
         let body = serde_json::to_vec(command).unwrap_or_default();
         broker.publish(device, Topic::Command, body, false).await;
-        match tokio::time::timeout(COMMAND_RESULT_WAIT, result).await {
-            Ok(Ok(result)) => Ok(CommandOutcome::Answered(result)),
-            _ => Ok(CommandOutcome::Unanswered),
-        }
+        Ok(tokio::time::timeout(COMMAND_RESULT_WAIT, result).await.ok().and_then(Result::ok))
     }
 
     /// Tells devices to ask for a fresh token and to move to it.

@@ -1,12 +1,7 @@
 //! What one connection may do. Its identity was fixed by TLS.
 
 use super::Connections;
-use crate::{
-    audit::Operation,
-    authority::Subject,
-    database::Database,
-    presence::Presence,
-};
+use crate::{audit::Operation, authority::Subject, database::Database, presence::Presence};
 use mqtt5::{
     broker::{AuthProvider, AuthResult},
     packet::connect::ConnectPacket,
@@ -179,12 +174,29 @@ mod tests {
     #[test]
     fn a_device_subscribes_down_and_never_outside_its_id() {
         let subject = device("cam");
-        for filter in ["devices/cam/stream/response", "devices/cam/stream/command", "devices/cam/config/desired", "devices/cam/#", "devices/cam/stream/+"] {
+        for filter in [
+            "devices/cam/stream/response",
+            "devices/cam/stream/command",
+            "devices/cam/config/desired",
+            "devices/cam/#",
+            "devices/cam/stream/+",
+        ] {
             assert!(may_subscribe(&subject, filter), "{filter}");
         }
         for filter in [
-            "#", "+/+/+/+", "devices/#", "devices/+/stream/response", "devices/cam2/stream/response", "devices/cam", "devices/ca+/x",
-            "devices/cam2/#", "$share/g/devices/cam/stream/command", "$SYS/#", "devices/cam/stream/request", "devices//cam/#", "",
+            "#",
+            "+/+/+/+",
+            "devices/#",
+            "devices/+/stream/response",
+            "devices/cam2/stream/response",
+            "devices/cam",
+            "devices/ca+/x",
+            "devices/cam2/#",
+            "$share/g/devices/cam/stream/command",
+            "$SYS/#",
+            "devices/cam/stream/request",
+            "devices//cam/#",
+            "",
         ] {
             assert!(!may_subscribe(&subject, filter), "{filter}");
         }

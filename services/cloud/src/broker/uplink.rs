@@ -83,15 +83,6 @@ impl Uplink {
     }
 }
 
-/// What came of a command, as far as it is known.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum CommandOutcome {
-    /// The device's own answer.
-    Answered(CommandResult),
-    /// None within the time for it.
-    Unanswered,
-}
-
 /// Commands that wait for their result.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {

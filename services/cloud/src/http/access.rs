@@ -52,10 +52,18 @@ fn permit(state: &State, request: &Request) -> Result<(), ApiError> {
     }
     match &state.operator_token_sha256 {
         Some(expected) if is_secret(bearer(headers), expected) => Ok(()),
-        Some(_) => Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "show the operator's token as Authorization: Bearer, or the operator's certificate")),
+        Some(_) => Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "show the operator's token as Authorization: Bearer, or the operator's certificate",
+        )),
         None if is_this_machine(host) => Ok(()),
         // A name that resolves to 127.0.0.1 is how a foreign page would reach this API (DNS rebinding).
-        None => Err(ApiError::new(StatusCode::FORBIDDEN, "HOST_NOT_LOCAL", "without an operator token the API answers to localhost, 127.0.0.1 and [::1] only")),
+        None => Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "HOST_NOT_LOCAL",
+            "without an operator token the API answers to localhost, 127.0.0.1 and [::1] only",
+        )),
     }
 }
 

@@ -99,7 +99,11 @@ pub(super) async fn event_stream(Shared(state): Shared<Arc<State>>) -> Sse<impl 
 
 /// Recordings lie with the origins; this version does not collect them.
 pub(super) async fn recordings() -> ApiError {
-    ApiError::new(StatusCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED", "recordings are listed by each origin; the cloud does not collect them yet")
+    ApiError::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "NOT_IMPLEMENTED",
+        "recordings are listed by each origin; the cloud does not collect them yet",
+    )
 }
 
 pub(super) async fn audit(Shared(state): Shared<Arc<State>>, Query(query): Query<PageQuery>) -> ApiResult<Json<Page<AuditEntry>>> {

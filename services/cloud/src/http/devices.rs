@@ -5,7 +5,6 @@ use crate::{
     CloudError,
     audit::Operation,
     authority::OPERATOR,
-    broker::CommandOutcome,
     database::DeviceRow,
     state::{NotSent, State},
 };
@@ -166,11 +165,11 @@ async fn send(state: &State, peer: &Peer, id: &str, mut command: Command) -> Api
     state.database.audit_or_warn(&Operation { actor: OPERATOR, action: "device.command", subject: device.id.as_str(), detail }).await;
     let command_id = command.command_id.as_str().to_owned();
     match outcome {
-        Ok(CommandOutcome::Answered(result)) => {
+        Ok(Some(result)) => {
             let status = if result.success { "done" } else { "failed" };
             Ok((StatusCode::OK, Json(Commanded { command_id, status, result: Some(result) })))
         }
-        Ok(CommandOutcome::Unanswered) => Ok((StatusCode::ACCEPTED, Json(Commanded { command_id, status: "sent", result: None }))),
+        Ok(None) => Ok((StatusCode::ACCEPTED, Json(Commanded { command_id, status: "sent", result: None }))),
         Err(NotSent::Offline) => {
             Err(ApiError::new(StatusCode::CONFLICT, "DEVICE_OFFLINE", format!("device {} is not connected over MQTT", device.id)))
         }

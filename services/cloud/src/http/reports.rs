@@ -30,12 +30,19 @@ pub(super) async fn report(
     Json(report): Json<OriginReport>,
 ) -> ApiResult<Json<ReportAnswer>> {
     if !is_secret(bearer(&headers), &state.cluster_key_sha256) {
-        return Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "show the cluster key of data_dir/cluster.key as Authorization: Bearer"));
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "show the cluster key of data_dir/cluster.key as Authorization: Bearer",
+        ));
     }
     check(&id, &report)?;
     let (boot_id, region) = (report.boot_id.clone(), report.region.clone());
     let known_boot = state.inventory.boot_id(&id);
-    let is_new = state.inventory.report(report).map_err(|_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_ORIGINS", "too many origins are registered"))?;
+    let is_new = state
+        .inventory
+        .report(report)
+        .map_err(|_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_ORIGINS", "too many origins are registered"))?;
     if known_boot.as_deref() != Some(boot_id.as_str()) {
         booted(&state, &id, &boot_id, &region).await?;
     } else if is_new {
@@ -54,7 +61,8 @@ fn check(id: &str, report: &OriginReport) -> ApiResult<()> {
     if DeviceId::new(id).is_err() {
         return bad("a server id is 1 to 64 of A-Z a-z 0-9 _ -");
     }
-    if report.name.len() > NAME_BYTES_MAX || report.region.len() > 32 || report.boot_id.is_empty() || report.boot_id.len() > NAME_BYTES_MAX {
+    if report.name.len() > NAME_BYTES_MAX || report.region.len() > 32 || report.boot_id.is_empty() || report.boot_id.len() > NAME_BYTES_MAX
+    {
         return bad("name and boot_id have at most 64 bytes, region 32, and boot_id is not empty");
     }
     if [&report.rtmp_url, &report.rtmps_url, &report.http_url].iter().any(|url| url.len() > URL_BYTES_MAX) {
