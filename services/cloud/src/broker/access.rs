@@ -1,0 +1,213 @@
+//! What one connection may do. Its identity was fixed by TLS.
+
+use super::Connections;
+use crate::{audit::Operation, authority::Subject, database::Database, presence::Presence};
+use mqtt5::{
+    broker::{AuthProvider, AuthResult},
+    packet::connect::ConnectPacket,
+    protocol::v5::reason_codes::ReasonCode,
+};
+use serde_json::json;
+use sightline_signal::{DeviceId, topic::Topic};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use tokio::sync::broadcast;
+
+/// Forbidden topics that a connection may try; then it is ended. Each one is audited, so this bounds what one connection writes.
+const VIOLATIONS_MAX: u32 = 8;
+
+/// The rights of one connection.
+pub(super) struct Access {
+    pub(super) subject: Subject,
+    pub(super) number: u64,
+    pub(super) database: Database,
+    pub(super) presence: Arc<Presence>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) hang_up: broadcast::Sender<()>,
+    pub(super) violations: Arc<AtomicU32>,
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl AuthProvider for Access {
+    fn authenticate<'a>(&'a self, connect: &'a ConnectPacket, address: SocketAddr) -> Answer<'a, mqtt5::Result<AuthResult>> {
+        Box::pin(async move {
+            match self.admit(&connect.client_id, connect.will.as_ref().map(|will| will.topic.as_str())).await {
+                Ok(user) => Ok(AuthResult::success_with_user(user)),
+                Err(reason) => {
+                    tracing::warn!(%address, subject = ?self.subject, client_id = connect.client_id, reason, "MQTT connection refused");
+                    let detail = json!({ "client_id": bounded(&connect.client_id), "address": address.to_string(), "reason": reason });
+                    self.audit("mqtt.connect.refuse", detail).await;
+                    Ok(AuthResult::fail(ReasonCode::NotAuthorized))
+                }
+            }
+        })
+    }
+
+    fn authorize_publish<'a>(&'a self, _: &str, _: Option<&'a str>, topic: &'a str) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let is_allowed = may_publish(&self.subject, topic);
+            if !is_allowed {
+                self.violation("mqtt.publish.refuse", topic).await;
+            }
+            is_allowed
+        })
+    }
+
+    fn authorize_subscribe<'a>(&'a self, _: &str, _: Option<&'a str>, filter: &'a str) -> Answer<'a, bool> {
+        Box::pin(async move {
+            let is_allowed = may_subscribe(&self.subject, filter);
+            if !is_allowed {
+                self.violation("mqtt.subscribe.refuse", filter).await;
+            }
+            is_allowed
+        })
+    }
+}
+
+impl Access {
+    /// Lets the connection in under this client id; returns the user's name for the broker's own logs.
+    async fn admit(&self, client_id: &str, will_topic: Option<&str>) -> Result<String, &'static str> {
+        if will_topic.is_some_and(|topic| !may_publish(&self.subject, topic)) {
+            return Err("the will's topic is not its own");
+        }
+        match &self.subject {
+            Subject::Operator => {
+                // A device's id is its session: no operator may take one over, not even of a device to come.
+                let device = DeviceId::new(client_id).ok();
+                let is_taken = match &device {
+                    Some(id) => self.database.device(id).await.map_err(|_| "the database can't be read")?.is_some(),
+                    None => false,
+                };
+                if is_taken { Err("the client id is a device's") } else { Ok(crate::authority::OPERATOR.to_owned()) }
+            }
+            Subject::Device { id, issued_at_ms } => {
+                if client_id != id.as_str() {
+                    return Err("the client id is not the certificate's device");
+                }
+                let device = self.database.device(id).await.map_err(|_| "the database can't be read")?;
+                let device = device.ok_or("the device is not known")?;
+                if !device.takes_certificate(*issued_at_ms) {
+                    return Err("the device or its certificate is revoked");
+                }
+                self.connections.insert(id, self.number, self.hang_up.clone());
+                self.presence.connected(id, self.number);
+                Ok(id.as_str().to_owned())
+            }
+        }
+    }
+
+    async fn violation(&self, action: &str, topic: &str) {
+        tracing::warn!(subject = ?self.subject, action, topic, "forbidden topic");
+        metrics::counter!("sightline_mqtt_violations_total").increment(1);
+        self.audit(action, json!({ "topic": bounded(topic) })).await;
+        if self.violations.fetch_add(1, Ordering::Relaxed) + 1 >= VIOLATIONS_MAX {
+            let _ = self.hang_up.send(());
+        }
+    }
+
+    async fn audit(&self, action: &str, detail: serde_json::Value) {
+        let (actor, subject) = match &self.subject {
+            Subject::Operator => (crate::authority::OPERATOR.to_owned(), crate::authority::OPERATOR.to_owned()),
+            Subject::Device { id, .. } => (format!("device:{id}"), id.as_str().to_owned()),
+        };
+        self.database.audit_or_warn(&Operation { actor: &actor, action, subject: &subject, detail }).await;
+    }
+}
+
+/// A device: its own up topics. The operator: commands and wishes to any device.
+fn may_publish(subject: &Subject, topic: &str) -> bool {
+    match (subject, Topic::parse(topic)) {
+        (_, None) => false,
+        (Subject::Device { id, .. }, Some((named, topic))) => named == *id && topic.is_up(),
+        (Subject::Operator, Some((_, topic))) => matches!(topic, Topic::Command | Topic::ConfigDesired),
+    }
+}
+
+/// A device: its own down topics, each by its name or by a wildcard below its own id. The operator: anything, the answers with
+/// their tokens included.
+fn may_subscribe(subject: &Subject, filter: &str) -> bool {
+    let Subject::Device { id, .. } = subject else { return true };
+    // The prefix holds no wildcard, because an id can't; a shared subscription begins with `$share` and fails here.
+    let Some(rest) = filter.strip_prefix("devices/").and_then(|rest| rest.strip_prefix(id.as_str())?.strip_prefix('/')) else {
+        return false;
+    };
+    if !rest.contains(['+', '#']) {
+        return Topic::parse(filter).is_some_and(|(_, topic)| !topic.is_up());
+    }
+    rest.split('/').all(|level| !level.is_empty())
+}
+
+/// As much of a peer's text as a log line should hold.
+fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(128)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(id: &str) -> Subject {
+        Subject::Device { id: DeviceId::new(id).unwrap(), issued_at_ms: 0 }
+    }
+
+    #[test]
+    fn a_device_publishes_up_on_its_own_topics_only() {
+        let subject = device("cam");
+        for topic in Topic::ALL {
+            let own = topic.of(&DeviceId::new("cam").unwrap());
+            assert_eq!(may_publish(&subject, &own), topic.is_up(), "{own}");
+            assert!(!may_publish(&subject, &topic.of(&DeviceId::new("cam2").unwrap())));
+        }
+        for topic in ["devices/cam", "devices/cam/other", "x/cam/online", "devices/cam/../cam2/online", "$SYS/x", ""] {
+            assert!(!may_publish(&subject, topic), "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_device_subscribes_down_and_never_outside_its_id() {
+        let subject = device("cam");
+        for filter in [
+            "devices/cam/stream/response",
+            "devices/cam/stream/command",
+            "devices/cam/config/desired",
+            "devices/cam/#",
+            "devices/cam/stream/+",
+        ] {
+            assert!(may_subscribe(&subject, filter), "{filter}");
+        }
+        for filter in [
+            "#",
+            "+/+/+/+",
+            "devices/#",
+            "devices/+/stream/response",
+            "devices/cam2/stream/response",
+            "devices/cam",
+            "devices/ca+/x",
+            "devices/cam2/#",
+            "$share/g/devices/cam/stream/command",
+            "$SYS/#",
+            "devices/cam/stream/request",
+            "devices//cam/#",
+            "",
+        ] {
+            assert!(!may_subscribe(&subject, filter), "{filter}");
+        }
+    }
+
+    #[test]
+    fn the_operator_commands_and_listens_but_never_speaks_for_a_device() {
+        assert!(may_subscribe(&Subject::Operator, "#"));
+        assert!(may_publish(&Subject::Operator, "devices/cam/stream/command"));
+        assert!(!may_publish(&Subject::Operator, "devices/cam/stream/request"));
+        assert!(!may_publish(&Subject::Operator, "devices/cam/stream/response"));
+        assert!(!may_publish(&Subject::Operator, "devices/cam/online"));
+    }
+}

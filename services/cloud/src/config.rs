@@ -1,0 +1,134 @@
+//! Settings of `sightline cloud`: one TOML file, every key also from the environment.
+
+use crate::CloudError;
+use confique::Config as _;
+use serde::Deserialize;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Settings of the cloud.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Config {
+    /// Where certificates, keys and the database lie. Made if it is not there.
+    #[config(default = "sightline-data", env = "SIGHTLINE_CLOUD_DATA_DIR")]
+    pub data_dir: PathBuf,
+
+    /// Names and addresses that the server's certificate holds besides localhost, 127.0.0.1, ::1 and the machine's own name.
+    #[config(default = [], env = "SIGHTLINE_CLOUD_HOST_NAMES", parse_env = confique::env::parse::list_by_comma)]
+    pub host_names: Vec<String>,
+
+    /// The HTTP port: API, console, metrics.
+    #[config(nested)]
+    pub http: HttpConfig,
+
+    /// The built-in MQTT broker.
+    #[config(nested)]
+    pub mqtt: MqttConfig,
+
+    /// Who may use the API.
+    #[config(nested)]
+    pub api: ApiConfig,
+
+    /// The tokens that streams are published with.
+    #[config(nested)]
+    pub token: TokenConfig,
+
+    /// RTMP servers of others, entered by hand: [[servers]] with id, name, region, rtmp_url and capacity_kbps (0: no limit).
+    #[config(default = [])]
+    pub servers: Vec<StaticServer>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, confique::Config)]
+pub struct HttpConfig {
+    /// Address and port. One port takes plain HTTP and HTTPS; port 0 takes any free one.
+    #[config(default = "0.0.0.0:8080", env = "SIGHTLINE_CLOUD_HTTP_LISTEN")]
+    pub listen: SocketAddr,
+}
+
+/// `[mqtt]`
+#[derive(Clone, Debug, confique::Config)]
+pub struct MqttConfig {
+    /// Whether the built-in broker runs. Without it devices use POST /stream/request.
+    #[config(default = true, env = "SIGHTLINE_CLOUD_MQTT_ENABLED")]
+    pub enabled: bool,
+
+    /// Address and port of MQTT over TLS. Client certificates are required; port 0 takes any free one.
+    #[config(default = "0.0.0.0:8883", env = "SIGHTLINE_CLOUD_MQTT_LISTEN")]
+    pub listen: SocketAddr,
+}
+
+/// `[api]`
+#[derive(Clone, Debug, confique::Config)]
+pub struct ApiConfig {
+    /// A file with the bearer token that /api asks for. Unset: /api is open if http.listen is a loopback address (and then
+    /// only to requests for localhost); on any other address the file operator.token is made in data_dir and required.
+    #[config(env = "SIGHTLINE_CLOUD_API_OPERATOR_TOKEN_FILE")]
+    pub operator_token_file: Option<PathBuf>,
+}
+
+/// `[token]`
+#[derive(Clone, Debug, confique::Config)]
+pub struct TokenConfig {
+    /// How long a token starts streams, in seconds: 60 to 86400.
+    #[config(default = 3600, env = "SIGHTLINE_CLOUD_TOKEN_TTL_SEC")]
+    pub ttl_sec: u32,
+}
+
+/// `[[servers]]`: an RTMP server of others.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StaticServer {
+    /// Its id, `[A-Za-z0-9_-]{1,64}`.
+    pub id: String,
+    /// Its name, for people.
+    #[serde(default)]
+    pub name: String,
+    /// Where it stands.
+    #[serde(default)]
+    pub region: String,
+    /// `rtmp://host[:port]/app` or `rtmps://…`.
+    pub rtmp_url: String,
+    /// What it takes in at most, in kbit/s; 0: no limit.
+    #[serde(default)]
+    pub capacity_kbps: u64,
+}
+
+/// Shortest life of a token: less, and a slow uplink's first try finds it expired.
+pub const TOKEN_TTL_SEC_MIN: u32 = 60;
+/// Longest life of a token: revocation lists and previous keys are kept for that long.
+pub const TOKEN_TTL_SEC_MAX: u32 = 86_400;
+
+impl Config {
+    /// All defaults, with this data directory.
+    ///
+    /// # Errors
+    /// [`CloudError::Setting`] if a variable of the environment can't be read.
+    pub fn in_dir(data_dir: impl Into<PathBuf>) -> Result<Self, CloudError> {
+        let mut config =
+            Self::builder().env().load().map_err(|error| CloudError::Setting { key: "SIGHTLINE_CLOUD_…", reason: error.to_string() })?;
+        config.data_dir = data_dir.into();
+        Ok(config)
+    }
+
+    /// Checks what types can't.
+    ///
+    /// # Errors
+    /// [`CloudError::Setting`] names the key.
+    pub fn validate(&self) -> Result<(), CloudError> {
+        if !(TOKEN_TTL_SEC_MIN..=TOKEN_TTL_SEC_MAX).contains(&self.token.ttl_sec) {
+            let reason = format!("{} is outside {TOKEN_TTL_SEC_MIN}..={TOKEN_TTL_SEC_MAX} seconds", self.token.ttl_sec);
+            return Err(CloudError::Setting { key: "token.ttl_sec", reason });
+        }
+        for server in &self.servers {
+            if sightline_signal::DeviceId::new(&server.id).is_err() {
+                return Err(CloudError::Setting { key: "servers.id", reason: format!("{:?} is not made of A-Z a-z 0-9 _ -", server.id) });
+            }
+            let has_scheme = server.rtmp_url.starts_with("rtmp://") || server.rtmp_url.starts_with("rtmps://");
+            if !has_scheme || server.rtmp_url.len() > 190 {
+                let reason = format!("server {}: an rtmp:// or rtmps:// URL of at most 190 characters is needed", server.id);
+                return Err(CloudError::Setting { key: "servers.rtmp_url", reason });
+            }
+        }
+        Ok(())
+    }
+}

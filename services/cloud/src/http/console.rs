@@ -1,0 +1,95 @@
+//! The console: static files inside the binary, under a strict content security policy; and the way to streams elsewhere.
+
+use super::ApiError;
+use crate::state::State;
+use axum::{
+    extract::State as Shared,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use std::{fmt::Write as _, sync::Arc};
+
+#[derive(rust_embed::RustEmbed)]
+#[folder = "../../console"]
+struct Files;
+
+/// Versioned names never change their contents.
+const CACHE_FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// The rest is asked for again, by its hash.
+const CACHE_REVALIDATE: &str = "no-cache";
+
+/// Everything that no route has.
+pub(super) async fn serve(Shared(state): Shared<Arc<State>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    if let Some(rest) = path.strip_prefix("live/") {
+        return redirect_to_origin(&state, rest, &uri);
+    }
+    if path.starts_with("api/") || path.starts_with("stream/") {
+        return ApiError::not_found(format_args!("route {method} {}", uri.path())).into_response();
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let name = if path.is_empty() { "index.html" } else { path };
+    match Files::get(name) {
+        Some(file) => serve_file(&state, name, file, &headers),
+        None => (StatusCode::NOT_FOUND, "there is no such page\n").into_response(),
+    }
+}
+
+fn serve_file(state: &State, name: &str, file: rust_embed::EmbeddedFile, headers: &HeaderMap) -> Response {
+    let tag = file.metadata.sha256_hash().iter().take(16).fold(String::from("\""), |mut tag, byte| {
+        let _ = write!(tag, "{byte:02x}");
+        tag
+    }) + "\"";
+    let cache = if name.starts_with("vendor/") { CACHE_FOR_EVER } else { CACHE_REVALIDATE };
+    let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|held| held.as_bytes() == tag.as_bytes());
+    let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { file.data.into_owned().into_response() };
+    let mime = HeaderValue::from_str(file.metadata.mimetype()).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let fields = [
+        (header::CONTENT_TYPE, mime),
+        (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    ];
+    response.headers_mut().extend(fields);
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    if let Ok(policy) = HeaderValue::from_str(&content_security_policy(state)) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Nothing inline, nothing from elsewhere; streams also from the origins that are registered.
+fn content_security_policy(state: &State) -> String {
+    let mut elsewhere = String::new();
+    for server in state.inventory.servers() {
+        // Only what is plainly an origin may enter a header that others write into.
+        let is_plain = server.http_url.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/[]".contains(&byte));
+        if is_plain && (server.http_url.starts_with("http://") || server.http_url.starts_with("https://")) {
+            let _ = write!(elsewhere, " {}", server.http_url.trim_end_matches('/'));
+        }
+    }
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:{elsewhere}; \
+         media-src 'self' blob:{elsewhere}; connect-src 'self'{elsewhere}; worker-src 'self' blob:; manifest-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
+/// A stream of an origin in another process: this host names it, that host serves it.
+fn redirect_to_origin(state: &State, rest: &str, uri: &Uri) -> Response {
+    let playback = rest.split(['.', '/']).next().unwrap_or_default();
+    let live = state.inventory.live_streams().into_values().find(|live| live.stream.playback == playback);
+    let Some(live) = live.filter(|live| !live.http_url.is_empty()) else {
+        return ApiError::not_found(format_args!("live stream {playback}")).into_response();
+    };
+    let target = format!("{}{}", live.http_url.trim_end_matches('/'), uri.path_and_query().map_or("", |path| path.as_str()));
+    match HeaderValue::from_str(&target) {
+        Ok(target) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response(),
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
