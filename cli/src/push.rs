@@ -3,6 +3,7 @@
 use crate::{Failure, args::Push, terminal};
 use indicatif::{ProgressBar, ProgressStyle};
 use sightline_camera::{Agent, Config, Outcome, StreamEvent};
+use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::StatusEvent;
 use std::{path::PathBuf, time::Duration};
 use tokio::sync::mpsc;
@@ -39,7 +40,7 @@ pub(crate) async fn run(push: Push) -> Result<(), Failure> {
 /// `rtmp://host/app/name?query` into what is connected to and what is published under.
 fn split_name(url: &str) -> Result<(&str, &str), Failure> {
     let wrong = || "a push URL is rtmp(s)://host[:port]/app/name: the last part is the name, or stream key, to publish under";
-    let parsed = sightline_camera::parse_rtmp_url(url).map_err(|error| format!("{error}; {}", wrong()))?;
+    let parsed = RtmpUrl::parse(url).map_err(|error| format!("{error}; {}", wrong()))?;
     if parsed.name.is_empty() {
         return Err(wrong().into());
     }
@@ -48,7 +49,8 @@ fn split_name(url: &str) -> Result<(&str, &str), Failure> {
 }
 
 async fn show(mut events: mpsc::Receiver<StreamEvent>, json: bool) {
-    let line = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let line = ProgressBar::new_spinner()
+        .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
     line.enable_steady_tick(Duration::from_millis(120));
     while let Some(event) = events.recv().await {
         match event {

@@ -13,7 +13,8 @@ use std::path::Path;
 
 /// Reads and checks a file.
 pub(crate) fn load<C: Config>(file: &Path) -> Result<C, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}; `sightline config template ROLE` prints a file to start from", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("{}: {error}; `sightline config template ROLE` prints a file to start from", file.display()))?;
     let table: toml::Table = text.parse().map_err(|error| format!("{}: {error}", file.display()))?;
     if let Some((key, nearest)) = unknown_key(&C::META, &table, "") {
         let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
@@ -55,7 +56,10 @@ pub(crate) fn command(config: args::Config) -> Result<(), Failure> {
             Ok(())
         }
         ConfigAction::Check { file, role, json } => {
-            let table: toml::Table = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?.parse().map_err(|error| format!("{}: {error}", file.display()))?;
+            let table: toml::Table = std::fs::read_to_string(&file)
+                .map_err(|error| format!("{}: {error}", file.display()))?
+                .parse()
+                .map_err(|error| format!("{}: {error}", file.display()))?;
             match role.unwrap_or_else(|| guess_role(&table)) {
                 RoleArg::Camera => {
                     load::<sightline_camera::Config>(&file)?.check()?;
@@ -99,7 +103,8 @@ fn show(meta: &'static Meta, table: &toml::Table, json: bool) {
     let mut rows = Vec::new();
     collect(meta, Some(table), "", &mut rows);
     if json {
-        let rows: Vec<_> = rows.iter().map(|row| serde_json::json!({"key": row.key, "value": row.value, "from": row.from, "doc": row.doc})).collect();
+        let rows: Vec<_> =
+            rows.iter().map(|row| serde_json::json!({"key": row.key, "value": row.value, "from": row.from, "doc": row.doc})).collect();
         terminal::print(&serde_json::Value::from(rows).to_string());
         return;
     }
@@ -118,7 +123,8 @@ fn collect(meta: &'static Meta, table: Option<&toml::Table>, prefix: &str, rows:
             FieldKind::Nested { meta } => collect(meta, given.and_then(toml::Value::as_table), &format!("{key}."), rows),
             FieldKind::Leaf { env, kind } => {
                 let from_env = env.and_then(|name| std::env::var(name).ok());
-                let is_secret = field.name.contains("key") && !field.name.contains("keyframe") && !field.name.ends_with("file") && field.name != "key";
+                let is_secret =
+                    field.name.contains("key") && !field.name.contains("keyframe") && !field.name.ends_with("file") && field.name != "key";
                 let (value, from) = match (from_env, given, kind) {
                     (Some(value), _, _) => (value, "environment"),
                     (None, Some(value), _) => (value.to_string(), "file"),

@@ -256,6 +256,29 @@ pub async fn rotate_signing_keys(data_dir: &Path) -> Result<(), CloudError> {
     signing_keys::rotate(&Registry::open(data_dir).await?.database, "cli").await
 }
 
+/// Files that an origin of the same machine starts with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prepared {
+    /// The server's certificate, good for localhost, the machine's name, and the extra names.
+    pub server_pem: PathBuf,
+    /// Its private key.
+    pub server_key: PathBuf,
+    /// The key that origins show with their reports.
+    pub cluster_key: PathBuf,
+}
+
+/// Makes what a data directory lacks, as the cloud's first start does: for a process that starts an origin before its cloud.
+///
+/// # Errors
+/// [`CloudError`] names the file.
+pub async fn prepare(data_dir: &Path, host_names: &[String]) -> Result<Prepared, CloudError> {
+    let registry = Registry::open(data_dir).await?;
+    registry.authority.ensure_server(host_names)?;
+    let file = |name| registry.dir.file(name);
+    data_dir::read_or_make_secret(&file("cluster.key"))?;
+    Ok(Prepared { server_pem: file("server.pem"), server_key: file("server.key"), cluster_key: file("cluster.key") })
+}
+
 /// Checks the whole audit log.
 ///
 /// # Errors

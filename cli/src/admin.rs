@@ -1,0 +1,122 @@
+//! `sightline device …` and `sightline audit …`: on the cloud's data directory, while it runs or not.
+
+use crate::{
+    Failure,
+    args::{Audit, AuditAction, CloudDir, Device, DeviceAction},
+    settings, terminal,
+};
+use sightline_cloud::admin::{self, AddedDevice, Verdict};
+use sightline_signal::DeviceId;
+use std::path::PathBuf;
+
+/// The directory that was named, or the configuration's.
+fn data_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
+    let dir = match (&cloud.dir, &cloud.config) {
+        (Some(dir), _) => dir.clone(),
+        (None, Some(file)) => settings::load::<sightline_cloud::Config>(file)?.data_dir,
+        (None, None) => return Err("say where the cloud keeps its state: --dir DIR, or --config FILE".into()),
+    };
+    Ok(dir)
+}
+
+/// A directory that must be there: looking at a mistyped one must not make it.
+fn existing_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
+    let dir = data_dir(cloud)?;
+    if dir.join("sightline.sqlite").is_file() {
+        Ok(dir)
+    } else {
+        Err(format!("{}: no cloud keeps its state here; check --dir, or start the cloud once", dir.display()).into())
+    }
+}
+
+pub(crate) async fn device(device: Device) -> Result<(), Failure> {
+    let json = device.cloud.json;
+    match device.action {
+        DeviceAction::Add { id } => {
+            let added = admin::add_device(&data_dir(&device.cloud)?, &DeviceId::new(&id)?).await?;
+            show_files(&added, json, "added");
+        }
+        DeviceAction::Rotate { id } => {
+            let added = admin::rotate_device(&existing_dir(&device.cloud)?, &DeviceId::new(&id)?).await?;
+            show_files(&added, json, "rotated");
+        }
+        DeviceAction::List => {
+            let devices = admin::list_devices(&existing_dir(&device.cloud)?).await?;
+            if json {
+                terminal::print(&serde_json::to_string(&devices)?);
+                return Ok(());
+            }
+            if devices.is_empty() {
+                terminal::say("no device yet: `sightline device add ID` lets one in");
+            }
+            devices.iter().for_each(show_row);
+        }
+        DeviceAction::Show { id } => {
+            let shown = admin::show_device(&existing_dir(&device.cloud)?, &DeviceId::new(&id)?).await?;
+            if json { terminal::print(&serde_json::to_string(&shown)?) } else { show_row(&shown) }
+        }
+        DeviceAction::Revoke { id } => {
+            admin::revoke_device(&existing_dir(&device.cloud)?, &DeviceId::new(&id)?).await?;
+            if json {
+                terminal::print(&serde_json::json!({"id": id, "revoked": true}).to_string())
+            } else {
+                terminal::say(&format!("{id} is revoked: its connections end within 10 seconds"))
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show_files(added: &AddedDevice, json: bool, done: &str) {
+    if json {
+        terminal::print(&serde_json::to_string(added).unwrap_or_default());
+        return;
+    }
+    terminal::say(&format!("{} is {done}; copy these to the device, and keep the key and the token secret:", added.id));
+    for (what, path) in [("certificate", &added.pem), ("key", &added.key), ("HTTP token", &added.token), ("authority", &added.ca)] {
+        terminal::print(&format!("{what:12} {}", path.display()));
+    }
+}
+
+fn show_row(device: &admin::Device) {
+    let time = |secs: Option<i64>| {
+        secs.map_or_else(
+            || "never".to_owned(),
+            |secs| jiff::Timestamp::from_second(secs).map_or_else(|_| secs.to_string(), |at| at.to_string()),
+        )
+    };
+    let right = match (device.revoked_at, device.may_push) {
+        (Some(_), _) => "revoked",
+        (None, true) => "may stream",
+        (None, false) => "may not stream",
+    };
+    terminal::print(&format!("{:24} {right:15} playback {}  last seen {}", device.id.as_str(), device.playback, time(device.last_seen)));
+}
+
+pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {
+    let dir = existing_dir(&audit.cloud)?;
+    match audit.action {
+        AuditAction::Show { limit } => {
+            for entry in admin::audit_entries(&dir, None, limit).await?.iter().rev() {
+                terminal::print(&serde_json::to_string(entry)?);
+            }
+            Ok(())
+        }
+        AuditAction::Verify => {
+            let verdict = admin::verify_audit(&dir).await?;
+            if audit.cloud.json {
+                terminal::print(&serde_json::to_string(&verdict)?);
+            }
+            match verdict {
+                Verdict::Intact { rows, head } => {
+                    terminal::say(&format!("the audit log is intact: {rows} entries, the last one's hash is {head}"));
+                    Ok(())
+                }
+                Verdict::Broken { seq, reason } => Err(format!("the audit log is broken at entry {seq}: {reason}").into()),
+                Verdict::Truncated { rows, rows_expected } => {
+                    Err(format!("the audit log is cut short: {rows} entries of {rows_expected}").into())
+                }
+            }
+        }
+    }
+}
