@@ -1,0 +1,216 @@
+//! The origin's settings: one TOML file, every key also as an environment variable.
+
+use confique::Config as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Settings of `sightline origin`.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Config {
+    /// The origin's id, `[A-Za-z0-9_-]{1,64}`. Tokens name it in their origin set.
+    #[config(env = "SIGHTLINE_ORIGIN_SERVER_ID", default = "origin-1")]
+    pub server_id: String,
+    /// Its name for people.
+    #[config(env = "SIGHTLINE_ORIGIN_NAME", default = "Origin")]
+    pub name: String,
+    /// Where it stands; streams prefer an origin of their region.
+    #[config(env = "SIGHTLINE_ORIGIN_REGION", default = "local")]
+    pub region: String,
+    /// Where recordings and the cached keys lie.
+    #[config(env = "SIGHTLINE_ORIGIN_DATA_DIR", default = "sightline-origin")]
+    pub data_dir: PathBuf,
+    /// RTMP in and out.
+    #[config(nested)]
+    pub rtmp: Rtmp,
+    /// The same over TLS.
+    #[config(nested)]
+    pub rtmps: Rtmps,
+    /// HLS, HTTP-FLV and snapshots.
+    #[config(nested)]
+    pub http: Http,
+    /// Who may publish and play.
+    #[config(nested)]
+    pub auth: Auth,
+    /// The cloud that this origin reports to.
+    #[config(nested)]
+    pub cloud: Cloud,
+    /// Recording.
+    #[config(nested)]
+    pub record: Record,
+    /// Limits.
+    #[config(nested)]
+    pub limits: Limits,
+}
+
+/// RTMP.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Rtmp {
+    /// The address to listen on.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMP_LISTEN", default = "0.0.0.0:1935")]
+    pub listen: SocketAddr,
+    /// The largest chunk that is sent, in bytes: 128 to 1048576.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMP_CHUNK_SIZE", default = 4096)]
+    pub chunk_size: u32,
+    /// The applications that may be published to and played from.
+    #[config(default = ["live"])]
+    pub apps: Vec<String>,
+    /// How long a connection may take to publish or play, in seconds.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMP_HANDSHAKE_TIMEOUT_SEC", default = 10)]
+    pub handshake_timeout_sec: u64,
+    /// How long a publisher may send nothing, in seconds.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMP_IDLE_TIMEOUT_SEC", default = 30)]
+    pub idle_timeout_sec: u64,
+}
+
+/// RTMP over TLS; off without a certificate.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Rtmps {
+    /// The address to listen on.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMPS_LISTEN", default = "0.0.0.0:1936")]
+    pub listen: SocketAddr,
+    /// The certificate chain, PEM. No RTMPS without it.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMPS_CERT")]
+    pub cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMPS_KEY")]
+    pub key: Option<PathBuf>,
+}
+
+/// HTTP.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Http {
+    /// Whether to listen at all: a program that mounts the routes elsewhere does not.
+    #[config(env = "SIGHTLINE_ORIGIN_HTTP_ENABLED", default = true)]
+    pub enabled: bool,
+    /// The address to listen on.
+    #[config(env = "SIGHTLINE_ORIGIN_HTTP_LISTEN", default = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// The shortest HLS segment, in seconds: it is cut at the first key frame after this.
+    #[config(env = "SIGHTLINE_ORIGIN_HTTP_HLS_SEGMENT_SEC", default = 3)]
+    pub hls_segment_sec: u64,
+    /// Segments in an HLS playlist.
+    #[config(env = "SIGHTLINE_ORIGIN_HTTP_HLS_SEGMENTS", default = 20)]
+    pub hls_segments: usize,
+}
+
+/// Who may publish and play.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Auth {
+    /// The keys that tokens are checked with, cached so that a restart works while the cloud is down. Default: `jwks.json` in `data_dir`.
+    #[config(env = "SIGHTLINE_ORIGIN_AUTH_JWKS_FILE")]
+    pub jwks_file: Option<PathBuf>,
+    /// Takes publishers of this machine without a token. For trials on one machine only; others need a token all the same.
+    #[config(env = "SIGHTLINE_ORIGIN_AUTH_ALLOW_UNSIGNED_PUBLISH", default = false)]
+    pub allow_unsigned_publish: bool,
+    /// Who may play: `open`, whoever knows a playback id; `closed`, no one.
+    #[config(env = "SIGHTLINE_ORIGIN_AUTH_PLAY", default = "open")]
+    pub play: Play,
+}
+
+/// Who may play.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Play {
+    /// Whoever knows a playback id.
+    Open,
+    /// No one: an origin that only records.
+    Closed,
+}
+
+/// The cloud.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Cloud {
+    /// Its address, `http://host:port`. Without it nothing is reported, and the keys come from the cached file alone.
+    #[config(env = "SIGHTLINE_ORIGIN_CLOUD_URL")]
+    pub url: Option<String>,
+    /// The file that holds the cluster key.
+    #[config(env = "SIGHTLINE_ORIGIN_CLOUD_CLUSTER_KEY_FILE")]
+    pub cluster_key_file: Option<PathBuf>,
+    /// Where cameras publish, `rtmp://host:port/app`. Default: made from the listening address.
+    #[config(env = "SIGHTLINE_ORIGIN_CLOUD_RTMP_URL")]
+    pub rtmp_url: Option<String>,
+    /// The same over TLS, `rtmps://host:port/app`. Default: made from the listening address.
+    #[config(env = "SIGHTLINE_ORIGIN_CLOUD_RTMPS_URL")]
+    pub rtmps_url: Option<String>,
+    /// Where viewers come, `http://host:port`. Default: made from the listening address.
+    #[config(env = "SIGHTLINE_ORIGIN_CLOUD_HTTP_URL")]
+    pub http_url: Option<String>,
+    /// What the origin will take in, in kbit/s; the allocator keeps to it.
+    #[config(env = "SIGHTLINE_ORIGIN_CLOUD_CAPACITY_KBPS", default = 500_000)]
+    pub capacity_kbps: u64,
+}
+
+/// Recording.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Record {
+    /// Whether streams are recorded.
+    #[config(env = "SIGHTLINE_ORIGIN_RECORD_ENABLED", default = true)]
+    pub enabled: bool,
+    /// Where. Default: `recordings` in `data_dir`.
+    #[config(env = "SIGHTLINE_ORIGIN_RECORD_DIR")]
+    pub dir: Option<PathBuf>,
+    /// As FLV.
+    #[config(env = "SIGHTLINE_ORIGIN_RECORD_FLV", default = true)]
+    pub flv: bool,
+    /// As fragmented MP4.
+    #[config(env = "SIGHTLINE_ORIGIN_RECORD_FMP4", default = true)]
+    pub fmp4: bool,
+}
+
+/// Limits, each with its reason.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Limits {
+    /// RTMP and RTMPS connections at a time. Each costs a few kilobytes; file descriptors end first.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_CONNECTIONS", default = 20_000)]
+    pub connections: usize,
+    /// The most that the frames since a stream's last key frame may take, in bytes. Beyond it new viewers wait for the next one.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_GOP_CACHE_BYTES", default = 33_554_432)]
+    pub gop_cache_bytes: usize,
+    /// How far a viewer may be behind before it skips to the last key frame, in bytes; the last group of pictures is always kept.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_QUEUE_BYTES", default = 4_194_304)]
+    pub viewer_queue_bytes: usize,
+    /// The same in frames.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_QUEUE_FRAMES", default = 512)]
+    pub viewer_queue_frames: usize,
+    /// A viewer whose connection takes nothing for this long is disconnected, in seconds.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_STUCK_SEC", default = 10)]
+    pub viewer_stuck_sec: u64,
+    /// How long a stream stays for its viewers after its publisher has gone, in seconds.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_PUBLISHER_GRACE_SEC", default = 30)]
+    pub publisher_grace_sec: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::builder().load().expect("every key has a default")
+    }
+}
+
+impl Config {
+    /// Where recordings lie.
+    #[must_use]
+    pub fn recordings_dir(&self) -> PathBuf {
+        self.record.dir.clone().unwrap_or_else(|| self.data_dir.join("recordings"))
+    }
+
+    /// Where the keys are cached.
+    #[must_use]
+    pub fn jwks_file(&self) -> PathBuf {
+        self.auth.jwks_file.clone().unwrap_or_else(|| self.data_dir.join("jwks.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_its_documented_default() {
+        let config = Config::default();
+        assert_eq!(config.rtmp.listen.port(), 1935);
+        assert_eq!(config.rtmps.listen.port(), 1936);
+        assert_eq!((config.rtmp.chunk_size, &config.rtmp.apps[..]), (4096, &["live".to_owned()][..]));
+        assert!(!config.auth.allow_unsigned_publish && config.auth.play == Play::Open);
+        assert_eq!(config.jwks_file(), PathBuf::from("sightline-origin/jwks.json"));
+    }
+}

@@ -1,0 +1,83 @@
+//! The last key frame as a JPEG.
+
+use crate::ring::Packet;
+use crate::stream::Stream;
+use bytes::Bytes;
+use openh264::formats::YUVSource as _;
+use sightline_media::{Instant, TrackConfig, avc};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a picture is served again: a wall of tiles must not decode a frame a viewer.
+const FRESH: Duration = Duration::from_secs(1);
+/// JPEG's quality: artefacts are not seen at the size of a tile.
+const QUALITY: u8 = 80;
+
+/// A stream's last picture.
+#[derive(Default)]
+pub(crate) struct Cache {
+    last: tokio::sync::Mutex<Option<(Instant, Bytes)>>,
+}
+
+impl Cache {
+    /// The picture is of another publisher now. Skipped when one is being made: it is fresh for a second at most.
+    pub(crate) fn forget(&self, _now: Instant) {
+        if let Ok(mut last) = self.last.try_lock() {
+            *last = None;
+        }
+    }
+}
+
+/// Why there is no picture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    #[error("the stream has no key frame yet")]
+    NoKeyFrame,
+    #[error("the key frame can't be decoded")]
+    Undecodable,
+}
+
+/// The last key frame as a JPEG, at most a second old beyond it.
+pub(crate) async fn snapshot(stream: &Stream, now: Instant) -> Result<Bytes, SnapshotError> {
+    // Held while it decodes: those who ask meanwhile get the same picture. It is this cache's own lock, no frame waits for it.
+    let mut last = stream.snapshot.last.lock().await;
+    if let Some((made, jpeg)) = &*last
+        && now.since(*made) < FRESH
+    {
+        return Ok(jpeg.clone());
+    }
+    let packet = stream.last_key_frame().ok_or(SnapshotError::NoKeyFrame)?;
+    let decoded = tokio::task::spawn_blocking(move || decode(&packet)).await;
+    let jpeg = decoded.map_err(|_| SnapshotError::Undecodable)?.ok_or(SnapshotError::Undecodable)?;
+    *last = Some((now, jpeg.clone()));
+    Ok(jpeg)
+}
+
+fn decode(packet: &Arc<Packet>) -> Option<Bytes> {
+    let avc = packet.config.tracks.iter().find_map(|track| match &track.config {
+        TrackConfig::H264(avc) => Some(avc),
+        TrackConfig::Aac(_) => None,
+    })?;
+    let mut stream = Vec::with_capacity(packet.frame.payload.len() + avc::DECODER_CONFIG_BYTES_MAX);
+    for nal in avc.parameter_sets().chain(avc::NalUnits::new(&packet.frame.payload, avc::LENGTH_BYTES)) {
+        stream.extend_from_slice(&[0, 0, 0, 1]);
+        stream.extend_from_slice(nal);
+    }
+    let mut decoder = openh264::decoder::Decoder::new().ok()?;
+    let first = match decoder.decode(&stream) {
+        Ok(Some(picture)) => Some(to_jpeg(&picture)),
+        Ok(None) | Err(_) => None,
+    };
+    // A picture that the decoder keeps back for reordering.
+    first.or_else(|| decoder.flush_remaining().ok()?.first().map(to_jpeg)).flatten()
+}
+
+fn to_jpeg(picture: &openh264::decoder::DecodedYUV<'_>) -> Option<Bytes> {
+    let (width, height) = picture.dimensions();
+    let mut rgb = vec![0; width * height * 3];
+    picture.write_rgb8(&mut rgb);
+    let (width, height) = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
+    let mut jpeg = Vec::new();
+    jpeg_encoder::Encoder::new(&mut jpeg, QUALITY).encode(&rgb, width, height, jpeg_encoder::ColorType::Rgb).ok()?;
+    Some(Bytes::from(jpeg))
+}

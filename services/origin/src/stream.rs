@@ -1,0 +1,303 @@
+//! One stream: its publisher, its last frames, its playlist and its viewers. Outlives its publishers.
+
+use crate::fanout::Fanout;
+use crate::record::Recorder;
+use crate::ring::{Cursor, Limits, Packet, Ring, StreamConfig, Wire};
+use crate::timeline::Timeline;
+use bytes::Bytes;
+use sightline_hls::Muxer;
+use sightline_media::{Frame, Instant, Track, TrackConfig, TrackId};
+use sightline_signal::report::OriginStream;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Rates are counted over windows of this length: a report's interval.
+const RATE_WINDOW: Duration = Duration::from_secs(sightline_signal::report::REPORT_INTERVAL_SEC);
+
+/// The frame's publisher is not the stream's any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Superseded;
+
+/// One stream.
+pub(crate) struct Stream {
+    pub(crate) name: String,
+    pub(crate) playback: String,
+    chunk_size: u32,
+    state: Mutex<State>,
+    ring: Mutex<Ring>,
+    /// The ring's head: viewers with a task of their own wait on it.
+    head: watch::Sender<u64>,
+    pub(crate) fanout: Fanout,
+    viewers: AtomicU64,
+    /// Cancelled when the stream is given up: its viewers leave.
+    pub(crate) ended: CancellationToken,
+    pub(crate) snapshot: crate::snapshot::Cache,
+}
+
+struct State {
+    device: String,
+    publisher: Option<Publisher>,
+    /// Since when there is no publisher.
+    left_at: Instant,
+    /// What the publisher announced, and whether frames have come since.
+    tracks: Vec<Track>,
+    metadata: Option<Bytes>,
+    is_config_due: bool,
+    config: Arc<StreamConfig>,
+    awaits_key: bool,
+    timeline: Timeline,
+    muxer: Muxer,
+    rate: Rate,
+}
+
+/// Who sends the stream now.
+pub(crate) struct Publisher {
+    pub(crate) id: u64,
+    pub(crate) epoch: u64,
+    pub(crate) since_unix_secs: i64,
+    /// Tells its connection to end.
+    pub(crate) stop: CancellationToken,
+    pub(crate) recorder: Option<Recorder>,
+}
+
+#[derive(Default)]
+struct Rate {
+    began: Instant,
+    frames: u32,
+    bytes: u64,
+    fps: f64,
+    kbps: f64,
+}
+
+impl Rate {
+    fn count(&mut self, is_picture: bool, bytes: usize, now: Instant) {
+        let passed = now.since(self.began);
+        if passed >= RATE_WINDOW {
+            let seconds = passed.as_secs_f64();
+            // After a pause the window says nothing.
+            let is_recent = passed < 2 * RATE_WINDOW;
+            self.fps = if is_recent { f64::from(self.frames) / seconds } else { 0.0 };
+            self.kbps = if is_recent { self.bytes as f64 * 8.0 / 1000.0 / seconds } else { 0.0 };
+            (self.began, self.frames, self.bytes) = (now, 0, 0);
+        }
+        self.frames += u32::from(is_picture);
+        self.bytes += bytes as u64;
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(name: &str, playback: &str, chunk_size: u32, limits: Limits, hls: sightline_hls::Config) -> Self {
+        let config = Arc::new(StreamConfig { id: 0, tracks: Vec::new(), metadata: None, chunk_size });
+        Self {
+            name: name.to_owned(),
+            playback: playback.to_owned(),
+            chunk_size,
+            state: Mutex::new(State {
+                device: String::new(),
+                publisher: None,
+                left_at: Instant::ZERO,
+                tracks: Vec::new(),
+                metadata: None,
+                is_config_due: false,
+                config,
+                awaits_key: true,
+                timeline: Timeline::default(),
+                muxer: Muxer::new(hls),
+                rate: Rate::default(),
+            }),
+            ring: Mutex::new(Ring::new(limits)),
+            head: watch::Sender::new(0),
+            fanout: Fanout::default(),
+            viewers: AtomicU64::new(0),
+            ended: CancellationToken::new(),
+            snapshot: crate::snapshot::Cache::default(),
+        }
+    }
+
+    /// Never held across an await: every use is a few lines.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a publisher in the place of the one before it, whose connection is told to end. Viewers stay.
+    pub(crate) fn take_over(&self, device: &str, publisher: Publisher) {
+        let mut state = self.state();
+        device.clone_into(&mut state.device);
+        if let Some(before) = state.publisher.replace(publisher) {
+            before.stop.cancel();
+        }
+        state.tracks.clear();
+        state.metadata = None;
+        state.is_config_due = true;
+        state.awaits_key = true;
+        state.timeline.change_publisher();
+        state.muxer.discontinue();
+    }
+
+    /// A publisher has gone. The stream stays for a while.
+    pub(crate) fn leave(&self, publisher: u64, now: Instant) {
+        let mut state = self.state();
+        if state.publisher.as_ref().is_some_and(|present| present.id == publisher) {
+            state.publisher = None;
+            state.left_at = now;
+        }
+    }
+
+    /// How long the stream has had no publisher; `None` while it has one.
+    pub(crate) fn abandoned_for(&self, now: Instant) -> Option<Duration> {
+        let state = self.state();
+        state.publisher.is_none().then(|| now.since(state.left_at))
+    }
+
+    /// Ends the publisher if its epoch is lower.
+    pub(crate) fn revoke(&self, epoch_min: u64) {
+        if let Some(publisher) = self.state().publisher.as_ref().filter(|publisher| publisher.epoch < epoch_min) {
+            publisher.stop.cancel();
+        }
+    }
+
+    /// A track of a publisher.
+    pub(crate) fn set_track(&self, publisher: u64, track: Track) -> Result<(), Superseded> {
+        let mut state = self.state_of(publisher)?;
+        state.tracks.retain(|known| known.id != track.id);
+        state.tracks.push(track);
+        state.tracks.sort_unstable_by_key(|track| track.id);
+        state.is_config_due = true;
+        Ok(())
+    }
+
+    /// Metadata of a publisher.
+    pub(crate) fn set_metadata(&self, publisher: u64, values: Bytes) -> Result<(), Superseded> {
+        let mut state = self.state_of(publisher)?;
+        state.metadata = Some(values);
+        state.is_config_due = true;
+        Ok(())
+    }
+
+    fn state_of(&self, publisher: u64) -> Result<MutexGuard<'_, State>, Superseded> {
+        let state = self.state();
+        if state.publisher.as_ref().is_some_and(|present| present.id == publisher) { Ok(state) } else { Err(Superseded) }
+    }
+
+    /// A frame of a publisher: into the playlist, the recording and the ring, then to the viewers.
+    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<(), Superseded> {
+        let head = {
+            let mut state = self.state_of(publisher)?;
+            let has_video = state.tracks.iter().any(|track| track.id == TrackId::VIDEO);
+            let is_video = frame.track == TrackId::VIDEO;
+            if state.awaits_key && !(frame.is_keyframe && is_video == has_video) {
+                return Ok(());
+            }
+            state.awaits_key = false;
+            state.apply_config(self.chunk_size);
+            state.timeline.place(&mut frame, now);
+            state.rate.count(is_video, frame.payload.len(), now);
+            state.muxer.push(&frame);
+            let config = state.config.clone();
+            if let Some(recorder) = state.publisher.as_mut().and_then(|publisher| publisher.recorder.as_mut()) {
+                recorder.push(&frame, &config);
+            }
+            // Still under the state's lock: a publisher that takes over can't come in between.
+            let mut ring = self.ring();
+            ring.push(frame, config);
+            ring.head()
+        };
+        self.head.send_replace(head);
+        self.fanout.wake();
+        Ok(())
+    }
+
+    /// What comes next for a viewer; true when it had to skip.
+    pub(crate) fn fill(&self, cursor: &mut Cursor, wire: Wire, out: &mut VecDeque<Bytes>, bytes_max: usize) -> bool {
+        self.ring().fill(cursor, wire, out, bytes_max)
+    }
+
+    pub(crate) fn is_level(&self, cursor: &Cursor) -> bool {
+        self.ring().is_level(cursor)
+    }
+
+    /// For a viewer with a task of its own.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// The last key frame, with the configuration to decode it.
+    pub(crate) fn last_key_frame(&self) -> Option<Arc<Packet>> {
+        self.ring().last_start().cloned()
+    }
+
+    pub(crate) fn playlist(&self) -> Option<String> {
+        let state = self.state();
+        state.muxer.is_playable().then(|| state.muxer.playlist())
+    }
+
+    pub(crate) fn hls_init(&self, number: u64) -> Option<Bytes> {
+        self.state().muxer.init(number)
+    }
+
+    pub(crate) fn hls_segment(&self, sequence: u64) -> Option<Bytes> {
+        self.state().muxer.segment(sequence)
+    }
+
+    /// Counts a viewer until the guard is dropped.
+    pub(crate) fn count_viewer(self: &Arc<Self>) -> ViewerCount {
+        self.viewers.fetch_add(1, Ordering::Relaxed);
+        ViewerCount(self.clone())
+    }
+
+    /// What the cloud is told; `None` without a publisher.
+    pub(crate) fn describe(&self) -> Option<OriginStream> {
+        let state = self.state();
+        let publisher = state.publisher.as_ref()?;
+        let picture = state.config.tracks.iter().find_map(|track| match &track.config {
+            TrackConfig::H264(avc) => Some(avc.picture()),
+            TrackConfig::Aac(_) => None,
+        });
+        Some(OriginStream {
+            stream: self.name.clone(),
+            device: state.device.clone(),
+            epoch: publisher.epoch,
+            playback: self.playback.clone(),
+            width: picture.map_or(0, |picture| picture.width),
+            height: picture.map_or(0, |picture| picture.height),
+            fps: state.rate.fps,
+            bitrate_kbps: state.rate.kbps,
+            viewers: self.viewers.load(Ordering::Relaxed),
+            since: publisher.since_unix_secs,
+        })
+    }
+}
+
+impl State {
+    /// Before a frame: what was announced becomes the configuration, if it is another.
+    fn apply_config(&mut self, chunk_size: u32) {
+        if !std::mem::take(&mut self.is_config_due) {
+            return;
+        }
+        if self.config.tracks == self.tracks && self.config.metadata == self.metadata && self.config.id > 0 {
+            return;
+        }
+        let (tracks, metadata) = (self.tracks.clone(), self.metadata.clone());
+        self.config = Arc::new(StreamConfig { id: self.config.id + 1, tracks, metadata, chunk_size });
+        if let Err(error) = self.muxer.set_tracks(&self.config.tracks) {
+            tracing::warn!(%error, "the stream can't be offered as HLS");
+        }
+    }
+}
+
+/// A viewer that counts.
+pub(crate) struct ViewerCount(Arc<Stream>);
+
+impl Drop for ViewerCount {
+    fn drop(&mut self) {
+        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
