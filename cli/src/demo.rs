@@ -12,12 +12,20 @@ use sightline_cloud::{
 };
 use sightline_origin::Origin;
 use sightline_signal::{DeviceId, Quality};
-use std::{net::SocketAddr, path::Path, thread::available_parallelism};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// The share of the machine that encoding may take: a browser on the same machine decodes as well.
 const ENCODING_SHARE: f32 = 0.25;
+
+/// For the origin's first report: a camera that asks before it is told to come back in five seconds.
+const ORIGIN_WAIT: Duration = Duration::from_secs(3);
 
 /// Where everything listens.
 struct Addresses {
@@ -44,6 +52,10 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     (config.http.listen, config.mqtt.listen) = (addresses.http, addresses.mqtt);
     let cloud = Cloud::start(config, origin.router()).await?;
     let quality = demo.quality.or_else(|| matches!(source, Source::Test).then(|| best_quality(demo.cameras)));
+    let waited_until = Instant::now() + ORIGIN_WAIT;
+    while !cloud.has_server() && Instant::now() < waited_until {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     announce(&demo, &addresses, &devices, quality).await?;
 
     let camera_stop = CancellationToken::new();

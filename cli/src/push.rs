@@ -60,9 +60,9 @@ async fn show(mut events: mpsc::Receiver<StreamEvent>, json: bool) {
             }
             StreamEvent::Event(event) => {
                 if json {
-                    line.suspend(|| terminal::print(&serde_json::to_string(&event).unwrap_or_default()));
+                    line.suspend(|| terminal::print(&serde_json::to_string(&*event).unwrap_or_default()));
                 }
-                match &event {
+                match &*event {
                     StatusEvent::Metrics(event) => line.set_message(format!(
                         "streaming  {:.1} fps  {:.0} kbit/s  {} frames  {} left out",
                         event.metrics.fps, event.metrics.bitrate_kbps, event.metrics.total_frames, event.metrics.dropped_frames

@@ -1,1 +1,75 @@
-fn main() {}
+//! The project's own chores. `cargo xtask help` lists them.
+
+mod bare_metal;
+mod bench;
+mod hygiene;
+mod shell;
+mod tools;
+
+use shell::{Problem, cargo, step};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [FILTER…]   install what tests need (as root, from Debian's packages), then format check, lints,
+                   the bare-metal link, and every test; FILTER goes to nextest and runs only those tests
+  lint             format check, clippy and the project's own rules
+  bare-metal       link the camera's side of core/ for RV32IMAFC without an allocator
+  bench origin     our origin beside nginx-rtmp: fan-out to 1,000 viewers (options: `cargo xtask bench origin --help`)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test", filters @ ..] => test(filters),
+        ["lint"] => lint(),
+        ["bare-metal"] => tools::install(tools::BARE_METAL).and_then(|()| bare_metal::link()),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["help" | "--help" | "-h"] => {
+            eprint!("{HELP}");
+            Ok(())
+        }
+        [] | [_, ..] => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Problem(problem)) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Everything, cheapest first; the runner's counts come last.
+fn test(filters: &[&str]) -> Result<(), Problem> {
+    tools::install(tools::TESTS)?;
+    tools::nextest()?;
+    if filters.is_empty() {
+        tools::install(tools::BARE_METAL)?;
+        lint()?;
+        step("the camera's side of core/ links without an allocator");
+        bare_metal::link()?;
+    }
+    step("build");
+    cargo(&["build", "--workspace", "--all-targets"])?;
+    step("documentation tests");
+    if filters.is_empty() {
+        cargo(&["test", "--quiet", "--workspace", "--doc"])?;
+    }
+    step("tests");
+    cargo(&[&["nextest", "run", "--workspace"], filters].concat())
+}
+
+fn lint() -> Result<(), Problem> {
+    step("format");
+    cargo(&["fmt", "--all", "--check"])?;
+    step("the project's own rules");
+    hygiene::check()?;
+    step("clippy");
+    cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}

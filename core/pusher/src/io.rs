@@ -16,7 +16,6 @@ pub enum ToDevice {
 
 /// To the cloud.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "no allocator here to box it, and it is never stored")]
 pub enum FromDevice {
     /// On `stream/request`.
     Request(Request),
@@ -89,7 +88,6 @@ pub struct Status {
 
 /// What the shell shall do.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "no allocator here to box it, and it is never stored")]
 pub enum Action {
     /// Send a message to the cloud.
     Signal(FromDevice),

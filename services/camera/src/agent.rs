@@ -71,7 +71,7 @@ pub enum StreamEvent {
     /// The state changed.
     Status(Status),
     /// What goes to the cloud as a status event.
-    Event(StatusEvent),
+    Event(Box<StatusEvent>),
 }
 
 impl Agent {
@@ -259,7 +259,7 @@ impl Running {
 
     fn take(&mut self, now: Instant, made: Option<Made>) {
         match made {
-            Some(Made::Track(track)) => self.pusher.handle(now, Input::Track(track)),
+            Some(Made::Track(track)) => self.pusher.handle(now, Input::Track(*track)),
             Some(Made::Frame(frame, captured_at)) => self.pusher.handle(now, Input::Frame(frame, captured_at)),
             Some(Made::Ended) => self.is_draining = true,
             Some(Made::Failed(problem)) => {
@@ -344,7 +344,7 @@ impl Running {
                     "stream"
                 );
             }
-            self.show(StreamEvent::Event(event));
+            self.show(StreamEvent::Event(Box::new(event)));
         }
         if let (Some(mqtt), Ok(payload)) = (&self.mqtt, payload) {
             mqtt.publish(Outgoing { topic, payload, retain });

@@ -6,7 +6,7 @@ use mqtt_protocol_core::mqtt::{
     prelude::*,
 };
 use sightline_signal::{DeviceId, topic::Topic};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -85,7 +85,7 @@ pub(crate) fn parse_url(url: &str) -> Result<(String, u16), String> {
 }
 
 /// The files that a client needs.
-pub(crate) fn load_tls(ca: &PathBuf, cert: &PathBuf, key: &PathBuf) -> Result<Arc<rustls::ClientConfig>, String> {
+pub(crate) fn load_tls(ca: &Path, cert: &Path, key: &Path) -> Result<Arc<rustls::ClientConfig>, String> {
     link::tls_config(ca, Some((cert, key)))
 }
 

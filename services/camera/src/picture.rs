@@ -108,7 +108,9 @@ mod tests {
     fn scaling_keeps_a_flat_colour_and_each_plane_apart() {
         let mut source = Picture::new(64, 48);
         let [y, u, v] = source.planes_mut();
-        (y.fill(200), u.fill(90), v.fill(30));
+        y.fill(200);
+        u.fill(90);
+        v.fill(30);
         let mut scaler = Scaler::new(32, 24);
         let scaled = scaler.scale(&source);
         assert_eq!((scaled.width(), scaled.height()), (32, 24));

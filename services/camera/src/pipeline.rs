@@ -31,7 +31,7 @@ const FIT_TOLERANCE: f64 = 1.1;
 #[derive(Debug)]
 pub(crate) enum Made {
     /// What the next frames of a track need first.
-    Track(Track),
+    Track(Box<Track>),
     /// A frame and when it was captured.
     Frame(Frame<Bytes>, Instant),
     /// The source is over: a pipe ended, or one round was all that was asked for.
@@ -282,7 +282,7 @@ impl Worker {
 
     fn pass_through(&self, clip: &Clip) -> Stop {
         for track in clip.tracks() {
-            if !self.tell(Made::Track(track.clone())) {
+            if !self.tell(Made::Track(Box::new(track.clone()))) {
                 return Stop::Finished;
             }
         }
@@ -349,7 +349,7 @@ impl Worker {
                 match avc::DecoderConfig::from_sets(sps, pps) {
                     Ok(config) => {
                         let new = Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) };
-                        if track.as_ref() != Some(&new) && !self.tell(Made::Track(new.clone())) {
+                        if track.as_ref() != Some(&new) && !self.tell(Made::Track(Box::new(new.clone()))) {
                             return Stop::Finished;
                         }
                         track = Some(new);
@@ -481,7 +481,7 @@ impl<'a> Encoding<'a> {
             }
         };
         let Some(encoded) = encoded else { return Ok(()) };
-        let is_told = encoded.track.is_none_or(|track| self.worker.tell(Made::Track(track)))
+        let is_told = encoded.track.is_none_or(|track| self.worker.tell(Made::Track(Box::new(track))))
             && self.worker.tell(Made::Frame(encoded.frame, clock::from_std(captured)));
         if is_told { Ok(()) } else { Err(Stop::Finished) }
     }

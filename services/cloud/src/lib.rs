@@ -102,6 +102,12 @@ impl Cloud {
         self.state.dir.file("cluster.key")
     }
 
+    /// True once a server can take streams: an origin has reported, or one of others is entered by hand.
+    #[must_use]
+    pub fn has_server(&self) -> bool {
+        self.state.inventory.servers().iter().any(|server| server.alive)
+    }
+
     /// The file with the token that the API asks for; `None` while it is open to this machine.
     #[must_use]
     pub fn operator_token_path(&self) -> Option<PathBuf> {

@@ -26,13 +26,9 @@ const NO_STORE: &str = "no-store";
 /// A segment never changes.
 const IMMUTABLE: &str = "public, max-age=3600, immutable";
 
-/// The routes under `/live`, and `/healthz`.
+/// The routes under `/live`.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/live/{file}", get(flv))
-        .route("/live/{playback}/{file}", get(file))
-        .route("/healthz", get(async || "ok\n"))
-        .with_state(shared)
+    Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file)).with_state(shared)
 }
 
 /// A JSON body `{"error": …}`.

@@ -154,8 +154,7 @@ impl Origin {
         Ok(Self { shared, rtmp: rtmp_addr, rtmps: rtmps_addr, http: http_addr })
     }
 
-    /// The routes `/live/…` and `/healthz`, to be mounted wherever there is an HTTP server.
-    #[must_use]
+    /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
     pub fn router(&self) -> axum::Router {
         http::router(self.shared.clone())
     }
@@ -291,7 +290,7 @@ fn reporter(
 
 async fn serve_http(shared: Arc<Shared>, listener: TcpListener) {
     use axum::serve::ListenerExt as _;
-    let router = http::router(shared.clone());
+    let router = http::router(shared.clone()).route("/healthz", axum::routing::get(async || "ok\n"));
     let listener = listener.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
     });

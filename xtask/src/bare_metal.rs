@@ -1,0 +1,41 @@
+//! Links the camera's side of `core/` for a chip without an operating system and without an allocator.
+//!
+//! rustup has no library for `riscv32imafc-unknown-none-elf`: Debian's rustc and its sources build `core` for it.
+
+use crate::shell::{Problem, output_of, root, run};
+use std::{path::Path, process::Command};
+
+const TARGET: &str = "riscv32imafc-unknown-none-elf";
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+pub(crate) fn link() -> Result<(), Problem> {
+    let version = output_of(Command::new(DEBIAN_RUSTC).arg("--version"))
+        .ok_or_else(|| Problem(format!("{DEBIAN_RUSTC} does not run: install rustc-web")))?;
+    let sources = std::fs::read_link("/usr/lib/rustlib/src/rust").map_err(|error| Problem(format!("rust-web-src: {error}")))?;
+    let sources_fit = version.split(' ').nth(1).is_some_and(|number| sources.to_string_lossy().contains(number));
+    if !sources_fit {
+        return Err(Problem(format!(
+            "{version} and its sources at {} are of different versions: apt-get install rustc-web rust-web-src",
+            sources.display()
+        )));
+    }
+    let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"]).current_dir(root()))
+        .ok_or_else(|| Problem("rustc --print sysroot failed".into()))?;
+    let linker = Path::new(&sysroot).join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
+    run(Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "-Zbuild-std=core", "--target", TARGET])
+        .current_dir(root().join("firmware/no-alloc"))
+        // Its library is nightly's business, its compiler Debian's: this is for one target only, never for the product.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", DEBIAN_RUSTC)
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_TARGET_RISCV32IMAFC_UNKNOWN_NONE_ELF_LINKER", linker)
+        .env("CARGO_TARGET_DIR", root().join("target-rv32")))?;
+    let image = root().join("target-rv32").join(TARGET).join("release/no-alloc");
+    let bytes = std::fs::metadata(&image)?.len();
+    eprintln!(
+        "linked {} ({bytes} bytes with symbols), no allocator in it",
+        image.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    );
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Rules that no lint knows. Each prints its reason.
+
+use crate::shell::{Problem, output_of, root};
+use std::{collections::BTreeSet, path::Path, process::Command};
+
+/// Lines of a source file before its tests: beyond it a file has more than one subject.
+const LINES_MAX: usize = 800;
+/// Names that say nothing about what is inside.
+const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "manager", "misc"];
+/// Crates that must not come in, and why.
+const BANNED: [(&str, &str); 5] = [
+    ("rumqttc", "stalled, with open advisories; mqtt-protocol-core and mqtt5 are what we use"),
+    ("rumqttd", "no rights for publishing, and rustls 0.22"),
+    ("openssl-sys", "a system library: Rust and a C compiler must suffice; TLS is rustls"),
+    ("bindgen", "needs libclang: Rust and a C compiler must suffice"),
+    ("rustls-pemfile", "unmaintained (RUSTSEC-2025-0134); rustls-pki-types reads PEM"),
+];
+
+pub(crate) fn check() -> Result<(), Problem> {
+    let root = root();
+    let listed = output_of(Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(&root))
+        .ok_or_else(|| Problem("git ls-files failed".into()))?;
+    let mut problems = Vec::new();
+    for file in listed.lines().filter(|file| root.join(file).is_file()) {
+        let path = Path::new(file);
+        let is_empty_name = path
+            .components()
+            .any(|part| Path::new(part.as_os_str()).file_stem().is_some_and(|stem| EMPTY_NAMES.contains(&&*stem.to_string_lossy())));
+        if is_empty_name && file.ends_with(".rs") {
+            problems.push(format!("{file}: the name says nothing; name the subject"));
+        }
+        if file.ends_with(".rs") {
+            let text = std::fs::read_to_string(root.join(file))?;
+            let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+            if lines > LINES_MAX {
+                problems.push(format!(
+                    "{file}: {lines} lines before its tests, at most {LINES_MAX}: a file is a room, give its second subject another"
+                ));
+            }
+        }
+    }
+    let lock = std::fs::read_to_string(root.join("Cargo.lock"))?;
+    let locked: BTreeSet<&str> = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+    for (name, reason) in BANNED {
+        if locked.contains(name) {
+            problems.push(format!("Cargo.lock has {name}: {reason}"));
+        }
+    }
+    check_dependencies(&root, &mut problems)?;
+    if problems.is_empty() { Ok(()) } else { Err(Problem(problems.join("\n       "))) }
+}
+
+/// Who may depend on whom (ARCHITECTURE.md): the core on nothing that does I/O, no service on another.
+fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result<(), Problem> {
+    const CORE_MAY: [&str; 9] =
+        ["sightline-media", "sightline-rtmp", "sightline-signal", "bytes", "heapless", "serde", "serde-json-core", "sha2", "shiguredo_mp4"];
+    const SERVICES: [&str; 3] = ["sightline-camera", "sightline-cloud", "sightline-origin"];
+    for (folder, is_core) in [("core", true), ("services", false)] {
+        for entry in std::fs::read_dir(root.join(folder))? {
+            let manifest = entry?.path().join("Cargo.toml");
+            let Ok(text) = std::fs::read_to_string(&manifest) else { continue };
+            let dependencies = text.split("\n[").find_map(|section| section.strip_prefix("dependencies]")).unwrap_or_default();
+            for name in dependencies
+                .lines()
+                .filter_map(|line| line.split(['.', ' ', '=']).next())
+                .filter(|name| !name.is_empty() && !name.starts_with('#'))
+            {
+                if is_core && !CORE_MAY.contains(&name) {
+                    problems.push(format!("{}: the core is pure, and {name} is not on its list", manifest.display()));
+                }
+                if !is_core && SERVICES.contains(&name) {
+                    problems.push(format!("{}: no service depends on another ({name})", manifest.display()));
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! What tests need besides Rust and a C/C++ compiler: from Debian's packages, once.
+
+use crate::shell::{Problem, output_of, root, run, step};
+use std::process::Command;
+
+/// A package, and a program or file that shows that it is there.
+type Package = (&'static str, &'static str);
+
+/// The real peers.
+pub(crate) const TESTS: &[Package] = &[
+    ("nasm", "nasm"),
+    ("ffmpeg", "ffmpeg"),
+    ("nginx", "nginx"),
+    ("libnginx-mod-rtmp", "/usr/lib/nginx/modules/ngx_rtmp_module.so"),
+    ("mosquitto-clients", "mosquitto_sub"),
+    ("mosquitto", "mosquitto"),
+    ("chromium", "chromium"),
+    ("chromium-driver", "chromedriver"),
+    ("gstreamer1.0-tools", "gst-launch-1.0"),
+    ("gstreamer1.0-plugins-base", "/usr/share/doc/gstreamer1.0-plugins-base"),
+    ("gstreamer1.0-plugins-good", "/usr/share/doc/gstreamer1.0-plugins-good"),
+    ("gstreamer1.0-plugins-bad", "/usr/share/doc/gstreamer1.0-plugins-bad"),
+    ("gstreamer1.0-plugins-ugly", "/usr/share/doc/gstreamer1.0-plugins-ugly"),
+    ("opencv-doc", "/usr/share/doc/opencv-doc"),
+    ("curl", "curl"),
+];
+
+/// A Rust compiler with its own sources, to build `core` for a target that rustup has no library of.
+pub(crate) const BARE_METAL: &[Package] = &[("rustc-web", "/usr/bin/rustc"), ("rust-web-src", "/usr/lib/rustlib/src/rust")];
+
+/// The version that this project was tested with.
+const NEXTEST_VERSION: &str = "0.9.143";
+
+/// Installs what is missing. Needs root, and a Debian machine; elsewhere it says what to install.
+pub(crate) fn install(packages: &[Package]) -> Result<(), Problem> {
+    let missing: Vec<&str> = packages.iter().filter(|(_, sign)| !is_there(sign)).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    step(&format!("install {}", missing.join(" ")));
+    if output_of(Command::new("id").arg("-u")).as_deref() != Some("0") {
+        return Err(Problem(format!("not root: install these first: apt-get install --no-install-recommends {}", missing.join(" "))));
+    }
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").args(args);
+        // Its chatter is not ours: shown only where it fails.
+        let output = command.output().map_err(|error| Problem(format!("apt-get: {error}")))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Problem(format!("apt-get {args:?}: {}", String::from_utf8_lossy(&output.stderr))))
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat())
+}
+
+fn is_there(sign: &str) -> bool {
+    if sign.starts_with('/') {
+        return std::path::Path::new(sign).exists();
+    }
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(sign).exists()))
+        || ["/usr/sbin", "/sbin"].iter().any(|dir| std::path::Path::new(dir).join(sign).exists())
+}
+
+/// The test runner, from the Rust registry where the machine has none.
+pub(crate) fn nextest() -> Result<(), Problem> {
+    if output_of(Command::new(env!("CARGO")).args(["nextest", "--version"])).is_some() {
+        return Ok(());
+    }
+    step("install cargo-nextest");
+    run(Command::new(env!("CARGO")).args(["install", "--locked", "cargo-nextest", "--version", NEXTEST_VERSION]).current_dir(root()))
+}
