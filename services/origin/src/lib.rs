@@ -155,7 +155,6 @@ impl Origin {
     }
 
     /// The routes `/live/…` and `/healthz`, to be mounted wherever there is an HTTP server.
-    #[must_use]
     pub fn router(&self) -> axum::Router {
         http::router(self.shared.clone())
     }
