@@ -17,7 +17,7 @@ use core::time::Duration;
 use heapless::{Deque, String};
 use inbox::{Heard, Inbox};
 use outgoing::{Scratch, Sending};
-use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId};
+use sightline_media::{Codec, Frame, Instant, MediaTime, Track, TrackConfig};
 
 /// The longest `tcUrl`, in bytes: those of the cloud services are under 100.
 pub const TC_URL_BYTES_MAX: usize = 160;
@@ -199,7 +199,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         Ok(session)
     }
 
-    /// Sets a track's decoder configuration: its sequence header goes out before the track's next frame, again when it changes.
+    /// Sets a track's decoder configuration: its sequence header goes out before the next frame of any track, again when it changes.
     pub fn set_track(&mut self, track: Track) {
         let slot = match track.config {
             TrackConfig::H264(_) => &mut self.video,
@@ -499,7 +499,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         self.phase = Phase::AwaitStream;
     }
 
-    /// Metadata, then the sequence header if it is due, then the frame. False when the queue is empty.
+    /// Metadata, then the sequence headers that are due, then the frame. False when the queue is empty.
     fn next_frame(&mut self) -> bool {
         let Some(frame) = self.queue.front() else { return false };
         let base = *self.first_dts.get_or_insert(frame.dts);
@@ -510,24 +510,24 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             self.put_metadata();
             return true;
         }
-        let Some(slot) = slot_of(&mut self.video, &mut self.audio, frame.track) else {
-            self.give_back_front();
-            return true;
-        };
-        let codec = slot.track.config.codec();
-        let (csid, type_id) = match codec {
-            sightline_media::Codec::H264 => (CSID_VIDEO, type_id::VIDEO),
-            sightline_media::Codec::Aac => (CSID_AUDIO, type_id::AUDIO),
-        };
-        if slot.is_due {
-            slot.is_due = false;
+        // All that are due, not only this frame's: whoever records or repackages wants to know every track before the first frame.
+        if let Some(due) = [&mut self.video, &mut self.audio].into_iter().flatten().find(|slot| slot.is_due) {
+            due.is_due = false;
+            let codec = due.track.config.codec();
+            let (csid, type_id) = channel(codec);
             let mut body: heapless::Vec<u8, { outgoing::BODY_BYTES_MAX }> = heapless::Vec::new();
             // 5 and 512 bytes fit by construction.
             let _ = body.extend_from_slice(&crate::flv::sequence_header(codec));
-            let _ = body.extend_from_slice(crate::config_bytes(&slot.track.config));
+            let _ = body.extend_from_slice(crate::config_bytes(&due.track.config));
             self.scratch.put_message(csid, type_id, self.stream_id, timestamp, &body, self.chunk_size);
             return true;
         }
+        let slot = [&self.video, &self.audio].into_iter().flatten().find(|slot| slot.track.id == frame.track);
+        let Some(codec) = slot.map(|slot| slot.track.config.codec()) else {
+            self.give_back_front();
+            return true;
+        };
+        let (csid, type_id) = channel(codec);
         let header = crate::flv::frame_header(frame, codec);
         match Sending::new(csid, type_id, self.stream_id, timestamp, &header, frame.payload.as_ref().len(), self.chunk_size) {
             Some(sending) => self.sending = Some(sending),
@@ -552,8 +552,12 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     }
 }
 
-fn slot_of<'a>(video: &'a mut Option<Slot>, audio: &'a mut Option<Slot>, id: TrackId) -> Option<&'a mut Slot> {
-    video.as_mut().filter(|slot| slot.track.id == id).or(audio.as_mut().filter(|slot| slot.track.id == id))
+/// The chunk stream and message type of a codec's messages.
+fn channel(codec: Codec) -> (u32, u8) {
+    match codec {
+        Codec::H264 => (CSID_VIDEO, type_id::VIDEO),
+        Codec::Aac => (CSID_AUDIO, type_id::AUDIO),
+    }
 }
 
 /// The name without its query.

@@ -11,8 +11,8 @@ use crate::message::window_ack_size::WindowAckSize;
 use crate::message::{abort::Abort, type_id};
 use heapless::Vec;
 
-/// Chunk streams that a server may use towards a publisher. Those in use take 2, 3 and 5.
-const CHUNK_STREAMS_MAX: usize = 8;
+/// Chunk streams that a server may use towards a publisher. Those in use take 2, 3, 5 and 6.
+const CHUNK_STREAMS_MAX: usize = 6;
 /// The longest control message, in bytes: a user control event.
 const CONTROL_BYTES_MAX: usize = 16;
 /// Windows below this are taken as this: an acknowledgement a packet helps no one.

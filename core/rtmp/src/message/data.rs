@@ -88,7 +88,16 @@ mod tests {
 
     #[test]
     fn an_announcement_reads_back() {
-        let picture = Picture { width: 1280, height: 720, profile: 66, level: 31, frames_per_kilosecond: Some(25_000) };
+        let picture = Picture {
+            width: 1280,
+            height: 720,
+            profile: 66,
+            level: 31,
+            chroma_format: 1,
+            bit_depth_luma: 8,
+            bit_depth_chroma: 8,
+            frames_per_kilosecond: Some(25_000),
+        };
         let announcement = Announcement { video: Some(picture), audio: Some((44_100, 2)) };
         let mut out = [0; 512];
         let length = announcement.encode(&mut out).unwrap();

@@ -1,0 +1,74 @@
+//! A cloud that takes reports.
+
+use crate::peers::Publisher;
+use crate::tokens::Signer;
+use crate::{config, until};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use axum::{Json, Router};
+use sightline_origin::Origin;
+use sightline_signal::report::{OriginReport, ReportAnswer, RevokedStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+#[derive(Default)]
+struct Cloud {
+    answer: Mutex<ReportAnswer>,
+    reports: Mutex<Vec<OriginReport>>,
+}
+
+async fn report(
+    State(cloud): State<Arc<Cloud>>,
+    Path(server): Path<String>,
+    headers: HeaderMap,
+    Json(report): Json<OriginReport>,
+) -> Result<Json<ReportAnswer>, StatusCode> {
+    if headers.get("authorization").is_none_or(|value| value != "Bearer cluster-secret") || server != report.server_id {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    cloud.reports.lock().unwrap().push(report);
+    Ok(Json(cloud.answer.lock().unwrap().clone()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cloud_is_told_its_keys_are_kept_and_its_revocations_obeyed() {
+    let signer = Signer::new("k1");
+    let cloud = Arc::new(Cloud::default());
+    cloud.answer.lock().unwrap().jwks = signer.jwks();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().route("/api/v1/servers/{server}/report", post(report)).with_state(cloud.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    let dir = tempfile::tempdir().unwrap();
+    let key_file = dir.path().join("cluster.key");
+    std::fs::write(&key_file, "cluster-secret\n").unwrap();
+    let mut config = config(dir.path());
+    config.cloud.url = Some(url);
+    config.cloud.cluster_key_file = Some(key_file);
+    let origin = Origin::start(config.clone()).await.unwrap();
+    until("the keys in their file", async || dir.path().join("jwks.json").exists()).await;
+    let mut publisher = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 7)).await.unwrap();
+    assert!(publisher.stream_for(Duration::from_millis(300)).await);
+    until("a report of the stream", async || {
+        let reports = cloud.reports.lock().unwrap();
+        let last = reports.last().unwrap();
+        assert!(last.rtmp_url.starts_with("rtmp://127.0.0.1:") && last.http_url.starts_with("http://127.0.0.1:"));
+        last.streams.iter().any(|stream| stream.stream == "s1" && stream.epoch == 7 && stream.width == 320)
+    })
+    .await;
+    cloud.answer.lock().unwrap().revoked = vec![RevokedStream { stream: "s1".into(), epoch_min: 8 }];
+    let ended = tokio::time::timeout(Duration::from_secs(5), publisher.ended()).await;
+    assert_eq!(ended, Ok(true), "ended within a report's interval");
+    let refused = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 7)).await.err().unwrap();
+    assert!(refused.1.contains("taken back"), "{refused:?}");
+    origin.shutdown().await;
+
+    // The cloud is gone: a new process knows the keys.
+    tasks.shutdown().await;
+    let origin = Origin::start(config).await.unwrap();
+    assert!(Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 9)).await.is_ok());
+    origin.shutdown().await;
+}
