@@ -1,1 +1,11 @@
-//! Skeleton.
+//! Tests against real peers: what they share. The tests are in `tests/`, a file a subject.
+//!
+//! Every process that is started here ends with its owner, by its id; every port is the system's choice; everything is on loopback.
+
+pub mod browser;
+pub mod media;
+pub mod process;
+pub mod stack;
+
+pub use process::Process;
+pub use stack::{Demo, Stack, Streams};
