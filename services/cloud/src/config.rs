@@ -32,7 +32,7 @@ pub struct Config {
     #[config(nested)]
     pub token: TokenConfig,
 
-    /// RTMP servers of others, entered by hand: [[servers]] with id, name, region, rtmp_url and capacity_kbps (0: no limit).
+    /// RTMP servers of others, entered by hand: tables `[[servers]]` with id, name, region, rtmp_url and capacity_kbps (0: no limit).
     #[config(default = [])]
     pub servers: Vec<StaticServer>,
 }
