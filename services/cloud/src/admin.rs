@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// How long a device's older certificate stays good after `rotate`: it has to fetch the new one first.
 const ROTATION_GRACE_MS: i64 = 3_600_000;
-/// Characters of a stream's name: 12 x 5 bits of chance, and short because it travels in every token.
-const STREAM_CHARACTERS: usize = 12;
+/// Characters of a stream's name: 10 x 5 bits of chance keep names apart (they are no secret), and it travels in every token.
+const STREAM_CHARACTERS: usize = 10;
 
 /// Where a new device's files lie. They are readable by their owner alone.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

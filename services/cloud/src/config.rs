@@ -32,7 +32,7 @@ pub struct Config {
     #[config(nested)]
     pub token: TokenConfig,
 
-    /// RTMP servers of others, entered by hand: [[servers]] with id, name, region, rtmp_url and capacity_kbps (0: no limit).
+    /// RTMP servers of others, entered by hand: tables `[[servers]]` with id, name, region, rtmp_url and capacity_kbps (0: no limit).
     #[config(default = [])]
     pub servers: Vec<StaticServer>,
 }
@@ -130,5 +130,35 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_toml(text: &str) -> Result<Config, String> {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let config = Config::builder().file(file.path()).load().map_err(|error| error.to_string())?;
+        config.validate().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn every_key_has_a_default_and_the_template_reads_back() {
+        let template = confique::toml::template::<Config>(confique::toml::FormatOptions::default());
+        let config = from_toml(&template).unwrap();
+        assert_eq!((config.http.listen.port(), config.mqtt.listen.port(), config.token.ttl_sec), (8080, 8883, 3600));
+        assert!(config.mqtt.enabled && config.servers.is_empty() && config.api.operator_token_file.is_none());
+    }
+
+    #[test]
+    fn a_server_of_others_is_entered_by_hand_and_a_wrong_one_is_named() {
+        let server = |url: &str| format!("[[servers]]\nid = \"yt\"\nname = \"YouTube\"\nrtmp_url = \"{url}\"\n");
+        assert_eq!(from_toml(&server("rtmps://a.rtmps.youtube.com/live2")).unwrap().servers[0].capacity_kbps, 0);
+        assert!(from_toml(&server("http://example.com/")).unwrap_err().contains("servers.rtmp_url"));
+        assert!(from_toml("[token]\nttl_sec = 5\n").unwrap_err().contains("token.ttl_sec"));
+        assert!(from_toml("[[servers]]\nid = \"a\"\nrtmp_url = \"rtmp://a/b\"\nport = 1\n").is_err());
     }
 }

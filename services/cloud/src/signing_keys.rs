@@ -52,7 +52,8 @@ impl SigningKeys {
         Self::read(database).await
     }
 
-    async fn read(database: &Database) -> Result<Self, CloudError> {
+    /// Reads the set as it is: another process may have rotated it.
+    pub(crate) async fn read(database: &Database) -> Result<Self, CloudError> {
         let rows = sqlx::query("SELECT kid, slot, pkcs8, slot_since FROM signing_keys ORDER BY slot")
             .fetch_all(database.pool())
             .await

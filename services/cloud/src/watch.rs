@@ -75,7 +75,7 @@ async fn renew_keys(state: &State) {
         tracing::warn!(%error, "signing keys were not rotated");
     }
     // Another process may have rotated them too.
-    match signing_keys::SigningKeys::open(&state.database).await {
+    match signing_keys::SigningKeys::read(&state.database).await {
         Ok(keys) => *state.keys.write().unwrap_or_else(PoisonError::into_inner) = keys,
         Err(error) => tracing::warn!(%error, "signing keys could not be read"),
     }

@@ -440,3 +440,48 @@ async fn a_network_address_asks_for_the_operator_s_token() {
     assert_eq!(run(curl).await.1, "200");
     cloud.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_will_tells_everyone_that_a_device_is_gone_and_events_arrive_as_they_happen() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam").await;
+    let mut events = bench.http.get(bench.url("/api/v1/events/stream")).send().await.unwrap();
+    let online = format!("devices/{cam}/online");
+    let will = ["--will-topic", &online, "--will-payload", r#"{"online":false}"#, "--will-retain", "--will-qos", "1"];
+    let more = [vec!["-V", "311", "-t", "devices/cam/stream/command"], will.to_vec()].concat();
+    let (mut device, _lines) = subscriber(bench.mosquitto("mosquitto_sub", "devices/cam", "cam", &more)).await;
+    let first = timeout(Duration::from_secs(5), events.chunk()).await.unwrap().unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("device_online"), "{first:?}");
+    // Without a good-bye.
+    device.kill().await.unwrap();
+    assert!(eventually(async || bench.get("/api/v1/devices/cam").await["online"] == false).await);
+    let more = ["-V", "5", "-t", &online, "-C", "1", "-W", "5"];
+    let (ok, out, _) = run(bench.mosquitto("mosquitto_sub", "operator", "late", &more)).await;
+    assert!(ok && out.contains("false"), "retained for those who come later: {out}");
+}
+
+#[tokio::test]
+async fn secrets_are_readable_by_their_owner_alone_and_never_in_the_database_or_the_log() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::start().await;
+    let cam = bench.add("cam").await;
+    bench.report("o1", "boot", json!([])).await;
+    let answer = bench.request(&cam, &request(&cam, "r1")).await.1;
+    for name in ["ca.key", "server.key", "operator.key", "cluster.key", "sightline.sqlite", "devices/cam.key", "devices/cam.token"] {
+        let mode = std::fs::metadata(bench.dir().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let secrets = [bench.token(&cam), answer["token"].as_str().unwrap().to_owned()];
+    let logged = serde_json::to_string(&admin::audit_entries(bench.dir(), None, 1000).await.unwrap()).unwrap();
+    let told = bench.get("/api/v1/events").await.to_string() + &bench.get("/api/v1/devices").await.to_string();
+    let metrics = bench.http.get(bench.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    for secret in &secrets {
+        assert!(![&logged, &told, &metrics].iter().any(|text| text.contains(secret.as_str())));
+    }
+    let Bench { home, cloud, .. } = bench;
+    cloud.shutdown().await;
+    let database = std::fs::read(home.path().join("sightline.sqlite")).unwrap();
+    for secret in &secrets {
+        assert!(!database.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
+}

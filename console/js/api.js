@@ -1,0 +1,102 @@
+// The cloud's API, and its events.
+
+const TOKEN = 'sightline.operator-token';
+
+function token() {
+  try {
+    return sessionStorage.getItem(TOKEN);
+  } catch {
+    return null;
+  }
+}
+
+/** Keeps the operator's token until the tab is closed. */
+export function signIn(value) {
+  sessionStorage.setItem(TOKEN, value.trim());
+}
+
+/** Why a request failed: `status` 0 means that nothing answered. */
+export class ApiError extends Error {
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+const TIMEOUT_MS = 8000;
+
+async function call(path, options = {}) {
+  const headers = { ...options.headers };
+  if (token()) headers.Authorization = `Bearer ${token()}`;
+  let response;
+  try {
+    response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options, headers });
+  } catch (error) {
+    throw new ApiError(0, 'UNREACHABLE', error.message);
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  throw new ApiError(response.status, body.error_code ?? String(response.status), body.error_message ?? response.statusText);
+}
+
+/** All items of a list, page by page, up to a bound that a page of cards can still show. */
+export async function list(path, itemsMax = 2000) {
+  const items = [];
+  let cursor = '';
+  do {
+    const query = `limit=500${cursor && `&cursor=${encodeURIComponent(cursor)}`}`;
+    const page = await (await call(`${path}${path.includes('?') ? '&' : '?'}${query}`)).json();
+    items.push(...page.items);
+    cursor = page.next;
+  } while (cursor && items.length < itemsMax);
+  return items;
+}
+
+/** One page of a list. */
+export async function page(path) {
+  return (await (await call(path)).json()).items;
+}
+
+/** Tells a camera to do something; the answer has `status` and `result`. */
+export async function command(device, body) {
+  const response = await call(`/api/v1/devices/${encodeURIComponent(device)}/command`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  return response.json();
+}
+
+const RECONNECT_MS = 3000;
+
+/**
+ * Calls `listener` with each event until `signal` aborts. By fetch, because an EventSource can't show a token.
+ */
+export async function listen(listener, signal) {
+  while (!signal.aborted) {
+    try {
+      const response = await call('/api/v1/events/stream', { signal });
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = '';
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        text += value;
+        const parts = text.split('\n\n');
+        text = parts.pop();
+        for (const part of parts) deliver(part, listener);
+      }
+    } catch { /* The page's own polling shows that the cloud is gone; here it is only tried again. */ }
+    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+  }
+}
+
+function deliver(part, listener) {
+  const lines = part.split('\n');
+  if (!lines.includes('event: status')) return;
+  const data = lines.filter((line) => line.startsWith('data: ')).map((line) => line.slice(6)).join('\n');
+  try {
+    listener(JSON.parse(data));
+  } catch { /* A broken event is no reason to stop listening. */ }
+}

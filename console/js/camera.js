@@ -1,0 +1,202 @@
+// One camera: the live picture, its figures, its controls, where else to play it, and what happened.
+
+import { command } from './api.js';
+import { h, icon, setAttribute, setText, toast } from './dom.js';
+import { bitrate, clock, duration, latency, number } from './format.js';
+import { t } from './i18n.js';
+import { LivePlayer } from './live-player.js';
+import { copyRow, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
+import { refresh, store } from './store.js';
+
+const QUALITIES = ['low', 'medium', 'high', 'ultra'];
+
+/** The page of a camera. */
+export function cameraPage(id) {
+  const stage = new Stage();
+  const badge = h('span', { class: 'badge' });
+  const figures = h('dl', { class: 'facts' });
+  const spark = sparkline();
+  const quality = h('div', { class: 'quality' }, h('div', { class: 'quality-head' }, h('span', { class: 'label', text: t('network') }), h('strong', {})), spark.node);
+  const controls = new Controls(id);
+  const urls = h('div', { class: 'urls' });
+  const events = h('div', {});
+  let [urlsOf, eventsOf] = [null, null];
+  const missing = h('p', { class: 'banner bad', hidden: true, text: t('not_found', { name: id }) });
+  const root = h('div', { class: 'page' },
+    h('header', { class: 'page-head camera-head' },
+      h('a', { class: 'button ghost', href: '#/', 'aria-label': t('back') }, icon('back'), h('span', { text: t('back') })),
+      h('h1', { text: id }), badge),
+    missing,
+    h('div', { class: 'camera' },
+      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls)),
+      h('aside', { class: 'camera-side' },
+        h('section', { class: 'panel' }, h('h2', { text: t('controls') }), controls.node),
+        h('section', { class: 'panel' }, h('h2', { text: t('figures') }), figures, quality),
+        h('section', { class: 'panel' }, h('h2', { text: t('timeline') }), events))));
+
+  function update() {
+    const camera = store.cameras.find((one) => one.id === id);
+    missing.hidden = Boolean(camera) || !store.isLoaded;
+    if (!camera) return;
+    setAttribute(root, 'data-tone', tone(camera));
+    setText(badge, stateText(camera));
+    stage.update(camera);
+    controls.update(camera);
+    updateFigures(figures, camera);
+    quality.hidden = !camera.live;
+    const samples = store.history.get(id) ?? [];
+    spark.update(samples);
+    const now = samples.at(-1) ?? 0;
+    setText(quality.querySelector('strong'), `${number(now * 100)} %`);
+    quality.dataset.tone = qualityTone(now);
+    const key = camera.live ? `${camera.live.playback} ${camera.live.rtmp_url}` : camera.playback;
+    if (urlsOf !== key) {
+      urlsOf = key;
+      urls.replaceChildren(...urlRows(camera));
+    }
+    if (eventsOf !== store.events) {
+      eventsOf = store.events;
+      events.replaceChildren(timeline(store.events.filter((event) => event.device === id).slice(0, 30), false));
+    }
+  }
+
+  return { root, update, close: () => stage.close() };
+}
+
+function updateFigures(node, camera) {
+  const { live } = camera;
+  const rows = live ? [
+    ['size', `${live.width} × ${live.height}`],
+    ['fps', `${number(live.fps, 1)} fps`],
+    ['bitrate', bitrate(live.bitrate_kbps)],
+    ['latency', live.latency_ms === null ? '–' : latency(live.latency_ms), live.latency_kind && t(`latency_${live.latency_kind}`)],
+    ['viewers', number(live.viewers)],
+    ['uptime', duration(Date.now() / 1000 - live.since), clock(live.since)],
+    ['server', live.server],
+  ] : [['status', stateText(camera)], ['server', camera.server ?? '–']];
+  node.replaceChildren(...rows.map(([key, value, note]) =>
+    h('div', {}, h('dt', { text: t(key) }), h('dd', { text: value, title: note || null }), note && h('small', { class: 'muted', text: note }))));
+}
+
+function urlRows({ playback, live }) {
+  const base = `${location.origin}/live/${live?.playback ?? playback}`;
+  return [
+    live?.rtmp_url.startsWith('rtmp') && copyRow('RTMP', live.rtmp_url),
+    copyRow('HTTP-FLV', `${base}.flv`),
+    copyRow('HLS', `${base}/index.m3u8`),
+    copyRow('JPEG', `${base}/snapshot.jpg`),
+  ].filter(Boolean);
+}
+
+/** The picture, and what is said over it. */
+class Stage {
+  constructor() {
+    this.video = h('video', { muted: true, autoplay: true, playsinline: true });
+    this.video.muted = true;
+    this.note = h('div', { class: 'stage-note', role: 'status' });
+    this.via = h('span', { class: 'pill' });
+    this.sound = h('button', { class: 'stage-button', type: 'button', on: { click: () => this.toggleSound() } });
+    this.full = h('button', { class: 'stage-button', type: 'button', 'aria-label': t('fullscreen'), title: t('fullscreen'), on: { click: () => this.fullScreen() } }, icon('full'));
+    this.node = h('div', { class: 'stage' }, this.video, this.note, h('div', { class: 'stage-bar' }, this.via, h('span', { class: 'spacer' }), this.sound, this.full));
+    this.player = null;
+    this.showSound();
+    this.showing = setInterval(() => this.showBuffer(), 1000);
+    this.say(t('player_connecting'));
+  }
+
+  say(text, hint = '') {
+    this.note.hidden = !text;
+    this.note.replaceChildren(h('strong', { text }), h('span', { text: hint }));
+  }
+
+  update(camera) {
+    const playback = camera.live?.playback ?? null;
+    if (playback === this.playback && (playback || this.saidOffline)) return;
+    this.playback = playback;
+    this.player?.destroy();
+    this.player = null;
+    this.saidOffline = !playback;
+    this.node.classList.toggle('is-live', Boolean(playback));
+    if (!playback) return this.say(t('player_offline'), camera.online ? t('player_start_hint') : '');
+    const texts = { connecting: t('player_connecting'), retrying: t('player_retry'), playing: '', unsupported: t('player_none') };
+    this.player = new LivePlayer(this.video, playback, (state) => {
+      this.state = state;
+      this.say(texts[state]);
+      this.showBuffer();
+    });
+  }
+
+  showBuffer() {
+    const isPlaying = Boolean(this.player) && this.state === 'playing';
+    this.via.hidden = !isPlaying;
+    if (isPlaying) setText(this.via, `${t(`via_${this.player.via}`)} · ${t('behind', { seconds: number(this.player.buffered(), 1) })}`);
+  }
+
+  toggleSound() {
+    this.video.muted = !this.video.muted;
+    this.showSound();
+  }
+
+  showSound() {
+    const label = this.video.muted ? t('unmute') : t('mute');
+    setAttribute(this.sound, 'aria-label', label);
+    setAttribute(this.sound, 'title', label);
+    this.sound.replaceChildren(icon(this.video.muted ? 'muted' : 'sound'));
+  }
+
+  fullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    // The phone's browser knows full screen for videos only.
+    else if (this.node.requestFullscreen) this.node.requestFullscreen().catch(() => {});
+    else this.video.webkitEnterFullscreen?.();
+  }
+
+  close() {
+    clearInterval(this.showing);
+    this.player?.destroy();
+  }
+}
+
+/** Buttons that tell the camera something. */
+class Controls {
+  constructor(id) {
+    this.id = id;
+    const button = (cmd, name, style) => h('button', { class: `button ${style}`, type: 'button', on: { click: () => this.send({ cmd }, t(cmd)) } }, icon(name), h('span', { text: t(cmd) }));
+    this.start = button('start', 'play', 'primary');
+    this.stop = button('stop', 'stop', 'danger');
+    this.keyframe = button('keyframe', 'key', '');
+    this.quality = h('select', { 'aria-label': t('quality'), on: { change: () => this.send({ cmd: 'set_quality', quality: this.quality.value }, t('quality')) } },
+      QUALITIES.map((value) => h('option', { value, text: t(value) })), h('option', { value: 'custom', text: t('custom'), disabled: true }));
+    this.note = h('p', { class: 'muted', text: t('device_offline') });
+    this.node = h('div', { class: 'controls' },
+      h('div', { class: 'buttons' }, this.start, this.stop, this.keyframe),
+      h('label', { class: 'field' }, h('span', { class: 'label', text: t('quality') }), this.quality), this.note);
+  }
+
+  update(camera) {
+    const canTell = camera.online && !camera.revoked_at && !this.isBusy;
+    this.note.hidden = camera.online;
+    this.start.hidden = Boolean(camera.live);
+    this.stop.hidden = !camera.live;
+    this.start.disabled = this.stop.disabled = !canTell;
+    this.keyframe.disabled = !canTell || !camera.live;
+    this.quality.disabled = !canTell;
+    const quality = camera.live?.quality ?? camera.report?.quality;
+    if (quality && document.activeElement !== this.quality) this.quality.value = quality;
+  }
+
+  async send(body, name) {
+    this.isBusy = true;
+    refresh();
+    try {
+      const answer = await command(this.id, body);
+      const why = answer.result?.error_message ?? answer.result?.error_code;
+      if (answer.status === 'failed') toast(t('failed', { cmd: name, why: why ?? '' }), true);
+      else toast(t(answer.status === 'done' ? 'done' : 'sent', { cmd: name }));
+    } catch (error) {
+      toast(t('failed', { cmd: name, why: error.code === 'DEVICE_OFFLINE' ? t('device_offline') : error.message }), true);
+    }
+    this.isBusy = false;
+    refresh();
+  }
+}

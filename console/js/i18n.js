@@ -1,0 +1,83 @@
+// Every word of the console, in one table. A missing translation falls back to English.
+
+const WORDS = {
+  en: {
+    cameras: 'Cameras', servers: 'Servers', events: 'Events', language: '中文', language_label: '切换到中文', skip: 'Skip to content',
+    live: 'Live', online: 'Online', offline: 'Offline', revoked: 'Revoked', all: 'All',
+    sum_live: 'live', sum_of: '{live} of {all} cameras live', sum_viewers: 'viewers', sum_ingest: 'ingest', ingest: 'Ingest', sum_servers: 'servers up',
+    search: 'Find a camera', quality: 'Quality', low: 'Low · 480p', medium: 'Medium · 720p', high: 'High · 1080p', ultra: 'Ultra · 1080p30', custom: 'Custom',
+    state_idle: 'Idle', state_requesting: 'Finding a server', state_connecting: 'Connecting', state_streaming: 'Live', state_reconnecting: 'Reconnecting',
+    state_stopping: 'Stopping', state_error: 'Error', state_standby: 'Waiting for its trigger', state_offline: 'Offline', state_revoked: 'Revoked', state_online: 'Online',
+    fps: 'Frame rate', bitrate: 'Bitrate', latency: 'Latency', latency_queue: 'Queue age at the camera', latency_ack: 'Capture to server', latency_end_to_end: 'Capture to screen',
+    viewers: 'Viewers', network: 'Network', size: 'Picture', server: 'Server', since: 'Live since', uptime: 'On air', last_seen: 'Last seen {when}', never_seen: 'Never seen yet',
+    view: 'Open {name}', back: 'All cameras', start: 'Start', stop: 'Stop', keyframe: 'Key frame', controls: 'Controls', figures: 'Figures', play_urls: 'Play it elsewhere',
+    copy: 'Copy', copied: 'Copied', copy_failed: 'The browser did not let me copy; select the text instead', timeline: 'Timeline',
+    done: '{cmd}: done', sent: '{cmd}: sent; the camera has not answered yet', failed: '{cmd} failed: {why}', device_offline: 'The camera is not connected to MQTT, so it can’t be told.',
+    player_connecting: 'Connecting…', player_retry: 'The picture stopped. Trying again…', player_hls: 'Low latency is not available here; playing HLS', player_none: 'This browser can’t play live video', player_offline: 'This camera is not live now.',
+    player_start_hint: 'Start it, and the picture appears here.', mute: 'Sound off', unmute: 'Sound on', fullscreen: 'Full screen', behind: '{seconds} s buffered', via_flv: 'Low latency', via_hls: 'HLS',
+    empty_title: 'No camera yet', empty_text: 'Enrol one, then start it. It shows up here by itself.', empty_demo: 'Or see it all at once on this machine:',
+    nothing_found: 'No camera matches.', no_servers: 'No server yet', no_servers_text: 'An origin registers by itself once it has the cluster key. Start one with:', no_events: 'Nothing has happened yet.',
+    unreachable: 'The cloud does not answer. Trying again…', sign_in: 'Operator token', sign_in_text: 'This cloud listens on a network address, so its API asks for the operator’s token. It lies in the data directory, in operator.token.', sign_in_button: 'Sign in', sign_in_wrong: 'That is not the token.',
+    forbidden: 'Open the console as http://localhost: without an operator token the API answers to this machine only.', not_found: 'There is no camera {name}.',
+    region: 'Region', load: 'Committed', status: 'Status', streams: 'Streams', up: 'Up', down: 'Down', external: 'external', no_limit: 'no limit',
+    just_now: 'just now', ago_s: '{n} s ago', ago_m: '{n} min ago', ago_h: '{n} h ago', ago_d: '{n} d ago',
+    ev_stream_started: 'Stream started', ev_stream_stopped: 'Stream stopped', ev_connection_error: 'Connection error', ev_motion_true: 'Motion', ev_motion_false: 'Motion ended', ev_device_online: 'Camera online',
+    ev_device_offline: 'Camera offline', ev_device_added: 'Camera enrolled', ev_device_revoked: 'Camera revoked', ev_allocated: 'Server chosen', ev_server_up: 'Server up', ev_server_down: 'Server down', ev_server_restarted: 'Server restarted',
+    ev_retry: 'next try in {n} s', ev_average: '{fps} fps, {kbps} on average',
+  },
+  zh: {
+    cameras: '摄像机', servers: '服务器', events: '事件', language: 'English', language_label: 'Switch to English', skip: '跳到内容',
+    live: '直播中', online: '在线', offline: '离线', revoked: '已吊销', all: '全部',
+    sum_live: '直播', sum_of: '{all} 台摄像机中 {live} 台直播中', sum_viewers: '观看', sum_ingest: '上行', ingest: '上行', sum_servers: '服务器在线',
+    search: '查找摄像机', quality: '画质', low: '低 · 480p', medium: '中 · 720p', high: '高 · 1080p', ultra: '超高 · 1080p30', custom: '自定义',
+    state_idle: '空闲', state_requesting: '正在寻找服务器', state_connecting: '正在连接', state_streaming: '直播中', state_reconnecting: '正在重连',
+    state_stopping: '正在停止', state_error: '错误', state_standby: '等待触发', state_offline: '离线', state_revoked: '已吊销', state_online: '在线',
+    fps: '帧率', bitrate: '码率', latency: '延迟', latency_queue: '摄像机端队列时长', latency_ack: '采集到服务器', latency_end_to_end: '采集到屏幕',
+    viewers: '观看人数', network: '网络', size: '画面', server: '服务器', since: '开播时间', uptime: '已直播', last_seen: '最后在线：{when}', never_seen: '尚未上线',
+    view: '打开 {name}', back: '全部摄像机', start: '开始', stop: '停止', keyframe: '关键帧', controls: '控制', figures: '数据', play_urls: '在别处播放',
+    copy: '复制', copied: '已复制', copy_failed: '浏览器不允许复制，请手动选择文本', timeline: '时间线',
+    done: '{cmd}：完成', sent: '{cmd}：已发送，摄像机尚未应答', failed: '{cmd} 失败：{why}', device_offline: '摄像机未连接 MQTT，无法下发命令。',
+    player_connecting: '正在连接…', player_retry: '画面中断，正在重试…', player_hls: '此处无法低延迟播放，改用 HLS', player_none: '此浏览器无法播放直播', player_offline: '此摄像机当前未直播。',
+    player_start_hint: '点击开始后，画面会出现在这里。', mute: '静音', unmute: '打开声音', fullscreen: '全屏', behind: '缓冲 {seconds} 秒', via_flv: '低延迟', via_hls: 'HLS',
+    empty_title: '还没有摄像机', empty_text: '先登记一台，再启动它；它会自动出现在这里。', empty_demo: '或者在本机上一次看全部：',
+    nothing_found: '没有匹配的摄像机。', no_servers: '还没有服务器', no_servers_text: '源站拿到集群密钥后会自动注册。启动命令：', no_events: '还没有事件。',
+    unreachable: '云端没有应答，正在重试…', sign_in: '操作员令牌', sign_in_text: '云端监听在网络地址上，因此 API 需要操作员令牌。它在数据目录的 operator.token 文件里。', sign_in_button: '登录', sign_in_wrong: '令牌不对。',
+    forbidden: '请用 http://localhost 打开控制台：没有操作员令牌时，API 只应答本机。', not_found: '没有名为 {name} 的摄像机。',
+    region: '区域', load: '已分配', status: '状态', streams: '流', up: '在线', down: '离线', external: '外部', no_limit: '不限',
+    just_now: '刚刚', ago_s: '{n} 秒前', ago_m: '{n} 分钟前', ago_h: '{n} 小时前', ago_d: '{n} 天前',
+    ev_stream_started: '开始直播', ev_stream_stopped: '停止直播', ev_connection_error: '连接错误', ev_motion_true: '检测到移动', ev_motion_false: '移动结束', ev_device_online: '摄像机上线',
+    ev_device_offline: '摄像机离线', ev_device_added: '摄像机已登记', ev_device_revoked: '摄像机已吊销', ev_allocated: '已分配服务器', ev_server_up: '服务器上线', ev_server_down: '服务器离线', ev_server_restarted: '服务器重启',
+    ev_retry: '{n} 秒后重试', ev_average: '平均 {fps} 帧/秒，{kbps}',
+  },
+};
+
+const KEY = 'sightline.language';
+let language = stored() ?? (navigator.language.toLowerCase().startsWith('zh') ? 'zh' : 'en');
+
+function stored() {
+  try {
+    const value = localStorage.getItem(KEY);
+    return value in WORDS ? value : null;
+  } catch {
+    return null; // Storage may be switched off; the choice then lasts as long as the page.
+  }
+}
+
+/** The language, `en` or `zh`. */
+export function currentLanguage() {
+  return language;
+}
+
+/** The other one. */
+export function toggleLanguage() {
+  language = language === 'en' ? 'zh' : 'en';
+  try {
+    localStorage.setItem(KEY, language);
+  } catch { /* see stored() */ }
+}
+
+/** A text; `{name}` in it is replaced. */
+export function t(key, values = {}) {
+  const text = WORDS[language][key] ?? WORDS.en[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}

@@ -1,0 +1,226 @@
+// Live video with as little delay as the browser allows: HTTP-FLV through Media Source (mpegts.js), HLS where that fails.
+//
+// The delay at the viewer is what lies buffered ahead of the picture on screen. A player that never looks at it falls behind
+// with every hiccup of the network and stays there. This one looks four times a second: a little behind is caught up by
+// playing faster, which no one notices; far behind is jumped over.
+
+/** More than this much buffered, in seconds: play faster. */
+const CATCH_UP_ABOVE = 0.6;
+/** Back to normal speed below this. */
+const CATCH_UP_BELOW = 0.3;
+/** More than this: jump to the live edge. */
+const JUMP_ABOVE = 2.5;
+/** Where a jump lands, seconds before the edge: enough for one late frame. */
+const EDGE = 0.15;
+const LOOK_MS = 250;
+/** No new picture for this long: the connection is dead, whatever it says. */
+const STALL_MS = 6000;
+/** FLV failures in a row before HLS is tried. */
+const FLV_FAILURES_MAX = 2;
+/** A session that played for this long was no failure. */
+const HEALTHY_MS = 10000;
+const RETRY_MS = [500, 1000, 2000, 4000];
+
+const scripts = new Map();
+
+/** Loads a vendored script once. */
+function script(path) {
+  if (!scripts.has(path)) {
+    const loaded = new Promise((resolve, reject) => {
+      const node = document.createElement('script');
+      node.src = path;
+      node.onload = resolve;
+      node.onerror = () => {
+        scripts.delete(path);
+        reject(new Error(`${path} did not load`));
+      };
+      document.head.append(node);
+    });
+    scripts.set(path, loaded);
+  }
+  return scripts.get(path);
+}
+
+const hasMediaSource = () => 'MediaSource' in window || 'ManagedMediaSource' in window;
+
+/** Plays one stream on one video element until it is destroyed; it reconnects for ever. */
+export class LivePlayer {
+  /** `onState(state, via)`: `connecting`, `playing`, `retrying` or `unsupported`; via `flv` or `hls`. */
+  constructor(video, playback, onState = () => {}) {
+    this.video = video;
+    this.base = `/live/${encodeURIComponent(playback)}`;
+    this.onState = onState;
+    this.flvFailures = 0;
+    this.failures = 0;
+    this.engine = null;
+    this.isDestroyed = false;
+    this.via = 'flv';
+    this.looking = setInterval(() => this.look(), LOOK_MS);
+    this.onPlaying = () => this.tell('playing');
+    video.addEventListener('playing', this.onPlaying);
+    this.open();
+  }
+
+  tell(state) {
+    if (!this.isDestroyed) this.onState(state, this.via);
+  }
+
+  async open() {
+    if (this.isDestroyed) return;
+    this.startedAt = this.progressAt = performance.now();
+    this.lastTime = -1;
+    this.tell(this.failures ? 'retrying' : 'connecting');
+    try {
+      if (this.flvFailures < FLV_FAILURES_MAX && hasMediaSource()) await this.openFlv();
+      else await this.openHls();
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
+  async openFlv() {
+    this.via = 'flv';
+    await script('/vendor/mpegts-1.8.2.js');
+    if (this.isDestroyed) return;
+    const { mpegts } = window;
+    mpegts.LoggingControl.enableAll = false;
+    if (!mpegts.getFeatureList().mseLivePlayback) {
+      this.flvFailures = FLV_FAILURES_MAX;
+      return this.openHls();
+    }
+    const player = mpegts.createPlayer(
+      { type: 'flv', isLive: true, url: new URL(`${this.base}.flv`, location.href).href },
+      {
+        enableWorker: false,
+        enableStashBuffer: false, // It would hold data back until a buffer is full: pure delay.
+        lazyLoad: false,
+        liveBufferLatencyChasing: false, // look() does it.
+        autoCleanupSourceBuffer: true,
+        autoCleanupMaxBackwardDuration: 20,
+        autoCleanupMinBackwardDuration: 8,
+        fixAudioTimestampGap: false,
+      },
+    );
+    this.engine = {
+      close: () => {
+        player.off(mpegts.Events.ERROR, onError);
+        player.off(mpegts.Events.LOADING_COMPLETE, onEnd);
+        player.destroy();
+      },
+    };
+    const onError = (kind, detail) => this.failed(new Error(`${kind}: ${detail}`));
+    const onEnd = () => this.failed(new Error('the stream ended'));
+    player.on(mpegts.Events.ERROR, onError);
+    player.on(mpegts.Events.LOADING_COMPLETE, onEnd);
+    player.attachMediaElement(this.video);
+    player.load();
+    this.play();
+  }
+
+  async openHls() {
+    this.via = 'hls';
+    const url = `${this.base}/index.m3u8`;
+    const isNative = this.video.canPlayType('application/vnd.apple.mpegurl') !== '';
+    if (hasMediaSource()) {
+      await script('/vendor/hls.light-1.7.4.min.js');
+      if (this.isDestroyed) return;
+      const { Hls } = window;
+      if (Hls.isSupported()) {
+        const hls = new Hls({ lowLatencyMode: true, enableWorker: false, backBufferLength: 10 });
+        this.engine = { close: () => hls.destroy() };
+        hls.on(Hls.Events.ERROR, (_, data) => data.fatal && this.failed(new Error(data.details)));
+        hls.loadSource(url);
+        hls.attachMedia(this.video);
+        return this.play();
+      }
+    }
+    if (!isNative) return this.tell('unsupported');
+    this.engine = {
+      close: () => {
+        this.video.removeAttribute('src');
+        this.video.load();
+      },
+    };
+    this.video.src = url;
+    this.play();
+  }
+
+  play() {
+    // Muted video may start by itself; where even that is forbidden the viewer's own click starts it.
+    this.video.play()?.catch(() => {});
+  }
+
+  close() {
+    const { engine } = this;
+    this.engine = null;
+    try {
+      engine?.close();
+    } catch { /* An engine that is half open may object; it is gone either way. */ }
+  }
+
+  failed(error) {
+    if (this.isDestroyed || this.reopening) return;
+    console.info(`live player (${this.via}): ${error.message}`);
+    const wasHealthy = this.lastTime > 0 && performance.now() - this.startedAt > HEALTHY_MS;
+    if (wasHealthy) this.failures = this.flvFailures = 0;
+    // After HLS has failed as well, begin with FLV again: the stream itself was gone.
+    if (this.via === 'hls') this.flvFailures = 0;
+    else this.flvFailures += wasHealthy ? 0 : 1;
+    this.close();
+    const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+    this.failures += 1;
+    this.tell('retrying');
+    this.reopening = setTimeout(() => {
+      this.reopening = null;
+      this.open();
+    }, wait);
+  }
+
+  /** Seconds of video that wait behind the picture on screen. */
+  buffered() {
+    const { buffered, currentTime } = this.video;
+    return buffered.length ? Math.max(0, buffered.end(buffered.length - 1) - currentTime) : 0;
+  }
+
+  look() {
+    const { video } = this;
+    if (!this.engine || this.isDestroyed) return;
+    const now = performance.now();
+    if (video.currentTime !== this.lastTime) {
+      this.lastTime = video.currentTime;
+      this.progressAt = now;
+    } else if (document.hidden || video.paused) {
+      this.progressAt = now; // A hidden tab may rest.
+      if (!document.hidden && video.paused && video.readyState > 1 && !this.isPausedByUser) this.play();
+    } else if (now - this.progressAt > STALL_MS) {
+      return this.failed(new Error('no picture'));
+    }
+    if (this.via === 'flv') this.chase();
+  }
+
+  /** Keeps to the live edge. */
+  chase() {
+    const { video } = this;
+    if (!video.buffered.length || video.seeking) return;
+    const last = video.buffered.length - 1;
+    const [start, end] = [video.buffered.start(last), video.buffered.end(last)];
+    const behind = end - video.currentTime;
+    if (video.currentTime < start || behind > JUMP_ABOVE) {
+      // Before the last range lies a gap that would never be filled.
+      video.currentTime = Math.max(start, end - EDGE);
+      video.playbackRate = 1;
+    } else if (behind > CATCH_UP_ABOVE) {
+      video.playbackRate = behind > 2 * CATCH_UP_ABOVE ? 1.25 : 1.1;
+    } else if (behind < CATCH_UP_BELOW && video.playbackRate !== 1) {
+      video.playbackRate = 1;
+    }
+  }
+
+  destroy() {
+    this.isDestroyed = true;
+    clearInterval(this.looking);
+    clearTimeout(this.reopening);
+    this.video.removeEventListener('playing', this.onPlaying);
+    this.close();
+  }
+}

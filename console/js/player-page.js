@@ -1,0 +1,21 @@
+// The bare player: /player.html?playback=ID, with nothing on the page but the video.
+
+import { t } from './i18n.js';
+import { LivePlayer } from './live-player.js';
+
+const playback = new URLSearchParams(location.search).get('playback');
+const status = document.getElementById('status');
+const show = (text) => {
+  status.hidden = !text;
+  status.textContent = text;
+};
+if (playback && /^[A-Za-z0-9_-]{1,64}$/.test(playback)) {
+  const texts = { connecting: t('player_connecting'), retrying: t('player_retry'), playing: '', unsupported: t('player_none') };
+  new LivePlayer(document.getElementById('video'), playback, (state, via) => {
+    document.body.dataset.state = state;
+    document.body.dataset.via = via;
+    show(texts[state]);
+  });
+} else {
+  show('/player.html?playback=ID');
+}
