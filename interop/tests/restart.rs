@@ -1,0 +1,51 @@
+//! The origin dies under a running stream and comes back.
+
+use interop::{Stack, media, process::eventually, stack};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+#[test]
+fn a_killed_origin_has_its_stream_back_within_three_seconds_of_listening() {
+    let mut stack = Stack::start();
+    let _ = stack.add_device("cam-1");
+    let camera = stack.start_camera("cam-1", "test", "quality = 'low'");
+    let playback = eventually("the stream is live", Duration::from_secs(20), || {
+        stack::streams(&stack.http).0.first().and_then(|stream| stream["playback"].as_str().map(str::to_owned))
+    });
+    std::thread::sleep(Duration::from_secs(6));
+    stack.origin.kill();
+    // Longer than the camera's first retry: what brings it back is the cloud's word, not luck.
+    std::thread::sleep(Duration::from_secs(4));
+    stack.restart_origin();
+    let rtmp = stack.rtmp.clone();
+    eventually("the origin listens", Duration::from_secs(10), || std::net::TcpStream::connect(&rtmp).ok());
+    let listening = Instant::now();
+    let url = format!("http://{}/live/{playback}/snapshot.jpg", stack.origin_http);
+    eventually("the stream is back", Duration::from_secs(20), || {
+        Command::new("curl")
+            .args(["-sf", "-o", "/dev/null", "--max-time", "2", &url])
+            .status()
+            .ok()
+            .filter(std::process::ExitStatus::success)
+    });
+    let back = listening.elapsed();
+    println!("the stream was back {:.2} s after the origin listened", back.as_secs_f32());
+    assert!(back < Duration::from_secs(3), "{back:?}; camera:\n{}", camera.log());
+
+    std::thread::sleep(Duration::from_secs(5));
+    camera.signal("-INT");
+    std::thread::sleep(Duration::from_secs(2));
+    let mut recordings: Vec<_> =
+        std::fs::read_dir(stack.file("origin/recordings/cam-1")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    recordings.sort();
+    for suffix in ["flv", "mp4"] {
+        let of_kind: Vec<_> = recordings.iter().filter(|path| path.extension().is_some_and(|found| found == suffix)).collect();
+        assert!(of_kind.len() >= 2, "one {suffix} before and one after: {recordings:?}");
+        for path in of_kind {
+            let frames = media::decode(path);
+            assert!(frames > 30, "{}: {frames} frames", path.display());
+        }
+    }
+}
