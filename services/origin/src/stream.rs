@@ -220,10 +220,6 @@ impl Stream {
         self.ring().fill(cursor, wire, out, bytes_max)
     }
 
-    pub(crate) fn is_level(&self, cursor: &Cursor) -> bool {
-        self.ring().is_level(cursor)
-    }
-
     /// For a viewer with a task of its own.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
