@@ -16,6 +16,7 @@ mod report;
 mod ring;
 mod rtmp;
 mod snapshot;
+mod stall;
 mod stream;
 mod timeline;
 
@@ -289,11 +290,8 @@ fn reporter(
 }
 
 async fn serve_http(shared: Arc<Shared>, listener: TcpListener) {
-    use axum::serve::ListenerExt as _;
     let router = http::router(shared.clone()).route("/healthz", axum::routing::get(async || "ok\n"));
-    let listener = listener.tap_io(|socket| {
-        let _ = socket.set_nodelay(true);
-    });
+    let listener = stall::Listener::new(listener, shared.viewer_stuck());
     let shutdown = shared.shutdown.clone();
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.cancelled().await }).await;
     if let Err(error) = served {

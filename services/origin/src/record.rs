@@ -107,9 +107,14 @@ impl Writer {
     }
 
     async fn push(&mut self, frame: Frame<Bytes>, config: &Arc<StreamConfig>) -> std::io::Result<()> {
-        if self.files.as_ref().is_none_or(|files| files.config.id != config.id) {
+        let is_same = self.files.as_ref().is_some_and(|files| files.config.id == config.id);
+        if !is_same && starts(&frame, config) {
             self.flush(Some(frame.dts)).await?;
             self.files = Some(self.open(config, frame.dts).await?);
+        }
+        // Sound that was announced late waits for the next key frame, where it gets files that know it; every file begins with one.
+        if self.files.as_ref().is_none_or(|files| !files.config.has(frame.track)) {
+            return Ok(());
         }
         let length = self.frames.first().map_or(0, |first| (frame.dts - first.dts).ticks_90k);
         let is_full = length >= FRAGMENT_TICKS_MAX || self.bytes >= FRAGMENT_BYTES_MAX;

@@ -199,11 +199,6 @@ impl Ring {
         cursor.next = Some(next);
         has_skipped
     }
-
-    /// True when `cursor` has nothing to wait for but the next frame.
-    pub(crate) fn is_level(&self, cursor: &Cursor) -> bool {
-        cursor.next == Some(self.head()) || (cursor.next.is_none() && self.last_start.is_none())
-    }
 }
 
 #[cfg(test)]
@@ -241,7 +236,6 @@ mod tests {
         assert_eq!(numbers(&ring, &mut cursor), (3, false), "headers and two frames");
         push(&mut ring, 120, false);
         assert_eq!(numbers(&ring, &mut cursor), (1, false));
-        assert!(ring.is_level(&cursor));
         assert_eq!(numbers(&ring, &mut cursor), (0, false));
     }
 

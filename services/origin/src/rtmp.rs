@@ -136,11 +136,11 @@ async fn play_alone<S: AsyncRead + AsyncWrite>(shared: &Shared, socket: S, mut s
     loop {
         head.borrow_and_update();
         stream.fill(&mut cursor, Wire::Rtmp, &mut out, BATCH_BYTES);
-        while let Some(bytes) = out.pop_front() {
-            tokio::time::timeout(shared.viewer_stuck(), writer.write_all(&bytes)).await.map_err(|_| End::Stuck)??;
-        }
-        tokio::time::timeout(shared.viewer_stuck(), writer.flush()).await.map_err(|_| End::Stuck)??;
-        if !stream.is_level(&cursor) {
+        if !out.is_empty() {
+            while let Some(bytes) = out.pop_front() {
+                tokio::time::timeout(shared.viewer_stuck(), writer.write_all(&bytes)).await.map_err(|_| End::Stuck)??;
+            }
+            tokio::time::timeout(shared.viewer_stuck(), writer.flush()).await.map_err(|_| End::Stuck)??;
             continue;
         }
         tokio::select! {

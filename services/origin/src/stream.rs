@@ -220,10 +220,6 @@ impl Stream {
         self.ring().fill(cursor, wire, out, bytes_max)
     }
 
-    pub(crate) fn is_level(&self, cursor: &Cursor) -> bool {
-        self.ring().is_level(cursor)
-    }
-
     /// For a viewer with a task of its own.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
@@ -282,7 +278,8 @@ impl State {
         if !std::mem::take(&mut self.is_config_due) {
             return;
         }
-        if self.config.tracks == self.tracks && self.config.metadata == self.metadata && self.config.id > 0 {
+        // Metadata alone changes nothing for a decoder, and GStreamer's flvmux sends it anew every second.
+        if self.config.tracks == self.tracks && self.config.id > 0 {
             return;
         }
         let (tracks, metadata) = (self.tracks.clone(), self.metadata.clone());
@@ -299,5 +296,53 @@ pub(crate) struct ViewerCount(Arc<Stream>);
 impl Drop for ViewerCount {
     fn drop(&mut self) {
         self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sightline_media::{MediaTime, aac::AudioConfig};
+
+    fn stream() -> Stream {
+        let limits = Limits { gop_bytes: 10_000, window_bytes: 10_000, window_frames: 100 };
+        let stream = Stream::new("s", "p", 4096, limits, sightline_hls::Config::default());
+        take_over(&stream, 1);
+        stream
+    }
+
+    fn take_over(stream: &Stream, id: u64) {
+        let stop = CancellationToken::new();
+        stream.take_over("d", Publisher { id, epoch: id, since_unix_secs: 0, stop, recorder: None });
+        let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
+        stream.set_track(id, Track { id: TrackId::AUDIO, config }).unwrap();
+    }
+
+    fn push(stream: &Stream, publisher: u64, millis: i64) -> Result<(), Superseded> {
+        let dts = MediaTime::from_millis(millis);
+        let payload = Bytes::from_static(b"sound");
+        let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
+        stream.push(publisher, frame, Instant::from_micros(u64::try_from(millis).unwrap() * 1000))
+    }
+
+    #[test]
+    fn gstreamer_flvmux_sends_metadata_every_second_and_the_configuration_stays() {
+        let stream = stream();
+        for second in 0..3 {
+            stream.set_metadata(1, Bytes::from(vec![u8::try_from(second).unwrap()])).unwrap();
+            push(&stream, 1, second * 1000).unwrap();
+            assert_eq!(stream.last_key_frame().unwrap().config.id, 1);
+        }
+    }
+
+    #[test]
+    fn a_publisher_that_was_taken_over_adds_nothing() {
+        let stream = stream();
+        push(&stream, 1, 0).unwrap();
+        take_over(&stream, 2);
+        assert_eq!(push(&stream, 1, 40), Err(Superseded));
+        push(&stream, 2, 80).unwrap();
+        stream.leave(1, Instant::ZERO);
+        assert_eq!(stream.abandoned_for(Instant::ZERO), None, "the one before can't take the newer one's place away");
     }
 }
