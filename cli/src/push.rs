@@ -67,12 +67,14 @@ async fn show(mut events: mpsc::Receiver<StreamEvent>, json: bool) {
                         "streaming  {:.1} fps  {:.0} kbit/s  {} frames  {} left out",
                         event.metrics.fps, event.metrics.bitrate_kbps, event.metrics.total_frames, event.metrics.dropped_frames
                     )),
-                    StatusEvent::Stopped(event) => line.println(format!(
-                        "sent {} frames, {} bytes in {:.1} s",
-                        event.final_metrics.total_frames_sent,
-                        event.final_metrics.total_bytes_sent,
-                        event.final_metrics.stream_duration_ms as f64 / 1000.0
-                    )),
+                    StatusEvent::Stopped(event) => line.suspend(|| {
+                        terminal::say(&format!(
+                            "sent {} frames, {} bytes in {:.1} s",
+                            event.final_metrics.total_frames_sent,
+                            event.final_metrics.total_bytes_sent,
+                            event.final_metrics.stream_duration_ms as f64 / 1000.0
+                        ))
+                    }),
                     StatusEvent::Started(_) | StatusEvent::ConnectionError(_) => {}
                 }
             }

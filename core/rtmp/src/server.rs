@@ -312,8 +312,9 @@ impl Session {
     }
 
     fn status(&mut self, stream_id: u32, level: &'static str, code: &str, description: &str) {
-        let code = cut::<STATUS_BYTES_MAX>(code);
-        let (code, description) = (&code, &cut::<STATUS_BYTES_MAX>(description));
+        // ffmpeg prints the description and hides the code: an error's description begins with it.
+        let described = if level == "error" { alloc::format!("{code}: {description}") } else { description.into() };
+        let (code, description) = (&cut::<STATUS_BYTES_MAX>(code), &cut::<STATUS_BYTES_MAX>(&described));
         self.link.command(stream_id, &Outgoing::Status { command: "onStatus", level, code, description });
     }
 
