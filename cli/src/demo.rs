@@ -179,7 +179,7 @@ async fn announce(demo: &Demo, addresses: &Addresses, devices: &[AddedDevice], q
     terminal::print(&format!("\n  MQTT      mqtts://{}   certificates in {}", addresses.mqtt, demo.dir.display()));
     if let Some(quality) = quality {
         let preset = quality_of(quality);
-        terminal::print(&format!("  Preset    {} ({preset})", quality.name()));
+        terminal::print(&format!("  Preset    {} ({preset}); encoder: {}", quality.name(), sightline_camera::ENCODER_BUILD));
     }
     terminal::print("\n  Ctrl-C ends it.\n");
     Ok(())

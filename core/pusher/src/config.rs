@@ -1,7 +1,7 @@
 //! Settings of a stream, with the seed's names and defaults (specification §1.3).
 
 use core::time::Duration;
-use sightline_signal::{CustomQuality, DeviceId, Quality, Settings, Text};
+use sightline_signal::{CustomQuality, DeviceId, Quality, SERVERS_MAX, Settings, Text};
 
 /// What starts a stream (specification §1.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -21,15 +21,15 @@ pub enum Trigger {
 /// A server given by hand: no discovery.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FixedServer {
-    /// `rtmp://host[:port]/app` or `rtmps://…`.
-    pub tc_url: Text<192>,
+    /// `rtmp://host[:port]/app` or `rtmps://…`: the server, then its backups, which are tried at once when it dies.
+    pub tc_urls: heapless::Vec<Text<192>, SERVERS_MAX>,
     /// The name to publish under, with its query. It may hold a key: never printed.
     pub name: Text<512>,
 }
 
 impl core::fmt::Debug for FixedServer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("FixedServer").field("tc_url", &self.tc_url).field("name", &"***").finish()
+        f.debug_struct("FixedServer").field("tc_urls", &self.tc_urls).field("name", &"***").finish()
     }
 }
 

@@ -59,11 +59,12 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> FrameQueue<P, QUEUE> {
     /// Takes a frame, or leaves it out.
     pub(crate) fn push(&mut self, frame: Frame<P>, captured_at: Instant, now: Instant) {
         let starts_anew = frame.track == TrackId::VIDEO && frame.is_keyframe;
+        // What is too old goes first: it may take this frame's reference with it.
+        self.expire(now);
         if self.needs_idr && frame.track == TrackId::VIDEO && !frame.is_keyframe {
             self.dropped += 1;
             return;
         }
-        self.expire(now);
         let has_room = |queue: &Self| !queue.waiting.is_full() && queue.bytes.saturating_add(frame.len()) <= queue.bytes_max;
         if !has_room(self) {
             if frame.is_disposable {

@@ -58,10 +58,9 @@ impl Servers {
         })
     }
 
-    /// The one server given by hand: never expires.
+    /// The servers given by hand: they never expire.
     pub(crate) fn fixed(server: &FixedServer) -> Self {
-        let mut tc_urls = Vec::new();
-        let _ = tc_urls.push(trimmed(&server.tc_url));
+        let tc_urls = server.tc_urls.iter().map(|url| trimmed(url)).collect();
         Self { tc_urls, name: server.name.clone(), next: 0, expires_at: None, refresh_at: None }
     }
 

@@ -1,6 +1,7 @@
 //! The agent's settings: one TOML file, each key also as `SIGHTLINE_…`.
 
 use confique::Config as _;
+use heapless::Vec as BoundedVec;
 use sightline_pusher::{FixedServer, Trigger};
 use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::{CustomQuality, DeviceId, Quality, Settings, Text};
@@ -67,6 +68,9 @@ pub struct StreamConfig {
     /// No frame waits longer than this for the link, in milliseconds.
     #[config(default = 3000, env = "SIGHTLINE_CAMERA_STREAM_TARGET_LATENCY_MS")]
     pub target_latency_ms: u32,
+    /// Bytes that may wait for the link, besides 128 frames.
+    #[config(default = 4_194_304, env = "SIGHTLINE_CAMERA_STREAM_FRAME_QUEUE_BYTES")]
+    pub frame_queue_bytes: u32,
     /// A key frame at least this often, in seconds (2 to 5 are usual).
     #[config(default = 2.0, env = "SIGHTLINE_CAMERA_STREAM_KEYFRAME_INTERVAL_SEC")]
     pub keyframe_interval_sec: f32,
@@ -91,6 +95,9 @@ pub struct StreamConfig {
     /// A server by hand, `rtmp(s)://host[:port]/app`; empty: ask the cloud.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_RTMP_SERVER_URL")]
     pub rtmp_server_url: String,
+    /// Servers to try at once when `rtmp_server_url` dies; at most two.
+    #[config(default = [], env = "SIGHTLINE_CAMERA_STREAM_BACKUP_SERVERS", parse_env = confique::env::parse::list_by_comma)]
+    pub backup_servers: Vec<String>,
     /// The name to publish under on a server by hand, with its query. A secret.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_STREAM_KEY")]
     pub stream_key: String,
@@ -195,6 +202,7 @@ impl Config {
             reconnect_jitter: stream.reconnect_jitter,
             frame_dropping: stream.enable_frame_dropping,
             target_latency: Duration::from_millis(u64::from(at_least("stream.target_latency_ms", stream.target_latency_ms, 100)?)),
+            queue_bytes_max: at_least("stream.frame_queue_bytes", stream.frame_queue_bytes, 65_536)? as usize,
             min_bitrate_bps: at_least("stream.min_bitrate_bps", stream.min_bitrate_bps, CustomQuality::BITRATE_BPS_MIN)?,
             connect_timeout: secs(at_least("stream.connect_timeout_sec", stream.connect_timeout_sec, 1)?),
             send_timeout: secs(at_least("stream.send_timeout_sec", stream.send_timeout_sec, 1)?),
@@ -234,14 +242,19 @@ impl Config {
     }
 
     fn server(&self) -> Result<Option<FixedServer>, Problem> {
-        let StreamConfig { rtmp_server_url: url, stream_key: key, .. } = &self.stream;
+        let StreamConfig { rtmp_server_url: url, backup_servers, stream_key, .. } = &self.stream;
         if url.is_empty() {
             return Ok(None);
         }
-        RtmpUrl::parse(url).or_else(|error| problem("stream.rtmp_server_url", format!("{error}; take rtmp(s)://host[:port]/app")))?;
-        let tc_url = Text::try_from(url.as_str()).or_else(|_| problem("stream.rtmp_server_url", "at most 192 characters"))?;
-        let name = Text::try_from(key.as_str()).or_else(|_| problem("stream.stream_key", "at most 512 characters"))?;
-        Ok(Some(FixedServer { tc_url, name }))
+        let mut tc_urls = BoundedVec::new();
+        let first = std::iter::once(("stream.rtmp_server_url", url));
+        for (key, url) in first.chain(backup_servers.iter().map(|url| ("stream.backup_servers", url))) {
+            RtmpUrl::parse(url).or_else(|error| problem(key, format!("{error}; take rtmp(s)://host[:port]/app")))?;
+            let url = Text::try_from(url.as_str()).or_else(|_| problem(key, "at most 192 characters"))?;
+            tc_urls.push(url).or_else(|_| problem(key, "at most two backups"))?;
+        }
+        let name = Text::try_from(stream_key.as_str()).or_else(|_| problem("stream.stream_key", "at most 512 characters"))?;
+        Ok(Some(FixedServer { tc_urls, name }))
     }
 }
 

@@ -133,6 +133,9 @@ impl H264Encoder {
     }
 }
 
+/// Which software encoder this build has, for people.
+pub const ENCODER_BUILD: &str = env!("SIGHTLINE_ENCODER_BUILD");
+
 /// Pictures a second that one core encodes at 1280x720, over about half a second: what a preset is picked by.
 ///
 /// # Panics
