@@ -3,11 +3,14 @@
 import { h, icon, setAttribute, setText } from './dom.js';
 import { ago, bitrate, latency, number } from './format.js';
 import { t } from './i18n.js';
+import { LivePlayer } from './live-player.js';
 import { empty, qualityTone, shell, sparkline, stateText, tone } from './parts.js';
 import { store } from './store.js';
 
 /** How often a card's picture is renewed. */
 const SNAPSHOT_MS = 4000;
+/** Up to this many live cameras, the cards play: beyond it a browser decodes more than its viewer can watch. */
+const LIVE_CARDS_MAX = 4;
 
 const FILTERS = {
   all: () => true,
@@ -32,9 +35,9 @@ export function fleetPage() {
   const cards = new Map();
   const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
     entry.target.card.isVisible = entry.isIntersecting;
-    entry.target.card.snapshot();
+    entry.target.card.show();
   }), { rootMargin: '200px' });
-  const renewing = setInterval(() => !document.hidden && cards.forEach((card) => card.snapshot()), SNAPSHOT_MS);
+  const renewing = setInterval(() => !document.hidden && cards.forEach((card) => card.show()), SNAPSHOT_MS);
   const bar = h('div', { class: 'bar' }, chips, box);
   const root = h('div', { class: 'page' }, h('header', { class: 'page-head' }, h('h1', { text: t('cameras') }), summary), bar, body);
 
@@ -45,9 +48,12 @@ export function fleetPage() {
     const words = search.trim().toLowerCase();
     const shown = store.cameras.filter((camera) => FILTERS[filter](camera) && camera.id.toLowerCase().includes(words));
     const ids = new Set(shown.map((camera) => camera.id));
+    const playsLive = shown.filter((camera) => camera.live).length <= LIVE_CARDS_MAX;
+    setAttribute(grid, 'data-few', shown.length <= 2 ? shown.length : null);
     for (const [id, card] of cards) {
       if (ids.has(id)) continue;
       seen.unobserve(card.node);
+      card.close();
       card.node.remove();
       cards.delete(id);
     }
@@ -58,7 +64,7 @@ export function fleetPage() {
         cards.set(camera.id, card);
         seen.observe(card.node);
       }
-      card.update(camera);
+      card.update(camera, playsLive);
       if (grid.children[at] !== card.node) grid.insertBefore(card.node, grid.children[at] ?? null);
     });
     if (!store.isLoaded) body.replaceChildren(skeleton());
@@ -70,6 +76,7 @@ export function fleetPage() {
   const close = () => {
     clearInterval(renewing);
     seen.disconnect();
+    cards.forEach((card) => card.close());
   };
   return { root, update, close };
 }
@@ -124,17 +131,20 @@ class Card {
     this.quality = h('span', { class: 'quality-now', title: t('network') });
     this.foot = h('div', { class: 'card-foot' }, h('div', { class: 'figures' }, ...this.figures), h('div', { class: 'network' }, this.spark.node, this.quality));
     this.node = h('a', { class: 'card', href: `#/camera/${encodeURIComponent(id)}`, 'aria-label': t('view', { name: id }) },
-      h('div', { class: 'thumb' }, this.note, this.image, this.badge, this.viewers),
+      (this.thumb = h('div', { class: 'thumb' }, this.note, this.image, this.badge, this.viewers)),
       h('div', { class: 'card-body' }, h('div', { class: 'card-title' }, this.name, this.sub), this.foot));
     this.node.card = this;
     this.isVisible = false;
     this.camera = null;
+    this.playsLive = false;
+    this.player = null;
   }
 
-  update(camera) {
+  update(camera, playsLive) {
     const { live } = camera;
-    const began = live && !this.camera?.live;
+    const began = live && (!this.camera?.live || playsLive !== this.playsLive);
     this.camera = camera;
+    this.playsLive = playsLive;
     setAttribute(this.node, 'data-tone', tone(camera));
     setText(this.badge, stateText(camera));
     this.viewers.hidden = !live;
@@ -152,8 +162,30 @@ class Card {
       setAttribute(this.quality, 'data-tone', qualityTone(quality ?? 1));
     } else {
       this.image.hidden = true;
+      this.close();
     }
-    if (began) this.snapshot();
+    if (began) this.show();
+  }
+
+  /** The live picture, or a snapshot of it. */
+  show() {
+    const playback = this.playsLive && this.isVisible ? this.camera?.live?.playback : null;
+    if (this.player?.playback !== playback) this.close();
+    if (playback && !this.player) {
+      const video = h('video', { class: 'snapshot', muted: true, autoplay: true, playsinline: true });
+      video.muted = true;
+      video.addEventListener('playing', () => { video.dataset.ready = ''; }, { once: true });
+      this.thumb.insertBefore(video, this.badge);
+      this.player = { playback, video, engine: new LivePlayer(video, playback) };
+    }
+    // Until the video plays, and where it can't, there is a picture all the same.
+    if (!this.player || !('ready' in this.player.video.dataset)) this.snapshot();
+  }
+
+  close() {
+    this.player?.engine.destroy();
+    this.player?.video.remove();
+    this.player = null;
   }
 
   /** Renews the picture: loaded aside, then swapped, so that a card never flickers. */

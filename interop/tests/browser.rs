@@ -20,8 +20,7 @@ fn first_picture(browser: &Browser) -> Reading {
 fn the_demo_plays_within_seconds_and_under_a_second_old() {
     let browser = Browser::start(1280, 800);
     let demo = Demo::start(&[]);
-    let playback = demo.playback();
-    browser.open(&format!("http://{}/player.html?playback={playback}", demo.http));
+    browser.open(&format!("http://{}/", demo.http));
     let first = first_picture(&browser);
     let startup = demo.started_at.elapsed();
     // The player settles on the live edge.
