@@ -51,7 +51,15 @@ impl Demo {
     /// If it does not say its addresses within 20 s.
     #[must_use]
     pub fn start(args: &[&str]) -> Self {
-        let dir = TempDir::new().expect("a temporary directory");
+        Self::start_in(TempDir::new().expect("a temporary directory"), args)
+    }
+
+    /// Starts it on the directory of an earlier one.
+    ///
+    /// # Panics
+    /// If it does not say its addresses within 20 s.
+    #[must_use]
+    pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
         let [http, mqtts, rtmp, rtmps] = [(); 4].map(|()| format!("127.0.0.1:{}", free_port()));
         let started_at = Instant::now();
         let process = Process::start(
