@@ -3,10 +3,10 @@
 use crate::{
     Failure,
     args::{Audit, AuditAction, CloudDir, Device, DeviceAction},
-    settings, terminal,
+    settings,
+    terminal::{self, WrongUse},
 };
 use sightline_cloud::admin::{self, AddedDevice, Verdict};
-use sightline_signal::DeviceId;
 use std::path::PathBuf;
 
 /// The directory that was named, or the configuration's.
@@ -14,7 +14,7 @@ fn data_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
     let dir = match (&cloud.dir, &cloud.config) {
         (Some(dir), _) => dir.clone(),
         (None, Some(file)) => settings::load::<sightline_cloud::Config>(file)?.data_dir,
-        (None, None) => return Err("say where the cloud keeps its state: --dir DIR, or --config FILE".into()),
+        (None, None) => return Err(WrongUse("say where the cloud keeps its state: --dir DIR, or --config FILE").into()),
     };
     Ok(dir)
 }
@@ -33,11 +33,11 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
     let json = device.cloud.json;
     match device.action {
         DeviceAction::Add { id } => {
-            let added = admin::add_device(&data_dir(&device.cloud)?, &DeviceId::new(&id)?).await?;
+            let added = admin::add_device(&data_dir(&device.cloud)?, &id).await?;
             show_files(&added, json, "added");
         }
         DeviceAction::Rotate { id } => {
-            let added = admin::rotate_device(&existing_dir(&device.cloud)?, &DeviceId::new(&id)?).await?;
+            let added = admin::rotate_device(&existing_dir(&device.cloud)?, &id).await?;
             show_files(&added, json, "rotated");
         }
         DeviceAction::List => {
@@ -52,11 +52,11 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
             devices.iter().for_each(show_row);
         }
         DeviceAction::Show { id } => {
-            let shown = admin::show_device(&existing_dir(&device.cloud)?, &DeviceId::new(&id)?).await?;
+            let shown = admin::show_device(&existing_dir(&device.cloud)?, &id).await?;
             if json { terminal::print(&serde_json::to_string(&shown)?) } else { show_row(&shown) }
         }
         DeviceAction::Revoke { id } => {
-            admin::revoke_device(&existing_dir(&device.cloud)?, &DeviceId::new(&id)?).await?;
+            admin::revoke_device(&existing_dir(&device.cloud)?, &id).await?;
             if json {
                 terminal::print(&serde_json::json!({"id": id, "revoked": true}).to_string())
             } else {

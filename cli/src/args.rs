@@ -1,6 +1,9 @@
 //! What can be said on the command line.
 
+use crate::push::PushUrl;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use sightline_camera::Source;
+use sightline_signal::DeviceId;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Live video from fleets of cameras, on the cloud, and kept there.
@@ -58,7 +61,7 @@ The demo binds 127.0.0.1 only. Under DIR lie the certificates and keys for clien
 pub(crate) struct Demo {
     /// What the cameras see: `test` (a moving scene), or a media file, looped. H.264 in MP4, FLV or Annex B is passed through as it is; anything else is decoded by `ffmpeg`
     #[arg(long, value_name = "SRC", default_value = "test")]
-    pub(crate) source: String,
+    pub(crate) source: Source,
 
     /// Where certificates, keys, the database and recordings are kept. Started again on the same one, nothing is lost
     #[arg(long, value_name = "DIR", default_value = "sightline-demo")]
@@ -135,11 +138,11 @@ The last part of URL is the name, or stream key, to publish under. It is never p
 pub(crate) struct Push {
     /// `test` (a moving scene), a media file, or `-` (Annex B on standard input)
     #[arg(value_name = "SRC")]
-    pub(crate) source: String,
+    pub(crate) source: Source,
 
     /// rtmp(s)://host[:port]/app/name[?query]
     #[arg(value_name = "URL")]
-    pub(crate) url: String,
+    pub(crate) url: PushUrl,
 
     /// The preset [default: high; an H.264 file is passed through as it is]
     #[arg(long, value_enum)]
@@ -188,24 +191,24 @@ pub(crate) enum DeviceAction {
     /// Let a device in: makes its certificate, key and HTTP token
     Add {
         /// Its id: A-Z a-z 0-9 _ -, at most 64 characters
-        id: String,
+        id: DeviceId,
     },
     /// All devices
     List,
     /// One device
     Show {
         /// Its id
-        id: String,
+        id: DeviceId,
     },
     /// Shut a device out, for good: its certificate and tokens are refused, a running stream is ended
     Revoke {
         /// Its id
-        id: String,
+        id: DeviceId,
     },
     /// Give a device a new certificate, key and HTTP token; the old ones end
     Rotate {
         /// Its id
-        id: String,
+        id: DeviceId,
     },
 }
 

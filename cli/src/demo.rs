@@ -37,7 +37,6 @@ struct Addresses {
 
 pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     let stop = terminal::stop_signal()?;
-    let source: Source = demo.source.parse()?;
     if !demo.json {
         terminal::say("Sightline: starting a cloud, an origin and a camera on this machine …");
     }
@@ -51,17 +50,18 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     let mut config = sightline_cloud::Config::in_dir(&demo.dir)?;
     (config.http.listen, config.mqtt.listen) = (addresses.http, addresses.mqtt);
     let cloud = Cloud::start(config, origin.router()).await?;
-    let quality = demo.quality.or_else(|| matches!(source, Source::Test).then(|| best_quality(demo.cameras)));
+    let quality = demo.quality.or_else(|| matches!(demo.source, Source::Test).then(|| best_quality(demo.cameras)));
     let waited_until = Instant::now() + ORIGIN_WAIT;
     while !cloud.has_server() && Instant::now() < waited_until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let agents = devices.iter().map(|device| Agent::start(&camera_config(device, &demo, &addresses, quality), false));
+    let agents = agents.collect::<Result<Vec<_>, _>>()?;
     announce(&demo, &addresses, &devices, quality).await?;
 
     let camera_stop = CancellationToken::new();
     let mut cameras = JoinSet::new();
-    for device in &devices {
-        let agent = Agent::start(&camera_config(device, &demo, &addresses, quality), false)?;
+    for agent in agents {
         cameras.spawn(agent.run(camera_stop.clone(), None));
     }
     tokio::select! {
@@ -130,7 +130,7 @@ fn origin_config(dir: &Path, addresses: &Addresses, prepared: &Prepared) -> sigh
 }
 
 fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quality: Option<QualityArg>) -> sightline_camera::Config {
-    let mut config = sightline_camera::Config::new(device.id.as_str(), &demo.source);
+    let mut config = sightline_camera::Config::new(device.id.as_str(), &demo.source.to_string());
     config.stream.quality = quality.map(|quality| quality.name().to_owned()).unwrap_or_default();
     // Someone watches: short delays.
     config.stream.reconnect_interval_sec = 1;

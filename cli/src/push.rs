@@ -14,16 +14,17 @@ const EVENTS_WAITING_MAX: usize = 64;
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 pub(crate) async fn run(push: Push) -> Result<(), Failure> {
-    let (tc_url, name) = split_name(&push.url)?;
-    let mut config = Config::new("push", &push.source);
-    config.stream.rtmp_server_url = tc_url.to_owned();
-    config.stream.stream_key = name.to_owned();
+    let PushUrl { tc_url, name } = push.url;
+    let is_secure = tc_url.starts_with("rtmps:");
+    let mut config = Config::new("push", &push.source.to_string());
+    config.stream.rtmp_server_url.clone_from(&tc_url);
+    config.stream.stream_key = name;
     config.stream.trigger = "manual".to_owned();
     config.stream.quality = push.quality.map(|quality| quality.name().to_owned()).unwrap_or_default();
     // Someone waits at the terminal: short delays, and an answer after half a minute.
     config.stream.reconnect_interval_sec = 1;
     config.stream.metrics_interval_sec = 1;
-    if push.url.starts_with("rtmps:") {
+    if is_secure {
         config.stream.ca = push.ca.unwrap_or_else(|| PathBuf::from(SYSTEM_CA));
     }
     let agent = Agent::start(&config, push.once)?;
@@ -37,15 +38,29 @@ pub(crate) async fn run(push: Push) -> Result<(), Failure> {
     }
 }
 
-/// `rtmp://host/app/name?query` into what is connected to and what is published under.
-fn split_name(url: &str) -> Result<(&str, &str), Failure> {
-    let wrong = || "a push URL is rtmp(s)://host[:port]/app/name: the last part is the name, or stream key, to publish under";
-    let parsed = RtmpUrl::parse(url).map_err(|error| format!("{error}; {}", wrong()))?;
-    if parsed.name.is_empty() {
-        return Err(wrong().into());
+/// `rtmp(s)://host[:port]/app/name[?query]`, as what is connected to and what is published under. The name may be a key.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct PushUrl {
+    tc_url: String,
+    name: String,
+}
+
+impl std::fmt::Debug for PushUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PushUrl").field("tc_url", &self.tc_url).field("name", &"***").finish()
     }
-    let tc_url = url.strip_suffix(parsed.name).map(|rest| rest.trim_end_matches('/')).ok_or_else(wrong)?;
-    Ok((tc_url, parsed.name))
+}
+
+impl std::str::FromStr for PushUrl {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        const WANTED: &str = "take rtmp(s)://host[:port]/app/name, where the last part is the name, or stream key, to publish under";
+        let parsed = RtmpUrl::parse(url).map_err(|error| format!("{error}; {WANTED}"))?;
+        let tc_url = url.strip_suffix(parsed.name).filter(|_| !parsed.name.is_empty());
+        let tc_url = tc_url.ok_or_else(|| format!("it names no stream; {WANTED}"))?;
+        Ok(Self { tc_url: tc_url.trim_end_matches('/').to_owned(), name: parsed.name.to_owned() })
+    }
 }
 
 async fn show(mut events: mpsc::Receiver<StreamEvent>, json: bool) {
@@ -89,9 +104,10 @@ mod tests {
 
     #[test]
     fn the_name_is_told_from_the_application() {
-        assert_eq!(split_name("rtmp://h/live/n?token=a/b").unwrap(), ("rtmp://h/live", "n?token=a/b"));
-        assert_eq!(split_name("rtmps://h:1/app/n").unwrap(), ("rtmps://h:1/app", "n"));
-        assert!(split_name("rtmp://h/live").is_err());
-        assert!(split_name("http://h/live/x").is_err());
+        let split = |url: &str| url.parse::<PushUrl>().map(|url| (url.tc_url, url.name));
+        assert_eq!(split("rtmp://h/live/n?token=a/b").unwrap(), ("rtmp://h/live".into(), "n?token=a/b".into()));
+        assert_eq!(split("rtmps://h:1/app/n").unwrap(), ("rtmps://h:1/app".into(), "n".into()));
+        assert!(split("rtmp://h/live").is_err() && split("http://h/live/x").is_err());
+        assert!(!format!("{:?}", "rtmp://h/live/secret".parse::<PushUrl>()).contains("secret"));
     }
 }

@@ -36,8 +36,20 @@ pub(crate) fn fail(error: &(dyn Error + 'static)) -> ExitCode {
         cause = inner.source();
     }
     eprintln!("error: {text}");
-    ExitCode::from(1)
+    ExitCode::from(if error.is::<WrongUse>() { 2 } else { 1 })
 }
+
+/// The command line asks for something that makes no sense: exit status 2, as for what clap refuses.
+#[derive(Debug)]
+pub(crate) struct WrongUse(pub(crate) &'static str);
+
+impl std::fmt::Display for WrongUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for WrongUse {}
 
 /// Cancelled by Ctrl-C and by SIGTERM. A second one ends the process at once.
 pub(crate) fn stop_signal() -> std::io::Result<CancellationToken> {
