@@ -1,6 +1,5 @@
 //! What can be said on the command line.
 
-use crate::push::PushUrl;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use sightline_camera::Source;
 use sightline_signal::DeviceId;
@@ -142,7 +141,7 @@ pub(crate) struct Push {
 
     /// rtmp(s)://host[:port]/app/name[?query]
     #[arg(value_name = "URL")]
-    pub(crate) url: PushUrl,
+    pub(crate) url: String,
 
     /// The preset [default: high; an H.264 file is passed through as it is]
     #[arg(long, value_enum)]

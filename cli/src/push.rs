@@ -1,6 +1,10 @@
 //! `sightline push`: one source to one server.
 
-use crate::{Failure, args::Push, terminal};
+use crate::{
+    Failure,
+    args::Push,
+    terminal::{self, WrongUse},
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use sightline_camera::{Agent, Config, Outcome, StreamEvent};
 use sightline_rtmp::url::RtmpUrl;
@@ -14,7 +18,8 @@ const EVENTS_WAITING_MAX: usize = 64;
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 pub(crate) async fn run(push: Push) -> Result<(), Failure> {
-    let PushUrl { tc_url, name } = push.url;
+    // Not by clap: it would print a wrong URL, and with it the key.
+    let PushUrl { tc_url, name } = push.url.parse().map_err(|problem: String| WrongUse(format!("URL: {problem}")))?;
     let is_secure = tc_url.starts_with("rtmps:");
     let mut config = Config::new("push", &push.source.to_string());
     config.stream.rtmp_server_url.clone_from(&tc_url);

@@ -41,11 +41,11 @@ pub(crate) fn fail(error: &(dyn Error + 'static)) -> ExitCode {
 
 /// The command line asks for something that makes no sense: exit status 2, as for what clap refuses.
 #[derive(Debug)]
-pub(crate) struct WrongUse(pub(crate) &'static str);
+pub(crate) struct WrongUse(pub(crate) String);
 
 impl std::fmt::Display for WrongUse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 
