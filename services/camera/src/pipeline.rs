@@ -63,7 +63,8 @@ pub(crate) struct Plan {
 enum Input {
     Scene,
     PassThrough(Clip),
-    ReEncode(Clip),
+    /// With the size and rate that it is brought to.
+    ReEncode(Clip, Settings),
     Ffmpeg(std::path::PathBuf),
     Stdin,
 }
@@ -113,7 +114,6 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
                     passed_through = fits,
                     "source file"
                 );
-                let (width, height) = (own.width.min(limits.width) & !1, own.height.min(limits.height) & !1);
                 if fits {
                     let settings = Settings {
                         width: own.width,
@@ -123,11 +123,12 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
                     };
                     (Input::PassThrough(clip), settings)
                 } else {
-                    let scale =
-                        f64::min(f64::from(width) / f64::from(own.width.max(1)), f64::from(height) / f64::from(own.height.max(1))).min(1.0);
+                    let fit = |limit: u32, side: u32| f64::from(limit) / f64::from(side.max(1));
+                    let scale = fit(limits.width, own.width).min(fit(limits.height, own.height)).min(1.0);
                     let even = |side: u32| ((f64::from(side) * scale / 2.0).round() as u32 * 2).max(2);
                     let fps = limits.fps.min((own.fps.round() as u32).max(1));
-                    (Input::ReEncode(clip), Settings { width: even(own.width), height: even(own.height), fps, ..limits })
+                    let settings = Settings { width: even(own.width), height: even(own.height), fps, ..limits };
+                    (Input::ReEncode(clip, settings), settings)
                 }
             }
         },
@@ -155,7 +156,7 @@ impl Worker {
             let stopped = match &input {
                 Input::Scene => self.encode_scene(settings),
                 Input::PassThrough(clip) => self.pass_through(clip),
-                Input::ReEncode(clip) => self.re_encode(clip, settings),
+                Input::ReEncode(clip, own) => self.re_encode(clip, Settings { bitrate_bps: settings.bitrate_bps, ..*own }),
                 Input::Ffmpeg(path) => self.encode_ffmpeg(path, settings),
                 Input::Stdin => self.pass_stdin(),
             };
@@ -232,7 +233,9 @@ impl Worker {
 
     /// A clip above the preset: decoded, scaled down, thinned out, encoded.
     fn re_encode(&self, clip: &Clip, settings: Settings) -> Stop {
-        let mut decoder = match openh264::decoder::Decoder::new() {
+        // Flushing after each access unit would tear pictures out of the order that B-frames need.
+        let config = openh264::decoder::DecoderConfig::new().flush_after_decode(openh264::decoder::Flush::NoFlush);
+        let mut decoder = match openh264::decoder::Decoder::with_api_config(openh264::OpenH264API::from_source(), config) {
             Ok(decoder) => decoder,
             Err(error) => return self.fail(format!("ENCODER_OUT_OF_RESOURCES: openh264's decoder: {error}")),
         };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use shiguredo_mp4::{
     BaseBox as _, Encode as _,
     boxes::SampleEntry,
-    demux::{Fmp4FileDemuxer, Input, Mp4FileDemuxer, Mp4FileKind, Mp4FileKindDetector, RequiredInput},
+    demux::{DemuxError, Fmp4FileDemuxer, Input, Mp4FileDemuxer, Mp4FileKind, Mp4FileKindDetector, RequiredInput},
 };
 use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, aac, annexb, avc};
 use std::{
@@ -280,19 +280,24 @@ impl Clip {
         })?;
         match detector.file_kind().map_err(|error| error.to_string())? {
             Some(Mp4FileKind::FragmentedMp4) => {
-                let mut demuxer = Fmp4FileDemuxer::new();
-                self.feed(|input| {
-                    if let Some(input) = input {
-                        demuxer.handle_input(input);
-                    }
-                    demuxer.required_input()
-                })?;
-                demuxer.tracks().map_err(|error| error.to_string())?;
+                /// Boxes in a row without a sample: a file of nothing else is not worth reading on.
+                const EMPTY_BOXES_MAX: u32 = 100_000;
+                let (mut demuxer, mut empty_boxes) = (Fmp4FileDemuxer::new(), 0);
                 loop {
-                    let sample = demuxer.next_sample().map_err(|error| error.to_string())?;
-                    let Some(sample) = sample else { break };
-                    if !self.index_mp4_sample(&sample)? {
-                        return Ok(false);
+                    // It asks for a box at a time.
+                    self.feed(|input| {
+                        if let Some(input) = input {
+                            demuxer.handle_input(input);
+                        }
+                        demuxer.required_input()
+                    })?;
+                    match demuxer.next_sample() {
+                        Ok(Some(sample)) if !self.index_mp4_sample(&sample)? => return Ok(false),
+                        Ok(Some(_)) => empty_boxes = 0,
+                        Ok(None) => break,
+                        Err(DemuxError::InputRequired(_)) if empty_boxes < EMPTY_BOXES_MAX => empty_boxes += 1,
+                        // Offsets that count from the file's start, as old muxers write them, are not read here: ffmpeg's turn.
+                        Err(_) => return Ok(false),
                     }
                 }
             }
