@@ -6,7 +6,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &[&str]) -> Result<(), Problem> {
-    tools::install(tools::TESTS)?;
+    tools::install(tools::BENCH)?;
     cargo(&["build", "--release", "--package", "sightline", "--package", "bench"])?;
     cargo(&[&["run", "--quiet", "--release", "--package", "bench", "--"], args].concat())
 }

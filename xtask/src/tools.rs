@@ -25,6 +25,10 @@ pub(crate) const TESTS: &[Package] = &[
     ("curl", "curl"),
 ];
 
+/// The peers that benchmarks measure, and what puts each on its own processor.
+pub(crate) const BENCH: &[Package] =
+    &[("nasm", "nasm"), ("nginx", "nginx"), ("libnginx-mod-rtmp", "/usr/lib/nginx/modules/ngx_rtmp_module.so"), ("util-linux", "taskset")];
+
 /// A Rust compiler with its own sources, to build `core` for a target that rustup has no library of.
 pub(crate) const BARE_METAL: &[Package] = &[("rustc-web", "/usr/bin/rustc"), ("rust-web-src", "/usr/lib/rustlib/src/rust")];
 

@@ -1,11 +1,15 @@
 //! RTMP viewers over plain TCP: many sockets to a task. When a frame comes, the task writes it to each socket directly instead of
 //! waking a task a viewer; a socket that is full waits for its own turn, and only it does.
+//!
+//! Viewers that keep up are all at the same place, so what comes next is taken from the ring once for all of them ([`Batch`]).
+//! With `rtmp.merge_ms` the task lets frames gather for that long and writes them in one call: a write costs the system much the
+//! same whether it carries one frame or nine.
 
 use crate::ring::{Cursor, Wire};
 use crate::stream::{Stream, ViewerCount};
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
-use std::future::{Future as _, poll_fn};
+use std::future::{Future as _, pending, poll_fn};
 use std::io::IoSlice;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,19 +18,30 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Viewers of one task. A write takes about 5 µs, so a frame reaches the last of them within a few milliseconds, and two cores share a stream of more.
 const SHARD_VIEWERS_MAX: usize = 256;
-/// Bytes taken from the ring for a viewer at a time: it catches up in steps, and holds no more than this beyond the ring.
+/// Bytes taken from the ring for a viewer at a time: it catches up in steps, and holds no more than this beyond the ring. Frames
+/// that gather are written when they are as many, however early.
 const BATCH_BYTES: usize = 256 * 1024;
-/// Slices of one write.
-const SLICES_MAX: usize = 16;
+/// Slices of one write to a viewer that is behind.
+const SLICES_MAX: usize = 64;
 /// Control bytes that may wait for a viewer: answers to its pings. One who asks for more is not a player.
 const CONTROL_BYTES_MAX: usize = 16 * 1024;
 /// How often stuck viewers are looked for.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How viewers are served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// One that takes nothing for this long is disconnected.
+    pub(crate) stuck: Duration,
+    /// How long a frame may wait for those after it; zero: not at all.
+    pub(crate) merge: Duration,
+}
 
 /// The tasks of a stream.
 #[derive(Default)]
@@ -38,15 +53,18 @@ struct Shard {
     wake: Notify,
     joining: Mutex<Vec<Viewer>>,
     viewers: AtomicUsize,
+    /// Bytes of the frames that the task has not looked at.
+    waiting_bytes: AtomicUsize,
 }
 
 /// What a viewer's reading task and its shard share.
 #[derive(Default)]
 pub(crate) struct ViewerLink {
     control: Mutex<Vec<u8>>,
-    has_control: AtomicBool,
+    /// There is control to send, or the viewer has gone: all that the shard looks at for each frame.
+    wants_attention: AtomicBool,
     /// Cancelled by whichever side sees the end first.
-    pub(crate) gone: CancellationToken,
+    gone: CancellationToken,
 }
 
 impl ViewerLink {
@@ -54,15 +72,26 @@ impl ViewerLink {
     pub(crate) fn send_control(&self, bytes: &[u8]) {
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         if control.len() + bytes.len() > CONTROL_BYTES_MAX {
-            self.gone.cancel();
+            self.leave();
             return;
         }
         control.extend_from_slice(bytes);
-        self.has_control.store(true, Ordering::Release);
+        self.wants_attention.store(true, Ordering::Release);
+    }
+
+    /// The viewer is to be dropped, or has been.
+    pub(crate) fn leave(&self) {
+        self.gone.cancel();
+        self.wants_attention.store(true, Ordering::Release);
+    }
+
+    /// Ends when the viewer does.
+    pub(crate) async fn left(&self) {
+        self.gone.cancelled().await;
     }
 
     fn take_control(&self) -> Option<Bytes> {
-        if !self.has_control.swap(false, Ordering::AcqRel) {
+        if !self.wants_attention.swap(false, Ordering::AcqRel) {
             return None;
         }
         let control = std::mem::take(&mut *self.control.lock().unwrap_or_else(PoisonError::into_inner));
@@ -74,31 +103,40 @@ struct Viewer {
     socket: OwnedWriteHalf,
     link: Arc<ViewerLink>,
     cursor: Cursor,
-    /// Whole messages; the first may be partly written.
+    /// Whole messages; the first may be partly written. Empty while the viewer keeps up.
     out: VecDeque<Bytes>,
-    blocked_since: Option<tokio::time::Instant>,
+    blocked_since: Option<Instant>,
     _count: ViewerCount,
 }
 
 impl Fanout {
-    /// Tells the tasks that there is a frame.
-    pub(crate) fn wake(&self) {
+    /// Tells the tasks that there is a frame. One that knows of frames already is left alone until there are many.
+    pub(crate) fn wake(&self, bytes: usize) {
+        let bytes = bytes.max(1);
         for shard in self.shards.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            shard.wake.notify_one();
+            let before = shard.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+            if before == 0 || before + bytes >= BATCH_BYTES {
+                shard.wake.notify_one();
+            }
         }
     }
 
     /// Adds a viewer, whose session has said all that comes before media.
-    pub(crate) fn join(&self, stream: &Arc<Stream>, socket: OwnedWriteHalf, link: Arc<ViewerLink>, stuck: Duration, tasks: &TaskTracker) {
+    pub(crate) fn join(&self, stream: &Arc<Stream>, socket: OwnedWriteHalf, link: Arc<ViewerLink>, pace: Pace, tasks: &TaskTracker) {
         let viewer =
             Viewer { socket, link, cursor: Cursor::default(), out: VecDeque::new(), blocked_since: None, _count: stream.count_viewer() };
         let mut shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
         let shard = if let Some(shard) = shards.iter().find(|shard| shard.viewers.load(Ordering::Relaxed) < SHARD_VIEWERS_MAX) {
             shard.clone()
         } else {
-            let shard = Arc::new(Shard { wake: Notify::new(), joining: Mutex::default(), viewers: AtomicUsize::new(0) });
+            let shard = Arc::new(Shard {
+                wake: Notify::new(),
+                joining: Mutex::default(),
+                viewers: AtomicUsize::new(0),
+                waiting_bytes: AtomicUsize::new(0),
+            });
             shards.push(shard.clone());
-            tasks.spawn(run(shard.clone(), stream.clone(), stuck));
+            tasks.spawn(run(shard.clone(), stream.clone(), pace));
             shard
         };
         drop(shards);
@@ -109,20 +147,30 @@ impl Fanout {
 }
 
 /// Serves a shard's viewers until the stream ends.
-async fn run(shard: Arc<Shard>, stream: Arc<Stream>, stuck: Duration) {
+async fn run(shard: Arc<Shard>, stream: Arc<Stream>, pace: Pace) {
     let mut viewers: Vec<Viewer> = Vec::new();
+    let mut gathering = Gathering { bound: pace.merge, until: None };
+    let mut batch = Batch::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !stream.ended.is_cancelled() {
         viewers.append(&mut shard.joining.lock().unwrap_or_else(PoisonError::into_inner));
         let before = viewers.len();
-        viewers.retain_mut(|viewer| viewer.serve(&stream, stuck));
+        if gathering.is_over(&shard.waiting_bytes, Instant::now()) {
+            batch.take(&stream);
+            let slices = batch.slices();
+            viewers.retain_mut(|viewer| viewer.serve(&stream, Some((&batch, &slices)), pace.stuck));
+        } else {
+            viewers.retain_mut(|viewer| !viewer.has_own_turn() || viewer.serve(&stream, None, pace.stuck));
+        }
+        batch.release();
         shard.viewers.fetch_sub(before - viewers.len(), Ordering::Relaxed);
         let mut woken = pin!(shard.wake.notified());
         let mut ended = pin!(stream.ended.cancelled());
+        let mut gathered = pin!(gathering.wait());
         poll_fn(|context| {
             let mut is_ready = woken.as_mut().poll(context).is_ready() | ended.as_mut().poll(context).is_ready();
-            is_ready |= tick.poll_tick(context).is_ready();
+            is_ready |= tick.poll_tick(context).is_ready() | gathered.as_mut().poll(context).is_ready();
             for viewer in viewers.iter().filter(|viewer| viewer.blocked_since.is_some()) {
                 is_ready |= viewer.socket.as_ref().poll_write_ready(context).is_ready();
             }
@@ -132,14 +180,109 @@ async fn run(shard: Arc<Shard>, stream: Arc<Stream>, stuck: Duration) {
     }
 }
 
-impl Viewer {
-    /// Writes what the socket takes; false when the viewer is to be dropped.
-    fn serve(&mut self, stream: &Stream, stuck: Duration) -> bool {
-        let keeps = self.write(stream) && self.blocked_since.is_none_or(|since| since.elapsed() < stuck);
-        if !keeps {
-            self.link.gone.cancel();
+/// Frames that wait for those after them.
+struct Gathering {
+    bound: Duration,
+    /// Set by the first of them.
+    until: Option<Instant>,
+}
+
+impl Gathering {
+    /// Whether what waits is to be written now.
+    fn is_over(&mut self, waiting_bytes: &AtomicUsize, now: Instant) -> bool {
+        if !self.bound.is_zero() {
+            let bytes = waiting_bytes.load(Ordering::Acquire);
+            if bytes == 0 {
+                return false;
+            }
+            let until = *self.until.get_or_insert(now + self.bound);
+            if now < until && bytes < BATCH_BYTES {
+                return false;
+            }
         }
-        keeps && !self.link.gone.is_cancelled()
+        // Before the ring is read: a frame that comes in between wakes the task once too often, never too seldom.
+        waiting_bytes.swap(0, Ordering::AcqRel);
+        self.until = None;
+        true
+    }
+
+    async fn wait(&self) {
+        match self.until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => pending().await,
+        }
+    }
+}
+
+/// What comes next for the viewers that keep up.
+#[derive(Default)]
+struct Batch {
+    from: Cursor,
+    to: Cursor,
+    parts: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn take(&mut self, stream: &Stream) {
+        self.from = self.to;
+        stream.fill(&mut self.to, Wire::Rtmp, &mut self.parts, BATCH_BYTES);
+        self.bytes = self.parts.iter().map(Bytes::len).sum();
+    }
+
+    fn slices(&self) -> Vec<IoSlice<'_>> {
+        self.parts.iter().map(|part| IoSlice::new(part)).collect()
+    }
+
+    /// Lets the frames go: the ring decides how long they stay.
+    fn release(&mut self) {
+        self.parts.clear();
+    }
+}
+
+impl Viewer {
+    /// Whether there is something to do for this viewer though no frames are to be written.
+    fn has_own_turn(&self) -> bool {
+        self.blocked_since.is_some() || self.cursor == Cursor::default() || self.link.wants_attention.load(Ordering::Acquire)
+    }
+
+    /// Writes what the socket takes; false when the viewer is to be dropped.
+    fn serve(&mut self, stream: &Stream, batch: Option<(&Batch, &[IoSlice<'_>])>, stuck: Duration) -> bool {
+        let wants_attention = self.link.wants_attention.load(Ordering::Acquire);
+        if wants_attention && self.link.gone.is_cancelled() {
+            return false;
+        }
+        let is_with_all = !wants_attention && self.out.is_empty();
+        let keeps = match batch {
+            Some((batch, slices)) if is_with_all && self.cursor == batch.from => self.write_batch(stream, batch, slices),
+            Some(_) | None => self.write(stream),
+        };
+        let keeps = keeps && self.blocked_since.is_none_or(|since| since.elapsed() < stuck);
+        if !keeps {
+            self.link.leave();
+        }
+        keeps
+    }
+
+    /// One write for a viewer that keeps up.
+    fn write_batch(&mut self, stream: &Stream, batch: &Batch, slices: &[IoSlice<'_>]) -> bool {
+        if slices.is_empty() {
+            return true;
+        }
+        let written = match send(&self.socket, slices) {
+            Ok(0) => return false,
+            Ok(written) => written,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+            Err(_) => return false,
+        };
+        self.cursor = batch.to;
+        if written == batch.bytes && batch.bytes < BATCH_BYTES {
+            return true;
+        }
+        // From here on it is on its own: it is behind, or all are and there is more than one batch.
+        self.out.extend(batch.parts.iter().cloned());
+        self.advance(written);
+        self.write(stream)
     }
 
     fn write(&mut self, stream: &Stream) -> bool {
@@ -148,6 +291,8 @@ impl Viewer {
                 self.out.extend(self.link.take_control());
                 stream.fill(&mut self.cursor, Wire::Rtmp, &mut self.out, BATCH_BYTES);
                 if self.out.is_empty() {
+                    // Most never need it again: they keep up.
+                    self.out = VecDeque::new();
                     return true;
                 }
             }
@@ -159,7 +304,7 @@ impl Viewer {
                     self.advance(written);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.blocked_since.get_or_insert_with(tokio::time::Instant::now);
+                    self.blocked_since.get_or_insert_with(Instant::now);
                     return true;
                 }
                 Err(_) => return false,
@@ -168,18 +313,13 @@ impl Viewer {
     }
 
     fn try_write(&self) -> std::io::Result<usize> {
-        if let [only] = self.out.as_slices().0
-            && self.out.len() == 1
-        {
-            return self.socket.try_write(only);
-        }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
         for (slice, bytes) in slices.iter_mut().zip(&self.out) {
             *slice = IoSlice::new(bytes);
             count += 1;
         }
-        self.socket.try_write_vectored(slices.get(..count).unwrap_or(&[]))
+        send(&self.socket, slices.get(..count).unwrap_or(&[]))
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -191,5 +331,41 @@ impl Viewer {
             written -= first.len();
             self.out.pop_front();
         }
+    }
+}
+
+/// One slice by `send`, which the system does a little faster.
+fn send(socket: &OwnedWriteHalf, slices: &[IoSlice<'_>]) -> std::io::Result<usize> {
+    match slices {
+        [only] => socket.try_write(only),
+        several => socket.try_write_vectored(several),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_over(gathering: &mut Gathering, bytes: usize, at: Instant) -> (bool, usize) {
+        let waiting = AtomicUsize::new(bytes);
+        (gathering.is_over(&waiting, at), waiting.into_inner())
+    }
+
+    #[test]
+    fn frames_gather_up_to_the_bound_or_a_batch() {
+        let now = Instant::now();
+        let mut gathering = Gathering { bound: Duration::from_millis(350), until: None };
+        assert_eq!(is_over(&mut gathering, 0, now), (false, 0));
+        assert_eq!(is_over(&mut gathering, 100, now), (false, 100), "the first frame begins it");
+        assert_eq!(is_over(&mut gathering, 200, now + Duration::from_millis(349)), (false, 200));
+        assert_eq!(is_over(&mut gathering, 200, now + Duration::from_millis(350)), (true, 0));
+        assert_eq!(gathering.until, None);
+        assert_eq!(is_over(&mut gathering, BATCH_BYTES, now), (true, 0), "so many do not wait");
+    }
+
+    #[test]
+    fn nothing_gathers_by_default() {
+        let mut gathering = Gathering { bound: Duration::ZERO, until: None };
+        assert_eq!(is_over(&mut gathering, 1, Instant::now()), (true, 0));
     }
 }

@@ -41,6 +41,8 @@ use tokio_util::task::TaskTracker;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// How long connections and recordings may take to end when the origin does.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+/// The most that frames may be held back to be written together, in milliseconds: beyond a second it is no live picture any more.
+const MERGE_MS_MAX: u64 = 1000;
 
 /// Why the origin does not start. Each says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +101,10 @@ struct Shared {
 impl Shared {
     fn viewer_stuck(&self) -> Duration {
         Duration::from_secs(self.config.limits.viewer_stuck_sec)
+    }
+
+    fn pace(&self) -> fanout::Pace {
+        fanout::Pace { stuck: self.viewer_stuck(), merge: Duration::from_millis(self.config.rtmp.merge_ms) }
     }
 }
 
@@ -226,6 +232,9 @@ fn check(config: &Config) -> Result<(), StartError> {
     }
     if !(128..=sightline_rtmp::CHUNK_SIZE_MAX).contains(&config.rtmp.chunk_size) {
         return Err(StartError::Setting { key: "rtmp.chunk_size", reason: "is 128 to 1048576" });
+    }
+    if config.rtmp.merge_ms > MERGE_MS_MAX {
+        return Err(StartError::Setting { key: "rtmp.merge_ms", reason: "is 0 to 1000; 0 sends each frame at once" });
     }
     if config.rtmp.apps.is_empty() {
         return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });

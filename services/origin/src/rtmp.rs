@@ -87,11 +87,11 @@ async fn serve_tcp(shared: &Arc<Shared>, mut socket: TcpStream, peer: SocketAddr
     let Some(stream) = drive(shared, &mut socket, &mut session, peer).await? else { return Ok(()) };
     let (mut reader, writer) = socket.into_split();
     let link = Arc::new(ViewerLink::default());
-    stream.fanout.join(&stream, writer, link.clone(), shared.viewer_stuck(), &shared.tasks);
+    stream.fanout.join(&stream, writer, link.clone(), shared.pace(), &shared.tasks);
     let mut buffer = BytesMut::with_capacity(512);
     loop {
         let read = tokio::select! {
-            () = link.gone.cancelled() => return Ok(()),
+            () = link.left() => return Ok(()),
             () = stream.ended.cancelled() => return Ok(()),
             read = reader.read_buf(&mut buffer) => read,
         };
@@ -104,7 +104,7 @@ async fn serve_tcp(shared: &Arc<Shared>, mut socket: TcpStream, peer: SocketAddr
             break;
         }
     }
-    link.gone.cancel();
+    link.leave();
     Ok(())
 }
 

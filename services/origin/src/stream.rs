@@ -189,7 +189,7 @@ impl Stream {
 
     /// A frame of a publisher: into the playlist, the recording and the ring, then to the viewers.
     pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<(), Superseded> {
-        let head = {
+        let (head, bytes) = {
             let mut state = self.state_of(publisher)?;
             let has_video = state.tracks.iter().any(|track| track.id == TrackId::VIDEO);
             let is_video = frame.track == TrackId::VIDEO;
@@ -206,12 +206,13 @@ impl Stream {
                 recorder.push(&frame, &config);
             }
             // Still under the state's lock: a publisher that takes over can't come in between.
+            let bytes = frame.payload.len();
             let mut ring = self.ring();
             ring.push(frame, config);
-            ring.head()
+            (ring.head(), bytes)
         };
         self.head.send_replace(head);
-        self.fanout.wake();
+        self.fanout.wake(bytes);
         Ok(())
     }
 

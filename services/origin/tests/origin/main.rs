@@ -230,8 +230,18 @@ async fn viewers_wait_for_a_publisher_that_comes_back_and_leave_when_it_does_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_that_does_not_read_costs_only_itself() {
+    a_viewer_does_not_read(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_that_does_not_read_costs_only_itself_where_frames_are_merged() {
+    a_viewer_does_not_read(350).await;
+}
+
+async fn a_viewer_does_not_read(merge_ms: u64) {
     let signer = Signer::new("k1");
     let change = |config: &mut Config| {
+        config.rtmp.merge_ms = merge_ms;
         config.limits.viewer_stuck_sec = 2;
         config.limits.viewer_queue_bytes = 500_000;
         config.record.enabled = false;

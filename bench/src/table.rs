@@ -1,0 +1,89 @@
+//! The results, for people and for programs: medians, and what they are beside nginx's.
+
+use crate::origin::Measurement;
+use crate::server::Kind;
+use std::fmt::Write as _;
+
+type Results = [(Kind, Vec<Measurement>)];
+
+/// A column: its title, its key, what it shows, and its digits.
+struct Column {
+    title: &'static str,
+    key: &'static str,
+    value: fn(&Measurement) -> f64,
+    digits: usize,
+}
+
+const COLUMNS: [Column; 8] = [
+    Column { title: "CPU s/Gbit", key: "cpu_secs_per_gbit", value: Measurement::secs_per_gbit, digits: 3 },
+    Column { title: "user", key: "user_secs_per_gbit", value: |one| one.user_secs / one.gbit, digits: 3 },
+    Column { title: "kernel", key: "kernel_secs_per_gbit", value: |one| one.system_secs / one.gbit, digits: 3 },
+    Column { title: "Gbit", key: "gbit", value: |one| one.gbit, digits: 2 },
+    Column { title: "KiB/viewer", key: "kib_per_viewer", value: |one| one.bytes_per_viewer / 1024.0, digits: 1 },
+    Column { title: "p50 ms", key: "latency_p50_ms", value: |one| one.latency_p50_ms, digits: 1 },
+    Column { title: "p99 ms", key: "latency_p99_ms", value: |one| one.latency_p99_ms, digits: 1 },
+    Column { title: "load busy", key: "load_share", value: |one| one.load_share, digits: 2 },
+];
+const NAME_WIDTH: usize = 24;
+const WIDTH: usize = 11;
+
+fn median(measured: &[Measurement], value: impl Fn(&Measurement) -> f64) -> f64 {
+    let mut values: Vec<f64> = measured.iter().map(value).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = |at: usize| values.get(at).copied().unwrap_or(f64::NAN);
+    f64::midpoint(middle(values.len().saturating_sub(1) / 2), middle(values.len() / 2))
+}
+
+/// Median of the runs' own ratios: what disturbs the machine in a run disturbs all servers of that run.
+fn ratio(results: &Results, measured: &[Measurement], value: fn(&Measurement) -> f64) -> f64 {
+    let peer = results.iter().find(|(kind, _)| *kind == Kind::Nginx).map_or(&[][..], |(_, measured)| measured);
+    let mut ratios: Vec<f64> = measured.iter().zip(peer).map(|(ours, theirs)| value(ours) / value(theirs)).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn lost(measured: &[Measurement]) -> (u64, u64, usize) {
+    measured.iter().fold((0, 0, 0), |sum, one| (sum.0 + one.lost, sum.1 + one.corrupt, sum.2 + one.dropped))
+}
+
+pub(crate) fn text(results: &Results) -> String {
+    let mut out = format!("{:NAME_WIDTH$}", "medians");
+    for column in &COLUMNS {
+        let _ = write!(out, "{:>WIDTH$}", column.title);
+    }
+    let _ = writeln!(out, "{:>WIDTH$}{:>WIDTH$}", "lost", "ratio");
+    for (kind, measured) in results {
+        let _ = write!(out, "{:NAME_WIDTH$}", kind.name());
+        for column in &COLUMNS {
+            let _ = write!(out, "{:>WIDTH$.*}", column.digits, median(measured, column.value));
+        }
+        let (lost, corrupt, dropped) = lost(measured);
+        let ratio = ratio(results, measured, Measurement::secs_per_gbit);
+        let _ = writeln!(out, "{lost:>WIDTH$}{ratio:>WIDTH$.2}");
+        if corrupt > 0 || dropped > 0 {
+            let _ = writeln!(out, "  {corrupt} frames corrupt, {dropped} viewers disconnected");
+        }
+    }
+    out.push_str("ratio: CPU s/Gbit beside nginx-rtmp's of the same run, median of the runs\n");
+    out
+}
+
+pub(crate) fn json(results: &Results, viewers: usize, seconds: u64) -> String {
+    let servers = results.iter().map(|(kind, measured)| {
+        let (lost, corrupt, dropped) = lost(measured);
+        let mut server = serde_json::json!({
+            "server": kind.name(),
+            "runs": measured.iter().map(Measurement::secs_per_gbit).collect::<Vec<_>>(),
+            "frames_lost": lost,
+            "frames_corrupt": corrupt,
+            "viewers_disconnected": dropped,
+            "cpu_ratio": ratio(results, measured, Measurement::secs_per_gbit),
+            "memory_ratio": ratio(results, measured, |one| one.bytes_per_viewer),
+        });
+        if let Some(object) = server.as_object_mut() {
+            object.extend(COLUMNS.iter().map(|column| (column.key.to_owned(), median(measured, column.value).into())));
+        }
+        server
+    });
+    format!("{}\n", serde_json::json!({ "viewers": viewers, "seconds": seconds, "servers": servers.collect::<Vec<_>>() }))
+}
