@@ -1,4 +1,5 @@
 //! `sightline demo` in real headless Chromium.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
     Demo,

@@ -1,4 +1,5 @@
 //! What must last, and what must end: a restart on the same directory, a revoked device, the audit log.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
     Demo, Stack, media,

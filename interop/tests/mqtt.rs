@@ -1,4 +1,5 @@
 //! mosquitto's clients with the demo's certificates: every message with every field, and no way into another device's topics.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
     Demo, Process,

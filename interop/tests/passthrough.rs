@@ -1,4 +1,5 @@
 //! An H.264 file goes out as it is: the access units at the far end are the file's, byte for byte.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{Demo, media};
 use std::time::Duration;

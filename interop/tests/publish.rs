@@ -1,4 +1,5 @@
 //! Other people's publishers into our origin: with a token they are in, without they are refused with the standard's code.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{Process, Stack, browser::Browser, media, process::eventually, stack};
 use std::{path::Path, process::Command, time::Duration};

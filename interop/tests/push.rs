@@ -1,4 +1,5 @@
 //! `sightline push` to the server that everyone has: nginx with its RTMP module.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
     Process, media,

@@ -1,4 +1,5 @@
 //! The origin dies under a running stream and comes back.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{Stack, media, process::eventually, stack};
 use std::{

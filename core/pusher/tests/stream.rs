@@ -1,4 +1,5 @@
 //! The pusher and a real RTMP server session, back to back in virtual time, over a link with a capacity, a delay, stalls and cuts.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use bytes::Bytes;
 use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, WallTime, avc::DecoderConfig};
