@@ -27,19 +27,20 @@ const COLUMNS: [Column; 8] = [
 const NAME_WIDTH: usize = 24;
 const WIDTH: usize = 11;
 
-fn median(measured: &[Measurement], value: impl Fn(&Measurement) -> f64) -> f64 {
-    let mut values: Vec<f64> = measured.iter().map(value).collect();
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = |at: usize| values.get(at).copied().unwrap_or(f64::NAN);
-    f64::midpoint(middle(values.len().saturating_sub(1) / 2), middle(values.len() / 2))
+fn median(measured: &[Measurement], value: fn(&Measurement) -> f64) -> f64 {
+    middle(measured.iter().map(value).collect())
 }
 
 /// Median of the runs' own ratios: what disturbs the machine in a run disturbs all servers of that run.
 fn ratio(results: &Results, measured: &[Measurement], value: fn(&Measurement) -> f64) -> f64 {
     let peer = results.iter().find(|(kind, _)| *kind == Kind::Nginx).map_or(&[][..], |(_, measured)| measured);
-    let mut ratios: Vec<f64> = measured.iter().zip(peer).map(|(ours, theirs)| value(ours) / value(theirs)).collect();
-    ratios.sort_unstable_by(f64::total_cmp);
-    ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
+    middle(measured.iter().zip(peer).map(|(ours, theirs)| value(ours) / value(theirs)).collect())
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
+    f64::midpoint(at(values.len().saturating_sub(1) / 2), at(values.len() / 2))
 }
 
 fn lost(measured: &[Measurement]) -> (u64, u64, usize) {

@@ -30,7 +30,16 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Problem> {
 
 /// Runs cargo in the workspace.
 pub(crate) fn cargo(args: &[&str]) -> Result<(), Problem> {
-    run(Command::new(env!("CARGO")).args(args).current_dir(root()))
+    let mut command = Command::new(env!("CARGO"));
+    // What cargo tells us of ourselves is not for the next one: ring's build script watches these, and all above it would be built anew.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_a_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    run(command.args(args).current_dir(root()))
+}
+
+fn is_of_a_package(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }
 
 /// What a program prints; `None` if it can't be run or fails.
