@@ -47,12 +47,7 @@ fn unknown_key(meta: &'static Meta, table: &toml::Table, prefix: &str) -> Option
 pub(crate) fn command(config: args::Config) -> Result<(), Failure> {
     match config.action {
         ConfigAction::Template { role } => {
-            let options = confique::toml::FormatOptions::default();
-            terminal::print(&match role {
-                RoleArg::Camera => confique::toml::template::<sightline_camera::Config>(options),
-                RoleArg::Cloud => confique::toml::template::<sightline_cloud::Config>(options),
-                RoleArg::Origin => confique::toml::template::<sightline_origin::Config>(options),
-            });
+            terminal::print(&template(role));
             Ok(())
         }
         ConfigAction::Check { file, role, json } => {
@@ -76,6 +71,16 @@ pub(crate) fn command(config: args::Config) -> Result<(), Failure> {
             }
             Ok(())
         }
+    }
+}
+
+/// A file with every key of a role, its meaning and its default.
+fn template(role: RoleArg) -> String {
+    let options = confique::toml::FormatOptions::default();
+    match role {
+        RoleArg::Camera => confique::toml::template::<sightline_camera::Config>(options),
+        RoleArg::Cloud => confique::toml::template::<sightline_cloud::Config>(options),
+        RoleArg::Origin => confique::toml::template::<sightline_origin::Config>(options),
     }
 }
 
@@ -153,6 +158,15 @@ mod tests {
         assert_eq!(unknown("devise_id = 'x'"), Some(("devise_id".into(), Some("device_id".into()))));
         assert_eq!(unknown("zzzzzzzz = 1"), Some(("zzzzzzzz".into(), None)));
         assert_eq!(unknown("device_id = 'x'"), None);
+    }
+
+    #[test]
+    fn the_settings_page_is_what_the_program_prints() {
+        let page = include_str!("../../docs/settings.md");
+        let (camera, cloud, origin) = (template(RoleArg::Camera), template(RoleArg::Cloud), template(RoleArg::Origin));
+        for (role, template) in [("camera", camera), ("cloud", cloud), ("origin", origin)] {
+            assert!(page.contains(template.trim_end()), "docs/settings.md: run `sightline config template {role}` and replace its block");
+        }
     }
 
     #[test]

@@ -118,18 +118,23 @@ impl H264Encoder {
             }
             _ => None,
         };
-        let mut payload = vec![0; unit.avcc_bytes];
-        let written = annexb::write_avcc(&self.annex_b, &mut payload).unwrap_or(0);
-        payload.truncate(written);
-        let frame = Frame {
-            track: TrackId::VIDEO,
-            dts: time,
-            pts: time,
-            is_keyframe: unit.is_idr,
-            is_disposable: unit.is_disposable,
-            payload: Bytes::from(payload),
-        };
+        let frame = frame_of(&self.annex_b, &unit, time);
         Ok(Some(Encoded { track, frame }))
+    }
+}
+
+/// An access unit of a byte stream as a frame of the video track, without the parameter sets that its track holds.
+pub(crate) fn frame_of(stream: &[u8], unit: &annexb::AccessUnit<'_>, time: MediaTime) -> Frame<Bytes> {
+    let mut payload = vec![0; unit.avcc_bytes];
+    let written = annexb::write_avcc(stream, &mut payload).unwrap_or(0);
+    payload.truncate(written);
+    Frame {
+        track: TrackId::VIDEO,
+        dts: time,
+        pts: time,
+        is_keyframe: unit.is_idr,
+        is_disposable: unit.is_disposable,
+        payload: Bytes::from(payload),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     clock,
-    encoder::H264Encoder,
+    encoder::{self, H264Encoder},
     picture::{Picture, Scaler},
     scene::Scene,
     source::{self, Opened, Source, SourceError, clip::Clip, ffmpeg, stdin::AccessUnits},
@@ -363,21 +363,11 @@ impl Worker {
             if !unit.has_picture || track.is_none() {
                 continue;
             }
-            let mut payload = vec![0; unit.avcc_bytes];
-            let written = annexb::write_avcc(&stream, &mut payload).unwrap_or(0);
-            payload.truncate(written);
             let now = StdInstant::now();
             let micros = i64::try_from(now.duration_since(start).as_micros()).unwrap_or(i64::MAX);
             let time = MediaTime::from_micros(micros).max(last + MediaTime::from_ticks(90));
             last = time;
-            let frame = Frame {
-                track: TrackId::VIDEO,
-                dts: time,
-                pts: time,
-                is_keyframe: unit.is_idr,
-                is_disposable: unit.is_disposable,
-                payload: Bytes::from(payload),
-            };
+            let frame = encoder::frame_of(&stream, &unit, time);
             if !self.tell(Made::Frame(frame, clock::from_std(now))) {
                 return Stop::Finished;
             }
