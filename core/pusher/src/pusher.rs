@@ -138,11 +138,19 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         match input {
             Input::Signal(ToDevice::Response(response)) => self.on_response(now, &response),
             Input::Signal(ToDevice::Command(command)) => self.on_command(now, &command),
-            Input::SignalUp => {
-                if matches!(self.state, StreamState::Requesting) || (self.state == StreamState::Reconnecting && self.servers.is_none()) {
-                    self.ask(now);
-                }
-            }
+            Input::SignalUp => match self.state {
+                // The question may have been lost with the old way: the same one again gets the same answer, and costs no second server.
+                StreamState::Requesting if self.is_asking => self.tell_request(),
+                StreamState::Reconnecting if self.servers.is_none() => self.ask(now),
+                StreamState::Idle
+                | StreamState::Requesting
+                | StreamState::Connecting
+                | StreamState::Streaming
+                | StreamState::Reconnecting
+                | StreamState::Stopping
+                | StreamState::Error
+                | StreamState::Standby => {}
+            },
             Input::NetworkUp => {
                 if self.state == StreamState::Reconnecting {
                     self.begin(now);
@@ -294,10 +302,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         let mut request_id = text("stream_");
         push_hex(&mut request_id, self.backoff.next_random() as u32);
         push_hex(&mut request_id, self.backoff.next_random() as u32);
-        self.request_id = request_id.clone();
+        self.request_id = request_id;
         self.is_asking = true;
+        self.tell_request();
+    }
+
+    fn tell_request(&mut self) {
         self.outbox.request(Request {
-            request_id,
+            request_id: self.request_id.clone(),
             device_id: self.config.device.clone(),
             stream_type: text(if self.config.secure { "rtmps" } else { "rtmp" }),
             quality: self.config.quality,

@@ -319,6 +319,9 @@ fn silence_from_the_cloud_is_a_timeout_and_its_return_is_used_at_once() {
     assert_eq!(world.errors(), [(ErrorCode::DiscoveryTimeout, 1, 10)]);
     world.input(Input::SignalUp);
     assert_eq!((world.pusher.state(), world.requests.len()), (StreamState::Requesting, 2));
+    // While it waits for the answer, the same question again: the cloud answers it once.
+    world.input(Input::SignalUp);
+    assert_eq!((world.requests.len(), &world.requests[2].request_id), (3, &world.requests[1].request_id));
 }
 
 #[test]
