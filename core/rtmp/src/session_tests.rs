@@ -183,7 +183,7 @@ fn a_refused_publish_says_why() {
     pair.accepts = false;
     pair.run();
     let Some(Event::Rejected { code, description }) = pair.from_client.last() else { panic!("{:?}", pair.from_client) };
-    assert_eq!((code.as_str(), description.as_str()), ("NetStream.Publish.BadName", "the token has expired"));
+    assert_eq!((code.as_str(), description.as_str()), ("NetStream.Publish.BadName", "NetStream.Publish.BadName: the token has expired"));
     assert_eq!(pair.client.poll_timeout(), None);
 }
 
