@@ -4,10 +4,12 @@
 //! each behind its length in four bytes, big-endian, without parameter sets that are already in the [`Track`]
 //! (ISO/IEC 14496-15 §5.3.3). Audio payloads are raw AAC frames without ADTS headers.
 //!
-//! The crate is `no_std` and never allocates.
+//! The crate is `no_std`. It never allocates, but for the records of [`coded`] (feature `alloc`, for servers).
 #![no_std]
 #![deny(missing_docs, clippy::indexing_slicing, clippy::std_instead_of_core)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -15,6 +17,8 @@ pub mod aac;
 pub mod annexb;
 pub mod avc;
 mod bits;
+#[cfg(feature = "alloc")]
+pub mod coded;
 mod frame;
 mod time;
 mod track;
