@@ -23,6 +23,8 @@ const LONG_STRING: u8 = 0x0c;
 const UNSUPPORTED: u8 = 0x0d;
 const XML_DOCUMENT: u8 = 0x0f;
 const TYPED_OBJECT: u8 = 0x10;
+/// `avmplus-object-marker`: one AMF3 value follows.
+const AVMPLUS: u8 = 0x11;
 
 /// One value.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +34,11 @@ pub(crate) enum Value<'a> {
     Text(&'a [u8]),
     /// An object, typed object or ECMA array.
     Object(Object<'a>),
+    /// A strict array.
+    Array(Array<'a>),
     /// Null, undefined, unsupported.
     Null,
-    /// Read past, for nothing here needs it: boolean, strict array, date, reference, XML.
+    /// Read past, for nothing here needs it: boolean, date, reference, XML, AMF3's objects.
     Other,
 }
 
@@ -42,14 +46,14 @@ impl<'a> Value<'a> {
     pub(crate) fn as_str(&self) -> Option<&'a str> {
         match self {
             Self::Text(bytes) => core::str::from_utf8(bytes).ok(),
-            Self::Number(_) | Self::Object(_) | Self::Null | Self::Other => None,
+            Self::Number(_) | Self::Object(_) | Self::Array(_) | Self::Null | Self::Other => None,
         }
     }
 
     pub(crate) const fn as_number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
-            Self::Text(_) | Self::Object(_) | Self::Null | Self::Other => None,
+            Self::Text(_) | Self::Object(_) | Self::Array(_) | Self::Null | Self::Other => None,
         }
     }
 }
@@ -73,18 +77,52 @@ impl<'a> Object<'a> {
     pub(crate) fn text(self, key: &str) -> Option<&'a str> {
         self.get(key)?.as_str()
     }
+
+    /// All members, in order.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn members(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
+        let mut decoder = Decoder::new(self.0);
+        core::iter::from_fn(move || decoder.member().ok().flatten())
+    }
+}
+
+/// The elements of a strict array, already checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Array<'a>(&'a [u8]);
+
+impl<'a> Array<'a> {
+    /// The elements, in order.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn elements(self) -> impl Iterator<Item = Value<'a>> {
+        let mut decoder = Decoder::new(self.0);
+        core::iter::from_fn(move || decoder.value().ok().flatten())
+    }
+}
+
+/// What one message may still hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    elements_left: u32,
+}
+
+impl Budget {
+    /// For one more value at this depth.
+    pub(crate) fn take(&mut self, depth: u32) -> Result<(), Cause> {
+        self.elements_left = self.elements_left.checked_sub(1).ok_or(Cause::Amf0)?;
+        if depth > DEPTH_MAX { Err(Cause::Amf0) } else { Ok(()) }
+    }
 }
 
 /// Reads values one after another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoder<'a> {
     fields: Fields<'a>,
-    elements_left: u32,
+    budget: Budget,
 }
 
 impl<'a> Decoder<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { fields: Fields::new(bytes), elements_left: ELEMENTS_MAX }
+        Self { fields: Fields::new(bytes), budget: Budget { elements_left: ELEMENTS_MAX } }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -110,10 +148,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn value_at(&mut self, depth: u32) -> Result<Value<'a>, Cause> {
-        self.elements_left = self.elements_left.checked_sub(1).ok_or(Cause::Amf0)?;
-        if depth > DEPTH_MAX {
-            return Err(Cause::Amf0);
-        }
+        self.budget.take(depth)?;
         let marker = self.fields.u8().ok_or(Cause::Amf0)?;
         self.body(marker, depth)
     }
@@ -140,11 +175,14 @@ impl<'a> Decoder<'a> {
             }
             STRICT_ARRAY => {
                 let count = self.fields.u32().ok_or(Cause::Amf0)?;
+                let start = self.fields.rest();
                 for _ in 0..count {
                     self.value_at(depth + 1)?;
                 }
-                Ok(Value::Other)
+                let length = start.len() - self.fields.rest().len();
+                Ok(Value::Array(Array(start.get(..length).unwrap_or(&[]))))
             }
+            AVMPLUS => crate::amf3::value(&mut self.fields, &mut self.budget, depth),
             DATE => self.fields.take(10).map(|_| Value::Other).ok_or(Cause::Amf0),
             REFERENCE => self.fields.take(2).map(|_| Value::Other).ok_or(Cause::Amf0),
             NULL | UNDEFINED | UNSUPPORTED => Ok(Value::Null),
@@ -238,6 +276,14 @@ impl<'a> Encoder<'a> {
         self
     }
 
+    /// A member whose name is not ours: a FourCC.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn key_bytes(&mut self, name: [u8; 4]) -> &mut Self {
+        self.0.put(&[0, 4]);
+        self.0.put(&name);
+        self
+    }
+
     /// Ends an object or ECMA array.
     pub(crate) fn end(&mut self) -> &mut Self {
         self.0.put(&[0, 0, OBJECT_END]);
@@ -327,7 +373,7 @@ mod tests {
         }
 
         #[test]
-        fn markers_at_random_are_read_without_a_panic(bytes in proptest::collection::vec(0_u8..0x12, 0..200)) {
+        fn markers_at_random_are_read_without_a_panic(bytes in proptest::collection::vec(0_u8..0x13, 0..200)) {
             let mut decoder = Decoder::new(&bytes);
             while let Ok(Some(_)) = decoder.value() {}
         }

@@ -103,6 +103,12 @@ pub enum Event<P> {
     FrameSent(Frame<P>),
     /// The server ended the stream.
     Closed,
+    /// The server asks to connect anew, and takes what is sent until then (E-RTMP v2, "Reconnect Request"). Whether the host may be
+    /// trusted is the caller's to say.
+    ReconnectRequested {
+        /// Where to: the server with its application. The present one where the server named none. Of several requests, the last.
+        tc_url: String<TC_URL_BYTES_MAX>,
+    },
 }
 
 /// Where the session stands.
@@ -158,6 +164,8 @@ struct Events<P, const QUEUE: usize> {
     acknowledged: Option<u64>,
     frames: Deque<Frame<P>, QUEUE>,
     closed: bool,
+    /// The URL is the session's own `tc_url` by then.
+    reconnect: bool,
 }
 
 impl<P, const QUEUE: usize> core::fmt::Debug for Session<P, QUEUE> {
@@ -193,7 +201,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             queue: Deque::new(),
             sending: None,
             first_dts: None,
-            events: Events { publishing: false, rejected: None, acknowledged: None, frames: Deque::new(), closed: false },
+            events: Events { publishing: false, rejected: None, acknowledged: None, frames: Deque::new(), closed: false, reconnect: false },
         };
         session.scratch.put_opening(seed);
         Ok(session)
@@ -201,10 +209,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
 
     /// Sets a track's decoder configuration: its sequence header goes out before the next frame of any track, again when it changes.
     pub fn set_track(&mut self, track: Track) {
-        let slot = match track.config {
-            TrackConfig::H264(_) => &mut self.video,
-            TrackConfig::Aac(_) => &mut self.audio,
-        };
+        let slot = if track.config.codec().is_video() { &mut self.video } else { &mut self.audio };
         if slot.as_ref().is_none_or(|slot| slot.track != track) {
             *slot = Some(Slot { track, is_due: true });
         }
@@ -302,7 +307,10 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         if let Some(bytes) = events.acknowledged.take() {
             return Some(Event::Acknowledged { bytes });
         }
-        core::mem::take(&mut events.closed).then_some(Event::Closed)
+        if core::mem::take(&mut events.closed) {
+            return Some(Event::Closed);
+        }
+        core::mem::take(&mut events.reconnect).then(|| Event::ReconnectRequested { tc_url: self.tc_url.clone() })
     }
 
     /// What to write now: a header, then a slice of a payload. Both empty: nothing to write.
@@ -396,6 +404,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 self.reject(code, description);
             }
             ("onStatus", phase) => {
+                let asked = reconnect_reference(command.arguments).map(|reference| crate::url::resolve(&self.tc_url, reference));
+                if let Some(tc_url) = asked {
+                    // One that can't be understood is no reason to stop. The present URL has done its work: the new one takes its room.
+                    if let Some(tc_url) = tc_url {
+                        self.tc_url = tc_url;
+                        self.events.reconnect = true;
+                    }
+                    return Ok(());
+                }
                 let (code, description) = information(&mut command);
                 self.handle_status(phase, code, description);
             }
@@ -516,9 +533,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             let codec = due.track.config.codec();
             let (csid, type_id) = channel(codec);
             let mut body: heapless::Vec<u8, { outgoing::BODY_BYTES_MAX }> = heapless::Vec::new();
-            // 5 and 512 bytes fit by construction.
+            // A camera's records fit by construction: 5 and 512 bytes. A server's, which may not, is relayed by its own session.
             let _ = body.extend_from_slice(&crate::flv::sequence_header(codec));
-            let _ = body.extend_from_slice(crate::config_bytes(&due.track.config));
+            let _ = body.extend_from_slice(due.track.config.as_bytes());
             self.scratch.put_message(csid, type_id, self.stream_id, timestamp, &body, self.chunk_size);
             return true;
         }
@@ -552,12 +569,21 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     }
 }
 
+/// The `tcUrl` of a reconnect request, empty where it has none; `None` for any other status.
+fn reconnect_reference(mut arguments: crate::amf0::Decoder<'_>) -> Option<&str> {
+    while let Ok(Some(value)) = arguments.value() {
+        if let crate::amf0::Value::Object(object) = value
+            && object.text("code") == Some(crate::message::command::RECONNECT_REQUEST)
+        {
+            return Some(object.text("tcUrl").unwrap_or(""));
+        }
+    }
+    None
+}
+
 /// The chunk stream and message type of a codec's messages.
 fn channel(codec: Codec) -> (u32, u8) {
-    match codec {
-        Codec::H264 => (CSID_VIDEO, type_id::VIDEO),
-        Codec::Aac => (CSID_AUDIO, type_id::AUDIO),
-    }
+    if codec.is_video() { (CSID_VIDEO, type_id::VIDEO) } else { (CSID_AUDIO, type_id::AUDIO) }
 }
 
 /// The name without its query.

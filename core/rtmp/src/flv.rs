@@ -1,12 +1,13 @@
 //! FLV (Adobe, "Video File Format Specification", version 10.1, annex E): the bodies that RTMP shares, and the framing of files and of HTTP-FLV.
 
 use crate::message::audio::Audio;
+use crate::message::enhanced;
 use crate::message::video::Video;
 use heapless::Vec;
 use sightline_media::{Codec, Frame, MediaTime};
 
-/// The longest header of a frame's body: video's 5 bytes.
-pub const BODY_HEADER_BYTES_MAX: usize = crate::message::video::HEADER_BYTES;
+/// The longest header of a frame's body: Enhanced RTMP's 8 bytes.
+pub const BODY_HEADER_BYTES_MAX: usize = enhanced::HEADER_BYTES_MAX;
 /// Bytes of a tag before its body (E.4.1).
 pub const TAG_HEADER_BYTES: usize = 11;
 
@@ -25,10 +26,7 @@ impl TagKind {
     /// The tag of a codec's frames.
     #[must_use]
     pub const fn of(codec: Codec) -> Self {
-        match codec {
-            Codec::H264 => Self::Video,
-            Codec::Aac => Self::Audio,
-        }
+        if codec.is_video() { Self::Video } else { Self::Audio }
     }
 
     const fn type_id(self) -> u8 {
@@ -68,21 +66,25 @@ pub const fn timestamp_ms(dts: MediaTime) -> u32 {
     (dts.as_millis() & 0xffff_ffff) as u32
 }
 
-/// The header before a frame's payload in its message or tag.
+/// The header before a frame's payload in its message or tag: the legacy one for H.264 and AAC, which every player knows, Enhanced
+/// RTMP's for all else.
 #[must_use]
 pub fn frame_header<P>(frame: &Frame<P>, codec: Codec) -> Vec<u8, BODY_HEADER_BYTES_MAX> {
+    // Both rounded down on their own, so that shown times stay in order.
+    let millis = frame.pts.as_millis().saturating_sub(frame.dts.as_millis()).clamp(-0x80_0000, 0x7f_ffff);
+    let composition_millis = i32::try_from(millis).unwrap_or(0);
     let mut header = Vec::new();
     match codec {
         Codec::H264 => {
-            // Both rounded down on their own, so that shown times stay in order.
-            let millis = frame.pts.as_millis().saturating_sub(frame.dts.as_millis()).clamp(-0x80_0000, 0x7f_ffff);
-            let composition_millis = i32::try_from(millis).unwrap_or(0);
             let video = Video::Frame { is_keyframe: frame.is_keyframe, is_disposable: frame.is_disposable, composition_millis };
             // Five bytes fit by construction.
             let _ = header.extend_from_slice(&video.encode().unwrap_or_default());
         }
         Codec::Aac => {
             let _ = header.extend_from_slice(&Audio::Frame.encode().unwrap_or_default());
+        }
+        Codec::Hevc | Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => {
+            return enhanced::coded_frame(codec, frame.is_keyframe, frame.is_disposable, composition_millis);
         }
     }
     header
@@ -95,6 +97,9 @@ pub fn sequence_header(codec: Codec) -> Vec<u8, BODY_HEADER_BYTES_MAX> {
     let _ = match codec {
         Codec::H264 => header.extend_from_slice(&Video::SequenceHeader.encode().unwrap_or_default()),
         Codec::Aac => header.extend_from_slice(&Audio::SequenceHeader.encode().unwrap_or_default()),
+        Codec::Hevc | Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => {
+            return enhanced::sequence_start(codec);
+        }
     };
     header
 }
@@ -107,12 +112,11 @@ mod tags {
     use super::{TagKind, file_size, frame_header, previous_tag_size, sequence_header, tag_header, timestamp_ms};
     use crate::message::data::ON_METADATA_AMF0;
     use bytes::{BufMut as _, Bytes, BytesMut};
-    use sightline_media::{Codec, Frame, MediaTime, Track, TrackId};
+    use sightline_media::{Codec, Frame, MediaTime, Track};
 
     /// A frame as a whole tag, its size behind it: the same bytes for every viewer and for the file. One copy of the payload.
     #[must_use]
-    pub fn frame_tag(frame: &Frame<Bytes>) -> Bytes {
-        let codec = if frame.track == TrackId::AUDIO { Codec::Aac } else { Codec::H264 };
+    pub fn frame_tag(frame: &Frame<Bytes>, codec: Codec) -> Bytes {
         tag(TagKind::of(codec), timestamp_ms(frame.dts), &frame_header(frame, codec), &frame.payload)
     }
 
@@ -120,7 +124,7 @@ mod tags {
     #[must_use]
     pub fn track_tag(track: &Track, at: MediaTime) -> Bytes {
         let codec = track.config.codec();
-        tag(TagKind::of(codec), timestamp_ms(at), &sequence_header(codec), crate::config_bytes(&track.config))
+        tag(TagKind::of(codec), timestamp_ms(at), &sequence_header(codec), track.config.as_bytes())
     }
 
     /// Metadata as a whole tag. `values` is what follows `onMetaData`, as [`Event::Metadata`](crate::server::Event::Metadata) gives it.
@@ -185,6 +189,6 @@ mod tests {
             is_disposable: false,
             payload: bytes::Bytes::from_static(&[1, 2, 3]),
         };
-        assert_eq!(&frame_tag(&frame)[..], [8, 0, 0, 5, 0, 0, 23, 0, 0, 0, 0, 0xaf, 1, 1, 2, 3, 0, 0, 0, 16]);
+        assert_eq!(&frame_tag(&frame, Codec::Aac)[..], [8, 0, 0, 5, 0, 0, 23, 0, 0, 0, 0, 0xaf, 1, 1, 2, 3, 0, 0, 0, 16]);
     }
 }

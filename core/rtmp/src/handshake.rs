@@ -1,4 +1,8 @@
-//! The simple handshake (§5.2): C0 C1 / S0 S1 S2 / C2. The digest form of Flash (bytes 4–7 not zero) will be a second way to make and to check these packets.
+//! The handshake (§5.2): C0 C1 / S0 S1 S2 / C2. The server also takes the digest form of Flash (bytes 4–7 not zero); no server that is in
+//! use demands it of a publisher, so the client's side does not make it.
+
+#[cfg(feature = "server")]
+pub(crate) mod digest;
 
 use crate::error::Cause;
 
@@ -30,6 +34,25 @@ pub(crate) fn write_opening(out: &mut [u8; OPENING_BYTES], seed: u64) {
             *byte = random;
         }
     }
+}
+
+/// S0 S1 S2 to a client's C1: with digests if it signed its own, else S2 is its echo.
+#[cfg(feature = "server")]
+pub(crate) fn answer(c1: &[u8], seed: u64, mut put: impl FnMut(&[u8])) {
+    let mut opening = [0; OPENING_BYTES];
+    write_opening(&mut opening, seed);
+    let Some(found) = digest::find(c1) else {
+        put(&opening);
+        put(c1);
+        return;
+    };
+    let mut second = [0; OPENING_BYTES];
+    write_opening(&mut second, !seed);
+    let ([version, s1 @ ..], [_, s2 @ ..]) = (&mut opening, &mut second);
+    digest::answer(&found, s1, s2);
+    put(&[*version]);
+    put(s1);
+    put(s2);
 }
 
 /// Checks C0 or S0.

@@ -36,8 +36,13 @@ extern crate alloc;
 extern crate std;
 
 mod amf0;
+mod amf3;
+mod capabilities;
 mod chunk;
 pub mod client;
+#[cfg(test)]
+#[cfg(feature = "server")]
+mod conformance;
 mod error;
 pub mod flv;
 mod handshake;
@@ -53,13 +58,6 @@ mod session_tests;
 pub mod url;
 mod wire;
 
+pub use capabilities::Capabilities;
 pub use chunk::{CHUNK_SIZE_MAX, MESSAGE_BYTES_MAX};
 pub use error::{Cause, Error};
-
-/// The decoder configuration as a sequence header carries it.
-fn config_bytes(config: &sightline_media::TrackConfig) -> &[u8] {
-    match config {
-        sightline_media::TrackConfig::H264(avc) => avc.as_bytes(),
-        sightline_media::TrackConfig::Aac(aac) => aac.as_bytes(),
-    }
-}

@@ -2,9 +2,12 @@
 
 pub(crate) mod abort;
 pub(crate) mod acknowledgement;
+#[cfg(feature = "server")]
+pub(crate) mod aggregate;
 pub(crate) mod audio;
 pub(crate) mod command;
 pub(crate) mod data;
+pub(crate) mod enhanced;
 pub(crate) mod set_chunk_size;
 pub(crate) mod set_peer_bandwidth;
 pub(crate) mod user_control;
@@ -27,6 +30,8 @@ pub(crate) mod type_id {
     pub(crate) const COMMAND_AMF3: u8 = 17;
     pub(crate) const DATA: u8 = 18;
     pub(crate) const COMMAND: u8 = 20;
+    /// Several messages in one, as FLV tags.
+    pub(crate) const AGGREGATE: u8 = 22;
 }
 
 /// The chunk stream of protocol control (§5.3.1.1).

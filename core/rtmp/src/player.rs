@@ -3,6 +3,7 @@
 use crate::amf0::Value;
 use crate::error::{Cause, Error};
 use crate::handshake::{self, OPENING_BYTES, PACKET_BYTES};
+use crate::message::aggregate;
 use crate::message::command::{Command, Outgoing};
 use crate::message::user_control::UserControl;
 use crate::message::{CSID_CONTROL, type_id};
@@ -37,6 +38,21 @@ pub enum Event {
     },
     /// The server says that the stream is over.
     Ended,
+    /// Media that can't be taken, or is taken though no standard allows it. Said once a kind.
+    Remark {
+        /// What it was.
+        what: &'static str,
+    },
+}
+
+impl From<Media> for Event {
+    fn from(media: Media) -> Self {
+        match media {
+            Media::Track(track) => Self::Track(track),
+            Media::Frame(frame) => Self::Frame(frame),
+            Media::Unsupported(what) | Media::Quirk(what) => Self::Remark { what },
+        }
+    }
 }
 
 /// What the shell must do.
@@ -137,16 +153,21 @@ impl Session {
 
     fn handle_message(&mut self, message: &Message) -> Result<(), Cause> {
         let header = message.header;
-        let media = match header.type_id {
+        match header.type_id {
             type_id::COMMAND | type_id::COMMAND_AMF3 => return self.handle_command(header.type_id, &message.body),
-            type_id::AUDIO => self.demuxer.audio(header.timestamp, &message.body),
-            type_id::VIDEO => self.demuxer.video(header.timestamp, &message.body),
-            _ => None,
-        };
-        match media {
-            Some(Media::Track(track)) => self.events.push_back(Event::Track(track)),
-            Some(Media::Frame(frame)) => self.events.push_back(Event::Frame(frame)),
-            Some(Media::Unsupported(_)) | None => {}
+            type_id::AUDIO => self.demuxer.audio(header.timestamp, &message.body, &mut self.events),
+            type_id::VIDEO => self.demuxer.video(header.timestamp, &message.body, &mut self.events),
+            type_id::AGGREGATE => {
+                for part in aggregate::parts(header.timestamp, &message.body) {
+                    let body = message.body.slice_ref(part.body);
+                    match part.type_id {
+                        type_id::AUDIO => self.demuxer.audio(part.timestamp, &body, &mut self.events),
+                        type_id::VIDEO => self.demuxer.video(part.timestamp, &body, &mut self.events),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(())
     }

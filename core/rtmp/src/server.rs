@@ -11,10 +11,12 @@ mod link;
 pub mod shared;
 
 use crate::amf0::Value;
+use crate::capabilities::Capabilities;
 use crate::chunk::CHUNK_SIZE_MAX;
 use crate::client::cut;
 use crate::error::{Cause, Error};
 use crate::handshake::{self, OPENING_BYTES, PACKET_BYTES};
+use crate::message::aggregate;
 use crate::message::command::{Command, Outgoing};
 use crate::message::data::Metadata;
 use crate::message::user_control::UserControl;
@@ -82,6 +84,18 @@ impl core::fmt::Debug for Query {
     }
 }
 
+/// How a stream is to be published (§7.2.2.6). What is recorded is the server's to say, so a server may take all three alike.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PublishKind {
+    /// Sent on, and not kept. Also for a client that names none.
+    #[default]
+    Live,
+    /// Kept in a new file.
+    Record,
+    /// Kept behind what was kept before.
+    Append,
+}
+
 /// What a peer asks or sends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -93,6 +107,8 @@ pub enum Event {
         name: String,
         /// What followed the name's `?`, or the application's if the name has none.
         query: Query,
+        /// What it wants to be done with the stream.
+        kind: PublishKind,
     },
     /// It wants to play: answer with [`Session::accept_play`] or [`Session::reject_play`].
     PlayRequested {
@@ -112,6 +128,11 @@ pub enum Event {
     /// Media that can't be taken: a codec, a broken configuration, frames without one. Said once a kind.
     Unsupported {
         /// What it was.
+        what: &'static str,
+    },
+    /// Something that no standard allows and that harms nothing: it is taken. Said once a kind.
+    Quirk {
+        /// What it was, and who is known to do it.
         what: &'static str,
     },
     /// The publisher ended its stream and may begin another.
@@ -158,6 +179,7 @@ pub struct Session {
     opening_bytes: Vec<u8>,
     link: Link,
     app: Option<(String, Query)>,
+    capabilities: Capabilities,
     streams: u32,
     role: Role,
     demuxer: Demuxer,
@@ -184,6 +206,7 @@ impl Session {
             opening_bytes: Vec::new(),
             link: Link::new(),
             app: None,
+            capabilities: Capabilities::default(),
             streams: 0,
             role: Role::None,
             demuxer: Demuxer::new(),
@@ -215,6 +238,24 @@ impl Session {
     #[must_use]
     pub fn chunk_size(&self) -> u32 {
         self.config.chunk_size
+    }
+
+    /// What the peer said in `connect` that it can do; empty before it.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// Asks the peer to connect anew (E-RTMP v2, "Reconnect Request"): to `tc_url`, or to this server again. It goes on until its next
+    /// key frame and then leaves by itself; the session takes what it sends until then. False: the peer did not say that it can, and
+    /// nothing was sent.
+    pub fn request_reconnect(&mut self, tc_url: Option<&str>, description: &str) -> bool {
+        let can = self.app.is_some() && self.capabilities.can_reconnect();
+        if can {
+            let tc_url = &cut::<{ crate::client::TC_URL_BYTES_MAX }>(tc_url.unwrap_or(""));
+            self.link.command(0, &Outgoing::Reconnect { tc_url, description: &cut::<STATUS_BYTES_MAX>(description) });
+        }
+        can
     }
 
     /// Takes what the peer sent, in pieces of any size. Drain [`Session::poll_output`] afterwards.
@@ -343,11 +384,8 @@ impl Session {
             if self.opening_bytes.len() < OPENING_BYTES {
                 return Ok(());
             }
-            let mut opening = [0; OPENING_BYTES];
-            handshake::write_opening(&mut opening, self.seed);
-            self.link.put(&opening);
-            self.link.put(self.opening_bytes.get(1..).unwrap_or(&[]));
-            self.opening_bytes = Vec::new();
+            let opening_bytes = core::mem::take(&mut self.opening_bytes);
+            handshake::answer(opening_bytes.get(1..).unwrap_or(&[]), self.seed, |part| self.link.put(part));
             self.opening = Opening::Echo(PACKET_BYTES);
         }
         if let Opening::Echo(wanted) = self.opening {
@@ -364,25 +402,34 @@ impl Session {
         let header = message.header;
         match header.type_id {
             type_id::COMMAND | type_id::COMMAND_AMF3 => self.handle_command(header.type_id, header.stream_id, &message.body),
-            type_id::AUDIO | type_id::VIDEO if self.is_stream(header.stream_id) => {
-                let media = if header.type_id == type_id::AUDIO {
-                    self.demuxer.audio(header.timestamp, &message.body)
-                } else {
-                    self.demuxer.video(header.timestamp, &message.body)
-                };
-                self.events.extend(media.map(Event::from));
+            _ if !self.is_stream(header.stream_id) => Ok(()),
+            type_id::AGGREGATE => {
+                for part in aggregate::parts(header.timestamp, &message.body) {
+                    self.handle_media(part.type_id, part.timestamp, &message.body.slice_ref(part.body));
+                }
                 Ok(())
             }
-            type_id::DATA | type_id::DATA_AMF3 if self.is_stream(header.stream_id) => {
-                let skipped = usize::from(header.type_id == type_id::DATA_AMF3 && message.body.first() == Some(&0));
-                let body = message.body.slice(skipped..);
+            type_id => {
+                self.handle_media(type_id, header.timestamp, &message.body);
+                Ok(())
+            }
+        }
+    }
+
+    /// Audio, video or data of the stream that was accepted.
+    fn handle_media(&mut self, type_id: u8, timestamp: u32, body: &Bytes) {
+        match type_id {
+            type_id::AUDIO => self.demuxer.audio(timestamp, body, &mut self.events),
+            type_id::VIDEO => self.demuxer.video(timestamp, body, &mut self.events),
+            type_id::DATA | type_id::DATA_AMF3 => {
+                let skipped = usize::from(type_id == type_id::DATA_AMF3 && body.first() == Some(&0));
+                let body = body.slice(skipped..);
                 // Broken metadata harms nothing: the stream is described by its sequence headers.
                 if let Ok(Some(metadata)) = Metadata::decode(&body) {
                     self.events.push_back(Event::Metadata(body.slice_ref(metadata.values)));
                 }
-                Ok(())
             }
-            _ => Ok(()),
+            _ => {}
         }
     }
 
@@ -454,10 +501,12 @@ impl Session {
         }
         let (app, query) = split_query(asked);
         let transaction = command.transaction;
+        self.capabilities = Capabilities::of(object);
+        let is_enhanced = self.capabilities.is_enhanced();
         if !self.config.apps.is_empty() && !self.config.apps.iter().any(|allowed| allowed == app) {
             let code = "NetConnection.Connect.Rejected";
             let description = "this server has no such application";
-            self.link.command(0, &Outgoing::ConnectResult { transaction, is_accepted: false, code, description });
+            self.link.command(0, &Outgoing::ConnectResult { transaction, is_accepted: false, is_enhanced, code, description });
             self.events.push_back(Event::Closed);
             return Ok(());
         }
@@ -465,7 +514,7 @@ impl Session {
         // The order that clients know: window, bandwidth, chunk size, then the result.
         self.link.open(WINDOW_BYTES, self.config.chunk_size);
         let (code, description) = ("NetConnection.Connect.Success", "connected");
-        self.link.command(0, &Outgoing::ConnectResult { transaction, is_accepted: true, code, description });
+        self.link.command(0, &Outgoing::ConnectResult { transaction, is_accepted: true, is_enhanced, code, description });
         Ok(())
     }
 
@@ -483,12 +532,20 @@ impl Session {
 
     fn handle_publish(&mut self, stream_id: u32, command: &mut Command<'_>) -> Result<(), Cause> {
         let (app, name, query) = self.asked(command)?;
-        if self.role != Role::None || stream_id == 0 || stream_id > self.streams {
-            self.status(stream_id, "error", "NetStream.Publish.BadName", "this connection already has a stream, or created none");
+        if self.role != Role::None {
+            self.status(stream_id, "error", "NetStream.Publish.BadName", "this connection already has a stream");
             return Ok(());
         }
+        if stream_id == 0 || stream_id > self.streams {
+            self.events.push_back(Event::Quirk { what: "publish on a message stream that was not created" });
+        }
+        let kind = match command.arguments.value()?.and_then(|value| value.as_str()) {
+            Some("record") => PublishKind::Record,
+            Some("append") => PublishKind::Append,
+            Some(_) | None => PublishKind::Live,
+        };
         self.role = Role::PublishAsked { stream_id };
-        self.events.push_back(Event::PublishRequested { app, name, query });
+        self.events.push_back(Event::PublishRequested { app, name, query, kind });
         Ok(())
     }
 
@@ -528,6 +585,7 @@ impl From<Media> for Event {
             Media::Track(track) => Self::Track(track),
             Media::Frame(frame) => Self::Frame(frame),
             Media::Unsupported(what) => Self::Unsupported { what },
+            Media::Quirk(what) => Self::Quirk { what },
         }
     }
 }
@@ -543,4 +601,4 @@ impl Link {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

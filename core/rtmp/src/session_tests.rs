@@ -6,7 +6,7 @@ use crate::server::{self, Output, shared};
 use crate::url::RtmpUrl;
 use bytes::Bytes;
 use core::time::Duration;
-use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac, avc};
+use sightline_media::{Codec, Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac, avc};
 use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
@@ -120,7 +120,7 @@ fn split_at_every_byte_a_stream_arrives_as_it_was_sent() {
             }
             pair.run();
             assert_eq!(pair.client.queue_len(), 0);
-            let [server::Event::PublishRequested { app, name, query }, ..] = &pair.from_server[..] else { panic!("no request") };
+            let [server::Event::PublishRequested { app, name, query, .. }, ..] = &pair.from_server[..] else { panic!("no request") };
             let request = Some((app.as_str(), name.as_str(), query.get("token")));
             assert_eq!(request, Some(("live", "cam", Some("t0k3n"))));
             let rebased: Vec<_> =
@@ -303,20 +303,19 @@ fn a_player_gets_what_was_serialised_once() {
         assert!(server.is_playing() && server.poll_output() == Output::Timeout(None));
         let metadata = shared::metadata_message(&[5], frames[0].dts, server.chunk_size());
         let headers = tracks.iter().map(|track| shared::track_message(track, frames[0].dts, server.chunk_size()));
-        let shared = frames.iter().map(|frame| shared::frame_message(frame, server.chunk_size()));
+        let codec = |id| if id == TrackId::AUDIO { Codec::Aac } else { Codec::H264 };
+        let shared = frames.iter().map(|frame| shared::frame_message(frame, codec(frame.track), server.chunk_size()));
         for message in core::iter::once(metadata).chain(headers).chain(shared) {
             message.chunks(step).for_each(|piece| player.handle_bytes(piece).unwrap());
         }
-        server.end_play();
-        let Output::Transmit(bytes) = server.poll_output() else { panic!("no end") };
-        player.handle_bytes(&bytes).unwrap();
+        player.handle_bytes(&shared::end_message()).unwrap();
         let mut got = Vec::new();
         let mut has_ended = false;
         while let player::Output::Event(event) = player.poll_output() {
             match event {
                 player::Event::Frame(frame) => got.push(frame),
                 player::Event::Ended => has_ended = true,
-                player::Event::Track(_) | player::Event::Status { .. } => heard.push(event),
+                player::Event::Track(_) | player::Event::Status { .. } | player::Event::Remark { .. } => heard.push(event),
             }
         }
         assert_eq!(got, frames);

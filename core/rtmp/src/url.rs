@@ -86,6 +86,26 @@ impl<'a> RtmpUrl<'a> {
     }
 }
 
+/// A URI reference of a reconnect request against the present `tcUrl` (RFC 3986 §5.2, for the forms that E-RTMP names): empty, absolute,
+/// `//host/app`, `/app`. `None` when it is none of them, no RTMP URL, or too long.
+pub(crate) fn resolve<const N: usize>(tc_url: &str, reference: &str) -> Option<heapless::String<N>> {
+    let (scheme, rest) = tc_url.split_once("://")?;
+    let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+    let mut url = heapless::String::new();
+    let parts = match reference {
+        "" => [tc_url, "", "", ""],
+        _ if reference.contains("://") => [reference, "", "", ""],
+        _ if reference.starts_with("//") => [scheme, ":", reference, ""],
+        _ if reference.starts_with('/') => [scheme, "://", authority, reference],
+        _ => return None,
+    };
+    for part in parts {
+        url.push_str(part).ok()?;
+    }
+    RtmpUrl::parse(&url).ok()?;
+    Some(url)
+}
+
 fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UrlError> {
     let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
         let (host, after) = bracketed.split_once(']').ok_or(UrlError::Host)?;
@@ -156,6 +176,23 @@ mod tests {
         assert_eq!(application("rtmp://h:1/live/"), "live");
         assert_eq!(application("rtmp://h/app/instance"), "app/instance");
         assert_eq!(application("rtmp://h"), "");
+    }
+
+    /// E-RTMP v2, "Reconnect Request": the four examples of `tcUrl`, and none.
+    #[test]
+    fn a_reconnect_reference_is_resolved_against_the_present_url() {
+        let resolve = |reference: &str| super::resolve::<60>("rtmps://[::1]:1936/live/x", reference);
+        for (reference, url) in [
+            ("", "rtmps://[::1]:1936/live/x"),
+            ("rtmp://foo.example:1935/realtimeapp", "rtmp://foo.example:1935/realtimeapp"),
+            ("//192.0.2.0/realtimeapp", "rtmps://192.0.2.0/realtimeapp"),
+            ("/realtimeapp", "rtmps://[::1]:1936/realtimeapp"),
+        ] {
+            assert_eq!(resolve(reference).as_deref(), Some(url));
+        }
+        for reference in ["realtimeapp", "http://h/a", "//", "rtmp://h/a b", &"/".repeat(80)] {
+            assert_eq!(resolve(reference), None, "{reference}");
+        }
     }
 
     proptest::proptest! {

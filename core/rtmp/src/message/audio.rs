@@ -18,6 +18,8 @@ pub(crate) enum Audio {
     Frame,
     /// No sound: an empty message.
     Nothing,
+    /// Enhanced RTMP: see [`super::enhanced`].
+    Enhanced,
     /// Another sound format: its number.
     Unsupported(u8),
 }
@@ -27,6 +29,9 @@ impl Audio {
     pub(crate) fn decode(body: &[u8]) -> Self {
         let mut fields = Fields::new(body);
         let Some(first) = fields.u8() else { return Self::Nothing };
+        if first & 0xf0 == super::enhanced::AUDIO_MARK {
+            return Self::Enhanced;
+        }
         let format = first >> 4;
         if format != FORMAT_AAC {
             return Self::Unsupported(format);
@@ -43,7 +48,7 @@ impl Audio {
         match self {
             Self::SequenceHeader => Some([AAC, 0]),
             Self::Frame => Some([AAC, 1]),
-            Self::Nothing | Self::Unsupported(_) => None,
+            Self::Nothing | Self::Enhanced | Self::Unsupported(_) => None,
         }
     }
 }
@@ -61,6 +66,7 @@ mod tests {
         // MP3, G.711 A-law, an empty message, ffmpeg's AAC mono flag.
         assert_eq!(Audio::decode(&[0x2f, 1]), Audio::Unsupported(2));
         assert_eq!(Audio::decode(&[0x72, 1]), Audio::Unsupported(7));
+        assert_eq!(Audio::decode(&[0x90, b'O', b'p', b'u', b's']), Audio::Enhanced);
         assert_eq!(Audio::decode(&[]), Audio::Nothing);
         assert_eq!(Audio::decode(&[0xae, 1]), Audio::Frame);
     }

@@ -2,7 +2,11 @@
 
 use super::type_id;
 use crate::amf0::{Decoder, Encoder};
+use crate::capabilities;
 use crate::error::Cause;
+
+/// The code of E-RTMP's reconnect request.
+pub(crate) const RECONNECT_REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
 
 /// The longest command body that is written here, in bytes: `connect` with a `tcUrl` of 256 bytes twice over, `publish` with a name of 512.
 pub(crate) const BODY_BYTES_MAX: usize = 1024;
@@ -60,7 +64,16 @@ pub(crate) enum Outgoing<'a> {
     ConnectResult {
         transaction: f64,
         is_accepted: bool,
+        /// The client said something of Enhanced RTMP: it gets an answer to that, which a legacy client never sees.
+        is_enhanced: bool,
         code: &'a str,
+        description: &'a str,
+    },
+    /// E-RTMP's reconnect request, an `onStatus` of the connection.
+    #[cfg(any(feature = "server", test))]
+    Reconnect {
+        /// Where to; empty: the same server again.
+        tc_url: &'a str,
         description: &'a str,
     },
     /// `_result` with null and a number, or with null alone.
@@ -95,8 +108,13 @@ impl Outgoing<'_> {
                 amf.text("connect").number(1.0).object().key("app").text(app);
                 if is_player {
                     amf.key("fpad").boolean(false).key("audioCodecs").number(4071.0).key("videoCodecs").number(252.0);
+                    let flags = f64::from(capabilities::CAN_DECODE | capabilities::CAN_FORWARD);
+                    for map in ["videoFourCcInfoMap", "audioFourCcInfoMap"] {
+                        amf.key(map).object().key("*").number(flags).end();
+                    }
+                    amf.key("capsEx").number(f64::from(capabilities::ALL & !capabilities::RECONNECT));
                 } else {
-                    amf.key("type").text("nonprivate");
+                    amf.key("type").text("nonprivate").key("capsEx").number(f64::from(capabilities::RECONNECT));
                 }
                 amf.key("flashVer").text("FMLE/3.0 (compatible; Sightline)").key("tcUrl").text(tc_url).end();
             }
@@ -118,11 +136,24 @@ impl Outgoing<'_> {
                 amf.text("deleteStream").number(0.0).null().number(stream_id);
             }
             #[cfg(any(feature = "server", test))]
-            Self::ConnectResult { transaction, is_accepted, code, description } => {
+            Self::ConnectResult { transaction, is_accepted, is_enhanced, code, description } => {
                 let (name, level) = if is_accepted { ("_result", "status") } else { ("_error", "error") };
-                amf.text(name).number(transaction).object().key("fmsVer").text("FMS/3,0,1,123").key("capabilities").number(31.0).end();
+                amf.text(name).number(transaction).object().key("fmsVer").text("FMS/3,0,1,123").key("capabilities").number(31.0);
+                if is_enhanced {
+                    put_capabilities(&mut amf);
+                }
+                amf.end();
                 amf.object().key("level").text(level).key("code").text(code);
                 amf.key("description").text(description).key("objectEncoding").number(0.0).end();
+            }
+            #[cfg(any(feature = "server", test))]
+            Self::Reconnect { tc_url, description } => {
+                amf.text("onStatus").number(0.0).null();
+                amf.object().key("level").text("status").key("code").text(RECONNECT_REQUEST).key("description").text(description);
+                if !tc_url.is_empty() {
+                    amf.key("tcUrl").text(tc_url);
+                }
+                amf.end();
             }
             #[cfg(any(feature = "server", test))]
             Self::Result { transaction, number } => {
@@ -144,6 +175,25 @@ impl Outgoing<'_> {
         }
         amf.finish()
     }
+}
+
+/// What this crate's servers take and pass on.
+#[cfg(any(feature = "server", test))]
+fn put_capabilities(amf: &mut Encoder<'_>) {
+    use sightline_media::Codec;
+    let flags = f64::from(capabilities::CAN_FORWARD);
+    let maps: [(_, &[Codec]); 2] = [
+        ("videoFourCcInfoMap", &[Codec::H264, Codec::Hevc, Codec::Av1, Codec::Vp9]),
+        ("audioFourCcInfoMap", &[Codec::Aac, Codec::Opus, Codec::Flac, Codec::Ac3, Codec::Eac3, Codec::Mp3]),
+    ];
+    for (name, codecs) in maps {
+        amf.key(name).object();
+        for &codec in codecs {
+            amf.key_bytes(super::enhanced::four_cc(codec)).number(flags);
+        }
+        amf.end();
+    }
+    amf.key("capsEx").number(f64::from(capabilities::ALL));
 }
 
 #[cfg(test)]
@@ -187,7 +237,7 @@ mod tests {
     #[test]
     fn the_answers_say_their_code() {
         for command in [
-            Outgoing::ConnectResult { transaction: 1.0, is_accepted: false, code: "C", description: "d" },
+            Outgoing::ConnectResult { transaction: 1.0, is_accepted: false, is_enhanced: true, code: "C", description: "d" },
             Outgoing::Error { transaction: 1.0, code: "C", description: "d" },
             Outgoing::Status { command: "onStatus", level: "error", code: "C", description: "d" },
         ] {

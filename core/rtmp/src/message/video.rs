@@ -6,13 +6,12 @@ use crate::wire::{Fields, u24};
 pub(crate) const HEADER_BYTES: usize = 5;
 
 const CODEC_AVC: u8 = 7;
+/// HEVC as Chinese clouds and cameras sent it before Enhanced RTMP gave it a FourCC: AVC's layout under a codec id that FLV reserves.
+const CODEC_HEVC_UNOFFICIAL: u8 = 12;
 const FRAME_KEY: u8 = 1;
 const FRAME_INTER: u8 = 2;
 const FRAME_DISPOSABLE: u8 = 3;
 const FRAME_COMMAND: u8 = 5;
-/// E-RTMP's mark that a FourCC follows.
-const EXTENDED_HEADER: u8 = 0x80;
-
 /// What a video message is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Video {
@@ -27,7 +26,11 @@ pub(crate) enum Video {
     },
     /// End of sequence, a seek's command frame, nothing at all: no picture.
     Nothing,
-    /// A codec or a header that is not taken: the codec id, or the E-RTMP header's byte.
+    /// As one of the two above, but HEVC under codec id 12. Read [`Video::decode_as`] it.
+    UnofficialHevc,
+    /// Enhanced RTMP: see [`super::enhanced`].
+    Enhanced,
+    /// A codec that is not taken: its id.
     Unsupported(u8),
 }
 
@@ -36,16 +39,24 @@ impl Video {
     pub(crate) fn decode(body: &[u8]) -> Self {
         let mut fields = Fields::new(body);
         let Some(first) = fields.u8() else { return Self::Nothing };
-        if first & EXTENDED_HEADER != 0 {
-            return Self::Unsupported(first);
+        if first & super::enhanced::VIDEO_MARK != 0 {
+            return Self::Enhanced;
         }
         let (frame, codec) = (first >> 4, first & 0x0f);
         if frame == FRAME_COMMAND {
             return Self::Nothing;
         }
-        if codec != CODEC_AVC {
-            return Self::Unsupported(codec);
+        match codec {
+            CODEC_AVC => Self::decode_as(body),
+            CODEC_HEVC_UNOFFICIAL => Self::UnofficialHevc,
+            _ => Self::Unsupported(codec),
         }
+    }
+
+    /// Reads the header in AVC's layout, whatever the codec id says.
+    pub(crate) fn decode_as(body: &[u8]) -> Self {
+        let mut fields = Fields::new(body);
+        let frame = fields.u8().unwrap_or(0) >> 4;
         match (fields.u8(), fields.u24()) {
             (Some(0), Some(_)) => Self::SequenceHeader,
             (Some(1), Some(time)) => Self::Frame {
@@ -72,13 +83,13 @@ impl Video {
                 let [a, b, c] = u24(composition_millis.cast_unsigned());
                 Some([(frame << 4) | CODEC_AVC, 1, a, b, c])
             }
-            Self::Nothing | Self::Unsupported(_) => None,
+            Self::Nothing | Self::UnofficialHevc | Self::Enhanced | Self::Unsupported(_) => None,
         }
     }
 }
 
 /// SI24.
-const fn signed_24(value: u32) -> i32 {
+pub(crate) const fn signed_24(value: u32) -> i32 {
     (value << 8).cast_signed() >> 8
 }
 
@@ -105,7 +116,8 @@ mod tests {
             (&[0x17, 2, 0, 0, 0], Video::Nothing),
             (&[0x57, 0], Video::Nothing),
             (&[0x12, 0, 0, 0, 0], Video::Unsupported(2)),
-            (&[0x90, b'h', b'v', b'c', b'1'], Video::Unsupported(0x90)),
+            (&[0x1c, 0, 0, 0, 0], Video::UnofficialHevc),
+            (&[0x90, b'h', b'v', b'c', b'1'], Video::Enhanced),
         ] {
             assert_eq!(Video::decode(bytes), video);
             assert_eq!(video.encode(), None);

@@ -2,6 +2,11 @@
 
 use sightline_media::MediaTime;
 
+/// A step of this or more is one of 2^31, or a jump.
+const HALF_RANGE_31: u32 = 1 << 30;
+/// Frames of one stream that follow one another are not further apart than this, an hour and a bit.
+const NEAR_MILLIS: u32 = 1 << 22;
+
 /// Follows a stream's timestamps past 2^32 ms (49.7 days). One for all tracks, so that both wrap alike.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
@@ -14,8 +19,12 @@ impl Clock {
         let millis = match self.last_millis {
             None => i64::from(timestamp),
             Some(last) => {
-                let step = timestamp.wrapping_sub((last & 0xffff_ffff) as u32).cast_signed();
-                last + i64::from(step)
+                let ahead = timestamp.wrapping_sub((last & 0xffff_ffff) as u32);
+                let step = ahead.cast_signed();
+                // SRS keeps 31 bits of a timestamp: half the range away, and next to it in the range of 31 bits.
+                let step_31 = (ahead << 1).cast_signed() >> 1;
+                let is_31 = step.unsigned_abs() > HALF_RANGE_31 && step_31.unsigned_abs() < NEAR_MILLIS;
+                last + i64::from(if is_31 { step_31 } else { step })
             }
         };
         self.last_millis = Some(millis);
@@ -26,6 +35,17 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// SRS relays with 31 bits.
+    #[test]
+    fn timestamps_of_31_bits_go_on_past_their_end() {
+        let mut clock = Clock::default();
+        for (timestamp, millis) in
+            [(0x7fff_fff0, 0x7fff_fff0_i64), (0x10, 0x8000_0010), (0x38, 0x8000_0038), (0x7fff_ffff, 0x7fff_ffff), (0x40, 0x8000_0040)]
+        {
+            assert_eq!(clock.unwrap(timestamp).as_millis(), millis, "{timestamp:#x}");
+        }
+    }
 
     #[test]
     fn timestamps_go_on_past_32_bits_and_a_little_back() {

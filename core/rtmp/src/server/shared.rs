@@ -3,10 +3,12 @@
 //! Every message has a type-0 header and absolute timestamps, so none depends on what a player got before it.
 
 use crate::chunk::{MessageHeader, write};
+use crate::message::command::{BODY_BYTES_MAX, Outgoing};
 use crate::message::data::ON_METADATA_AMF0;
-use crate::message::{CSID_AUDIO, CSID_DATA, CSID_VIDEO, type_id};
+use crate::message::user_control::UserControl;
+use crate::message::{CSID_AUDIO, CSID_COMMAND, CSID_CONTROL, CSID_DATA, CSID_VIDEO, type_id};
 use bytes::{Bytes, BytesMut};
-use sightline_media::{Codec, Frame, MediaTime, Track, TrackId};
+use sightline_media::{Codec, Frame, MediaTime, Track};
 
 /// The message stream of every play: the first that a connection creates.
 pub(crate) const STREAM_ID: u32 = 1;
@@ -16,8 +18,7 @@ pub(crate) const STREAM_ID: u32 = 1;
 /// The payload is copied once, here, and never again: one contiguous write a viewer is cheaper than the list of slices that
 /// chunk headers between payload slices would be.
 #[must_use]
-pub fn frame_message(frame: &Frame<Bytes>, chunk_size: u32) -> Bytes {
-    let codec = if frame.track == TrackId::AUDIO { Codec::Aac } else { Codec::H264 };
+pub fn frame_message(frame: &Frame<Bytes>, codec: Codec, chunk_size: u32) -> Bytes {
     media(codec, frame.dts, [&crate::flv::frame_header(frame, codec), &frame.payload], chunk_size)
 }
 
@@ -25,7 +26,7 @@ pub fn frame_message(frame: &Frame<Bytes>, chunk_size: u32) -> Bytes {
 #[must_use]
 pub fn track_message(track: &Track, at: MediaTime, chunk_size: u32) -> Bytes {
     let codec = track.config.codec();
-    media(codec, at, [&crate::flv::sequence_header(codec), crate::config_bytes(&track.config)], chunk_size)
+    media(codec, at, [&crate::flv::sequence_header(codec), track.config.as_bytes()], chunk_size)
 }
 
 /// Metadata as a whole message. `values` is what [`Event::Metadata`](super::Event::Metadata) gave.
@@ -34,11 +35,26 @@ pub fn metadata_message(values: &[u8], at: MediaTime, chunk_size: u32) -> Bytes 
     message(CSID_DATA, type_id::DATA, at, [ON_METADATA_AMF0, values], chunk_size)
 }
 
+/// The end of a stream: StreamEOF, then `NetStream.Play.UnpublishNotify`, for a player on the first message stream.
+#[must_use]
+pub fn end_message() -> Bytes {
+    let mut out = BytesMut::new();
+    let mut put = |csid, type_id, stream_id, body: &[u8]| {
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let header = MessageHeader { csid, timestamp: 0, length, type_id, stream_id };
+        write(&header, [body, &[]], crate::chunk::CHUNK_SIZE_MAX, |part| out.extend_from_slice(part));
+    };
+    put(CSID_CONTROL, type_id::USER_CONTROL, 0, &UserControl::StreamEof(STREAM_ID).encode());
+    let mut body = [0; BODY_BYTES_MAX];
+    let (code, description) = ("NetStream.Play.UnpublishNotify", "the stream has ended");
+    let length = Outgoing::Status { command: "onStatus", level: "status", code, description }.encode(&mut body);
+    put(CSID_COMMAND, type_id::COMMAND, STREAM_ID, length.and_then(|length| body.get(..length)).unwrap_or(&[]));
+    out.freeze()
+}
+
 fn media(codec: Codec, at: MediaTime, body: [&[u8]; 2], chunk_size: u32) -> Bytes {
-    match codec {
-        Codec::H264 => message(CSID_VIDEO, type_id::VIDEO, at, body, chunk_size),
-        Codec::Aac => message(CSID_AUDIO, type_id::AUDIO, at, body, chunk_size),
-    }
+    let (csid, type_id) = if codec.is_video() { (CSID_VIDEO, type_id::VIDEO) } else { (CSID_AUDIO, type_id::AUDIO) };
+    message(csid, type_id, at, body, chunk_size)
 }
 
 fn message(csid: u32, type_id: u8, at: MediaTime, body: [&[u8]; 2], chunk_size: u32) -> Bytes {
