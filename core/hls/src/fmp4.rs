@@ -5,15 +5,16 @@ use alloc::{vec, vec::Vec};
 use bytes::Bytes;
 use core::num::{NonZeroU16, NonZeroU32};
 use shiguredo_mp4::{
-    Either, Encode as _, FixedPointNumber, LanguageCode, Mp4FileTime, SampleFlags, Uint,
+    Decode, Either, Encode as _, FixedPointNumber, LanguageCode, Mp4FileTime, SampleFlags, Uint,
     boxes::{
-        AudioSampleEntryFields, Avc1Box, AvccBox, Brand, DinfBox, EsdsBox, FtypBox, HdlrBox, MdhdBox, MdiaBox, MediaHeader, MfhdBox,
-        MinfBox, MoofBox, MoovBox, Mp4aBox, MvexBox, MvhdBox, SampleEntry, SmhdBox, StblBox, StcoBox, StscBox, StsdBox, StszBox, SttsBox,
-        TfdtBox, TfhdBox, TkhdBox, TrafBox, TrakBox, TrexBox, TrunBox, TrunSample, VisualSampleEntryFields, VmhdBox,
+        AudioSampleEntryFields, Av01Box, Avc1Box, AvccBox, Brand, DflaBox, DinfBox, DopsBox, EsdsBox, FlacBox, FlacMetadataBlock, FtypBox,
+        HdlrBox, Hvc1Box, MdhdBox, MdiaBox, MediaHeader, MfhdBox, MinfBox, MoofBox, MoovBox, Mp4aBox, MvexBox, MvhdBox, OpusBox,
+        SampleEntry, SmhdBox, StblBox, StcoBox, StscBox, StsdBox, StszBox, SttsBox, TfdtBox, TfhdBox, TkhdBox, TrafBox, TrakBox, TrexBox,
+        TrunBox, TrunSample, VisualSampleEntryFields, VmhdBox, Vp09Box,
     },
     descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor},
 };
-use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, aac, avc};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackConfig, TrackId, aac, avc, coded};
 
 /// Why boxes could not be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +43,12 @@ const TIMESCALE: NonZeroU32 = NonZeroU32::new(90_000).expect("not zero");
 
 /// The duration of a frame that has no successor and no predecessor: 1/25 s.
 const FRAME_TICKS_DEFAULT: i64 = 3_600;
+
+/// True for the codecs that have a sample entry here. AC-3, E-AC-3 and MP3 have none: no browser plays them from MP4 reliably.
+#[must_use]
+pub const fn holds(codec: Codec) -> bool {
+    !matches!(codec, Codec::Ac3 | Codec::Eac3 | Codec::Mp3)
+}
 
 /// MP4's track id of one of ours: 1-based.
 fn mp4_track_id(track: TrackId) -> u32 {
@@ -93,17 +100,21 @@ pub fn init_segment(tracks: &[Track]) -> Result<Bytes, Error> {
 }
 
 fn trak(track: &Track) -> Result<TrakBox, Error> {
-    let (entry, handler_type, media_header, volume, (width, height)) = match &track.config {
-        TrackConfig::H264(config) => {
-            let picture = config.picture();
-            let size = (side(picture.width)?, side(picture.height)?);
-            let header = MediaHeader::Vmhd(VmhdBox::default());
-            (avc1(config, size)?, HdlrBox::HANDLER_TYPE_VIDE, header, TkhdBox::DEFAULT_VIDEO_VOLUME, size)
-        }
-        TrackConfig::Aac(config) => {
-            let header = MediaHeader::Smhd(SmhdBox::default());
-            (mp4a(config), HdlrBox::HANDLER_TYPE_SOUN, header, TkhdBox::DEFAULT_AUDIO_VOLUME, (0, 0))
-        }
+    let is_video = track.config.codec().is_video();
+    let (width, height) = match track.config.size().filter(|_| is_video) {
+        Some((width, height)) => (side(width)?, side(height)?),
+        None if is_video => return Err(Error::Config),
+        None => (0, 0),
+    };
+    let entry = match &track.config {
+        TrackConfig::H264(config) => avc1(config, (width, height))?,
+        TrackConfig::Aac(config) => mp4a(config),
+        TrackConfig::Coded(config) => coded_entry(config, (width, height))?,
+    };
+    let (handler_type, media_header, volume) = if is_video {
+        (HdlrBox::HANDLER_TYPE_VIDE, MediaHeader::Vmhd(VmhdBox::default()), TkhdBox::DEFAULT_VIDEO_VOLUME)
+    } else {
+        (HdlrBox::HANDLER_TYPE_SOUN, MediaHeader::Smhd(SmhdBox::default()), TkhdBox::DEFAULT_AUDIO_VOLUME)
     };
     Ok(TrakBox {
         tkhd_box: TkhdBox {
@@ -184,31 +195,88 @@ fn avc1(config: &avc::DecoderConfig, (width, height): (u16, u16)) -> Result<Samp
         bit_depth_chroma_minus8: has_chroma.then(|| Uint::new(picture.bit_depth_chroma - 8)),
         sps_ext_list: Vec::new(),
     };
-    Ok(SampleEntry::Avc1(Avc1Box {
-        visual: VisualSampleEntryFields {
-            data_reference_index: VisualSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
-            width,
-            height,
-            horizresolution: VisualSampleEntryFields::DEFAULT_HORIZRESOLUTION,
-            vertresolution: VisualSampleEntryFields::DEFAULT_VERTRESOLUTION,
-            frame_count: VisualSampleEntryFields::DEFAULT_FRAME_COUNT,
-            compressorname: VisualSampleEntryFields::NULL_COMPRESSORNAME,
-            depth: VisualSampleEntryFields::DEFAULT_DEPTH,
-        },
-        avcc_box,
-        unknown_boxes: Vec::new(),
-    }))
+    Ok(SampleEntry::Avc1(Avc1Box { visual: visual((width, height)), avcc_box, unknown_boxes: Vec::new() }))
+}
+
+fn visual((width, height): (u16, u16)) -> VisualSampleEntryFields {
+    VisualSampleEntryFields {
+        data_reference_index: VisualSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
+        width,
+        height,
+        horizresolution: VisualSampleEntryFields::DEFAULT_HORIZRESOLUTION,
+        vertresolution: VisualSampleEntryFields::DEFAULT_VERTRESOLUTION,
+        frame_count: VisualSampleEntryFields::DEFAULT_FRAME_COUNT,
+        compressorname: VisualSampleEntryFields::NULL_COMPRESSORNAME,
+        depth: VisualSampleEntryFields::DEFAULT_DEPTH,
+    }
+}
+
+/// The sample entries of the codecs whose record is kept as it came.
+fn coded_entry(config: &coded::Config, size: (u16, u16)) -> Result<SampleEntry, Error> {
+    let (visual, unknown_boxes) = (visual(size), Vec::new());
+    match config.codec() {
+        Codec::Hevc => {
+            // Drafts of the standard wrote version 0; the fields are the same.
+            let mut record = config.as_bytes().to_vec();
+            record.splice(..1, [1]);
+            Ok(SampleEntry::Hvc1(Hvc1Box { visual, hvcc_box: boxed(*b"hvcC", &record)?, unknown_boxes }))
+        }
+        Codec::Av1 => Ok(SampleEntry::Av01(Av01Box { visual, av1c_box: boxed(*b"av1C", config.as_bytes())?, unknown_boxes })),
+        Codec::Vp9 => {
+            let record = [&[1, 0, 0, 0], config.vp9_fields().ok_or(Error::Config)?].concat();
+            Ok(SampleEntry::Vp09(Vp09Box { visual, vpcc_box: boxed(*b"vpcC", &record)?, unknown_boxes }))
+        }
+        Codec::Opus => opus(config.as_bytes()),
+        Codec::Flac => flac(config.flac_stream_info().ok_or(Error::Config)?),
+        Codec::H264 | Codec::Aac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => Err(Error::Config),
+    }
+}
+
+/// A configuration box around a record that a stream carries without one.
+fn boxed<B: Decode>(kind: [u8; 4], record: &[u8]) -> Result<B, Error> {
+    let length = u32::try_from(record.len() + 8).map_err(|_| Error::TooLarge)?;
+    let bytes = [&length.to_be_bytes(), &kind[..], record].concat();
+    B::decode(&bytes).map(|(read, _)| read).map_err(|_| Error::Config)
+}
+
+fn sound(channels: u8, sample_rate_hz: u32) -> AudioSampleEntryFields {
+    AudioSampleEntryFields {
+        data_reference_index: NonZeroU16::MIN,
+        channelcount: u16::from(channels.max(1)),
+        samplesize: 16,
+        // Rates above 65,535 Hz do not fit; players then take the configuration's.
+        samplerate: FixedPointNumber::new(u16::try_from(sample_rate_hz).unwrap_or(0), 0),
+    }
+}
+
+/// From the ID header (RFC 7845 §5.1), or for stereo without one. Only the families of one and two channels: mapping family 0.
+fn opus(header: &[u8]) -> Result<SampleEntry, Error> {
+    let (channels, pre_skip, input_sample_rate, output_gain) = match header {
+        [] => (2, 0, 48_000, 0),
+        &[_, _, _, _, _, _, _, _, _, channels, skip_low, skip_high, r0, r1, r2, r3, gain_low, gain_high, 0, ..] => (
+            channels,
+            u16::from_le_bytes([skip_low, skip_high]),
+            u32::from_le_bytes([r0, r1, r2, r3]),
+            i16::from_le_bytes([gain_low, gain_high]),
+        ),
+        _ => return Err(Error::Config),
+    };
+    let dops_box = DopsBox { output_channel_count: channels, pre_skip, input_sample_rate, output_gain };
+    Ok(SampleEntry::Opus(OpusBox { audio: sound(channels, 48_000), dops_box, unknown_boxes: Vec::new() }))
+}
+
+/// From STREAMINFO (FLAC §8.2): 20 bits of rate and 3 of channels behind ten bytes.
+fn flac(stream_info: &[u8]) -> Result<SampleEntry, Error> {
+    let &[_, _, _, _, _, _, _, _, _, _, r0, r1, r2, ..] = stream_info else { return Err(Error::Config) };
+    let rate = u32::from_be_bytes([0, r0, r1, r2]) >> 4;
+    let block = FlacMetadataBlock { last_metadata_block_flag: Uint::new(1), block_type: Uint::new(0), block_data: stream_info.to_vec() };
+    let dfla_box = DflaBox { metadata_blocks: vec![block] };
+    Ok(SampleEntry::Flac(FlacBox { audio: sound(((r2 >> 1) & 7) + 1, rate), dfla_box, unknown_boxes: Vec::new() }))
 }
 
 fn mp4a(config: &aac::AudioConfig) -> SampleEntry {
     SampleEntry::Mp4a(Mp4aBox {
-        audio: AudioSampleEntryFields {
-            data_reference_index: NonZeroU16::MIN,
-            channelcount: u16::from(config.channels().max(1)),
-            samplesize: 16,
-            // Rates above 65,535 Hz do not fit; players then take the AudioSpecificConfig's.
-            samplerate: FixedPointNumber::new(u16::try_from(config.sample_rate_hz()).unwrap_or(0), 0),
-        },
+        audio: sound(config.channels(), config.sample_rate_hz()),
         esds_box: EsdsBox {
             es: EsDescriptor {
                 es_id: EsDescriptor::MIN_ES_ID,

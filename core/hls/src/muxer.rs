@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, string::String, vec::Vec};
 use bytes::Bytes;
 use core::fmt::Write as _;
 use core::time::Duration;
-use sightline_media::{Codec, Frame, MediaTime, Track};
+use sightline_media::{Frame, MediaTime, Track};
 
 use crate::fmp4;
 
@@ -78,22 +78,25 @@ impl Muxer {
     /// # Errors
     /// [`fmp4::Error`] when they fit no MP4 box; the playlist stays as it was.
     pub fn set_tracks(&mut self, tracks: &[Track]) -> Result<(), fmp4::Error> {
+        // Sound that MP4 does not hold leaves the pictures.
+        let tracks: Vec<Track> = tracks.iter().filter(|track| fmp4::holds(track.config.codec())).cloned().collect();
         if self.tracks == tracks {
             return Ok(());
         }
-        let bytes = fmp4::init_segment(tracks)?;
+        let bytes = fmp4::init_segment(&tracks)?;
         self.cut(None);
         let number = self.init.as_ref().map_or(0, |(number, _)| number + 1);
         self.init_before = self.init.replace((number, bytes));
         self.is_discontinuous = number > 0;
-        self.tracks = tracks.to_vec();
+        self.tracks = tracks;
         Ok(())
     }
 
     /// The next frame, in decoding order. Before the first key frame nothing is kept.
     pub fn push(&mut self, frame: &Frame<Bytes>) {
-        let has_video = self.tracks.iter().any(|track| track.config.codec() == Codec::H264);
-        let is_video = self.tracks.iter().any(|track| track.id == frame.track && track.config.codec() == Codec::H264);
+        let has_video = self.tracks.iter().any(|track| track.config.codec().is_video());
+        let Some(codec) = self.tracks.iter().find(|track| track.id == frame.track).map(|track| track.config.codec()) else { return };
+        let is_video = codec.is_video();
         let can_start = frame.is_keyframe && is_video == has_video;
         if self.init.is_none() || (self.open.is_empty() && !can_start) {
             return;
