@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use heapless::{Deque, Vec};
-use sightline_media::{Frame, Instant, Track, TrackConfig, TrackId, WallTime};
+use sightline_media::{Frame, Instant, Track, TrackId, WallTime};
 use sightline_rtmp::client;
 use sightline_signal::{
     Command, CommandName, CommandResult, ConnectionError, CustomQuality, ErrorCode, Quality, Request, Response, Settings, StartMetrics,
@@ -27,6 +27,9 @@ const SESSION_QUEUE: usize = 2;
 const WORTH_RETRYING_AT_ONCE: Duration = Duration::from_secs(5);
 /// After this long without a failure the next failure is the first.
 const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+/// A stream that has not held this long does not follow a reconnect request: two servers that send each other's cameras on must not
+/// keep one moving for ever.
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(10);
 /// Between tries once every set of servers has failed (always-on only).
 const SLOW_RETRY: Duration = Duration::from_secs(300);
 /// For the goodbye to reach the server.
@@ -48,6 +51,8 @@ pub struct Pusher<P, const QUEUE: usize> {
     request_id: Text<64>,
     is_asking: bool,
     servers: Option<Servers>,
+    /// The server of the set that a reconnect request named.
+    moves_to: Option<usize>,
     sets_exhausted: u32,
     backoff: Backoff,
     session: Option<client::Session<P, SESSION_QUEUE>>,
@@ -89,6 +94,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             request_id: Text::new(),
             is_asking: false,
             servers: config.server.as_ref().map(Servers::fixed),
+            moves_to: None,
             sets_exhausted: 0,
             backoff: Backoff::new(config.reconnect_interval, config.reconnect_jitter, seed),
             session: None,
@@ -406,6 +412,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     fn drop_link(&mut self) {
+        self.moves_to = None;
         if self.streaming_since.take().is_some() {
             self.outbox.encoder(EncoderAction::Stop);
         }
@@ -416,6 +423,28 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.in_session.clear();
         self.queue.clear_as_dropped();
         self.outbox.hang_up();
+    }
+
+    /// The server wants to be left, for another or for its own successor (E-RTMP v2, "Reconnect Request"). Only a server of the present
+    /// set is gone to: the cloud named those, a server alone may name anyone.
+    fn on_reconnect_request(&mut self, now: Instant, tc_url: &str) {
+        let has_held = self.streaming_since.is_some_and(|since| now.since(since) >= RECONNECT_INTERVAL);
+        let place = self.servers.as_ref().and_then(|servers| servers.place_of(tc_url));
+        if self.state == StreamState::Streaming && has_held && place.is_some() {
+            self.moves_to = place;
+            self.outbox.encoder(EncoderAction::Keyframe);
+        }
+    }
+
+    /// Leaves for the server that was asked for, once all before the next IDR is sent.
+    fn move_at_idr(&mut self, now: Instant) {
+        let is_boundary = self.queue.next_is_idr() && self.session.as_ref().is_some_and(|session| session.queue_len() == 0);
+        let Some(place) = self.moves_to.filter(|_| is_boundary) else { return };
+        self.drop_link();
+        if let Some(servers) = &mut self.servers {
+            servers.go_to(place);
+        }
+        self.begin(now);
     }
 
     fn fail(&mut self, now: Instant, code: ErrorCode) {
@@ -670,10 +699,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     fn state_report(&self) -> StateReport {
-        let picture = self.tracks.iter().find_map(|track| match &track.config {
-            TrackConfig::H264(config) => Some((config.picture().width, config.picture().height)),
-            TrackConfig::Aac(_) => None,
-        });
+        let picture = self.tracks.iter().find_map(|track| track.config.size());
         let (width, height) = picture.unwrap_or((self.target.width, self.target.height));
         StateReport {
             state: self.state,
@@ -709,10 +735,13 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                     }
                 }
                 client::Event::Closed => self.lose(now, ErrorCode::ConnectionLost),
+                client::Event::ReconnectRequested { tc_url } => self.on_reconnect_request(now, &tc_url),
             }
         }
+        self.move_at_idr(now);
         if let Some(session) = &mut self.session {
-            while self.state == StreamState::Streaming && session.queue_len() < SESSION_QUEUE {
+            let holds = self.moves_to.is_some() && self.queue.next_is_idr();
+            while self.state == StreamState::Streaming && session.queue_len() < SESSION_QUEUE && !holds {
                 let Some((frame, captured_at)) = self.queue.pop() else { break };
                 if session.send_frame(frame).is_err() {
                     break;

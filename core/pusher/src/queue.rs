@@ -46,6 +46,11 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> FrameQueue<P, QUEUE> {
         self.waiting.is_empty()
     }
 
+    /// True when the frame that is next begins a group of pictures.
+    pub(crate) fn next_is_idr(&self) -> bool {
+        self.waiting.front().is_some_and(|next| next.frame.track == TrackId::VIDEO && next.frame.is_keyframe)
+    }
+
     /// How old the oldest frame is.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         self.waiting.front().map_or(Duration::ZERO, |oldest| now.since(oldest.captured_at))

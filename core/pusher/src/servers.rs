@@ -3,6 +3,7 @@
 use core::time::Duration;
 use heapless::Vec;
 use sightline_media::Instant;
+use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::{Response, SERVERS_MAX, Text};
 
 use crate::config::FixedServer;
@@ -90,6 +91,19 @@ impl Servers {
             return false;
         }
         true
+    }
+
+    /// The place of the server that a URL names, by its host and port.
+    pub(crate) fn place_of(&self, tc_url: &str) -> Option<usize> {
+        let wanted = RtmpUrl::parse(tc_url).ok()?;
+        self.tc_urls.iter().position(|listed| {
+            RtmpUrl::parse(listed).is_ok_and(|listed| (listed.tls, listed.host, listed.port) == (wanted.tls, wanted.host, wanted.port))
+        })
+    }
+
+    /// The server at that place is next.
+    pub(crate) const fn go_to(&mut self, place: usize) {
+        self.next = place;
     }
 
     /// Begins a round with the first.

@@ -467,3 +467,25 @@ fn a_new_token_is_fetched_inside_the_running_stream() {
     assert_eq!((world.pusher.state(), world.dials.len()), (StreamState::Streaming, 1));
     world.assert_decodable();
 }
+
+/// E-RTMP v2, "Reconnect Request": to the next IDR on the old connection, then to the new server, if the cloud has named it.
+#[test]
+fn a_reconnect_request_is_followed_at_an_idr_and_only_within_the_set() {
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live", "rtmp://b/live"]), ..config(Trigger::Manual) });
+    world.input(Input::Start);
+    world.run(12.0);
+    let ask = |world: &mut World, tc_url| {
+        assert!(world.link.as_mut().unwrap().server.request_reconnect(tc_url, "this server is going away"));
+        world.run(5.0);
+        (world.dials.len(), world.dials.last().unwrap().1.clone())
+    };
+    assert_eq!(ask(&mut world, Some("rtmp://elsewhere/live")), (1, "rtmp://a/live".to_owned()), "a host that no one named");
+    assert_eq!(ask(&mut world, Some("rtmp://b/live")), (2, "rtmp://b/live".to_owned()));
+    assert_eq!(ask(&mut world, Some("rtmp://a/live")), (2, "rtmp://b/live".to_owned()), "two servers do not toss it to and fro");
+    world.run(6.0);
+    assert_eq!(ask(&mut world, None), (3, "rtmp://b/live".to_owned()), "the same server again");
+    assert_eq!((world.pusher.state(), world.errors()), (StreamState::Streaming, vec![]));
+    world.assert_decodable();
+    let gap = world.received.windows(2).map(|pair| pair[1].0.since(pair[0].0)).max().unwrap();
+    assert!(gap < Duration::from_millis(300), "{gap:?}");
+}
