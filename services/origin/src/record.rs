@@ -144,7 +144,8 @@ impl Writer {
             files.flv = Some(file);
         }
         if self.settings.fmp4 {
-            match fmp4::init_segment(&config.tracks) {
+            let tracks: Vec<_> = config.tracks.iter().filter(|track| fmp4::holds(track.config.codec())).cloned().collect();
+            match fmp4::init_segment(&tracks) {
                 Ok(init) => {
                     let mut file = create(&self.dir, &self.name, "mp4").await?;
                     file.write_all(&init).await?;
@@ -167,16 +168,19 @@ impl Writer {
         if let Some(file) = &mut files.flv {
             let mut out = BytesMut::new();
             for frame in &frames {
-                out.extend_from_slice(&flv::frame_tag(frame));
+                out.extend_from_slice(&flv::frame_tag(frame, files.config.codec_of(frame.track)));
             }
             file.write_all(&out).await?;
             file.flush().await?;
         }
         if let Some(file) = &mut files.mp4 {
             files.sequence += 1;
-            let fragment = fmp4::fragment(files.sequence, &frames, ends_at.map(|at| at - zero)).map_err(std::io::Error::other)?;
-            file.write_all(&fragment).await?;
-            file.flush().await?;
+            let held: Vec<_> = frames.into_iter().filter(|frame| fmp4::holds(files.config.codec_of(frame.track))).collect();
+            if !held.is_empty() {
+                let fragment = fmp4::fragment(files.sequence, &held, ends_at.map(|at| at - zero)).map_err(std::io::Error::other)?;
+                file.write_all(&fragment).await?;
+                file.flush().await?;
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! a frame is kept once and serialised once, and a slow viewer costs a number.
 
 use bytes::{Bytes, BytesMut};
-use sightline_media::{Frame, MediaTime, Track, TrackId};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackId};
 use sightline_rtmp::flv;
 use sightline_rtmp::server::shared;
 use std::collections::VecDeque;
@@ -32,8 +32,9 @@ impl StreamConfig {
         let mut out = BytesMut::new();
         if let Some(values) = &self.metadata {
             out.extend_from_slice(&match wire {
-                Wire::Rtmp => shared::metadata_message(values, at, self.chunk_size),
-                Wire::Flv => flv::metadata_tag(values, at),
+                // At zero, whenever the viewer comes: ffmpeg takes a later one for a track of text.
+                Wire::Rtmp => shared::metadata_message(values, MediaTime::ZERO, self.chunk_size),
+                Wire::Flv => flv::metadata_tag(values, MediaTime::ZERO),
             });
         }
         for track in &self.tracks {
@@ -43,6 +44,12 @@ impl StreamConfig {
             });
         }
         out.freeze()
+    }
+
+    /// How a track is coded. A frame of a track that was never announced does not get here.
+    pub(crate) fn codec_of(&self, id: TrackId) -> Codec {
+        let otherwise = if id == TrackId::AUDIO { Codec::Aac } else { Codec::H264 };
+        self.tracks.iter().find(|track| track.id == id).map_or(otherwise, |track| track.config.codec())
     }
 
     pub(crate) fn has(&self, id: TrackId) -> bool {
@@ -63,9 +70,10 @@ pub(crate) struct Packet {
 
 impl Packet {
     fn bytes(&self, wire: Wire) -> &Bytes {
+        let codec = || self.config.codec_of(self.frame.track);
         match wire {
-            Wire::Rtmp => self.rtmp.get_or_init(|| shared::frame_message(&self.frame, self.config.chunk_size)),
-            Wire::Flv => self.flv.get_or_init(|| flv::frame_tag(&self.frame)),
+            Wire::Rtmp => self.rtmp.get_or_init(|| shared::frame_message(&self.frame, codec(), self.config.chunk_size)),
+            Wire::Flv => self.flv.get_or_init(|| flv::frame_tag(&self.frame, codec())),
         }
     }
 

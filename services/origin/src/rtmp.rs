@@ -246,6 +246,11 @@ impl Connection<'_> {
         match event {
             Event::PublishRequested { name, query, .. } => self.handle_publish(session, &name, query.get("token")),
             Event::PlayRequested { name, .. } => self.handle_play(session, &name),
+            // Further tracks of a multitrack publisher have no viewers yet; they are told once.
+            Event::Track(track) if !track.id.is_default() => {
+                tracing::warn!(peer = %self.peer, track = track.id.0, "a publisher sends several tracks of a kind: only the first is taken");
+            }
+            Event::Frame(frame) if !frame.track.is_default() => {}
             Event::Track(track) => self.on_hold(|hold| hold.stream.set_track(hold.id, *track)),
             Event::Metadata(values) => self.on_hold(|hold| hold.stream.set_metadata(hold.id, values)),
             Event::Frame(frame) => {
@@ -253,6 +258,7 @@ impl Connection<'_> {
                 self.on_hold(|hold| hold.stream.push(hold.id, frame, now));
             }
             Event::Unsupported { what } => tracing::warn!(peer = %self.peer, what, "a publisher sends what is not taken"),
+            Event::Quirk { what } => tracing::info!(peer = %self.peer, what, "a publisher is not strict; it is taken as it is"),
             Event::Unpublished => self.hold = None,
             Event::Closed => self.is_over = true,
         }

@@ -4,7 +4,7 @@ use crate::ring::Packet;
 use crate::stream::Stream;
 use bytes::Bytes;
 use openh264::formats::YUVSource as _;
-use sightline_media::{Instant, TrackConfig, avc};
+use sightline_media::{Codec, Instant, TrackId, avc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(crate) enum SnapshotError {
     NoKeyFrame,
     #[error("the key frame can't be decoded")]
     Undecodable,
+    #[error("snapshots are made of H.264 only")]
+    Codec,
 }
 
 /// The last key frame as a JPEG, at most a second old beyond it.
@@ -47,6 +49,9 @@ pub(crate) async fn snapshot(stream: &Stream, now: Instant) -> Result<Bytes, Sna
         return Ok(jpeg.clone());
     }
     let packet = stream.last_key_frame().ok_or(SnapshotError::NoKeyFrame)?;
+    if packet.config.codec_of(TrackId::VIDEO) != Codec::H264 {
+        return Err(SnapshotError::Codec);
+    }
     let decoded = tokio::task::spawn_blocking(move || decode(&packet)).await;
     let jpeg = decoded.map_err(|_| SnapshotError::Undecodable)?.ok_or(SnapshotError::Undecodable)?;
     *last = Some((now, jpeg.clone()));
@@ -54,10 +59,7 @@ pub(crate) async fn snapshot(stream: &Stream, now: Instant) -> Result<Bytes, Sna
 }
 
 fn decode(packet: &Arc<Packet>) -> Option<Bytes> {
-    let avc = packet.config.tracks.iter().find_map(|track| match &track.config {
-        TrackConfig::H264(avc) => Some(avc),
-        TrackConfig::Aac(_) => None,
-    })?;
+    let avc = packet.config.tracks.iter().find_map(|track| track.config.avc())?;
     let mut stream = Vec::with_capacity(packet.frame.payload.len() + avc::DECODER_CONFIG_BYTES_MAX);
     for nal in avc.parameter_sets().chain(avc::NalUnits::new(&packet.frame.payload, avc::LENGTH_BYTES)) {
         stream.extend_from_slice(&[0, 0, 0, 1]);

@@ -6,7 +6,7 @@ use crate::ring::{Cursor, Limits, Packet, Ring, StreamConfig, Wire};
 use crate::timeline::Timeline;
 use bytes::Bytes;
 use sightline_hls::Muxer;
-use sightline_media::{Frame, Instant, Track, TrackConfig, TrackId};
+use sightline_media::{Frame, Instant, Track, TrackId};
 use sightline_signal::report::OriginStream;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -254,17 +254,14 @@ impl Stream {
     pub(crate) fn describe(&self) -> Option<OriginStream> {
         let state = self.state();
         let publisher = state.publisher.as_ref()?;
-        let picture = state.config.tracks.iter().find_map(|track| match &track.config {
-            TrackConfig::H264(avc) => Some(avc.picture()),
-            TrackConfig::Aac(_) => None,
-        });
+        let (width, height) = state.config.tracks.iter().find_map(|track| track.config.size()).unwrap_or_default();
         Some(OriginStream {
             stream: self.name.clone(),
             device: state.device.clone(),
             epoch: publisher.epoch,
             playback: self.playback.clone(),
-            width: picture.map_or(0, |picture| picture.width),
-            height: picture.map_or(0, |picture| picture.height),
+            width,
+            height,
             fps: state.rate.fps,
             bitrate_kbps: state.rate.kbps,
             viewers: self.viewers.load(Ordering::Relaxed),
@@ -303,7 +300,7 @@ impl Drop for ViewerCount {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sightline_media::{MediaTime, aac::AudioConfig};
+    use sightline_media::{MediaTime, TrackConfig, aac::AudioConfig};
 
     fn stream() -> Stream {
         let limits = Limits { gop_bytes: 10_000, window_bytes: 10_000, window_frames: 100 };

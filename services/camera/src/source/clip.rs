@@ -112,14 +112,7 @@ impl Clip {
 
     /// Size, rate and bit rate of its video.
     pub(crate) fn character(&self) -> Character {
-        let (width, height) = self
-            .tracks
-            .iter()
-            .find_map(|track| match &track.config {
-                TrackConfig::H264(config) => Some((config.picture().width, config.picture().height)),
-                TrackConfig::Aac(_) => None,
-            })
-            .unwrap_or((0, 0));
+        let (width, height) = self.tracks.iter().find_map(|track| track.config.size()).unwrap_or((0, 0));
         let video = self.samples.iter().filter(|sample| sample.track == TrackId::VIDEO);
         let (frames, bytes) = video.fold((0_u32, 0_u64), |(frames, bytes), sample| (frames + 1, bytes + u64::from(sample.bytes)));
         let seconds = self.duration().ticks_90k as f64 / 90_000.0;
@@ -152,13 +145,7 @@ impl Clip {
 
     /// Bytes of the length before each NAL unit.
     pub(crate) fn length_bytes(&self) -> usize {
-        self.tracks
-            .iter()
-            .find_map(|track| match &track.config {
-                TrackConfig::H264(config) => Some(config.length_bytes()),
-                TrackConfig::Aac(_) => None,
-            })
-            .unwrap_or(avc::LENGTH_BYTES)
+        self.tracks.iter().find_map(|track| track.config.avc()).map_or(avc::LENGTH_BYTES, avc::DecoderConfig::length_bytes)
     }
 
     fn set_track(&mut self, id: TrackId, config: TrackConfig) {

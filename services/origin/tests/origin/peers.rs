@@ -30,7 +30,7 @@ impl Publisher {
             match publisher.session.poll_event() {
                 Some(Event::Publishing) => return Ok(publisher),
                 Some(Event::Rejected { code, description }) => return Err((code.to_string(), description.to_string())),
-                Some(Event::Acknowledged { .. } | Event::FrameSent(_) | Event::Closed) => {}
+                Some(Event::Acknowledged { .. } | Event::FrameSent(_) | Event::Closed | Event::ReconnectRequested { .. }) => {}
                 None => assert!(publisher.turn().await, "hung up before an answer"),
             }
         }
