@@ -2,7 +2,11 @@
 
 use crate::process::output;
 use serde_json::Value;
-use std::{path::Path, process::Command};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// One demuxed packet: its stream's kind, its times in milliseconds, and a hash of its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,7 +17,7 @@ pub struct Packet {
     pub dts_ms: i64,
     /// MD5 of the packet's data.
     pub hash: String,
-    /// Whether it is a key frame.
+    /// Whether it is a key frame; false where it was not asked.
     pub is_keyframe: bool,
 }
 
@@ -51,6 +55,51 @@ pub fn packets(input: &str, seconds: Option<u32>) -> Vec<Packet> {
         .collect()
 }
 
+/// An ffmpeg that speaks Enhanced RTMP: `cargo xtask test` puts it there.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn enhanced_ffmpeg() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/ffmpeg/imageio_ffmpeg/binaries");
+    let found = std::fs::read_dir(&dir).ok().and_then(|mut entries| {
+        entries.find_map(|entry| entry.ok().map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("ffmpeg-linux")))
+    });
+    found.unwrap_or_else(|| panic!("no ffmpeg in {}: run cargo xtask test once", dir.display()))
+}
+
+/// The packets of `input`, copied and hashed by `program`; of an endless one the first `seconds`.
+///
+/// # Panics
+/// If the program fails.
+#[must_use]
+pub fn hashes(program: &Path, input: &str, seconds: Option<u32>) -> Vec<Packet> {
+    let mut command = Command::new(program);
+    command.args(["-v", "error", "-i", input]);
+    if let Some(seconds) = seconds {
+        command.args(["-t", &seconds.to_string()]);
+    }
+    let printed = output(command.args(["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-f", "framehash", "-hash", "md5", "-"]));
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    // "#tb 0: 1/1000" and "#media_type 0: video", then "stream, dts, pts, duration, size, hash".
+    let (mut kinds, mut bases) = (HashMap::new(), HashMap::new());
+    let mut packets = Vec::new();
+    for line in printed.lines() {
+        if let Some((number, kind)) = line.strip_prefix("#media_type ").and_then(|rest| rest.split_once(": ")) {
+            kinds.insert(number.to_owned(), kind.to_owned());
+        } else if let Some((number, base)) = line.strip_prefix("#tb ").and_then(|rest| rest.split_once(": ")) {
+            let (up, down) = base.split_once('/').expect("a fraction");
+            bases.insert(number.to_owned(), up.parse::<f64>().expect("a number") / down.parse::<f64>().expect("a number"));
+        } else if !line.starts_with('#') {
+            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+            let secs = fields[1].parse::<f64>().expect("a number") * bases[fields[0]];
+            let kind = kinds[fields[0]].clone();
+            packets.push(Packet { kind, dts_ms: (secs * 1000.0).round() as i64, hash: fields[5].to_owned(), is_keyframe: false });
+        }
+    }
+    packets
+}
+
 /// Decodes the whole of a file with ffmpeg and gives the number of frames; any error of the decoder fails the test.
 ///
 /// # Panics
@@ -73,6 +122,14 @@ pub fn decode(input: &Path) -> usize {
 /// # Panics
 /// If ffmpeg fails.
 pub fn make_clip(path: &Path, seconds: u32, size: &str, fps: u32) {
+    make_clip_with(path, seconds, size, fps, 2);
+}
+
+/// The same, with this many B-frames between two others.
+///
+/// # Panics
+/// If ffmpeg fails.
+pub fn make_clip_with(path: &Path, seconds: u32, size: &str, fps: u32, b_frames: u32) {
     output(
         Command::new("ffmpeg")
             .args([
@@ -98,7 +155,7 @@ pub fn make_clip(path: &Path, seconds: u32, size: &str, fps: u32) {
                 "-profile:v",
                 "high",
                 "-bf",
-                "2",
+                &b_frames.to_string(),
                 "-g",
                 &(fps * 2).to_string(),
                 "-b:v",

@@ -159,6 +159,16 @@ impl Stack {
         self.dir.path().join(name)
     }
 
+    /// What the origin has recorded of a device, oldest first: the files with this ending.
+    #[must_use]
+    pub fn recordings(&self, device: &str, ending: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.file("origin/recordings").join(device)).into_iter().flatten().flatten();
+        let mut found: Vec<_> =
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|found| found == ending)).collect();
+        found.sort();
+        found
+    }
+
     /// Lets a device in with the command line, and gives its files as `device add --json` prints them.
     ///
     /// # Panics

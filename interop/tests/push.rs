@@ -2,34 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
-    Process, media,
+    Process, media, nginx,
     process::{eventually, free_port, sightline},
 };
 use std::{path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 
-/// A private nginx: own prefix, own port, nothing of the system's configuration.
-fn nginx(dir: &Path) -> (Process, String) {
-    let port = free_port();
-    let path = dir.display();
-    let conf = format!(
-        "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;\ndaemon off;\nmaster_process off;\npid {path}/nginx.pid;\nerror_log {path}/error.log;\nevents {{}}\n\
-         rtmp {{ server {{ listen 127.0.0.1:{port}; chunk_size 4096; max_message 8M;\n application live {{ live on; record all; record_path {path}; record_suffix .flv; }} }} }}\n"
-    );
-    std::fs::write(dir.join("nginx.conf"), conf).unwrap();
-    let process = Process::start(
-        "nginx",
-        dir,
-        Command::new("/usr/sbin/nginx").arg("-p").arg(dir).arg("-c").arg(dir.join("nginx.conf")).arg("-e").arg(dir.join("error.log")),
-    );
-    eventually("nginx listens", Duration::from_secs(10), || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    (process, format!("rtmp://127.0.0.1:{port}/live"))
-}
-
 #[test]
 fn the_moving_scene_plays_from_nginx() {
     let dir = TempDir::new().unwrap();
-    let (_nginx, url) = nginx(dir.path());
+    let (_nginx, url) = nginx::start(dir.path());
     let mut push =
         Process::start("push", dir.path(), Command::new(sightline()).args(["push", "test", &format!("{url}/scene"), "--quality", "low"]));
     let stream = eventually("nginx plays it", Duration::from_secs(20), || {
@@ -49,7 +31,7 @@ fn the_moving_scene_plays_from_nginx() {
 #[test]
 fn a_file_pushed_once_is_recorded_by_nginx_byte_for_byte() {
     let dir = TempDir::new().unwrap();
-    let (_nginx, url) = nginx(dir.path());
+    let (_nginx, url) = nginx::start(dir.path());
     let clip = dir.path().join("clip.mp4");
     media::make_clip(&clip, 4, "320x240", 25);
     let mut push = Process::start(
@@ -84,7 +66,7 @@ fn recorded(dir: &Path, name: &str, frames: usize) -> Vec<String> {
 #[test]
 fn flv_fragmented_mp4_and_annex_b_are_read_by_our_own_means() {
     let dir = TempDir::new().unwrap();
-    let (_nginx, url) = nginx(dir.path());
+    let (_nginx, url) = nginx::start(dir.path());
     let clip = dir.path().join("clip.mp4");
     media::make_clip(&clip, 3, "320x240", 25);
     let expected: Vec<String> = media::packets(clip.to_str().unwrap(), None)
@@ -124,7 +106,7 @@ fn flv_fragmented_mp4_and_annex_b_are_read_by_our_own_means() {
 #[test]
 fn a_file_above_the_preset_is_scaled_and_encoded_again() {
     let dir = TempDir::new().unwrap();
-    let (_nginx, url) = nginx(dir.path());
+    let (_nginx, url) = nginx::start(dir.path());
     let clip = dir.path().join("clip.mp4");
     media::make_clip(&clip, 4, "1280x720", 30);
     let mut push = Process::start(
@@ -149,7 +131,7 @@ fn a_file_above_the_preset_is_scaled_and_encoded_again() {
 #[test]
 fn a_pipe_is_a_source() {
     let dir = TempDir::new().unwrap();
-    let (_nginx, url) = nginx(dir.path());
+    let (_nginx, url) = nginx::start(dir.path());
     let script = format!(
         "ffmpeg -v error -re -f lavfi -i testsrc2=size=320x240:rate=25 -t 4 -c:v libx264 -tune zerolatency -g 25 -f h264 - | {} push - {url}/pipe",
         sightline().display()

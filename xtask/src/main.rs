@@ -49,6 +49,7 @@ fn main() -> ExitCode {
 fn test(filters: &[&str]) -> Result<(), Problem> {
     tools::install(tools::TESTS)?;
     tools::nextest()?;
+    tools::ffmpeg()?;
     if filters.is_empty() {
         tools::install(tools::BARE_METAL)?;
         lint()?;

@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Package] = &[
     ("gstreamer1.0-plugins-ugly", "/usr/share/doc/gstreamer1.0-plugins-ugly"),
     ("opencv-doc", "/usr/share/doc/opencv-doc"),
     ("curl", "curl"),
+    ("python3-pip", "/usr/lib/python3/dist-packages/pip"),
 ];
 
 /// The peers that benchmarks measure, and what puts each on its own processor.
@@ -31,6 +32,9 @@ pub(crate) const BENCH: &[Package] =
 
 /// A Rust compiler with its own sources, to build `core` for a target that rustup has no library of.
 pub(crate) const BARE_METAL: &[Package] = &[("rustc-web", "/usr/bin/rustc"), ("rust-web-src", "/usr/lib/rustlib/src/rust")];
+
+/// An ffmpeg that speaks Enhanced RTMP, 6.1 or later: Debian 12 has 5.1. This Python package holds a static build of ffmpeg 7.0.
+const FFMPEG_PACKAGE: &str = "imageio-ffmpeg==0.6.0";
 
 /// The version that this project was tested with.
 const NEXTEST_VERSION: &str = "0.9.143";
@@ -57,6 +61,18 @@ pub(crate) fn install(packages: &[Package]) -> Result<(), Problem> {
     };
     apt(&["update"])?;
     apt(&[&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat())
+}
+
+/// Puts a newer ffmpeg into `target/tools`, where the tests look for it. Asked for once: afterwards it is there.
+pub(crate) fn ffmpeg() -> Result<(), Problem> {
+    let dir = root().join("target/tools/ffmpeg");
+    if dir.join("imageio_ffmpeg/binaries").exists() {
+        return Ok(());
+    }
+    step("install an ffmpeg with Enhanced RTMP");
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--root-user-action=ignore", "--target"]).arg(&dir).arg(FFMPEG_PACKAGE);
+    run(&mut pip)
 }
 
 fn is_there(sign: &str) -> bool {
