@@ -154,7 +154,7 @@ async fn watch(mut session: Session, port: u16, seen: &mut Seen, shared: &Shared
                 Output::Transmit(bytes) => transmit(&socket, &bytes).await?,
                 Output::Event(Event::Frame(frame)) => seen.take(&frame, shared),
                 Output::Event(Event::Status { code, is_error: true, .. }) => return Err(io::Error::other(code)),
-                Output::Event(Event::Track(_) | Event::Status { .. } | Event::Ended) => {}
+                Output::Event(Event::Track(_) | Event::Status { .. } | Event::Remark { .. } | Event::Ended) => {}
                 Output::Idle => break,
             }
         }

@@ -112,7 +112,7 @@ async fn write(session: &mut Publishing, socket: &mut TcpStream) -> io::Result<(
 fn check(session: &mut Publishing) -> io::Result<()> {
     while let Some(event) = session.poll_event() {
         match event {
-            Event::Publishing | Event::Acknowledged { .. } | Event::FrameSent(_) => {}
+            Event::Publishing | Event::Acknowledged { .. } | Event::FrameSent(_) | Event::ReconnectRequested { .. } => {}
             Event::Rejected { code, description } => {
                 return Err(io::Error::other(format!("the publish was refused: {code} {description}")));
             }

@@ -21,6 +21,7 @@ pub(crate) fn check() -> Result<(), Problem> {
     let listed = output_of(Command::new("git").args(["ls-files", "-co", "--exclude-standard"]).current_dir(&root))
         .ok_or_else(|| Problem("git ls-files failed".into()))?;
     let mut problems = Vec::new();
+    let mut functions = BTreeSet::new();
     for file in listed.lines().filter(|file| root.join(file).is_file()) {
         let path = Path::new(file);
         let is_empty_name = path
@@ -31,6 +32,7 @@ pub(crate) fn check() -> Result<(), Problem> {
         }
         if file.ends_with(".rs") {
             let text = std::fs::read_to_string(root.join(file))?;
+            functions.extend(text.lines().filter_map(|line| Some(line.split_once("fn ")?.1.split_once('(')?.0.to_owned())));
             let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
             if lines > LINES_MAX {
                 problems.push(format!(
@@ -47,6 +49,7 @@ pub(crate) fn check() -> Result<(), Problem> {
         }
     }
     check_dependencies(&root, &mut problems)?;
+    check_table(&root, &functions, &mut problems)?;
     if problems.is_empty() { Ok(()) } else { Err(Problem(problems.join("\n       "))) }
 }
 
@@ -82,6 +85,27 @@ fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result<(), Pro
                     problems.push(format!("{}: no service depends on another ({name})", manifest.display()));
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// The conformance table says which test shows a point: each must exist.
+fn check_table(root: &Path, functions: &BTreeSet<String>, problems: &mut Vec<String>) -> Result<(), Problem> {
+    let table = "core/rtmp/src/lib.rs";
+    let text = std::fs::read_to_string(root.join(table))?;
+    let rows =
+        text.lines().filter(|line| line.strip_prefix("//! | ").is_some_and(|row| row.starts_with(|first: char| first.is_ascii_digit())));
+    for row in rows {
+        let shown = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        for test in shown.split('`').skip(1).step_by(2) {
+            let name = test.rsplit("::").next().unwrap_or(test);
+            if !functions.contains(name) {
+                problems.push(format!("{table}: there is no test {test}, which shows a point of its table"));
+            }
+        }
+        if !row.contains('`') && !row.contains("not seen") {
+            problems.push(format!("{table}: nothing shows the point {row}"));
         }
     }
     Ok(())

@@ -17,6 +17,7 @@ extern crate std;
 
 mod backoff;
 mod config;
+mod describe;
 mod io;
 mod outbox;
 mod pusher;

@@ -12,6 +12,7 @@ use sightline_signal::{
 use crate::{
     backoff::Backoff,
     config::{Config, Trigger},
+    describe::describe,
     io::{Action, EncoderAction, Input, Status, ToDevice},
     outbox::Outbox,
     queue::FrameQueue,
@@ -775,33 +776,6 @@ const fn at_rest(trigger: Trigger) -> StreamState {
     match trigger {
         Trigger::Manual | Trigger::AlwaysOn => StreamState::Idle,
         Trigger::Motion | Trigger::Scheduled | Trigger::OnDemand => StreamState::Standby,
-    }
-}
-
-/// The message of a `connection_error`, for people.
-const fn describe(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::DnsFailed => "The server's name did not resolve",
-        ErrorCode::RtmpConnectTimeout => "RTMP connection failed",
-        ErrorCode::TlsFailed => "The TLS handshake with the server failed",
-        ErrorCode::RtmpHandshakeFailed => "The server does not answer as an RTMP server does",
-        ErrorCode::SendTimeout => "The server acknowledged nothing for too long",
-        ErrorCode::ConnectionLost => "The connection to the server ended",
-        ErrorCode::RtmpConnectRejected => "The server refused the application",
-        ErrorCode::StreamKeyInvalid => "The server refused the stream's name or token",
-        ErrorCode::Unauthorized => "The cloud does not know this device",
-        ErrorCode::PermissionDenied => "This device may not stream",
-        ErrorCode::NoServerAvailable => "No server is available",
-        ErrorCode::DiscoveryTimeout => "The cloud did not answer",
-        ErrorCode::ServerOverloaded => "The server has no room",
-        ErrorCode::BandwidthInsufficient
-        | ErrorCode::EncoderFailed
-        | ErrorCode::FrameFormatUnsupported
-        | ErrorCode::EncoderOutOfResources
-        | ErrorCode::InvalidQuality
-        | ErrorCode::MqttConfigInvalid
-        | ErrorCode::ClockSkew
-        | ErrorCode::BadRequest => "The stream failed",
     }
 }
 

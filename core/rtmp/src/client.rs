@@ -158,14 +158,19 @@ struct Slot {
     is_due: bool,
 }
 
+/// What the server said last. One room for both: whoever is refused need not reconnect.
+enum Said {
+    Nothing,
+    Rejected(String<64>, String<128>),
+    Reconnect(String<TC_URL_BYTES_MAX>),
+}
+
 struct Events<P, const QUEUE: usize> {
     publishing: bool,
-    rejected: Option<(String<64>, String<128>)>,
+    said: Said,
     acknowledged: Option<u64>,
     frames: Deque<Frame<P>, QUEUE>,
     closed: bool,
-    /// The URL is the session's own `tc_url` by then.
-    reconnect: bool,
 }
 
 impl<P, const QUEUE: usize> core::fmt::Debug for Session<P, QUEUE> {
@@ -201,7 +206,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             queue: Deque::new(),
             sending: None,
             first_dts: None,
-            events: Events { publishing: false, rejected: None, acknowledged: None, frames: Deque::new(), closed: false, reconnect: false },
+            events: Events { publishing: false, said: Said::Nothing, acknowledged: None, frames: Deque::new(), closed: false },
         };
         session.scratch.put_opening(seed);
         Ok(session)
@@ -301,16 +306,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         if core::mem::take(&mut events.publishing) {
             return Some(Event::Publishing);
         }
-        if let Some((code, description)) = events.rejected.take() {
-            return Some(Event::Rejected { code, description });
+        match core::mem::replace(&mut events.said, Said::Nothing) {
+            Said::Nothing => {}
+            Said::Rejected(code, description) => return Some(Event::Rejected { code, description }),
+            Said::Reconnect(tc_url) => return Some(Event::ReconnectRequested { tc_url }),
         }
         if let Some(bytes) = events.acknowledged.take() {
             return Some(Event::Acknowledged { bytes });
         }
-        if core::mem::take(&mut events.closed) {
-            return Some(Event::Closed);
-        }
-        core::mem::take(&mut events.reconnect).then(|| Event::ReconnectRequested { tc_url: self.tc_url.clone() })
+        core::mem::take(&mut events.closed).then_some(Event::Closed)
     }
 
     /// What to write now: a header, then a slice of a payload. Both empty: nothing to write.
@@ -406,10 +410,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             ("onStatus", phase) => {
                 let asked = reconnect_reference(command.arguments).map(|reference| crate::url::resolve(&self.tc_url, reference));
                 if let Some(tc_url) = asked {
-                    // One that can't be understood is no reason to stop. The present URL has done its work: the new one takes its room.
+                    // One that can't be understood is no reason to stop.
                     if let Some(tc_url) = tc_url {
-                        self.tc_url = tc_url;
-                        self.events.reconnect = true;
+                        self.events.said = Said::Reconnect(tc_url);
                     }
                     return Ok(());
                 }
@@ -446,7 +449,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     }
 
     fn reject(&mut self, code: String<64>, description: String<128>) {
-        self.events.rejected = Some((code, description));
+        self.events.said = Said::Rejected(code, description);
         self.phase = Phase::Ended;
         self.deadline = None;
     }

@@ -424,7 +424,7 @@ fn p56_a_client_is_asked_to_reconnect() {
     answer[0] = 3;
     client.handle_bytes(Instant::ZERO, &answer).unwrap();
     flush(&mut client);
-    for (asked, heard) in [("", Some("rtmp://h:1936/live")), ("//other/live", Some("rtmp://other/live")), ("not a url", None)] {
+    for (asked, heard) in [("", Some("rtmp://h:1936/live")), ("//other/live", Some("rtmp://other/live")), ("not a url", None), ("", Some("rtmp://h:1936/live"))] {
         client.handle_bytes(Instant::ZERO, &command(&Outgoing::Reconnect { tc_url: asked, description: "" }, 0)).unwrap();
         let expected = heard.map(|url| Heard::ReconnectRequested { tc_url: url.try_into().unwrap() });
         assert_eq!(client.poll_event(), expected);
@@ -438,4 +438,25 @@ fn p01_nothing_is_sent_before_the_peer_speaks() {
     let mut session = Session::new(Config::default(), Instant::ZERO, 1);
     assert!(matches!(session.poll_output(), Output::Timeout(Some(_))));
     assert_eq!(session.bytes_received(), 0);
+}
+
+/// What needs no answer may come in one piece: C0 C1 C2 and connect. C2 is zeros here, and nothing depends on it.
+#[test]
+fn p03_p07_the_handshake_and_connect_in_one_piece_with_a_wrong_echo() {
+    let mut session = Session::new(Config::default(), Instant::ZERO, 1);
+    let connect = command(&Outgoing::Connect { app: "live", tc_url: "rtmp://h/live", is_player: false }, 0);
+    session.handle_bytes(Instant::ZERO, &[opening(), connect].concat()).unwrap();
+    assert!(contains(&drain(&mut session).0, b"NetConnection.Connect.Success"));
+}
+
+/// librtmp reads them in this order (§7.2.1.1).
+#[test]
+fn p29_window_bandwidth_and_chunk_size_come_before_the_result() {
+    let mut session = Session::new(Config::default(), Instant::ZERO, 1);
+    let connect = command(&Outgoing::Connect { app: "live", tc_url: "rtmp://h/live", is_player: false }, 0);
+    session.handle_bytes(Instant::ZERO, &[opening(), connect].concat()).unwrap();
+    let bytes = drain(&mut session).0;
+    // Type ids stand behind seven bytes of header; the bodies are of 4, 5 and 4 bytes.
+    let messages = &bytes[OPENING_BYTES + PACKET_BYTES..];
+    assert_eq!([7, 23, 40, 56].map(|at| messages[at]), [5, 6, 1, 20]);
 }
