@@ -41,7 +41,9 @@ impl Demuxer {
                 Ok(config) if self.video.as_deref() == Some(&config) => None,
                 Ok(config) => {
                     self.video = Some(Box::new(config.clone()));
-                    Some(Media::Track(Box::new(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) })))
+                    // Frames are rewritten below; the track says what they are then.
+                    let config = TrackConfig::H264(config.with_long_lengths());
+                    Some(Media::Track(Box::new(Track { id: TrackId::VIDEO, config })))
                 }
                 Err(_) => self.tell("an AVC decoder configuration that can't be read"),
             },
