@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask bench` builds what is measured and runs this.
 
+mod abuse;
+mod crowd;
 mod load;
 mod origin;
 mod picture;
@@ -18,11 +20,20 @@ use std::process::ExitCode;
 enum Command {
     /// Fan-out: our origin beside nginx-rtmp, one publisher and many RTMP viewers
     Origin(origin::Options),
+    /// What RTMP viewers notice of 10,000 idle connections and a flood of malformed ones, and what those cost
+    Abuse(abuse::Options),
+    /// The peers of `abuse`; it starts them itself
+    #[command(hide = true)]
+    Crowd(crowd::Options),
 }
 
 fn main() -> ExitCode {
-    let Command::Origin(options) = Command::parse();
-    match origin::run(&options) {
+    let outcome = match Command::parse() {
+        Command::Origin(options) => origin::run(&options),
+        Command::Abuse(options) => abuse::run(&options),
+        Command::Crowd(options) => crowd::run(&options).map(|()| true),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(problem) => {

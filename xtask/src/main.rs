@@ -2,6 +2,7 @@
 
 mod bare_metal;
 mod bench;
+mod fuzz;
 mod hygiene;
 mod shell;
 mod tools;
@@ -16,7 +17,10 @@ cargo xtask COMMAND
                    the bare-metal link, and every test; FILTER goes to nextest and runs only those tests
   lint             format check, clippy and the project's own rules
   bare-metal       link the camera's side of core/ for RV32IMAFC without an allocator
+  fuzz [TARGET…]   fuzz every target, or those named, for 60 s each (`--secs N`: other than 60; `--minimise`: instead, take what
+                   was reached into the kept corpus; `--coverage`: instead, say what that reaches)
   bench origin     our origin beside nginx-rtmp: fan-out to 1,000 viewers (options: `cargo xtask bench origin --help`)
+  bench abuse      what viewers notice of 10,000 idle connections and a flood of malformed ones
 ";
 
 fn main() -> ExitCode {
@@ -27,6 +31,7 @@ fn main() -> ExitCode {
         ["lint"] => lint(),
         ["bare-metal"] => tools::install(tools::BARE_METAL).and_then(|()| bare_metal::link()),
         ["bench", rest @ ..] => bench::run(rest),
+        ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["help" | "--help" | "-h"] => {
             eprint!("{HELP}");
             Ok(())

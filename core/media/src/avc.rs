@@ -106,10 +106,12 @@ impl DecoderConfig {
     /// Makes the record from one SPS and one PPS, each a NAL unit without start code or length.
     ///
     /// # Errors
-    /// [`ConfigError::Sps`] and [`ConfigError::Truncated`] for an SPS that can't be read, [`ConfigError::TooLong`].
+    /// [`ConfigError::Sps`] and [`ConfigError::Truncated`] for an SPS that can't be read, [`ConfigError::Missing`] for NAL units of
+    /// other types, [`ConfigError::TooLong`].
     pub fn from_sets(sps: &[u8], pps: &[u8]) -> Result<Self, ConfigError> {
         let picture = Picture::parse(sps)?;
-        if pps.is_empty() {
+        let is = |nal: &[u8], kind| nal.first().is_some_and(|&header| NalKind::of(header) == kind);
+        if !is(sps, NalKind::Sps) || !is(pps, NalKind::Pps) {
             return Err(ConfigError::Missing);
         }
         let mut record = Vec::new();
@@ -144,6 +146,17 @@ impl DecoderConfig {
         }
         let picture = Picture::parse(first.ok_or(ConfigError::Missing)?)?;
         Ok(Self { record: kept, length_bytes: (lengths & 3) + 1, picture })
+    }
+
+    /// The same, for samples whose NAL units stand behind lengths of four bytes. Whoever rewrites samples must say so: a decoder
+    /// goes by the record.
+    #[must_use]
+    pub fn with_long_lengths(mut self) -> Self {
+        self.length_bytes = 4;
+        if let Some(lengths) = self.record.get_mut(4) {
+            *lengths |= 3;
+        }
+        self
     }
 
     /// The record, byte for byte.
@@ -458,6 +471,21 @@ mod tests {
         assert_eq!(read, config);
         assert_eq!(read.parameter_sets().collect::<std::vec::Vec<_>>(), [&SPS_1080[..], &PPS[..]]);
         assert_eq!(read.rfc6381(), "avc1.640028");
+    }
+
+    #[test]
+    fn sets_that_are_none_make_no_record() {
+        assert_eq!(DecoderConfig::from_sets(&SPS_1080, &[0x22, 1]), Err(ConfigError::Missing));
+        assert_eq!(DecoderConfig::from_sets(&SPS_1080, &[]), Err(ConfigError::Missing));
+    }
+
+    #[test]
+    fn a_record_for_short_lengths_becomes_one_for_four_bytes() {
+        let config = DecoderConfig::from_sets(&SPS_1080, &PPS).unwrap();
+        let mut short = config.as_bytes().to_vec();
+        short[4] = 0xfd;
+        let short = DecoderConfig::parse(&short).unwrap();
+        assert_eq!((short.length_bytes(), short.with_long_lengths()), (2, config));
     }
 
     #[test]

@@ -112,6 +112,19 @@ impl Config {
         }
     }
 
+    /// The same, for samples whose NAL units stand behind lengths of four bytes.
+    #[must_use]
+    pub fn with_long_lengths(mut self) -> Self {
+        if self.length_bytes() != 4 {
+            let mut record = self.record.to_vec();
+            if let Some(lengths) = record.get_mut(21) {
+                *lengths |= 3;
+            }
+            self.record = record.into();
+        }
+        self
+    }
+
     /// `profile, level, bit depth and the rest` of a `vpcC`, without the full box's version and flags, which some muxers put before it.
     #[must_use]
     pub fn vp9_fields(&self) -> Option<&[u8]> {

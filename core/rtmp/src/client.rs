@@ -275,6 +275,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 Some(Heard::Nothing) => {}
                 None => break,
             }
+            // What a message changes is in force before the next, however the network cut them.
+            self.advance();
         }
         self.advance();
         Ok(())

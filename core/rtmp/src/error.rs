@@ -24,11 +24,13 @@ impl core::error::Error for Error {}
 pub enum Cause {
     /// The first byte is not RTMP version 3 (§5.2.2). 6 is RTMPE, which no one should use; 22 is TLS, sent to a plain port.
     Version(u8),
-    /// The handshake, or what must follow it, was not done in time.
+    /// The handshake was not done in time.
     HandshakeTimeout,
+    /// The handshake was done, and no publish or play followed in time.
+    CommandTimeout,
     /// The server did not say yes or no to the publish in time.
     PublishTimeout,
-    /// Nothing came for longer than the limit.
+    /// Nothing, or next to nothing, came for longer than the limit.
     IdleTimeout,
     /// A chunk size outside 1..=1 MiB (§5.4.1).
     ChunkSize(u32),
@@ -67,9 +69,10 @@ impl fmt::Display for Cause {
             Self::Version(6) => f.write_str("the peer speaks RTMPE (version 6), which is not offered"),
             Self::Version(22) => f.write_str("the peer speaks TLS to a plain RTMP port"),
             Self::Version(version) => write!(f, "the peer does not speak RTMP: its first byte is {version}, not 3"),
-            Self::HandshakeTimeout => f.write_str("the peer did not finish its handshake and commands in time"),
+            Self::HandshakeTimeout => f.write_str("the peer did not finish its handshake in time"),
+            Self::CommandTimeout => f.write_str("the peer did not ask to publish or play in time"),
             Self::PublishTimeout => f.write_str("the server did not answer the publish in time"),
-            Self::IdleTimeout => f.write_str("the peer sent nothing for too long"),
+            Self::IdleTimeout => f.write_str("the peer sent next to nothing for too long"),
             Self::ChunkSize(size) => write!(f, "the peer set a chunk size of {size}"),
             Self::ChunkStreams => f.write_str("the peer opened too many chunk streams"),
             Self::MessageLength(length) => write!(f, "the peer announced a message of {length} bytes"),

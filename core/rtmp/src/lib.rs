@@ -94,6 +94,9 @@ pub mod client;
 mod conformance;
 mod error;
 pub mod flv;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "a message is read and written in one file; the camera does not need both"))]
 mod message;

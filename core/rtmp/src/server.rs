@@ -38,6 +38,12 @@ const STREAMS_MAX: u32 = 8;
 /// The longest application and stream name with its query, in bytes: room for a token of 384 and another's parameters.
 const NAME_BYTES_MAX: usize = 1024;
 
+/// Bytes that a publisher may leave in unfinished messages of all its chunk streams together: one message of the largest size and
+/// another under way beside it.
+pub(crate) const PARTIAL_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// The same for a peer that was not let in yet: commands are under 2 KiB, and a first frame may follow them unasked.
+pub(crate) const ASKING_BYTES_MAX: usize = 64 * 1024;
+
 /// The longest code and the longest description of a status, in bytes; longer ones are cut.
 const STATUS_BYTES_MAX: usize = 256;
 
@@ -48,15 +54,33 @@ pub struct Config {
     pub chunk_size: u32,
     /// The applications that a client may connect to; empty: all.
     pub apps: Vec<String>,
-    /// How long from the connection's start to a publish or play.
+    /// How long from the connection's start to the end of the handshake.
     pub handshake_timeout: Duration,
-    /// How long a publisher may send nothing.
+    /// How long from there to a publish or play, and from a stream's end to the next.
+    pub command_timeout: Duration,
+    /// How long a publisher may take to send [`Config::idle_bytes_min`].
     pub idle_timeout: Duration,
+    /// What a publisher must send within each [`Config::idle_timeout`], in bytes: one that trickles holds its stream's name for nothing.
+    pub idle_bytes_min: u32,
+    /// The longest message taken, in bytes; the field ends at 16 MiB.
+    pub message_bytes_max: u32,
+    /// Bytes that a publisher may leave in unfinished messages of all its chunk streams together. Until it is let in: 64 KiB.
+    pub partial_bytes_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { chunk_size: 4096, apps: Vec::new(), handshake_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(30) }
+        Self {
+            chunk_size: 4096,
+            apps: Vec::new(),
+            handshake_timeout: Duration::from_secs(10),
+            command_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            // AAC that carries silence makes 20 KiB in that time.
+            idle_bytes_min: 1024,
+            message_bytes_max: crate::chunk::MESSAGE_BYTES_MAX,
+            partial_bytes_max: PARTIAL_BYTES_MAX,
+        }
     }
 }
 
@@ -184,8 +208,11 @@ pub struct Session {
     role: Role,
     demuxer: Demuxer,
     events: VecDeque<Event>,
-    started: Instant,
+    /// When the present phase began: the handshake, the commands, or those after a stream.
+    phase_began: Instant,
     last_heard: Instant,
+    /// When the publisher last had sent enough to count as alive, and its bytes then.
+    alive: (Instant, u64),
 }
 
 impl core::fmt::Debug for Session {
@@ -199,20 +226,24 @@ impl Session {
     #[must_use]
     pub fn new(config: Config, now: Instant, seed: u64) -> Self {
         let chunk_size = config.chunk_size.clamp(crate::chunk::CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX);
+        let mut link = Link::new();
+        link.limit_messages(config.message_bytes_max);
+        link.limit_to_asking();
         Self {
             config: Config { chunk_size, ..config },
             seed,
             opening: Opening::Awaiting,
             opening_bytes: Vec::new(),
-            link: Link::new(),
+            link,
             app: None,
             capabilities: Capabilities::default(),
             streams: 0,
             role: Role::None,
             demuxer: Demuxer::new(),
             events: VecDeque::new(),
-            started: now,
+            phase_began: now,
             last_heard: now,
+            alive: (now, 0),
         }
     }
 
@@ -265,7 +296,11 @@ impl Session {
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
         let at_byte = self.link.received();
         self.last_heard = now;
-        self.read(bytes).map_err(|cause| Error { cause, at_byte })
+        let read = self.read(bytes).map_err(|cause| Error { cause, at_byte });
+        if self.link.received() - self.alive.1 >= u64::from(self.config.idle_bytes_min) {
+            self.alive = (now, self.link.received());
+        }
+        read
     }
 
     /// A deadline may have passed.
@@ -276,14 +311,21 @@ impl Session {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return Ok(());
         }
-        let cause = if self.is_publishing() { Cause::IdleTimeout } else { Cause::HandshakeTimeout };
+        let cause = match (self.is_publishing(), self.opening) {
+            (true, _) => Cause::IdleTimeout,
+            (false, Opening::Done) => Cause::CommandTimeout,
+            (false, Opening::Awaiting | Opening::Echo(_)) => Cause::HandshakeTimeout,
+        };
         Err(Error { cause, at_byte: self.link.received() })
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self.role {
-            Role::None | Role::PublishAsked { .. } | Role::PlayAsked { .. } => Some(self.started + self.config.handshake_timeout),
-            Role::Publishing { .. } => Some(self.last_heard + self.config.idle_timeout),
+            Role::None | Role::PublishAsked { .. } | Role::PlayAsked { .. } => {
+                let is_open = self.opening == Opening::Done;
+                Some(self.phase_began + if is_open { self.config.command_timeout } else { self.config.handshake_timeout })
+            }
+            Role::Publishing { .. } => Some(self.alive.0 + self.config.idle_timeout),
             Role::Playing { .. } => None,
         }
     }
@@ -303,6 +345,8 @@ impl Session {
     pub fn accept_publish(&mut self) {
         if let Role::PublishAsked { stream_id } = self.role {
             self.role = Role::Publishing { stream_id };
+            self.alive = (self.last_heard, self.link.received());
+            self.link.limit_partial(self.config.partial_bytes_max);
             self.demuxer = Demuxer::new();
             self.link.user_control(UserControl::StreamBegin(stream_id));
             self.status(stream_id, "status", "NetStream.Publish.Start", "publishing");
@@ -366,6 +410,7 @@ impl Session {
         }
         while let Some(message) = self.link.read(&mut bytes)? {
             self.handle_message(message)?;
+            self.link.check_output()?;
         }
         self.link.acknowledge();
         Ok(())
@@ -394,6 +439,9 @@ impl Session {
             *bytes = bytes.get(skipped..).unwrap_or(&[]);
             self.link.count(skipped);
             self.opening = if skipped == wanted { Opening::Done } else { Opening::Echo(wanted - skipped) };
+            if self.opening == Opening::Done {
+                self.phase_began = self.last_heard;
+            }
         }
         Ok(())
     }
@@ -567,6 +615,8 @@ impl Session {
                 self.role = Role::None;
                 self.status(stream_id, "status", "NetStream.Unpublish.Success", "unpublished");
                 self.events.push_back(Event::Unpublished);
+                // The wait for the next request begins anew. Only here: else who ends what it does not have would stay for ever.
+                self.phase_began = self.last_heard;
             }
             Role::PublishAsked { stream_id } | Role::PlayAsked { stream_id } | Role::Playing { stream_id } if stream_id == id => {
                 self.role = Role::None;
@@ -574,8 +624,6 @@ impl Session {
             }
             Role::None | Role::PublishAsked { .. } | Role::Publishing { .. } | Role::PlayAsked { .. } | Role::Playing { .. } => {}
         }
-        // The wait for the next request begins anew.
-        self.started = self.last_heard;
     }
 }
 

@@ -7,7 +7,7 @@ pub const RTMP_PORT: u16 = 1935;
 /// RTMPS where the URL names no port: that of HTTPS, as Facebook and others use it.
 pub const RTMPS_PORT: u16 = 443;
 
-/// An RTMP URL, borrowed. Its `name` may hold a token, so `Debug` leaves it out.
+/// An RTMP URL, borrowed. Its `name` may hold a token, and so may the application's query: `Debug` leaves both out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RtmpUrl<'a> {
     /// True for `rtmps`.
@@ -28,7 +28,7 @@ impl fmt::Debug for RtmpUrl<'_> {
             .field("tls", &self.tls)
             .field("host", &self.host)
             .field("port", &self.port)
-            .field("app", &self.app)
+            .field("app", &self.app.split('?').next().unwrap_or_default())
             .finish_non_exhaustive()
     }
 }
@@ -38,7 +38,7 @@ impl fmt::Debug for RtmpUrl<'_> {
 pub enum UrlError {
     /// It does not begin with `rtmp://` or `rtmps://`.
     Scheme,
-    /// It names no host, or an IPv6 address without its closing bracket.
+    /// It names no host, an IPv6 address without its closing bracket, or a query before its path.
     Host,
     /// The port is not 1..=65535.
     Port,
@@ -117,7 +117,8 @@ fn split_authority(authority: &str) -> Result<(&str, Option<&str>), UrlError> {
     } else {
         authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)))
     };
-    if host.is_empty() { Err(UrlError::Host) } else { Ok((host, port)) }
+    // A query has no place before the path; taken for a host, it would be looked up and shown.
+    if host.is_empty() || host.contains(['?', '#']) { Err(UrlError::Host) } else { Ok((host, port)) }
 }
 
 /// The path of a `tcUrl`: what `connect` calls the application. May hold slashes (`app/instance`).
@@ -156,6 +157,7 @@ mod tests {
             ("http://h/a", UrlError::Scheme),
             ("h/a/b", UrlError::Scheme),
             ("rtmp:///a", UrlError::Host),
+            ("rtmp://?token=x/a", UrlError::Host),
             ("rtmp://[::1/a", UrlError::Host),
             ("rtmp://h:0/a", UrlError::Port),
             ("rtmp://h:65536/a", UrlError::Port),
@@ -169,6 +171,7 @@ mod tests {
     #[test]
     fn debug_does_not_tell_the_token() {
         assert!(!format!("{:?}", RtmpUrl::parse("rtmp://h/live/s?token=secret")).contains("secret"));
+        assert!(!format!("{:?}", RtmpUrl::parse("rtmp://h/live?token=secret/s")).contains("secret"));
     }
 
     #[test]

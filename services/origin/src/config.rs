@@ -58,12 +58,19 @@ pub struct Rtmp {
     /// The applications that may be published to and played from.
     #[config(default = ["live"])]
     pub apps: Vec<String>,
-    /// How long a connection may take to publish or play, in seconds.
+    /// How long a connection may take for its handshakes, TLS's and RTMP's together, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_RTMP_HANDSHAKE_TIMEOUT_SEC", default = 10)]
     pub handshake_timeout_sec: u64,
-    /// How long a publisher may send nothing, in seconds.
+    /// How long it may take from there to publish or play, and from a stream's end to the next, in seconds.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMP_COMMAND_TIMEOUT_SEC", default = 10)]
+    pub command_timeout_sec: u64,
+    /// How long a publisher may take to send `idle_bytes_min`, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_RTMP_IDLE_TIMEOUT_SEC", default = 30)]
     pub idle_timeout_sec: u64,
+    /// What a publisher must send within each `idle_timeout_sec`, in bytes; one that trickles is disconnected. AAC that carries
+    /// silence makes 20 KiB in that time.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMP_IDLE_BYTES_MIN", default = 1024)]
+    pub idle_bytes_min: u32,
 }
 
 /// RTMP over TLS; off without a certificate.
@@ -167,6 +174,20 @@ pub struct Limits {
     /// RTMP and RTMPS connections at a time. Each costs a few kilobytes; file descriptors end first.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_CONNECTIONS", default = 20_000)]
     pub connections: usize,
+    /// The same from one address (IPv6: from one /64). Every viewer behind one router or proxy comes from one address, so it is
+    /// generous: less than half of `connections`, so that no one address takes all. Lower it where viewers come one by one.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_CONNECTIONS_PER_ADDRESS", default = 8_000)]
+    pub connections_per_address: usize,
+    /// Of these, how many that neither publish nor play yet: each is that for a few round trips, and for the timeouts at most.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_PENDING_PER_ADDRESS", default = 1_000)]
+    pub pending_per_address: usize,
+    /// The longest RTMP message, in bytes: 65536 to 16777215. Twice a 4K key frame at the highest quality in use.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_MESSAGE_BYTES", default = 8_388_608)]
+    pub message_bytes: u32,
+    /// What a publisher may leave in unfinished messages, all its chunk streams together, in bytes; at least `message_bytes`. A
+    /// connection that was not let in yet may leave 64 KiB.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_PARTIAL_BYTES", default = 12_582_912)]
+    pub partial_bytes: usize,
     /// The most that the frames since a stream's last key frame may take, in bytes. Beyond it new viewers wait for the next one.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_GOP_CACHE_BYTES", default = 33_554_432)]
     pub gop_cache_bytes: usize,

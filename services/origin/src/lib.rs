@@ -5,7 +5,9 @@
 //! there is, and asked nothing when a publisher comes: tokens are checked with keys that are here already.
 #![deny(missing_docs)]
 
+mod admission;
 mod auth;
+mod certificate;
 mod clock;
 mod config;
 mod fanout;
@@ -20,9 +22,12 @@ mod stall;
 mod stream;
 mod timeline;
 
+pub use admission::ConnectionCounts;
 pub use config::{Auth, Cloud, Config, Http, Limits, Play, Record, Rtmp, Rtmps};
 pub use sightline_signal::report::OriginStream;
 
+use admission::Admission;
+use certificate::Certificate;
 use clock::Clock;
 use hub::Hub;
 use report::{Addresses, Reporter};
@@ -32,17 +37,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How often streams without a publisher are looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// How often refused connections are told of, if there were any.
+const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);
 /// How long connections and recordings may take to end when the origin does.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 /// The most that frames may be held back to be written together, in milliseconds: beyond a second it is no live picture any more.
 const MERGE_MS_MAX: u64 = 1000;
+
+/// The least that `limits.message_bytes` may be: a key frame of a small picture.
+const MESSAGE_BYTES_LEAST: u32 = 64 * 1024;
+/// The most: the length field has 24 bits.
+const MESSAGE_BYTES_MOST: u32 = 0x00ff_ffff;
 
 /// Why the origin does not start. Each says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +105,7 @@ struct Shared {
     hub: Arc<Hub>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    connections: Arc<Semaphore>,
+    admission: Arc<Admission>,
 }
 
 impl Shared {
@@ -133,13 +143,16 @@ impl Origin {
         if config.record.enabled {
             make_dir("record.dir", &config.recordings_dir())?;
         }
-        let tls = tls_acceptor(&config.rtmps)?;
+        let certificate = Certificate::load(&config.rtmps)?;
         let rtmp = bind("rtmp.listen", config.rtmp.listen).await?;
-        let rtmps = if let Some(tls) = tls { Some((bind("rtmps.listen", config.rtmps.listen).await?, tls)) } else { None };
+        let rtmps = match certificate {
+            Some(certificate) => Some((bind("rtmps.listen", config.rtmps.listen).await?, certificate.acceptor()?, certificate)),
+            None => None,
+        };
         let http = if config.http.enabled { Some(bind("http.listen", config.http.listen).await?) } else { None };
         let local = |listener: &TcpListener| listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let (rtmp_addr, rtmps_addr, http_addr) =
-            (local(&rtmp), rtmps.as_ref().map(|(listener, _)| local(listener)), http.as_ref().map(local));
+            (local(&rtmp), rtmps.as_ref().map(|(listener, ..)| local(listener)), http.as_ref().map(local));
 
         let reporter = reporter(&config, rtmp_addr, rtmps_addr, http_addr)?;
         let shared = Arc::new(share(config));
@@ -149,7 +162,8 @@ impl Origin {
             tasks.spawn(reporter.run(shared.clone()));
         }
         tasks.spawn(rtmp::listen(shared.clone(), rtmp, None));
-        if let Some((listener, tls)) = rtmps {
+        if let Some((listener, tls, certificate)) = rtmps {
+            tasks.spawn(certificate.watch(shared.shutdown.clone()));
             tasks.spawn(rtmp::listen(shared.clone(), listener, Some(tls)));
         }
         if let Some(listener) = http {
@@ -184,6 +198,12 @@ impl Origin {
         self.http
     }
 
+    /// How many RTMP and RTMPS connections there are, and what became of those before.
+    #[must_use]
+    pub fn connections(&self) -> ConnectionCounts {
+        self.shared.admission.counts()
+    }
+
     /// The live streams, as the cloud is told of them.
     #[must_use]
     pub fn streams(&self) -> Vec<OriginStream> {
@@ -208,14 +228,18 @@ fn share(config: Config) -> Shared {
             chunk_size: config.rtmp.chunk_size,
             apps: config.rtmp.apps.clone(),
             handshake_timeout: Duration::from_secs(config.rtmp.handshake_timeout_sec),
+            command_timeout: Duration::from_secs(config.rtmp.command_timeout_sec),
             idle_timeout: Duration::from_secs(config.rtmp.idle_timeout_sec),
+            idle_bytes_min: config.rtmp.idle_bytes_min,
+            message_bytes_max: config.limits.message_bytes,
+            partial_bytes_max: config.limits.partial_bytes,
         },
         clock,
         keys: auth::Keys::load(&config.server_id, config.jwks_file()),
         hub: Arc::new(Hub::new(&config, clock, tasks.clone())),
         tasks,
         shutdown: CancellationToken::new(),
-        connections: Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS))),
+        admission: Arc::new(Admission::new(&config.limits)),
         config,
     }
 }
@@ -236,6 +260,12 @@ fn check(config: &Config) -> Result<(), StartError> {
     if config.rtmp.merge_ms > MERGE_MS_MAX {
         return Err(StartError::Setting { key: "rtmp.merge_ms", reason: "is 0 to 1000; 0 sends each frame at once" });
     }
+    if !(MESSAGE_BYTES_LEAST..=MESSAGE_BYTES_MOST).contains(&config.limits.message_bytes) {
+        return Err(StartError::Setting { key: "limits.message_bytes", reason: "is 65536 to 16777215" });
+    }
+    if config.limits.partial_bytes < config.limits.message_bytes as usize {
+        return Err(StartError::Setting { key: "limits.partial_bytes", reason: "is at least limits.message_bytes" });
+    }
     if config.rtmp.apps.is_empty() {
         return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });
     }
@@ -254,29 +284,6 @@ fn make_dir(key: &'static str, path: &Path) -> Result<(), StartError> {
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
-}
-
-fn tls_acceptor(settings: &Rtmps) -> Result<Option<TlsAcceptor>, StartError> {
-    use rustls_pki_types::pem::PemObject as _;
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-    let (cert, key) = match (&settings.cert, &settings.key) {
-        (Some(cert), Some(key)) => (cert, key),
-        (None, None) => return Ok(None),
-        (Some(_), None) => return Err(StartError::Setting { key: "rtmps.key", reason: "is missing; rtmps.cert needs its private key" }),
-        (None, Some(_)) => return Err(StartError::Setting { key: "rtmps.cert", reason: "is missing; rtmps.key needs its certificate" }),
-    };
-    let read =
-        |key: &'static str, path: &Path| std::fs::read(path).map_err(|source| StartError::File { key, path: path.to_owned(), source });
-    let refused = |reason: &dyn std::fmt::Display| StartError::Tls { reason: reason.to_string() };
-    let chain =
-        CertificateDer::pem_slice_iter(&read("rtmps.cert", cert)?).collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
-    let key = PrivateKeyDer::from_pem_slice(&read("rtmps.key", key)?).map_err(|error| refused(&error))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| refused(&error))?;
-    Ok(Some(TlsAcceptor::from(Arc::new(server))))
 }
 
 fn reporter(
@@ -300,6 +307,8 @@ fn reporter(
 
 async fn serve_http(shared: Arc<Shared>, listener: TcpListener) {
     let router = http::router(shared.clone()).route("/healthz", axum::routing::get(async || "ok\n"));
+    let admission = shared.admission.clone();
+    let router = router.route("/metrics", axum::routing::get(async move || admission.counts().metrics()));
     let listener = stall::Listener::new(listener, shared.viewer_stuck());
     let shutdown = shared.shutdown.clone();
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.cancelled().await }).await;
@@ -308,13 +317,26 @@ async fn serve_http(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
-/// Gives up streams whose publisher has not come back.
+/// Gives up streams whose publisher has not come back, and says when connections were refused.
 async fn sweep(shared: Arc<Shared>) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    let mut refusals = tokio::time::interval(REFUSALS_INTERVAL);
+    let mut before = ConnectionCounts::default();
     loop {
         tokio::select! {
             () = shared.shutdown.cancelled() => return,
             _ = interval.tick() => shared.hub.sweep(false),
+            _ = refusals.tick() => before = tell_refusals(before, shared.admission.counts()),
         }
     }
+}
+
+/// One line for all that were refused since the last: the log's length is not the attacker's to choose.
+fn tell_refusals(before: ConnectionCounts, now: ConnectionCounts) -> ConnectionCounts {
+    let (total, address) = (now.refused_total - before.refused_total, now.refused_address - before.refused_address);
+    let (pending, timeouts) = (now.refused_pending - before.refused_pending, now.timeouts - before.timeouts);
+    if total + address + pending > 0 {
+        tracing::warn!(total, address, pending, timeouts, open = now.open, "connections were refused: see limits.connections and its kin");
+    }
+    now
 }

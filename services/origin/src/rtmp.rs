@@ -1,5 +1,6 @@
 //! RTMP connections: the shell around `sightline_rtmp::server::Session`.
 
+use crate::admission::{Fate, Permit};
 use crate::auth::{Keys, Refusal};
 use crate::config::Play;
 use crate::fanout::ViewerLink;
@@ -7,20 +8,26 @@ use crate::hub::Hold;
 use crate::ring::{Cursor, Wire};
 use crate::stream::Stream;
 use crate::{Shared, seed};
-use bytes::BytesMut;
+use sightline_media::Instant;
+use sightline_rtmp::Cause;
 use sightline_rtmp::server::{Event, Output, Session};
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// What one read takes before a publisher is accepted: commands are small, and a port scan must cost nothing.
-const READ_BYTES: usize = 4 * 1024;
-/// What one read takes of a publisher.
-const PUBLISH_READ_BYTES: usize = 64 * 1024;
+/// What one read takes: two key frames of a camera. It lies on the stack while there is something to read, so an idle connection has none.
+const READ_BYTES: usize = 64 * 1024;
+/// What one read takes of a viewer: a ping's answer, an acknowledgement.
+const VIEWER_READ_BYTES: usize = 1024;
 /// How long a peer may take to read our answers.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long we wait for a peer to read a refusal before the connection is cut: closed at once, it might be lost with what is unread.
@@ -29,8 +36,10 @@ const LINGER: Duration = Duration::from_secs(1);
 const BATCH_BYTES: usize = 256 * 1024;
 /// A pause after the system refused a connection: it is out of descriptors, and asking again at once only burns the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often such refusals are told of.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Why a connection ended; only for the log.
+/// Why a connection ended; for the log and the counts.
 #[derive(Debug, thiserror::Error)]
 enum End {
     #[error("{0}")]
@@ -39,14 +48,43 @@ enum End {
     Protocol(#[from] sightline_rtmp::Error),
     #[error("the peer does not read")]
     Unread,
-    #[error("the TLS handshake took too long")]
-    TlsTimeout,
+    #[error("the TLS handshake failed: {0}")]
+    Tls(std::io::Error),
+    #[error("the peer said nothing, or not enough for a TLS handshake, in time")]
+    Timeout,
     #[error("the viewer took nothing for too long")]
     Stuck,
 }
 
+impl End {
+    /// What it counts as; a connection that breaks off is no fault.
+    fn fate(&self) -> Option<Fate> {
+        match self {
+            Self::Io(_) => None,
+            Self::Protocol(error) => Some(match error.cause {
+                Cause::HandshakeTimeout | Cause::CommandTimeout | Cause::IdleTimeout | Cause::PublishTimeout => Fate::Timeout,
+                Cause::Unread => Fate::Unread,
+                Cause::Version(_)
+                | Cause::ChunkSize(_)
+                | Cause::ChunkStreams
+                | Cause::MessageLength(_)
+                | Cause::PartialBytes
+                | Cause::HeaderMidMessage { .. }
+                | Cause::HeaderMissing { .. }
+                | Cause::Truncated { .. }
+                | Cause::Amf0
+                | Cause::OutOfOrder(_) => Fate::Malformed,
+            }),
+            Self::Tls(_) => Some(Fate::Malformed),
+            Self::Timeout => Some(Fate::Timeout),
+            Self::Unread | Self::Stuck => Some(Fate::Unread),
+        }
+    }
+}
+
 /// Accepts until the origin shuts down. With `tls` every connection begins with its handshake.
 pub(crate) async fn listen(shared: Arc<Shared>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    let mut told: Option<tokio::time::Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = shared.shutdown.cancelled() => return,
@@ -54,58 +92,114 @@ pub(crate) async fn listen(shared: Arc<Shared>, listener: TcpListener, tls: Opti
         };
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
+            // That peer has gone again: no reason to let the others wait.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => continue,
             Err(error) => {
-                tracing::warn!(%error, "no connection can be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+                shared.admission.count_accept_error();
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_LOG_INTERVAL) {
+                    tracing::warn!(%error, "no connection can be accepted; is the limit of open files below limits.connections?");
+                    told = Some(tokio::time::Instant::now());
+                }
+                tokio::select! {
+                    () = shared.shutdown.cancelled() => return,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => continue,
+                }
             }
         };
-        // Over the limit the connection is closed unread: the limit is the operator's, the log's level the attacker's.
-        let Ok(permit) = shared.connections.clone().try_acquire_owned() else {
-            tracing::debug!(%peer, "too many connections");
-            continue;
+        // Over a limit the connection is closed unread: the limit is the operator's, the log's level the attacker's.
+        let permit = match shared.admission.enter(peer.ip()) {
+            Ok(permit) => permit,
+            Err(full) => {
+                tracing::debug!(%peer, ?full, "too many connections");
+                // Reset, so that no half of it stays in the system for a minute.
+                let _ = socket.set_zero_linger();
+                continue;
+            }
         };
         let (shared, tls) = (shared.clone(), tls.clone());
         let tasks = shared.tasks.clone();
         tasks.spawn(async move {
-            let _permit = permit;
+            let began = shared.clock.now();
+            match first_byte(&shared, &socket, began).await {
+                Ok(true) => {}
+                Ok(false) => return shared.admission.count(Fate::Silent),
+                Err(End::Io(_)) => return shared.admission.count(Fate::Silent),
+                Err(_) => return shared.admission.count(Fate::Timeout),
+            }
             // Frames go out whole: waiting for more only adds delay.
             let _ = socket.set_nodelay(true);
+            let arrival = Arrival { peer, began, permit };
             let ended = match tls {
-                Some(tls) => serve_tls(&shared, tls, socket, peer).await,
-                None => serve_tcp(&shared, socket, peer).await,
+                // Boxed: TLS is an order of magnitude larger, and the task has room for the larger of the two.
+                Some(tls) => Box::pin(serve_tls(&shared, tls, socket, arrival)).await,
+                None => serve_tcp(&shared, socket, arrival).await,
             };
             if let Err(end) = ended {
                 tracing::debug!(%peer, %end, "an RTMP connection ended");
+                if let Some(fate) = end.fate() {
+                    shared.admission.count(fate);
+                }
             }
         });
     }
 }
 
-async fn serve_tcp(shared: &Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) -> Result<(), End> {
-    let mut session = new_session(shared);
-    let Some(stream) = drive(shared, &mut socket, &mut session, peer).await? else { return Ok(()) };
+/// A connection's address, its beginning, and its place among the others.
+struct Arrival {
+    peer: SocketAddr,
+    began: Instant,
+    permit: Permit,
+}
+
+/// Waits until the peer says something; false when it closes instead.
+async fn first_byte(shared: &Shared, socket: &TcpStream, began: Instant) -> Result<bool, End> {
+    let deadline = shared.clock.at(began + shared.session_config.handshake_timeout);
+    let mut byte = [0];
+    tokio::select! {
+        () = shared.shutdown.cancelled() => Ok(false),
+        peeked = tokio::time::timeout_at(deadline, socket.peek(&mut byte)) => match peeked {
+            Ok(count) => Ok(count? > 0),
+            Err(_) => Err(End::Timeout),
+        },
+    }
+}
+
+async fn serve_tcp(shared: &Arc<Shared>, mut socket: TcpStream, mut arrival: Arrival) -> Result<(), End> {
+    // Boxed, as is what drives it: a viewer stays for hours in what follows, and its task must be no larger than that.
+    let mut session = Box::new(new_session(shared, arrival.began));
+    let Some(stream) = Box::pin(drive(shared, &mut socket, &mut session, &mut arrival)).await? else { return Ok(()) };
     let (mut reader, writer) = socket.into_split();
     let link = Arc::new(ViewerLink::default());
     stream.fanout.join(&stream, writer, link.clone(), shared.pace(), &shared.tasks);
-    let mut buffer = BytesMut::with_capacity(512);
     loop {
-        let read = tokio::select! {
+        let goes_on = tokio::select! {
             () = link.left() => return Ok(()),
             () = stream.ended.cancelled() => return Ok(()),
-            read = reader.read_buf(&mut buffer) => read,
+            goes_on = read_with::<VIEWER_READ_BYTES, _, _>(&mut reader, |bytes| {
+                session.handle_bytes(shared.clock.now(), bytes).is_ok() && answer_viewer(&mut session, |bytes| link.send_control(bytes))
+            }) => goes_on,
         };
-        let handled = match read {
-            Ok(0) | Err(_) => break,
-            Ok(_) => session.handle_bytes(shared.clock.now(), &buffer),
-        };
-        buffer.clear();
-        if handled.is_err() || !answer_viewer(&mut session, |bytes| link.send_control(bytes)) {
+        if !matches!(goes_on, Ok(Some(true))) {
             break;
         }
     }
     link.leave();
     Ok(())
+}
+
+/// Reads once and hands over what came; `None` at the connection's end. Waits first and has a buffer afterwards.
+async fn read_with<const BYTES: usize, S: AsyncRead + Unpin, T>(
+    socket: &mut S,
+    mut take: impl FnMut(&[u8]) -> T,
+) -> std::io::Result<Option<T>> {
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; BYTES];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *socket).poll_read(context, &mut buffer))?;
+        let bytes = buffer.filled();
+        Poll::Ready(Ok((!bytes.is_empty()).then(|| take(bytes))))
+    })
+    .await
 }
 
 /// Passes a playing session's answers on; false when the viewer has stopped.
@@ -119,11 +213,12 @@ fn answer_viewer(session: &mut Session, mut send: impl FnMut(&[u8])) -> bool {
     }
 }
 
-async fn serve_tls(shared: &Arc<Shared>, tls: TlsAcceptor, socket: TcpStream, peer: SocketAddr) -> Result<(), End> {
-    let handshake = Duration::from_secs(shared.config.rtmp.handshake_timeout_sec);
-    let mut socket = tokio::time::timeout(handshake, tls.accept(socket)).await.map_err(|_| End::TlsTimeout)??;
-    let mut session = new_session(shared);
-    let Some(stream) = drive(shared, &mut socket, &mut session, peer).await? else { return Ok(()) };
+async fn serve_tls(shared: &Arc<Shared>, tls: TlsAcceptor, socket: TcpStream, mut arrival: Arrival) -> Result<(), End> {
+    let deadline = shared.clock.at(arrival.began + shared.session_config.handshake_timeout);
+    let accepted = tokio::time::timeout_at(deadline, tls.accept(socket)).await.map_err(|_| End::Timeout)?;
+    let mut socket = accepted.map_err(End::Tls)?;
+    let mut session = new_session(shared, arrival.began);
+    let Some(stream) = drive(shared, &mut socket, &mut session, &mut arrival).await? else { return Ok(()) };
     play_alone(shared, socket, session, &stream).await
 }
 
@@ -132,7 +227,7 @@ async fn play_alone<S: AsyncRead + AsyncWrite>(shared: &Shared, socket: S, mut s
     let _count = stream.count_viewer();
     let (mut reader, mut writer) = tokio::io::split(socket);
     let mut head = stream.watch();
-    let (mut cursor, mut out, mut buffer) = (Cursor::default(), VecDeque::new(), BytesMut::with_capacity(512));
+    let (mut cursor, mut out) = (Cursor::default(), VecDeque::new());
     loop {
         head.borrow_and_update();
         stream.fill(&mut cursor, Wire::Rtmp, &mut out, BATCH_BYTES);
@@ -146,12 +241,9 @@ async fn play_alone<S: AsyncRead + AsyncWrite>(shared: &Shared, socket: S, mut s
         tokio::select! {
             () = stream.ended.cancelled() => return Ok(()),
             _ = head.changed() => {}
-            read = reader.read_buf(&mut buffer) => {
-                if read? == 0 {
-                    return Ok(());
-                }
-                session.handle_bytes(shared.clock.now(), &buffer)?;
-                buffer.clear();
+            handled = read_with::<VIEWER_READ_BYTES, _, _>(&mut reader, |bytes| session.handle_bytes(shared.clock.now(), bytes)) => {
+                let Some(handled) = handled? else { return Ok(()) };
+                handled?;
                 if !answer_viewer(&mut session, |bytes| out.push_back(bytes::Bytes::copy_from_slice(bytes))) {
                     return Ok(());
                 }
@@ -160,8 +252,8 @@ async fn play_alone<S: AsyncRead + AsyncWrite>(shared: &Shared, socket: S, mut s
     }
 }
 
-fn new_session(shared: &Shared) -> Session {
-    Session::new(shared.session_config.clone(), shared.clock.now(), seed())
+fn new_session(shared: &Shared, began: Instant) -> Session {
+    Session::new(shared.session_config.clone(), began, seed())
 }
 
 /// Runs a connection up to its end, or up to the point where it plays the stream that is returned.
@@ -169,10 +261,12 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Arc<Shared>,
     socket: &mut S,
     session: &mut Session,
-    peer: SocketAddr,
+    arrival: &mut Arrival,
 ) -> Result<Option<Arc<Stream>>, End> {
-    let mut buffer = BytesMut::new();
-    let mut connection = Connection { shared, peer: peer.ip(), hold: None, playing: None, is_over: false };
+    let mut connection = Connection { shared, peer: arrival.peer.ip(), hold: None, playing: None, is_over: false };
+    // Made once: made anew for each read, they would be entered into and taken out of lists that all connections share.
+    let mut shutdown = pin!(shared.shutdown.cancelled());
+    let mut timer = pin!(tokio::time::sleep(Duration::from_secs(shared.config.rtmp.handshake_timeout_sec)));
     loop {
         let deadline = loop {
             match session.poll_output() {
@@ -184,6 +278,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
                 Output::Timeout(deadline) => break deadline,
             }
         };
+        arrival.permit.set_pending(connection.hold.is_none() && connection.playing.is_none());
         if let Some(stream) = connection.playing.take() {
             return Ok(Some(stream));
         }
@@ -191,13 +286,13 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
             linger(socket).await;
             return Ok(None);
         }
-        buffer.reserve(if connection.hold.is_some() { PUBLISH_READ_BYTES } else { READ_BYTES });
-        let timer = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(shared.clock.at(at)).await,
-                None => std::future::pending().await,
-            }
-        };
+        // A deadline that has moved on is seen when the timer ends; only an earlier one, or one that has passed its timer, sets it.
+        if let Some(at) = deadline.map(|at| shared.clock.at(at))
+            && (at < timer.deadline() || timer.is_elapsed())
+        {
+            timer.as_mut().reset(at);
+        }
+        let has_timer = deadline.is_some();
         let stopped = async {
             match &connection.hold {
                 Some(hold) => hold.stop.cancelled().await,
@@ -205,20 +300,16 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
             }
         };
         tokio::select! {
-            read = socket.read_buf(&mut buffer) => {
-                if read? == 0 {
-                    return Ok(None);
-                }
-                let handled = session.handle_bytes(shared.clock.now(), &buffer);
-                buffer.clear();
-                handled?;
-            }
-            () = timer => session.handle_timeout(shared.clock.now())?,
+            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| session.handle_bytes(shared.clock.now(), bytes)) => match handled? {
+                Some(handled) => handled?,
+                None => return Ok(None),
+            },
+            () = &mut timer, if has_timer => session.handle_timeout(shared.clock.now())?,
             () = stopped => {
                 session.end_publish("NetStream.Publish.BadName", "another publisher has this stream now, or its right was taken back");
                 connection.is_over = true;
             }
-            () = shared.shutdown.cancelled() => return Ok(None),
+            () = &mut shutdown => return Ok(None),
         }
     }
 }
@@ -227,8 +318,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
 async fn linger<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) {
     let _ = tokio::time::timeout(LINGER, async {
         let _ = socket.shutdown().await;
-        let mut waste = [0; 1024];
-        while matches!(socket.read(&mut waste).await, Ok(1..)) {}
+        while matches!(read_with::<VIEWER_READ_BYTES, _, _>(socket, |_| ()).await, Ok(Some(()))) {}
     })
     .await;
 }

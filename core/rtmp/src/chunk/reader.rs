@@ -11,6 +11,8 @@ use crate::wire::Fields;
 pub(crate) struct Reader<const STREAMS: usize> {
     streams: heapless::Vec<Stream, STREAMS>,
     chunk_size: u32,
+    /// The longest message taken, in bytes.
+    message_bytes_max: u32,
     /// Bytes taken and not yet understood: part of a header, or (after a missing extended timestamp) the payload's first bytes.
     held: [u8; HEADER_BYTES_MAX],
     held_len: usize,
@@ -62,11 +64,18 @@ impl<const STREAMS: usize> Reader<STREAMS> {
         Self {
             streams: heapless::Vec::new(),
             chunk_size: CHUNK_SIZE_DEFAULT,
+            message_bytes_max: MESSAGE_BYTES_MAX,
             held: [0; HEADER_BYTES_MAX],
             held_len: 0,
             held_lent: 0,
             payload: None,
         }
+    }
+
+    /// The longest message that is taken from here on, in bytes.
+    #[cfg(feature = "server")]
+    pub(crate) const fn set_message_bytes_max(&mut self, bytes: u32) {
+        self.message_bytes_max = bytes;
     }
 
     /// Takes effect at the next chunk: the one being read keeps its size (nginx-rtmp once overran its buffer here).
@@ -197,7 +206,7 @@ impl<const STREAMS: usize> Reader<STREAMS> {
             let extended = held.get(fields..).filter(|_| has_extended);
             stream.apply(format, Fields::new(held.get(basic..).unwrap_or(&[])), extended);
         }
-        if stream.header.length > MESSAGE_BYTES_MAX {
+        if stream.header.length > self.message_bytes_max {
             return Err(Cause::MessageLength(stream.header.length));
         }
         stream.in_message = true;

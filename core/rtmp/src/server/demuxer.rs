@@ -129,7 +129,8 @@ impl Demuxer {
     fn config<E: From<Media>>(&mut self, id: TrackId, codec: Codec, record: &[u8], out: &mut VecDeque<E>) {
         let (config, length_bytes) = match codec {
             Codec::H264 => match avc::DecoderConfig::parse(record) {
-                Ok(config) => (TrackConfig::H264(config.clone()), config.length_bytes()),
+                // Frames are rewritten below; the track says what they are then.
+                Ok(config) => (TrackConfig::H264(config.clone().with_long_lengths()), config.length_bytes()),
                 Err(_) => return self.unsupported("an AVC decoder configuration that can't be read", out),
             },
             Codec::Aac => match aac::AudioConfig::parse(record) {
@@ -138,7 +139,7 @@ impl Demuxer {
             },
             Codec::Hevc | Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => {
                 match coded::Config::parse(codec, record) {
-                    Ok(config) => (TrackConfig::Coded(config.clone()), config.length_bytes()),
+                    Ok(config) => (TrackConfig::Coded(config.clone().with_long_lengths()), config.length_bytes()),
                     Err(_) => return self.unsupported("a decoder configuration that can't be read", out),
                 }
             }
@@ -149,7 +150,7 @@ impl Demuxer {
     fn set<E: From<Media>>(&mut self, id: TrackId, config: TrackConfig, length_bytes: usize, announces: bool, out: &mut VecDeque<E>) {
         let known = self.tracks.iter().position(|known| known.id == id);
         if let Some(known) = known.and_then(|at| self.tracks.get_mut(at)) {
-            let is_same = known.config.codec() == config.codec() && known.config.as_bytes() == config.as_bytes();
+            let is_same = known.config.codec() == config.codec() && known.config.as_bytes() == config.as_bytes() && known.length_bytes == length_bytes;
             if is_same && known.is_announced && (!announces || known.config == config) {
                 return;
             }

@@ -15,10 +15,10 @@ use bytes::{Bytes, BytesMut};
 
 /// Chunk streams that a peer may use. Encoders use 3 to 6; SRS and rtmp-runtime take as many.
 const CHUNK_STREAMS_MAX: usize = 64;
-/// Bytes in unfinished messages of all chunk streams together: one message of the largest size and another under way beside it.
-const PARTIAL_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// What is set aside when a message begins, at most. The rest grows with the bytes that came.
 const FIRST_CAPACITY_BYTES: usize = 16 * 1024;
+/// The same while a peer has only asked: room for a `connect`. With 64 chunk streams of one byte each it costs 32 KiB, not a megabyte.
+const ASKING_CAPACITY_BYTES: usize = 512;
 /// Answers that wait to be transmitted: several times what a whole conversation takes.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// Windows below this are taken as this: an acknowledgement a packet helps no one.
@@ -36,6 +36,8 @@ pub(crate) struct Link {
     reader: Reader<CHUNK_STREAMS_MAX>,
     partial: Vec<BytesMut>,
     partial_bytes: usize,
+    partial_bytes_max: usize,
+    first_capacity_bytes: usize,
     output: BytesMut,
     chunk_size: u32,
     received: u64,
@@ -49,12 +51,31 @@ impl Link {
             reader: Reader::new(),
             partial: Vec::new(),
             partial_bytes: 0,
+            partial_bytes_max: super::PARTIAL_BYTES_MAX,
+            first_capacity_bytes: FIRST_CAPACITY_BYTES,
             output: BytesMut::new(),
             chunk_size: crate::chunk::CHUNK_SIZE_DEFAULT,
             received: 0,
             acknowledged: 0,
             window: u64::from(super::WINDOW_BYTES),
         }
+    }
+
+    /// The longest message that is taken, in bytes.
+    pub(crate) const fn limit_messages(&mut self, bytes: u32) {
+        self.reader.set_message_bytes_max(bytes);
+    }
+
+    /// Of a peer that has no right yet little is kept.
+    pub(crate) const fn limit_to_asking(&mut self) {
+        self.partial_bytes_max = super::ASKING_BYTES_MAX;
+        self.first_capacity_bytes = ASKING_CAPACITY_BYTES;
+    }
+
+    /// A publisher may leave this many bytes in unfinished messages.
+    pub(crate) const fn limit_partial(&mut self, bytes: usize) {
+        self.partial_bytes_max = bytes;
+        self.first_capacity_bytes = FIRST_CAPACITY_BYTES;
     }
 
     /// Bytes of the peer so far.
@@ -80,11 +101,11 @@ impl Link {
             }
             let Some(partial) = self.partial.get_mut(piece.slot) else { return Ok(None) };
             if piece.is_first && partial.capacity() == 0 {
-                partial.reserve(usize::try_from(header.length).unwrap_or(usize::MAX).min(FIRST_CAPACITY_BYTES));
+                partial.reserve(usize::try_from(header.length).unwrap_or(usize::MAX).min(self.first_capacity_bytes));
             }
             partial.extend_from_slice(piece.bytes);
             self.partial_bytes += piece.bytes.len();
-            if self.partial_bytes > PARTIAL_BYTES_MAX {
+            if self.partial_bytes > self.partial_bytes_max {
                 return Err(Cause::PartialBytes);
             }
             if !piece.is_last {
@@ -128,7 +149,7 @@ impl Link {
     }
 
     /// An error when the peer asks for more than it reads.
-    fn check_output(&self) -> Result<(), Cause> {
+    pub(crate) fn check_output(&self) -> Result<(), Cause> {
         if self.output.len() > OUTPUT_BYTES_MAX { Err(Cause::Unread) } else { Ok(()) }
     }
 

@@ -96,18 +96,78 @@ fn a_connection_carries_one_stream_and_may_begin_another_after_it() {
     assert_eq!(drain(&mut session).1.len(), 1);
 }
 
-#[test]
-fn deadlines_of_a_connection_and_of_a_publisher() {
-    let mut session = connected();
-    let at = |secs: u64| Instant::from_micros(secs * 1_000_000);
-    assert!(session.handle_timeout(at(9)).is_ok());
-    assert_eq!(session.handle_timeout(at(10)).unwrap_err().cause, Cause::HandshakeTimeout);
-    let start =
-        [command(&Outgoing::CreateStream { transaction: 4.0 }, 0), command(&Outgoing::Publish { transaction: 5.0, name: "s" }, 1)].concat();
-    session.handle_bytes(at(5), &start).unwrap();
+fn at(secs: u64) -> Instant {
+    Instant::from_micros(secs * 1_000_000)
+}
+
+/// createStream and publish.
+fn publish() -> std::vec::Vec<u8> {
+    [command(&Outgoing::CreateStream { transaction: 4.0 }, 0), command(&Outgoing::Publish { transaction: 5.0, name: "s" }, 1)].concat()
+}
+
+fn publishing(config: Config) -> Session {
+    let mut session = Session::new(config, Instant::ZERO, 1);
+    let connect = command(&Outgoing::Connect { app: "live", tc_url: "rtmp://h/live", is_player: false }, 0);
+    session.handle_bytes(Instant::ZERO, &[opening(), connect, publish()].concat()).unwrap();
     session.accept_publish();
-    assert!(session.handle_timeout(at(34)).is_ok());
-    assert_eq!(session.handle_timeout(at(35)).unwrap_err().cause, Cause::IdleTimeout);
+    drain(&mut session);
+    session
+}
+
+#[test]
+fn each_phase_of_a_connection_has_its_deadline() {
+    let config = || Config { handshake_timeout: Duration::from_secs(4), command_timeout: Duration::from_secs(7), ..Config::default() };
+    let mut session = Session::new(config(), Instant::ZERO, 1);
+    assert_eq!(session.poll_output(), Output::Timeout(Some(at(4))));
+    // A byte a second is not a handshake.
+    for second in 0..4 {
+        session.handle_bytes(at(second), &[3]).unwrap();
+    }
+    assert!(session.handle_timeout(at(3)).is_ok());
+    assert_eq!(session.handle_timeout(at(4)).unwrap_err().cause, Cause::HandshakeTimeout);
+    // S0 S1 S2 are out, C2 does not come.
+    let mut session = Session::new(config(), Instant::ZERO, 1);
+    session.handle_bytes(at(3), &opening()[..OPENING_BYTES]).unwrap();
+    assert_eq!(session.handle_timeout(at(4)).unwrap_err().cause, Cause::HandshakeTimeout);
+    // The commands' time begins where the handshake ends.
+    session.handle_bytes(at(3), &opening()[OPENING_BYTES..]).unwrap();
+    drain(&mut session);
+    assert_eq!(session.poll_output(), Output::Timeout(Some(at(10))));
+    assert!(session.handle_timeout(at(9)).is_ok());
+    assert_eq!(session.handle_timeout(at(10)).unwrap_err().cause, Cause::CommandTimeout);
+}
+
+#[test]
+fn ending_what_it_does_not_have_gives_a_peer_no_more_time() {
+    let mut session = connected();
+    for second in 1..10 {
+        session.handle_bytes(at(second), &command(&Outgoing::DeleteStream { stream_id: 1.0 }, 0)).unwrap();
+    }
+    assert_eq!(session.handle_timeout(at(10)).unwrap_err().cause, Cause::CommandTimeout);
+}
+
+#[test]
+fn a_publisher_must_send_enough_within_the_idle_time() {
+    let mut session = publishing(Config::default());
+    assert!(session.handle_timeout(at(29)).is_ok());
+    // Audio of 100 bytes each ten seconds: alive until the idle time has passed since there was a kilobyte.
+    let trickle = [&[4, 0, 0, 0, 0, 0, 100, 8, 1, 0, 0, 0][..], &[0; 100]].concat();
+    for ten in 1..3 {
+        session.handle_bytes(at(ten * 10), &trickle).unwrap();
+        assert!(session.handle_timeout(at(ten * 10)).is_ok());
+    }
+    assert_eq!(session.handle_timeout(at(30)).unwrap_err().cause, Cause::IdleTimeout);
+    session.handle_bytes(at(29), &trickle.repeat(9)).unwrap();
+    assert!(session.handle_timeout(at(58)).is_ok());
+    assert_eq!(session.handle_timeout(at(59)).unwrap_err().cause, Cause::IdleTimeout);
+}
+
+#[test]
+fn after_a_stream_the_wait_for_the_next_begins_anew() {
+    let mut session = publishing(Config::default());
+    session.handle_bytes(at(20), &command(&Outgoing::DeleteStream { stream_id: 1.0 }, 0)).unwrap();
+    assert!(session.handle_timeout(at(29)).is_ok());
+    assert_eq!(session.handle_timeout(at(30)).unwrap_err().cause, Cause::CommandTimeout);
 }
 
 #[test]
@@ -125,23 +185,72 @@ fn a_peer_that_only_asks_is_cut_off() {
     assert_eq!(session.handle_bytes(Instant::ZERO, &ping.repeat(20_000)).unwrap_err().cause, Cause::Unread);
 }
 
+/// Begins messages of 4 MiB on one chunk stream after another, `step` bytes of each, and says how many bytes were taken before which end.
+fn leave_unfinished(session: &mut Session, step: usize) -> (usize, Cause) {
+    // Chunks as long as a step: the next one's header is a header.
+    let size = u32::try_from(step).unwrap().to_be_bytes();
+    session.handle_bytes(Instant::ZERO, &[&[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0][..], &size].concat()).unwrap();
+    let mut total = 0;
+    for csid in 8..63_u8 {
+        let mut bytes = vec![csid, 0, 0, 0, 0x40, 0, 0, 9, 1, 0, 0, 0];
+        bytes.resize(12 + step, 0);
+        if let Err(error) = session.handle_bytes(Instant::ZERO, &bytes) {
+            return (total, error.cause);
+        }
+        total += step;
+    }
+    panic!("{total} bytes were taken");
+}
+
 #[test]
 fn unfinished_messages_have_a_limit_together() {
+    assert_eq!(leave_unfinished(&mut publishing(Config::default()), 1 << 20), (12 << 20, Cause::PartialBytes));
+    let config = Config { partial_bytes_max: 3 << 20, ..Config::default() };
+    assert_eq!(leave_unfinished(&mut publishing(config), 1 << 20), (3 << 20, Cause::PartialBytes));
+}
+
+#[test]
+fn of_a_peer_that_was_not_let_in_little_is_kept() {
+    assert_eq!(leave_unfinished(&mut connected(), 16 << 10), (64 << 10, Cause::PartialBytes));
+}
+
+#[test]
+fn the_longest_message_is_a_setting() {
+    let config = Config { message_bytes_max: 1000, ..Config::default() };
+    let header = |length: u32| [&[6, 0, 0, 0][..], &length.to_be_bytes()[1..], &[9, 1, 0, 0, 0]].concat();
+    assert!(publishing(config.clone()).handle_bytes(Instant::ZERO, &header(1000)).is_ok());
+    let error = publishing(config).handle_bytes(Instant::ZERO, &header(1001)).unwrap_err();
+    assert_eq!(error.cause, Cause::MessageLength(1001));
+}
+
+#[test]
+fn more_chunk_streams_than_anyone_needs_are_refused() {
+    let mut session = publishing(Config::default());
+    let refused = (0..100_u8).find_map(|number| {
+        let bytes = [0, number, 0, 0, 0, 0, 0, 0, 18, 1, 0, 0, 0];
+        session.handle_bytes(Instant::ZERO, &bytes).err().map(|error| (number, error.cause))
+    });
+    // One carried the commands.
+    assert_eq!(refused, Some((63, Cause::ChunkStreams)));
+}
+
+#[test]
+fn a_silly_acknowledgement_window_is_answered_once_a_read() {
+    let mut session = publishing(Config::default());
+    session.handle_bytes(Instant::ZERO, &[2, 0, 0, 0, 0, 0, 4, 5, 0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+    drain(&mut session);
+    let data = [&[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 1, 0, 0][..], &[6, 0, 0, 0, 0, 0x80, 0, 9, 1, 0, 0, 0], &[0; 0x8000]].concat();
+    session.handle_bytes(Instant::ZERO, &data).unwrap();
+    assert_eq!(drain(&mut session).0.len(), 16, "one acknowledgement for 32 KiB");
+    session.handle_bytes(Instant::ZERO, &[0x86, 0, 0, 0]).unwrap();
+    assert!(drain(&mut session).0.is_empty(), "and none for a few bytes");
+}
+
+#[test]
+fn a_peer_that_asks_and_does_not_read_is_cut_off_with_commands_too() {
     let mut session = connected();
-    let mut total = 0;
-    let mut refused = None;
-    session.handle_bytes(Instant::ZERO, &[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0x10, 0, 0]).unwrap();
-    for csid in 8..40_u8 {
-        let mut bytes = vec![csid, 0, 0, 0, 0x40, 0, 0, 9, 1, 0, 0, 0];
-        bytes.resize(12 + (1 << 20), 0);
-        total += 1 << 20;
-        if let Err(error) = session.handle_bytes(Instant::ZERO, &bytes) {
-            refused = Some(error.cause);
-            break;
-        }
-    }
-    assert_eq!(refused, Some(Cause::PartialBytes));
-    assert!(total <= 13 << 20);
+    let ask = command(&Outgoing::Named { command: "_checkbw", transaction: 2.0, name: "s" }, 0);
+    assert_eq!(session.handle_bytes(Instant::ZERO, &ask.repeat(20_000)).unwrap_err().cause, Cause::Unread);
 }
 
 #[test]

@@ -1,0 +1,13 @@
+//! AMF0, and the URL of a publish.
+
+/// The input as AMF0, and as a URL where it is text.
+pub fn run(data: &[u8]) {
+    let count = sightline_rtmp::fuzzing::amf0(data);
+    assert!(count <= data.len(), "each value takes a byte at least");
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(url) = sightline_rtmp::url::RtmpUrl::parse(text)
+    {
+        assert!(url.port > 0 && !url.host.is_empty());
+        assert!(!format!("{url:?}").contains("token="), "a name is never shown");
+    }
+}

@@ -1,0 +1,84 @@
+//! What a publisher's bodies become: audio, video and data into frames, and those into what viewers and files get.
+
+use crate::cursor::Cursor;
+use crate::script::Peer;
+use crate::served::Served;
+use sightline_hls::Muxer;
+use sightline_media::{Instant, MediaTime, Track};
+use sightline_rtmp::server::{Event, shared};
+use sightline_rtmp::{flv, player};
+
+/// The chunk size of messages for players.
+const CHUNK_SIZE: u32 = 128;
+
+/// Messages: a byte for the type, two for the time, two for the length, the body.
+pub fn run(data: &[u8]) {
+    let mut served = Served::new(Instant::ZERO);
+    let mut peer = Peer::new();
+    peer.put_opening(0, 2);
+    for instruction in [[0, 0, 0, 0], [1, 0, 0, 0], [2, 0, 0, 0], [13, 0, 3, 0]] {
+        peer.step(&mut Cursor::new(&instruction));
+    }
+    served.feed(&peer.wire, || usize::MAX);
+    assert!(served.session.is_publishing());
+    served.events.clear();
+
+    let mut cursor = Cursor::new(data);
+    while !cursor.is_empty() && served.failed.is_none() {
+        let (type_id, time, length) = (cursor.pick(&[9, 8, 18, 22, 15, 4]), cursor.u16(), usize::from(cursor.u16() % 2048));
+        let body = cursor.take(length);
+        let [time_high, time_low] = time.to_be_bytes();
+        let [_, l1, l2, l3] = (body.len() as u32).to_be_bytes();
+        let mut chunk = vec![6, 0, time_high, time_low, l1, l2, l3, type_id, 1, 0, 0, 0];
+        chunk.extend_from_slice(body);
+        served.feed(&chunk, || usize::MAX);
+    }
+    served.check_sent();
+    pass_on(&served.events);
+}
+
+/// Serialises what came in every form, and reads one of them back.
+fn pass_on(events: &[Event]) {
+    let mut tracks: Vec<Track> = vec![];
+    let mut muxer = Muxer::new(sightline_hls::Config::default());
+    let mut messages = Vec::new();
+    let mut frames = Vec::new();
+    for event in events {
+        match event {
+            Event::Track(track) => {
+                tracks.retain(|known| known.id != track.id);
+                tracks.push((**track).clone());
+                let _ = muxer.set_tracks(&tracks);
+                assert!(!flv::track_tag(track, MediaTime::ZERO).is_empty());
+                messages.extend_from_slice(&shared::track_message(track, MediaTime::ZERO, CHUNK_SIZE));
+            }
+            Event::Frame(frame) => {
+                let tag = flv::frame_tag(frame);
+                assert!(tag.len() > flv::TAG_HEADER_BYTES + 4 && tag.ends_with(&(tag.len() as u32 - 4).to_be_bytes()));
+                muxer.push(frame);
+                messages.extend_from_slice(&shared::frame_message(frame, CHUNK_SIZE));
+                frames.push(frame);
+            }
+            Event::Metadata(values) => {
+                messages.extend_from_slice(&shared::metadata_message(values, MediaTime::ZERO, CHUNK_SIZE));
+            }
+            _ => {}
+        }
+    }
+    assert!(muxer.playlist().starts_with("#EXTM3U"));
+    let mut player = player::Session::play("rtmp://h/live", "cam", 1);
+    let mut peer = Peer::new();
+    peer.put_opening(0, 2);
+    player.handle_bytes(&peer.wire).expect("the handshake is good");
+    player.handle_bytes(&messages).expect("a player reads what is made for players");
+    let mut got = Vec::new();
+    loop {
+        match player.poll_output() {
+            player::Output::Event(player::Event::Frame(frame)) => got.push(frame),
+            player::Output::Event(_) | player::Output::Transmit(_) => {}
+            player::Output::Idle => break,
+        }
+    }
+    let essence = |frame: &sightline_media::Frame<bytes::Bytes>| (frame.track, frame.is_keyframe, frame.payload.clone());
+    assert_eq!(got.iter().map(essence).collect::<Vec<_>>(), frames.into_iter().map(essence).collect::<Vec<_>>());
+}

@@ -1,0 +1,127 @@
+//! The publishing session against a server of any kind.
+
+use crate::cursor::{Cursor, sizes};
+use crate::script::{Peer, Step, avc_record};
+use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, avc};
+use sightline_rtmp::client::{Config, Event, Session};
+use sightline_rtmp::{Cause, fuzzing};
+use std::time::Duration;
+
+type Client = Session<Vec<u8>, 4>;
+
+/// C0 C1 C2.
+const OPENING_BYTES: usize = 1 + 2 * 1536;
+
+struct Published {
+    session: Client,
+    now: Instant,
+    events: Vec<Event<Vec<u8>>>,
+    failed: Option<Cause>,
+    sent: Vec<u8>,
+}
+
+impl Published {
+    fn new() -> Self {
+        let config = Config { chunk_size: 200, window_ack_size: 5000, ..Config::default() };
+        let session = Client::publish(config, "rtmp://h/live", "cam?token=t", Instant::ZERO, 1).expect("the URL is short");
+        Self { session, now: Instant::ZERO, events: vec![], failed: None, sent: vec![] }
+    }
+
+    fn feed(&mut self, bytes: &[u8], mut size: impl FnMut() -> usize) {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.failed.is_none() {
+            let (piece, later) = rest.split_at(size().clamp(1, rest.len()));
+            rest = later;
+            self.failed = self.session.handle_bytes(self.now, piece).err().map(|error| error.cause);
+        }
+        self.events.extend(std::iter::from_fn(|| self.session.poll_event()));
+    }
+
+    /// The socket takes at most `limit` bytes.
+    fn write(&mut self, mut limit: usize) {
+        loop {
+            let pending = self.session.pending();
+            let taken = pending.iter().map(|part| part.len()).sum::<usize>().min(limit);
+            if taken == 0 {
+                break;
+            }
+            let bytes = pending.concat();
+            self.sent.extend_from_slice(&bytes[..taken]);
+            self.session.consumed(taken);
+            limit -= taken;
+        }
+        assert_eq!(self.session.bytes_sent(), self.sent.len() as u64);
+        self.events.extend(std::iter::from_fn(|| self.session.poll_event()));
+    }
+
+    fn act(&mut self, choice: u8) {
+        let milliseconds = i64::from(choice) * 40;
+        match choice % 8 {
+            0 => self.session.close(),
+            1 => {
+                if let Ok(config) = avc::DecoderConfig::parse(&avc_record(choice & 0xf0)) {
+                    self.session.set_track(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
+                }
+            }
+            _ => {
+                let dts = MediaTime::from_millis(milliseconds);
+                let payload = vec![0x41; usize::from(choice) * 16];
+                let frame = Frame { track: TrackId::VIDEO, dts, pts: dts, is_keyframe: choice & 8 == 0, is_disposable: false, payload };
+                let _ = self.session.send_frame(frame);
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        if self.failed.is_none() {
+            self.failed = self.session.handle_timeout(self.now).err().map(|error| error.cause);
+        }
+    }
+
+    fn check_sent(&self) {
+        if let Some(chunks) = self.sent.get(OPENING_BYTES..) {
+            assert_eq!(fuzzing::chunks(chunks, || usize::MAX).1, None, "what was sent can't be read");
+        }
+    }
+}
+
+/// First byte: whether the handshake is done, and whether the socket takes everything at once; second: how each piece is cut; then
+/// instructions.
+pub fn run(data: &[u8]) {
+    let mut cursor = Cursor::new(data);
+    let (mode, cut) = (cursor.u8(), cursor.u8());
+    let (mut whole, mut split) = (Published::new(), Published::new());
+    let mut cuts = sizes(cut);
+    let mut peer = Peer::new();
+    if mode & 1 == 0 {
+        peer.put_opening(mode, 2);
+    }
+    // Where a socket takes only a part, answers wait in it, and two sessions that read in other pieces do not stay in step.
+    let takes_all = mode & 2 == 0;
+    for published in [&mut whole, &mut split] {
+        published.write(if takes_all { usize::MAX } else { 1537 });
+    }
+    while !cursor.is_empty() && whole.failed.is_none() {
+        let step = peer.step(&mut cursor);
+        let limit = if takes_all { usize::MAX } else { usize::from(cursor.u8()) * 8 };
+        let wire = std::mem::take(&mut peer.wire);
+        whole.feed(&wire, || usize::MAX);
+        split.feed(&wire, &mut cuts);
+        for published in [&mut whole, &mut split] {
+            match step {
+                Step::Wire => {}
+                Step::Pass(time) => published.pass(time),
+                Step::Act(choice) => published.act(choice),
+            }
+            published.write(limit);
+        }
+        if takes_all {
+            assert_eq!((&whole.events, whole.failed), (&split.events, split.failed));
+        }
+        whole.events.clear();
+        split.events.clear();
+    }
+    whole.check_sent();
+    split.check_sent();
+}

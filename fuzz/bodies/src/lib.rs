@@ -1,0 +1,39 @@
+//! What the fuzz targets do: one function a target, from bytes to nothing, that panics where a promise is broken.
+//!
+//! `fuzz/fuzz_targets` puts libFuzzer around them; `tests/corpus.rs` runs them over the kept corpus in every test run.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an event that a target does not use is none of its business, nor is one that comes later"
+)]
+
+pub mod amf0;
+pub mod bodies;
+pub mod chunks;
+pub mod client;
+mod cursor;
+pub mod fmp4;
+pub mod media;
+pub mod player;
+mod script;
+pub mod seeds;
+mod served;
+pub mod server;
+pub mod server_script;
+pub mod signal;
+
+/// A target's function.
+pub type Body = fn(&[u8]);
+
+/// All targets by name, as in `fuzz/fuzz_targets` and `fuzz/corpus`.
+pub const TARGETS: [(&str, Body); 10] = [
+    ("chunks", chunks::run),
+    ("amf0", amf0::run),
+    ("server", server::run),
+    ("server_script", server_script::run),
+    ("client", client::run),
+    ("player", player::run),
+    ("bodies", bodies::run),
+    ("media", media::run),
+    ("fmp4", fmp4::run),
+    ("signal", signal::run),
+];

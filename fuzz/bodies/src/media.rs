@@ -1,0 +1,57 @@
+//! Parameter sets, NAL units and audio configurations.
+
+use crate::cursor::Cursor;
+use sightline_media::{aac, annexb, avc};
+
+/// First byte: what the rest is.
+pub fn run(data: &[u8]) {
+    let mut cursor = Cursor::new(data);
+    let kind = cursor.u8();
+    match kind % 5 {
+        0 => {
+            if let Ok(config) = avc::DecoderConfig::parse(cursor.rest()) {
+                check(&config);
+            }
+        }
+        1 => {
+            let length = usize::from(cursor.u8());
+            let sps = cursor.take(length);
+            if let Ok(config) = avc::DecoderConfig::from_sets(sps, cursor.rest()) {
+                assert_eq!(config.length_bytes(), avc::LENGTH_BYTES);
+                assert_eq!(config.parameter_sets().next(), Some(sps));
+                check(&config);
+            }
+        }
+        2 => {
+            let stream = cursor.rest();
+            let unit = annexb::AccessUnit::scan(stream);
+            let mut out = vec![0; unit.avcc_bytes];
+            assert_eq!(annexb::write_avcc(stream, &mut out), Some(unit.avcc_bytes));
+            let mut units = avc::NalUnits::new(&out, avc::LENGTH_BYTES);
+            let count = units.by_ref().count();
+            assert!(units.is_exhausted() && count <= annexb::NalUnits::new(stream).count());
+            assert_eq!(avc::is_idr(&out, avc::LENGTH_BYTES), unit.is_idr);
+        }
+        3 => {
+            let length_bytes = usize::from(kind >> 4 & 3) + 1;
+            let payload = cursor.rest();
+            let total: usize = avc::NalUnits::new(payload, length_bytes).map(|nal| nal.len() + length_bytes).sum();
+            assert!(total <= payload.len());
+            let _ = (avc::is_idr(payload, length_bytes), avc::is_disposable(payload, length_bytes));
+        }
+        _ => {
+            if let Ok(config) = aac::AudioConfig::parse(cursor.rest()) {
+                assert!(config.sample_rate_hz() > 0);
+                assert_eq!(aac::AudioConfig::parse(config.as_bytes()).as_ref(), Ok(&config));
+            }
+        }
+    }
+}
+
+fn check(config: &avc::DecoderConfig) {
+    assert_eq!(avc::DecoderConfig::parse(config.as_bytes()).as_ref(), Ok(config));
+    assert!((1..=4).contains(&config.length_bytes()) && config.rfc6381().starts_with("avc1."));
+    assert!(config.parameter_sets().count() >= 2);
+    let picture = config.picture();
+    assert!(picture.width > 0 && picture.height > 0);
+}

@@ -1,0 +1,209 @@
+//! Where fuzzing begins: what our own sessions say to each other, scripts of usual conversations, and the corner cases that have names.
+//! `examples/seeds.rs` writes them into the corpus.
+
+use crate::script::avc_record;
+use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac, avc};
+use sightline_rtmp::client::{Config, Session};
+use sightline_rtmp::player;
+use sightline_rtmp::server::{self, Event, Output};
+
+/// Pairs of target and input.
+#[must_use]
+pub fn all() -> Vec<(&'static str, Vec<u8>)> {
+    let (publisher, answers, player) = conversations();
+    let mut seeds: Vec<(&'static str, Vec<u8>)> = vec![];
+    // The handshake is a target's own; what follows it are chunks.
+    let chunks = publisher.get(1 + 2 * 1536..).unwrap_or_default();
+    seeds.push(("chunks", [&[9][..], chunks].concat()));
+    seeds.push(("chunks", [&[0][..], answers.get(1 + 2 * 1536..).unwrap_or_default()].concat()));
+    for state in [0, 1] {
+        let bytes = if state == 0 { &publisher[..] } else { chunks };
+        seeds.push(("server", [&[state, 100][..], bytes].concat()));
+    }
+    seeds.push(("server", [&[0, 0][..], &player].concat()));
+    for state in [2, 3] {
+        for chunk in [&[2, 0, 0, 0, 0, 0, 6, 4, 0, 0, 0, 0, 0, 6, 1, 2, 3, 4][..], &[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 16, 0]] {
+            seeds.push(("server", [&[state, 7][..], chunk].concat()));
+        }
+    }
+    scripts(&mut seeds);
+    values(&mut seeds);
+    seeds
+}
+
+/// What a publisher says, what it hears, and what a player says.
+fn conversations() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let (mut said, mut heard, mut played) = (vec![], vec![], vec![]);
+    let config = Config { window_ack_size: 5000, ..Config::default() };
+    let Ok(mut client) = Session::<Vec<u8>, 8>::publish(config, "rtmp://h/live", "cam?token=t", Instant::ZERO, 1) else {
+        return Default::default();
+    };
+    let mut server = server::Session::new(server::Config::default(), Instant::ZERO, 2);
+    let tracks = tracks();
+    tracks.iter().for_each(|track| client.set_track(track.clone()));
+    for number in 0..6 {
+        let dts = MediaTime::from_millis(number * 40);
+        let is_video = number % 2 == 0;
+        let payload = if is_video { [&[0, 0, 1, 0x2c, 0x65][..], &[7; 299]].concat() } else { vec![3; 20] };
+        let track = if is_video { TrackId::VIDEO } else { TrackId::AUDIO };
+        let _ = client.send_frame(Frame { track, dts, pts: dts, is_keyframe: number == 0, is_disposable: false, payload });
+    }
+    for _ in 0..20 {
+        let pending = client.pending().concat();
+        client.consumed(pending.len());
+        said.extend_from_slice(&pending);
+        let _ = server.handle_bytes(Instant::ZERO, &pending);
+        loop {
+            match server.poll_output() {
+                Output::Transmit(bytes) => {
+                    let _ = client.handle_bytes(Instant::ZERO, &bytes);
+                    heard.extend_from_slice(&bytes);
+                }
+                Output::Event(Event::PublishRequested { .. }) => server.accept_publish(),
+                Output::Event(_) => {}
+                Output::Timeout(_) => break,
+            }
+        }
+    }
+    let mut server = server::Session::new(server::Config::default(), Instant::ZERO, 2);
+    let mut player = player::Session::play("rtmp://h/live", "cam", 1);
+    for _ in 0..6 {
+        while let player::Output::Transmit(bytes) = player.poll_output() {
+            played.extend_from_slice(&bytes);
+            let _ = server.handle_bytes(Instant::ZERO, &bytes);
+        }
+        loop {
+            match server.poll_output() {
+                Output::Transmit(bytes) => {
+                    let _ = player.handle_bytes(&bytes);
+                }
+                Output::Event(_) => server.accept_play(),
+                Output::Timeout(_) => break,
+            }
+        }
+    }
+    (said, heard, played)
+}
+
+fn tracks() -> Vec<Track> {
+    let video =
+        avc::DecoderConfig::parse(&avc_record(0)).ok().map(|config| Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
+    let audio = aac::AudioConfig::parse(&[0x12, 0x10]).ok().map(|config| Track { id: TrackId::AUDIO, config: TrackConfig::Aac(config) });
+    video.into_iter().chain(audio).collect()
+}
+
+/// Conversations in the language of `script.rs`. In the server's each instruction on the wire has a byte behind it that says whether it waits.
+fn scripts(seeds: &mut Vec<(&'static str, Vec<u8>)>) {
+    let connect: &[u8] = &[0, 0, 0, 0];
+    let create: &[u8] = &[1, 0, 0];
+    let publish: &[u8] = &[2, 0, 0, 1, 0];
+    let play: &[u8] = &[3, 0, 0, 0, 0];
+    let header: &[u8] = &[8, 12, 0, 0, 0];
+    let key: &[u8] = &[9, 12, 1, 0, 0, 3, 0x65, 1, 2, 20, 0];
+    let audio: &[u8] = &[10, 8, 0, 0, 11, 8, 1, 0, 2, 5, 6, 1, 0];
+    let delete: &[u8] = &[4, 0, 1, 0];
+    let metadata: &[u8] = b"\x07\x10\x01\x00\x05width\x00\x40\x94\0\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let control: &[u8] = &[13, 4, 2, 0, 15, 4, 2, 2, 0, 0, 15, 4, 1, 0, 0, 0, 14, 4, 3, 0];
+    for (name, parts) in [
+        (0, vec![connect, create, publish, metadata, header, key, audio, delete, publish, header, key]),
+        (0x10, vec![connect, control, create, play, &[255, 3, 0], &[22, 100]]),
+        (0, vec![connect, &[6, 0, 0, 2, 0, 6, 0, 1, 3, 0, 0x86, 0, 8, 1, 0], create, publish, &[16, 12, 0, 0, 4, 1, 2, 3, 4, 1, 0]]),
+        (0, vec![connect, create, publish, header, &[9, 0x2c, 1, 0, 0, 0, 200, 0], &[20, 0], key, &[21, 255, 21, 255]]),
+        (0, vec![connect, create, publish, &[17, 12, 2, 1, 1, 2, 0x17, 0, 1, 0, 1, 2, 2, 0xaf, 1, 1, 0, 0], &[22, 0]]),
+        (0, vec![connect, create, &[22, 200], publish, create, create, &[5, 0, 0]]),
+    ] {
+        seeds.push(("server_script", [&[name, 30][..], &parts.concat()].concat()));
+    }
+    let result: &[u8] = &[18, 0, 0, 1, 0, 0];
+    let created: &[u8] = &[18, 0, 0, 4, 0, 1];
+    let started: &[u8] = &[0x92, 4, 2, 0, 0, 0];
+    for parts in [
+        vec![&[22, 1][..], &[22, 2], &[0], result, created, started, &[22, 10, 22, 18], &[15, 4, 0, 2, 0], &[22, 0]],
+        vec![result, created, &[18, 0, 2, 0, 1, 2]],
+        vec![&[18, 0, 1, 1, 2, 2][..]],
+        vec![&[13, 4, 1][..], result, &[255, 4], created, started, &[21, 255]],
+        vec![result, created, started, &[18, 0, 2, 0, 4, 0], &[18, 0, 4, 0, 0, 0]],
+    ] {
+        seeds.push(("client", [&[0, 20][..], &parts.concat()].concat()));
+        seeds.push(("client", [&[2, 20][..], &parts.concat()].concat()));
+    }
+    for parts in [
+        vec![
+            result,
+            created,
+            &[18, 0, 2, 0, 5, 0],
+            &[8, 12, 0, 0],
+            &[9, 12, 1, 0, 0, 3, 0x65, 1, 2, 20],
+            &[10, 8, 0, 11, 8, 1, 0, 2, 5, 6, 1],
+        ],
+        vec![result, created, &[18, 0, 2, 0, 6, 0]],
+        vec![&[18, 0, 1, 1, 2, 2][..]],
+        vec![&[13, 4, 2][..], &[15, 4, 2, 2, 0], &[255, 9]],
+        vec![&[16, 12, 0, 0, 4, 1, 2, 3, 4, 1][..], &[17, 12, 2, 1, 1, 2, 0x17, 0, 1, 0, 1, 2, 2, 0xaf, 1, 1, 0]],
+    ] {
+        seeds.push(("player", [&[0, 20][..], &parts.concat()].concat()));
+    }
+}
+
+fn values(seeds: &mut Vec<(&'static str, Vec<u8>)>) {
+    for amf0 in [
+        &b"\x02\x00\x07connect\x00\x3f\xf0\0\0\0\0\0\0\x03\x00\x03app\x02\x00\x04live\x00\x01a\x01\x01\x00\x07nothing\x05\0\0\x09"[..],
+        b"\x08\xff\xff\xff\xff\x00\x01w\x00\x40\x94\0\0\0\0\0\0",
+        b"\x0a\0\0\0\x02\x0b\0\0\0\0\0\0\0\0\0\0\x07\0\x01\x0f\0\0\0\x01x\x10\0\x01T\0\0\x09\x06\x0d\x0c\0\0\0\x02ok",
+        b"rtmps://[::1]:1936/live?a=b/cam?token=x",
+        b"rtmp://host:1935/live/cam",
+    ] {
+        seeds.push(("amf0", amf0.to_vec()));
+    }
+    seeds.push(("amf0", [3, 0, 1, b'a'].repeat(20)));
+    let record = avc_record(0);
+    let (sps, pps) = (&record[8..32], &record[35..]);
+    let annex_b = [&[0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1][..], sps, &[0, 0, 1], pps, &[0, 0, 1, 6, 5, 0x80, 0, 0, 1, 0x65, 7, 8]].concat();
+    let high = [0x67, 0x64, 0, 0x1f, 0xac, 0xb2, 0, 0xa0, 0x0b, 0x76, 2, 0x20, 0, 0, 3, 0, 0x20, 0, 0, 6, 0x41, 0xe3, 6, 0x32, 0x40];
+    for media in [
+        [&[0][..], &record].concat(),
+        [&[1, 24][..], sps, pps].concat(),
+        [&[1, 25][..], &high, pps].concat(),
+        [&[2][..], &annex_b].concat(),
+        [&[0x33][..], &[0, 0, 0, 3, 0x65, 1, 2, 0, 0, 0, 1, 6]].concat(),
+        vec![4, 0x12, 0x10],
+        vec![4, 0xf8, 0xf8, 0x30, 0x60, 1, 2, 3],
+    ] {
+        seeds.push(("media", media));
+    }
+    let body = |type_id: u8, time: u8, body: &[u8]| [&[type_id, 0, time, 0, body.len() as u8][..], body].concat();
+    let sequence = body(0, 0, &[&[0x17, 0, 0, 0, 0][..], &record].concat());
+    let frame = body(0, 40, &[0x17, 1, 0, 0, 80, 0, 0, 0, 2, 0x65, 1]);
+    let (asc, aac) = (body(1, 0, &[0xaf, 0, 0x12, 0x10]), body(1, 20, &[0xaf, 1, 1, 2, 3]));
+    let short = [&[0x17, 0, 0, 0, 0][..], &record[..4], &[0xfd], &record[5..]].concat();
+    let metadata =
+        body(2, 0, b"\x02\x00\x0d@setDataFrame\x02\x00\x0aonMetaData\x08\0\0\0\x01\x00\x05width\x00\x40\x94\0\0\0\0\0\0\0\0\x09");
+    for parts in [
+        [&metadata[..], &sequence, &frame, &asc, &aac, &frame].concat(),
+        [body(0, 0, &short), body(0, 40, &[0x27, 1, 0xff, 0xff, 0xb0, 0, 2, 0x41, 1, 0, 1, 6])].concat(),
+        [body(0, 0, &[0x90, b'h', b'v', b'c', b'1', 1, 2, 3]), body(1, 0, &[0x90, b'O', b'p', b'u', b's'])].concat(),
+        [body(0, 0, &[0x1c, 0, 0, 0, 0, 1]), body(0, 0, &[0x57, 0]), body(1, 0, &[0x72, 1])].concat(),
+        [&sequence[..], &body(3, 0, &[9, 0, 0, 5, 0, 0, 7, 0, 0, 0, 0, 0x17, 2, 0, 0, 0, 0, 0, 0, 16])].concat(),
+    ] {
+        seeds.push(("bodies", parts));
+    }
+    for frames in [
+        vec![],
+        vec![0x20, 14, 16, 0, 0, 9],
+        vec![0, 14, 16, 0, 0, 9, 0x60, 14, 16, 0, 100, 9, 0x20, 14, 16, 0xff, 0, 9, 0x7f, 0, 0, 0, 0, 1],
+    ] {
+        for start in [&[0, 2, 0x12, 0x10, 10, 3][..], &[0, 0, 0, 0]] {
+            seeds.push(("fmp4", [start, &frames.repeat(4)].concat()));
+        }
+    }
+    for text in [
+        r#"{"d":"cam-1","s":"s1","e":5,"exp":1,"o":"","b":1}"#,
+        r#"{"request_id":"r1","device_id":"cam-1","quality":"high","custom":{"width":1280}}"#,
+        r#"{"command":"start","request_id":"a","lease_sec":60}"#,
+        r#"{"server_id":"o","streams":[{"stream":"s","device":"d"}]}"#,
+        "devices/cam-1/stream/request",
+        "cam-1",
+    ] {
+        seeds.push(("signal", text.as_bytes().to_vec()));
+    }
+}

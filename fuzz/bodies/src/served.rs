@@ -1,0 +1,85 @@
+//! A server session and all that came of it.
+
+use sightline_media::Instant;
+use sightline_rtmp::server::{Config, Event, Output, Session};
+use sightline_rtmp::{Cause, fuzzing};
+use std::time::Duration;
+
+/// S0 S1 S2.
+const OPENING_BYTES: usize = 1 + 2 * 1536;
+
+pub(crate) struct Served {
+    pub(crate) session: Session,
+    pub(crate) events: Vec<Event>,
+    pub(crate) failed: Option<Cause>,
+    /// Whether publishers and players are let in.
+    pub(crate) accepts: bool,
+    now: Instant,
+    sent: Vec<u8>,
+}
+
+impl Served {
+    pub(crate) fn new(now: Instant) -> Self {
+        let config = Config { apps: vec!["live".into()], chunk_size: 128, ..Config::default() };
+        Self { session: Session::new(config, now, 7), events: vec![], failed: None, accepts: true, now, sent: vec![] }
+    }
+
+    /// Hands bytes over in pieces, then answers what was asked.
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut size: impl FnMut() -> usize) {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.failed.is_none() {
+            let (piece, later) = rest.split_at(size().clamp(1, rest.len()));
+            rest = later;
+            self.failed = self.session.handle_bytes(self.now, piece).err().map(|error| error.cause);
+        }
+        self.drain();
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        if self.failed.is_none() {
+            self.failed = self.session.handle_timeout(self.now).err().map(|error| error.cause);
+        }
+        self.drain();
+    }
+
+    pub(crate) fn drain(&mut self) {
+        loop {
+            match self.session.poll_output() {
+                Output::Transmit(bytes) => self.sent.extend_from_slice(&bytes),
+                Output::Event(event) => {
+                    match (&event, self.accepts) {
+                        (Event::PublishRequested { .. }, true) => self.session.accept_publish(),
+                        (Event::PublishRequested { .. }, false) => self.session.reject_publish("NetStream.Publish.BadName", "no"),
+                        (Event::PlayRequested { .. }, true) => self.session.accept_play(),
+                        (Event::PlayRequested { .. }, false) => self.session.reject_play("NetStream.Play.StreamNotFound", "no"),
+                        _ => {}
+                    }
+                    self.events.push(event);
+                }
+                Output::Timeout(_) => return,
+            }
+        }
+    }
+
+    /// What was sent is a handshake and then chunks, whatever came.
+    pub(crate) fn check_sent(&self) {
+        let Some(chunks) = self.sent.get(OPENING_BYTES..) else {
+            assert!(self.sent.is_empty(), "half a handshake was sent");
+            return;
+        };
+        let (_, failed) = fuzzing::chunks(chunks, || usize::MAX);
+        assert_eq!(failed, None, "what was sent can't be read");
+    }
+}
+
+/// The same bytes cut in two ways gave the same. A peer that only asks is cut off by how much waits unread, and that is another
+/// where more is read at once.
+pub(crate) fn assert_same(one: &Served, other: &Served) {
+    if [one.failed, other.failed].contains(&Some(Cause::Unread)) {
+        let shared = one.events.len().min(other.events.len());
+        assert_eq!(one.events[..shared], other.events[..shared]);
+        return;
+    }
+    assert_eq!((&one.events, one.failed), (&other.events, other.failed));
+}

@@ -1,0 +1,39 @@
+//! The server session against a peer that knows the protocol: deep states, in any order.
+
+use crate::cursor::{Cursor, sizes};
+use crate::script::{Peer, Step};
+use crate::served::{Served, assert_same};
+use sightline_media::Instant;
+
+/// First byte: the handshake; second: how each piece is cut; then instructions.
+pub fn run(data: &[u8]) {
+    let mut cursor = Cursor::new(data);
+    let (opening, cut) = (cursor.u8(), cursor.u8());
+    let mut peer = Peer::new();
+    peer.put_opening(opening, 2);
+    let (mut whole, mut split) = (Served::new(Instant::ZERO), Served::new(Instant::ZERO));
+    let mut cuts = sizes(cut);
+    while !cursor.is_empty() && whole.failed.is_none() {
+        let step = peer.step(&mut cursor);
+        // What is held back arrives together with the next.
+        if matches!(step, Step::Wire) && cursor.u8() & 3 == 3 && !cursor.is_empty() {
+            continue;
+        }
+        let wire = std::mem::take(&mut peer.wire);
+        whole.feed(&wire, || usize::MAX);
+        split.feed(&wire, &mut cuts);
+        for served in [&mut whole, &mut split] {
+            match step {
+                Step::Wire => {}
+                Step::Pass(time) => served.pass(time),
+                Step::Act(0..64) => served.session.end_publish("NetStream.Publish.BadName", "a newer publisher took over"),
+                Step::Act(64..128) => served.session.end_play(),
+                Step::Act(128..) => served.accepts = !served.accepts,
+            }
+            served.drain();
+        }
+        assert_same(&whole, &split);
+    }
+    whole.check_sent();
+    split.check_sent();
+}

@@ -1,0 +1,168 @@
+//! Peers that mean no good: each costs only itself, and nothing of it stays.
+
+use crate::peers::{Player, Publisher};
+use crate::tokens::Signer;
+use crate::{origin_with, until};
+use sightline_signal::playback_id;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// File descriptors of this process: the origin's and its peers'.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Waits for the other side's end of a connection.
+async fn ended(peer: &mut TcpStream) {
+    let mut waste = [0; 4096];
+    let drain = async { while matches!(peer.read(&mut waste).await, Ok(1..)) {} };
+    tokio::time::timeout(Duration::from_secs(15), drain).await.expect("it is let go");
+}
+
+/// C0 C1 C2, all zeros.
+fn opening() -> Vec<u8> {
+    let mut bytes = vec![0; 1 + 2 * 1536];
+    bytes[0] = 3;
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_port_scans_leave_nothing_behind() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |_| {}).await;
+    let before = descriptors();
+    for _ in 0..200 {
+        drop(TcpStream::connect(origin.rtmp_addr()).await.unwrap());
+    }
+    until("the end of all scans", async || (origin.connections().silent, origin.connections().open) == (200, 0)).await;
+    assert_eq!((origin.connections().accepted, origin.connections().pending), (200, 0));
+    until("every descriptor", async || descriptors() <= before).await;
+    assert!(Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 1)).await.is_ok());
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_half_open_and_undecided_peers_are_let_go_by_their_deadlines() {
+    let signer = Signer::new("k1");
+    let change = |config: &mut sightline_origin::Config| (config.rtmp.handshake_timeout_sec, config.rtmp.command_timeout_sec) = (1, 2);
+    let (origin, _dir) = origin_with(&signer, change).await;
+    let mut peers = vec![];
+    let handshake = opening();
+    for said in [&[][..], &handshake[..700], &handshake[..1537], &handshake] {
+        let mut peer = TcpStream::connect(origin.rtmp_addr()).await.unwrap();
+        peer.write_all(said).await.unwrap();
+        peers.push(peer);
+    }
+    for peer in &mut peers {
+        ended(peer).await;
+    }
+    until("the counts", async || origin.connections().timeouts == 4 && origin.connections().open == 0).await;
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_rtmp_is_let_go_at_once_and_counted() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |_| {}).await;
+    let broken_chunk = [&opening()[..], &[0xc3, 0]].concat();
+    for said in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1], &broken_chunk] {
+        let mut peer = TcpStream::connect(origin.rtmp_addr()).await.unwrap();
+        peer.write_all(said).await.unwrap();
+        ended(&mut peer).await;
+    }
+    until("the counts", async || origin.connections().malformed == 3).await;
+    let metrics = reqwest::get(format!("http://{}/metrics", origin.http_addr().unwrap())).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("sightline_origin_rtmp_connections_total{outcome=\"malformed\"} 3\n"), "{metrics}");
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_takes_no_more_than_its_share() {
+    let signer = Signer::new("k1");
+    let change = |config: &mut sightline_origin::Config| {
+        (config.limits.connections_per_address, config.limits.pending_per_address) = (4, 3);
+    };
+    let (origin, _dir) = origin_with(&signer, change).await;
+    let rtmp = origin.rtmp_addr();
+    let mut publisher = Publisher::connect(rtmp, "live", &signer.name("s1", 1)).await.unwrap();
+    assert!(publisher.stream_for(Duration::from_millis(200)).await);
+    let mut silent = vec![];
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(rtmp).await.unwrap());
+    }
+    until("three that wait", async || origin.connections().pending == 3).await;
+    refused("127.0.0.1", rtmp).await;
+    assert_eq!(origin.connections().refused_address, 1, "the publisher is one of four");
+    let _elsewhere = from("127.0.0.2", rtmp).await;
+    until("one from elsewhere", async || origin.connections().open == 5).await;
+    // A place that is given up is taken by a viewer.
+    silent.pop();
+    until("a place", async || origin.connections().open == 4).await;
+    let mut viewer = Player::connect(rtmp, &playback_id("s1")).await;
+    viewer.frame().await;
+    until("a viewer that does not wait", async || (origin.connections().open, origin.connections().pending) == (5, 3)).await;
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_wait_have_a_limit_of_their_own_and_those_that_publish_do_not_count() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |config| config.limits.pending_per_address = 1).await;
+    let rtmp = origin.rtmp_addr();
+    let mut publishers = vec![];
+    for stream in ["s1", "s2", "s3"] {
+        publishers.push(Publisher::connect(rtmp, "live", &signer.name(stream, 1)).await.unwrap());
+        until("it is let in", async || origin.connections().pending == 0).await;
+    }
+    let _silent = TcpStream::connect(rtmp).await.unwrap();
+    until("one that waits", async || origin.connections().pending == 1).await;
+    refused("127.0.0.1", rtmp).await;
+    assert_eq!((origin.connections().refused_pending, origin.connections().refused_address), (1, 0));
+    let _elsewhere = from("127.0.0.3", rtmp).await;
+    until("one from elsewhere", async || origin.connections().pending == 2).await;
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_total_has_a_limit() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |config| config.limits.connections = 2).await;
+    let rtmp = origin.rtmp_addr();
+    let _silent = [from("127.0.0.2", rtmp).await, from("127.0.0.3", rtmp).await];
+    until("two", async || origin.connections().open == 2).await;
+    refused("127.0.0.4", rtmp).await;
+    assert_eq!(origin.connections().refused_total, 1);
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_trickles_loses_its_stream() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |config| config.rtmp.idle_timeout_sec = 2).await;
+    let mut publisher = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 1)).await.unwrap();
+    assert!(publisher.stream_for(Duration::from_millis(300)).await);
+    // A ping's answer now and then is no stream.
+    until("its end", async || !publisher.trickle().await).await;
+    until("the count", async || origin.connections().timeouts == 1).await;
+    origin.shutdown().await;
+}
+
+/// A connection from an address of this machine.
+async fn from(address: &str, to: SocketAddr) -> TcpStream {
+    try_from(address, to).await.unwrap()
+}
+
+async fn try_from(address: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(address.parse().unwrap(), 0))?;
+    socket.connect(to).await
+}
+
+/// A connection that is reset: while it is made, or right after.
+async fn refused(address: &str, to: SocketAddr) {
+    if let Ok(mut socket) = try_from(address, to).await {
+        ended(&mut socket).await;
+    }
+}

@@ -1,0 +1,157 @@
+//! Fuzzing: builds the targets of `fuzz/` with libFuzzer's coverage on the stable compiler, and runs them.
+//!
+//! `cargo fuzz` asks for a nightly compiler because of its sanitizers. There is no unsafe code to sanitize here; what it needs of
+//! LLVM's coverage are a pass and its arguments, which are stable.
+
+use crate::shell::{Problem, root, run, step};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What `cargo fuzz` gives to LLVM, without its sanitizers. One codegen unit: the pass runs on each, and edges are counted once.
+const RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Clink-dead-code -Crelocation-model=static --cfg fuzzing";
+/// The longest input, in bytes: a handshake, commands and a few frames.
+const INPUT_BYTES_MAX: u32 = 8192;
+/// The most memory that a target may take: an input of eight kilobytes that makes hundreds of megabytes is a finding.
+const MEMORY_MB_MAX: u32 = 512;
+/// How long one input may take.
+const INPUT_SECS_MAX: u32 = 10;
+/// How long a target runs unless told otherwise.
+const SECS_DEFAULT: &str = "60";
+
+pub(crate) fn fuzz(args: &[&str]) -> Result<(), Problem> {
+    let (mut wanted, mut secs, mut minimises, mut covers, mut words) = (vec![], SECS_DEFAULT, false, false, args.iter());
+    while let Some(word) = words.next() {
+        match *word {
+            "--secs" => secs = words.next().copied().filter(|secs| secs.parse::<u32>().is_ok()).ok_or_else(usage)?,
+            "--minimise" => minimises = true,
+            "--coverage" => covers = true,
+            option if option.starts_with('-') => return Err(usage()),
+            target => wanted.push(target),
+        }
+    }
+    let targets = targets()?;
+    if let Some(unknown) = wanted.iter().find(|name| !targets.iter().any(|target| target == *name)) {
+        return Err(Problem(format!("there is no fuzz target {unknown}: {}", targets.join(", "))));
+    }
+    let targets: Vec<&String> = targets.iter().filter(|name| wanted.is_empty() || wanted.contains(&name.as_str())).collect();
+    step("build the fuzz targets");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--release", "--target", &host()?]).env("RUSTFLAGS", RUSTFLAGS).env_remove("CARGO_TARGET_DIR");
+    run(build.current_dir(root().join("fuzz")))?;
+    if covers {
+        return coverage();
+    }
+    let mut results = vec![];
+    for target in targets {
+        step(&format!("fuzz {target}"));
+        results.push(if minimises { minimise(target)? } else { hunt(target, secs)? });
+    }
+    step("results");
+    for line in &results {
+        eprintln!("{line}");
+    }
+    if results.iter().any(|line| line.contains(FOUND)) { Err(Problem("something was found".into())) } else { Ok(()) }
+}
+
+/// What a line of the results says of a target that failed.
+const FOUND: &str = "FOUND";
+
+fn usage() -> Problem {
+    Problem("cargo xtask fuzz [TARGET…] [--secs N] [--minimise | --coverage]".into())
+}
+
+fn host() -> Result<String, Problem> {
+    let text = crate::shell::output_of(Command::new("rustc").arg("-vV")).ok_or_else(|| Problem("rustc -vV failed".into()))?;
+    text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).ok_or_else(|| Problem("rustc names no host".into()))
+}
+
+fn targets() -> Result<Vec<String>, Problem> {
+    let mut names: Vec<String> = std::fs::read_dir(root().join("fuzz/fuzz_targets"))?
+        .filter_map(|entry| entry.ok()?.path().file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn program(target: &str) -> Result<PathBuf, Problem> {
+    Ok(root().join("fuzz/target").join(host()?).join("release").join(target))
+}
+
+/// The kept corpus, and the growing one beside it, which is not kept.
+fn folders(target: &str) -> Result<[PathBuf; 3], Problem> {
+    let fuzz = root().join("fuzz");
+    let folders = [fuzz.join("target/corpus").join(target), fuzz.join("corpus").join(target), fuzz.join("target/findings").join(target)];
+    folders.iter().try_for_each(std::fs::create_dir_all)?;
+    Ok(folders)
+}
+
+fn libfuzzer(target: &str, findings: &Path) -> Result<Command, Problem> {
+    let mut command = Command::new(program(target)?);
+    command.arg(format!("-max_len={INPUT_BYTES_MAX}")).arg(format!("-rss_limit_mb={MEMORY_MB_MAX}"));
+    command.arg(format!("-timeout={INPUT_SECS_MAX}")).arg(format!("-artifact_prefix={}/", findings.display()));
+    Ok(command)
+}
+
+fn hunt(target: &str, secs: &str) -> Result<String, Problem> {
+    let [grown, kept, findings] = folders(target)?;
+    let mut command = libfuzzer(target, &findings)?;
+    command.arg(format!("-max_total_time={secs}")).arg("-print_final_stats=1").args([&grown, &kept]);
+    let output = command.output().map_err(|error| Problem(format!("{target}: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let edges = text.lines().rev().find_map(|line| Some(line.split_once(" cov: ")?.1.split(' ').next()?.to_owned())).unwrap_or_default();
+    let executions = text.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")).unwrap_or("0").trim();
+    let mut line = format!("{target:<14} {executions:>12} executions {edges:>6} edges");
+    if !output.status.success() {
+        let tail: Vec<&str> = text.lines().rev().take(30).collect();
+        line = format!("{line}  {FOUND}: see {}\n{}", findings.display(), tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+    }
+    Ok(line)
+}
+
+/// Takes into the kept corpus what the grown one reaches beyond it.
+fn minimise(target: &str) -> Result<String, Problem> {
+    let [grown, kept, findings] = folders(target)?;
+    let count = |folder: &Path| std::fs::read_dir(folder).map(Iterator::count);
+    let before = count(&kept)?;
+    let output = libfuzzer(target, &findings)?.arg("-merge=1").args([&kept, &grown]).output()?;
+    if !output.status.success() {
+        return Err(Problem(format!("{target}: {}", String::from_utf8_lossy(&output.stderr))));
+    }
+    Ok(format!("{target:<14} {before} inputs kept before, {} now", count(&kept)?))
+}
+
+/// What the kept corpus of all targets reaches together, by folder of the core.
+fn coverage() -> Result<(), Problem> {
+    step("coverage of the kept corpus");
+    let program = program("coverage")?;
+    let edges = crate::shell::output_of(&mut Command::new(&program)).ok_or_else(|| Problem("the corpus can't be replayed".into()))?;
+    let edges: Vec<(&str, bool)> = edges.lines().filter_map(|line| Some((line.split_once(' ')?.0, line.ends_with('1')))).collect();
+    let list = program.with_file_name("edges");
+    std::fs::write(&list, edges.iter().map(|(address, _)| format!("{address}\n")).collect::<String>())?;
+    let mut addr2line = Command::new("addr2line");
+    addr2line.arg("-e").arg(&program).arg(format!("@{}", list.display()));
+    let places = crate::shell::output_of(&mut addr2line).ok_or_else(|| Problem("addr2line (of binutils) failed".into()))?;
+    let mut files: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+    for ((_, is_reached), place) in edges.iter().zip(places.lines()) {
+        let Some((_, file)) = place.split_once("/core/").filter(|(_, file)| file.starts_with(|first: char| first.is_ascii_lowercase()))
+        else {
+            continue;
+        };
+        let Some((file, _)) = file.split_once(':').filter(|(file, _)| OURS.iter().any(|ours| file.starts_with(ours))) else { continue };
+        for name in [file, file.split('/').next().unwrap_or(file)] {
+            let (reached, all) = files.entry(name).or_default();
+            *reached += u32::from(*is_reached);
+            *all += 1;
+        }
+    }
+    for (file, (reached, all)) in files {
+        eprintln!("{file:<40} {reached:>5} of {all:>5} edges, {:>3} %", reached * 100 / all);
+    }
+    Ok(())
+}
+
+/// Folders of `core/` that are fuzzed; the standard library has a `core/` of its own.
+const OURS: [&str; 4] = ["rtmp/src/", "media/src/", "hls/src/", "signal/src/"];
