@@ -9,6 +9,7 @@ mod auth;
 mod clock;
 mod config;
 mod fanout;
+mod hls;
 mod http;
 mod hub;
 mod record;
@@ -19,9 +20,11 @@ mod snapshot;
 mod stall;
 mod stream;
 mod timeline;
+mod turns;
 
 pub use config::{Auth, Cloud, Config, Http, Limits, Play, Record, Rtmp, Rtmps};
 pub use sightline_signal::report::OriginStream;
+pub use turns::gather;
 
 use clock::Clock;
 use hub::Hub;
