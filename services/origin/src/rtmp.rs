@@ -7,20 +7,24 @@ use crate::hub::Hold;
 use crate::ring::{Cursor, Wire};
 use crate::stream::Stream;
 use crate::{Shared, seed};
-use bytes::BytesMut;
 use sightline_rtmp::server::{Event, Output, Session};
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-/// What one read takes before a publisher is accepted: commands are small, and a port scan must cost nothing.
-const READ_BYTES: usize = 4 * 1024;
-/// What one read takes of a publisher.
-const PUBLISH_READ_BYTES: usize = 64 * 1024;
+/// What one read takes: two key frames of a camera. It lies on the stack while there is something to read, so an idle connection has none.
+const READ_BYTES: usize = 64 * 1024;
+/// What one read takes of a viewer: a ping's answer, an acknowledgement.
+const VIEWER_READ_BYTES: usize = 1024;
 /// How long a peer may take to read our answers.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long we wait for a peer to read a refusal before the connection is cut: closed at once, it might be lost with what is unread.
@@ -72,7 +76,8 @@ pub(crate) async fn listen(shared: Arc<Shared>, listener: TcpListener, tls: Opti
             // Frames go out whole: waiting for more only adds delay.
             let _ = socket.set_nodelay(true);
             let ended = match tls {
-                Some(tls) => serve_tls(&shared, tls, socket, peer).await,
+                // Boxed: TLS is an order of magnitude larger, and the task has room for the larger of the two.
+                Some(tls) => Box::pin(serve_tls(&shared, tls, socket, peer)).await,
                 None => serve_tcp(&shared, socket, peer).await,
             };
             if let Err(end) = ended {
@@ -83,29 +88,41 @@ pub(crate) async fn listen(shared: Arc<Shared>, listener: TcpListener, tls: Opti
 }
 
 async fn serve_tcp(shared: &Arc<Shared>, mut socket: TcpStream, peer: SocketAddr) -> Result<(), End> {
-    let mut session = new_session(shared);
-    let Some(stream) = drive(shared, &mut socket, &mut session, peer).await? else { return Ok(()) };
+    // Boxed, as is what drives it: a viewer stays for hours in what follows, and its task must be no larger than that.
+    let mut session = Box::new(new_session(shared));
+    let Some(stream) = Box::pin(drive(shared, &mut socket, &mut session, peer)).await? else { return Ok(()) };
     let (mut reader, writer) = socket.into_split();
     let link = Arc::new(ViewerLink::default());
     stream.fanout.join(&stream, writer, link.clone(), shared.pace(), &shared.tasks);
-    let mut buffer = BytesMut::with_capacity(512);
     loop {
-        let read = tokio::select! {
+        let goes_on = tokio::select! {
             () = link.left() => return Ok(()),
             () = stream.ended.cancelled() => return Ok(()),
-            read = reader.read_buf(&mut buffer) => read,
+            goes_on = read_with::<VIEWER_READ_BYTES, _, _>(&mut reader, |bytes| {
+                session.handle_bytes(shared.clock.now(), bytes).is_ok() && answer_viewer(&mut session, |bytes| link.send_control(bytes))
+            }) => goes_on,
         };
-        let handled = match read {
-            Ok(0) | Err(_) => break,
-            Ok(_) => session.handle_bytes(shared.clock.now(), &buffer),
-        };
-        buffer.clear();
-        if handled.is_err() || !answer_viewer(&mut session, |bytes| link.send_control(bytes)) {
+        if !matches!(goes_on, Ok(Some(true))) {
             break;
         }
     }
     link.leave();
     Ok(())
+}
+
+/// Reads once and hands over what came; `None` at the connection's end. Waits first and has a buffer afterwards.
+async fn read_with<const BYTES: usize, S: AsyncRead + Unpin, T>(
+    socket: &mut S,
+    mut take: impl FnMut(&[u8]) -> T,
+) -> std::io::Result<Option<T>> {
+    poll_fn(|context| {
+        let mut space = [const { MaybeUninit::uninit() }; BYTES];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *socket).poll_read(context, &mut buffer))?;
+        let bytes = buffer.filled();
+        Poll::Ready(Ok((!bytes.is_empty()).then(|| take(bytes))))
+    })
+    .await
 }
 
 /// Passes a playing session's answers on; false when the viewer has stopped.
@@ -129,10 +146,10 @@ async fn serve_tls(shared: &Arc<Shared>, tls: TlsAcceptor, socket: TcpStream, pe
 
 /// Plays in a task of its own: over TLS each viewer's bytes differ, so there is nothing to share but the frames.
 async fn play_alone<S: AsyncRead + AsyncWrite>(shared: &Shared, socket: S, mut session: Session, stream: &Arc<Stream>) -> Result<(), End> {
-    let _count = stream.count_viewer();
+    let _count = stream.count_lone_viewer();
     let (mut reader, mut writer) = tokio::io::split(socket);
     let mut head = stream.watch();
-    let (mut cursor, mut out, mut buffer) = (Cursor::default(), VecDeque::new(), BytesMut::with_capacity(512));
+    let (mut cursor, mut out) = (Cursor::default(), VecDeque::new());
     loop {
         head.borrow_and_update();
         stream.fill(&mut cursor, Wire::Rtmp, &mut out, BATCH_BYTES);
@@ -146,12 +163,9 @@ async fn play_alone<S: AsyncRead + AsyncWrite>(shared: &Shared, socket: S, mut s
         tokio::select! {
             () = stream.ended.cancelled() => return Ok(()),
             _ = head.changed() => {}
-            read = reader.read_buf(&mut buffer) => {
-                if read? == 0 {
-                    return Ok(());
-                }
-                session.handle_bytes(shared.clock.now(), &buffer)?;
-                buffer.clear();
+            handled = read_with::<VIEWER_READ_BYTES, _, _>(&mut reader, |bytes| session.handle_bytes(shared.clock.now(), bytes)) => {
+                let Some(handled) = handled? else { return Ok(()) };
+                handled?;
                 if !answer_viewer(&mut session, |bytes| out.push_back(bytes::Bytes::copy_from_slice(bytes))) {
                     return Ok(());
                 }
@@ -171,8 +185,11 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     session: &mut Session,
     peer: SocketAddr,
 ) -> Result<Option<Arc<Stream>>, End> {
-    let mut buffer = BytesMut::new();
     let mut connection = Connection { shared, peer: peer.ip(), hold: None, playing: None, is_over: false };
+    // Made once: made anew for each read, they would be entered into and taken out of lists that all connections share.
+    let mut shutdown = pin!(shared.shutdown.cancelled());
+    let mut stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>> = None;
+    let mut timer = pin!(tokio::time::sleep(Duration::from_secs(shared.config.rtmp.handshake_timeout_sec)));
     loop {
         let deadline = loop {
             match session.poll_output() {
@@ -191,34 +208,33 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
             linger(socket).await;
             return Ok(None);
         }
-        buffer.reserve(if connection.hold.is_some() { PUBLISH_READ_BYTES } else { READ_BYTES });
-        let timer = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(shared.clock.at(at)).await,
-                None => std::future::pending().await,
-            }
+        // A deadline that has moved on is seen when the timer ends; only an earlier one, or one that has passed its timer, sets it.
+        if let Some(at) = deadline.map(|at| shared.clock.at(at))
+            && (at < timer.deadline() || timer.is_elapsed())
+        {
+            timer.as_mut().reset(at);
+        }
+        let has_timer = deadline.is_some();
+        stopped = match &connection.hold {
+            Some(hold) => stopped.or_else(|| Some(Box::pin(hold.stop.clone().cancelled_owned()))),
+            None => None,
         };
-        let stopped = async {
-            match &connection.hold {
-                Some(hold) => hold.stop.cancelled().await,
-                None => std::future::pending().await,
-            }
-        };
+        let has_hold = stopped.is_some();
+        // What ends the connection is looked at here too: with a peer that never pauses the last two below have no turn.
+        let is_stopped = connection.hold.as_ref().is_some_and(|hold| hold.stop.is_cancelled());
+        let is_ending = is_stopped || shared.shutdown.is_cancelled();
         tokio::select! {
-            read = socket.read_buf(&mut buffer) => {
-                if read? == 0 {
-                    return Ok(None);
-                }
-                let handled = session.handle_bytes(shared.clock.now(), &buffer);
-                buffer.clear();
-                handled?;
-            }
-            () = timer => session.handle_timeout(shared.clock.now())?,
-            () = stopped => {
+            biased;
+            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| session.handle_bytes(shared.clock.now(), bytes)), if !is_ending => match handled? {
+                Some(handled) => handled?,
+                None => return Ok(None),
+            },
+            () = &mut timer, if has_timer => session.handle_timeout(shared.clock.now())?,
+            () = async { if let Some(stopped) = &mut stopped { stopped.await } }, if has_hold => {
                 session.end_publish("NetStream.Publish.BadName", "another publisher has this stream now, or its right was taken back");
                 connection.is_over = true;
             }
-            () = shared.shutdown.cancelled() => return Ok(None),
+            () = &mut shutdown => return Ok(None),
         }
     }
 }
