@@ -17,10 +17,16 @@ use bytes::{Bytes, BytesMut};
 const CHUNK_STREAMS_MAX: usize = 64;
 /// Bytes in unfinished messages of all chunk streams together: one message of the largest size and another under way beside it.
 const PARTIAL_BYTES_MAX: usize = 12 * 1024 * 1024;
-/// What is set aside when a message begins, at most. The rest grows with the bytes that came.
+/// What is set aside when a message begins, at most. A peer that has sent as much gets room for the rest that it announced, up to
+/// four times what came: so a frame takes no more memory than it has bytes, and what was only announced takes none.
 const FIRST_CAPACITY_BYTES: usize = 16 * 1024;
 /// Answers that wait to be transmitted: several times what a whole conversation takes.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// Frames up to this size lie side by side in one allocation, larger ones in their own. A stream's frames come and go in order, so that
+/// an allocation outlives its first frame by no more than a few others; and one for seven frames costs a seventh.
+const SHARED_BYTES_MAX: usize = 8 * 1024;
+/// Such an allocation: what a connection may hold beyond the bytes of its frames.
+const SLAB_BYTES: usize = 32 * 1024;
 /// Windows below this are taken as this: an acknowledgement a packet helps no one.
 const WINDOW_BYTES_MIN: u32 = 4096;
 
@@ -31,11 +37,21 @@ pub(crate) struct Message {
     pub(crate) body: Bytes,
 }
 
+/// Empty room for so many bytes, at most [`SHARED_BYTES_MAX`].
+fn room(slab: &mut BytesMut, bytes: usize) -> BytesMut {
+    if slab.capacity() < bytes {
+        *slab = BytesMut::with_capacity(SLAB_BYTES);
+    }
+    let rest = slab.split_off(bytes);
+    core::mem::replace(slab, rest)
+}
+
 /// One connection's two directions.
 pub(crate) struct Link {
     reader: Reader<CHUNK_STREAMS_MAX>,
     partial: Vec<BytesMut>,
     partial_bytes: usize,
+    slab: BytesMut,
     output: BytesMut,
     chunk_size: u32,
     received: u64,
@@ -49,6 +65,7 @@ impl Link {
             reader: Reader::new(),
             partial: Vec::new(),
             partial_bytes: 0,
+            slab: BytesMut::new(),
             output: BytesMut::new(),
             chunk_size: crate::chunk::CHUNK_SIZE_DEFAULT,
             received: 0,
@@ -79,8 +96,16 @@ impl Link {
                 self.partial.push(BytesMut::new());
             }
             let Some(partial) = self.partial.get_mut(piece.slot) else { return Ok(None) };
-            if piece.is_first && partial.capacity() == 0 {
-                partial.reserve(usize::try_from(header.length).unwrap_or(usize::MAX).min(FIRST_CAPACITY_BYTES));
+            let needed = partial.len() + piece.bytes.len();
+            if needed > partial.capacity() {
+                let announced = usize::try_from(header.length).unwrap_or(usize::MAX);
+                if partial.is_empty() && matches!(header.type_id, type_id::AUDIO | type_id::VIDEO) && announced <= SHARED_BYTES_MAX {
+                    *partial = room(&mut self.slab, announced);
+                } else {
+                    let mut larger = BytesMut::with_capacity(announced.min((needed * 4).max(FIRST_CAPACITY_BYTES)).max(needed));
+                    larger.extend_from_slice(partial);
+                    *partial = larger;
+                }
             }
             partial.extend_from_slice(piece.bytes);
             self.partial_bytes += piece.bytes.len();
@@ -90,7 +115,7 @@ impl Link {
             if !piece.is_last {
                 continue;
             }
-            // Taken whole: a later message never shares an allocation with frames that viewers still hold.
+            // Taken whole: a later message is never written into an allocation that this one has for itself.
             let body = core::mem::take(partial).freeze();
             self.partial_bytes -= body.len();
             if matches!(header.type_id, type_id::SET_CHUNK_SIZE..=type_id::SET_PEER_BANDWIDTH) {
