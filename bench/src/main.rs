@@ -2,11 +2,14 @@
 //!
 //! `cargo xtask bench` builds what is measured and runs this.
 
+mod extras;
 mod load;
+mod measure;
 mod origin;
 mod picture;
 mod process;
 mod publisher;
+mod scenario;
 mod server;
 mod table;
 
@@ -16,7 +19,7 @@ use std::process::ExitCode;
 #[derive(clap::Parser)]
 #[command(name = "cargo xtask bench", about = "Measurements beside the peers")]
 enum Command {
-    /// Fan-out: our origin beside nginx-rtmp, one publisher and many RTMP viewers
+    /// Our origin beside nginx-rtmp: fan-out, ingest, HLS, recordings
     Origin(origin::Options),
 }
 
