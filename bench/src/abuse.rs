@@ -1,10 +1,11 @@
 //! `bench abuse`: what viewers notice of ten thousand idle connections and a flood of malformed ones, and what those cost.
 
 use crate::crowd::Kind as CrowdKind;
-use crate::load::Load;
+use crate::load::{Load, Watch};
 use crate::process::{Process, Processors};
-use crate::publisher::{Publisher, micros_since};
-use crate::server::{Kind, STREAM};
+use crate::publisher::{Publishers, micros_since};
+use crate::scenario::Scenario;
+use crate::server::Kind;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -62,7 +63,7 @@ struct Watched {
 /// Measures and prints; false if a promise was broken.
 pub(crate) fn run(options: &Options) -> io::Result<bool> {
     let idle = options.idle as usize;
-    let processors = Processors::claim(idle + DESCRIPTORS_SPARE)?;
+    let processors = Processors::claim(1, idle + DESCRIPTORS_SPARE)?;
     let length = Duration::from_secs(options.seconds);
     let mut out = io::stdout();
     for kind in [CrowdKind::Silent, CrowdKind::HalfHandshake, CrowdKind::Connected] {
@@ -202,11 +203,11 @@ fn watch(processors: &Processors, options: &Options, length: Duration, is_rough:
     let (viewers, idle) = (options.viewers as usize, options.idle as usize);
     let began = Instant::now();
     let origin = Origin::start(processors, idle)?;
-    let publisher = Publisher::start(origin.rtmp, STREAM, began)?;
+    let publisher = Publishers::start(origin.rtmp, None, &Scenario::fan_out(viewers, 1), began)?;
     let progress = publisher.progress.clone();
-    wait_for("the publisher does not begin", || Ok(progress.sent.load(Ordering::Relaxed) > 1))?;
-    let name = Kind::Sightline { merge_ms: 0 }.play_name();
-    let load = Load::start(processors.load_threads(), viewers, origin.rtmp, &name, began)?;
+    wait_for("the publisher does not begin", || Ok(progress.have_begun()))?;
+    let watches = vec![Watch { stream: 0, name: Kind::Sightline { merge_ms: 0 }.play_name(0) }; viewers];
+    let load = Load::start(processors.load_threads(), &watches, origin.rtmp, None, began)?;
     let shared = load.shared.clone();
     wait_for("not all viewers play", || Ok(shared.playing.load(Ordering::Relaxed) == viewers))?;
     let crowd = if is_rough { Some(Crowd::start(origin.rtmp, idle, CrowdKind::Mixed, options.flood)?) } else { None };
@@ -224,7 +225,7 @@ fn watch(processors: &Processors, options: &Options, length: Duration, is_rough:
         resident_bytes_max = resident_bytes_max.max(origin.process.usage()?.resident_bytes);
     }
     shared.to_micros.store(micros_since(began), Ordering::Relaxed);
-    let sent = progress.sent.load(Ordering::Relaxed);
+    let sent = progress.sent(0);
     let after = origin.process.usage()?;
     let passed = from.elapsed().as_secs_f64();
     let metrics = origin.metrics()?;
@@ -235,7 +236,8 @@ fn watch(processors: &Processors, options: &Options, length: Duration, is_rough:
     load.expect_end();
     publisher.finish()?;
     drop(origin);
-    let seen = load.finish(sent)?;
+    let mut seen = load.finish()?;
+    seen.iter_mut().for_each(|seen| seen.close(sent));
     let mut latency: Vec<u32> = seen.iter().flat_map(|seen| &seen.latency_micros).copied().collect();
     latency.sort_unstable();
     let at = |percent: usize| latency.get(latency.len() * percent / 100).map_or(f64::NAN, |micros| f64::from(*micros) / 1000.0);

@@ -4,11 +4,14 @@
 
 mod abuse;
 mod crowd;
+mod extras;
 mod load;
+mod measure;
 mod origin;
 mod picture;
 mod process;
 mod publisher;
+mod scenario;
 mod server;
 mod table;
 
@@ -18,7 +21,7 @@ use std::process::ExitCode;
 #[derive(clap::Parser)]
 #[command(name = "cargo xtask bench", about = "Measurements beside the peers")]
 enum Command {
-    /// Fan-out: our origin beside nginx-rtmp, one publisher and many RTMP viewers
+    /// Our origin beside nginx-rtmp: fan-out, ingest, HLS, recordings
     Origin(origin::Options),
     /// What RTMP viewers notice of 10,000 idle connections and a flood of malformed ones, and what those cost
     Abuse(abuse::Options),

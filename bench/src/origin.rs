@@ -1,143 +1,118 @@
-//! `bench origin`: what a gigabit to many viewers costs, for each server in turn, several times.
+//! `bench origin`: what a gigabit costs each server, in and out, for each scenario in turn, several times.
 
-use crate::load::{Load, Seen};
-use crate::process::{Processors, Usage};
-use crate::publisher::{Publisher, micros_since};
-use crate::server::{Kind, STREAM, Server};
+use crate::measure::{Measurement, measure};
+use crate::process::Processors;
+use crate::scenario::{Extra, Scenario};
+use crate::server::Kind;
 use crate::table;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// How long the viewers may take to begin.
-const BEGIN_LIMIT: Duration = Duration::from_secs(60);
-/// From the last viewer's first frame to the measurement: what joining cost is over.
-const SETTLE: Duration = Duration::from_secs(2);
-/// From the measurement's end to the servers' end: every frame of it has arrived, merged writes too.
-const DRAIN: Duration = Duration::from_millis(1500);
 
 /// Its options.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
+    /// What is measured; all of it without this
+    #[arg(value_enum)]
+    parts: Vec<Part>,
     /// RTMP viewers of the one stream
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 1000, 5000], value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    viewers: Vec<u32>,
+    /// Publishers; HLS and recordings are measured with the first of these numbers
+    #[arg(long, value_delimiter = ',', default_values_t = [100, 300], value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    publishers: Vec<u32>,
+    /// Processors of the server in the scaling part
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cores: u32,
+    /// Viewers in the scaling part
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
-    viewers: u32,
+    scaling_viewers: u32,
     /// How long each server is measured
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// How often each server is measured, in turns
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
+    /// The largest segment on loopback, in bytes: an Ethernet's. 0 leaves loopback's own 64 KiB
+    #[arg(long, default_value_t = 1448, value_parser = clap::value_parser!(u32).range(0..=65_483))]
+    mss: u32,
+    /// Only these servers
+    #[arg(long, value_delimiter = ',')]
+    servers: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What one server did in one run.
-#[derive(Clone, Debug)]
-pub(crate) struct Measurement {
-    pub(crate) gbit: f64,
-    pub(crate) user_secs: f64,
-    pub(crate) system_secs: f64,
-    pub(crate) bytes_per_viewer: f64,
-    pub(crate) latency_p50_ms: f64,
-    pub(crate) latency_p99_ms: f64,
-    pub(crate) lost: u64,
-    pub(crate) corrupt: u64,
-    pub(crate) dropped: usize,
-    /// Of the load's processors, how much this program used: near 1 the latencies are the load's own.
-    pub(crate) load_share: f64,
+/// A part of the measurements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Part {
+    /// One publisher, many viewers
+    FanOut,
+    /// Many publishers, few viewers
+    Ingest,
+    /// Many publishers, each with an HLS player
+    Hls,
+    /// Many publishers, each recorded as FLV
+    Flv,
+    /// Fan-out from one processor and from several
+    Scaling,
 }
 
-impl Measurement {
-    pub(crate) fn secs_per_gbit(&self) -> f64 {
-        (self.user_secs + self.system_secs) / self.gbit
+const PARTS: [Part; 5] = [Part::FanOut, Part::Ingest, Part::Hls, Part::Flv, Part::Scaling];
+
+impl Options {
+    fn scenarios(&self) -> Vec<Scenario> {
+        let parts = if self.parts.is_empty() { &PARTS[..] } else { &self.parts };
+        let publishers = self.publishers.iter().map(|count| *count as usize);
+        let with = |extra| publishers.clone().take(1).map(move |streams| Scenario::ingest(streams, extra)).collect();
+        let of = |part: &Part| -> Vec<Scenario> {
+            match part {
+                Part::FanOut => self.viewers.iter().map(|viewers| Scenario::fan_out(*viewers as usize, 1)).collect(),
+                Part::Ingest => publishers.clone().map(|streams| Scenario::ingest(streams, Extra::None)).collect(),
+                Part::Hls => with(Extra::Hls),
+                Part::Flv => with(Extra::Flv),
+                Part::Scaling => [1, self.cores as usize].map(|cores| Scenario::fan_out(self.scaling_viewers as usize, cores)).into(),
+            }
+        };
+        parts.iter().flat_map(of).collect()
+    }
+
+    fn takes(&self, kind: Kind) -> bool {
+        self.servers.is_empty() || self.servers.iter().any(|name| kind.name() == *name)
     }
 }
+
+/// A scenario's servers with their measurements.
+pub(crate) type Results = Vec<(Kind, Vec<Measurement>)>;
 
 /// Measures and prints; false if a frame was lost.
 pub(crate) fn run(options: &Options) -> io::Result<bool> {
-    let viewers = options.viewers as usize;
-    let processors = Processors::claim(viewers)?;
-    eprintln!("{} viewers, {} s, {} runs; {}", viewers, options.seconds, options.runs, processors.describe());
-    let mut results: Vec<(Kind, Vec<Measurement>)> = Kind::ALL.map(|kind| (kind, Vec::new())).into();
-    for run in 1..=options.runs {
-        for (kind, measured) in &mut results {
-            eprint!("run {run} of {}: {} … ", options.runs, kind.name());
-            let measurement = measure(*kind, &processors, viewers, Duration::from_secs(options.seconds))?;
-            eprintln!("{:.3} CPU s/Gbit, {} lost", measurement.secs_per_gbit(), measurement.lost);
-            measured.push(measurement);
+    let at_least = Duration::from_secs(options.seconds);
+    let mss = (options.mss > 0).then_some(options.mss);
+    let mut all = Vec::new();
+    for scenario in options.scenarios() {
+        let processors = Processors::claim(scenario.cores, scenario.streams + scenario.viewers)?;
+        let mut kinds = scenario.kinds();
+        // nginx has no threads: a second processor would be a second server, which does not have the stream.
+        kinds.retain(|kind| options.takes(*kind) && (scenario.cores == 1 || *kind != Kind::Nginx));
+        let total = kinds.len() * options.runs as usize;
+        let length = scenario.length(at_least);
+        eprintln!("{}: {} s each; {}", scenario.name, length.as_secs(), processors.describe());
+        let mut results: Results = kinds.into_iter().map(|kind| (kind, Vec::new())).collect();
+        let (began, mut done) = (Instant::now(), 0_u32);
+        for run in 1..=options.runs {
+            for (kind, measured) in &mut results {
+                eprint!("  run {run} of {}: {} … ", options.runs, kind.name());
+                let measurement = measure(*kind, &scenario, &processors, mss, length)?;
+                done += 1;
+                let left = began.elapsed().div_f64(f64::from(done)).as_secs() * (total as u64).saturating_sub(u64::from(done));
+                eprintln!("{:.3} CPU s/Gbit, {} lost; {left} s to go", measurement.secs_per_gbit(), measurement.lost);
+                measured.push(measurement);
+            }
         }
+        all.push((scenario, results));
     }
-    let text = if options.json { table::json(&results, viewers, options.seconds) } else { table::text(&results) };
+    let text = if options.json { table::json(&all, options.seconds) } else { table::text(&all) };
     io::Write::write_all(&mut io::stdout(), text.as_bytes())?;
-    let is_whole = |one: &Measurement| one.lost == 0 && one.corrupt == 0 && one.dropped == 0;
-    Ok(results.iter().flat_map(|(_, measured)| measured).all(is_whole))
-}
-
-fn measure(kind: Kind, processors: &Processors, viewers: usize, length: Duration) -> io::Result<Measurement> {
-    let began = Instant::now();
-    let server = Server::start(kind, processors, viewers)?;
-    let publisher = Publisher::start(server.port, STREAM, began)?;
-    let progress = publisher.progress.clone();
-    wait_for(BEGIN_LIMIT, "the publisher does not begin", || progress.sent.load(Ordering::Relaxed) > 1)?;
-    let idle = server.process.usage()?;
-
-    let load = Load::start(processors.load_threads(), viewers, server.port, &kind.play_name(), began)?;
-    let shared = load.shared.clone();
-    wait_for(BEGIN_LIMIT, "not all viewers play", || shared.playing.load(Ordering::Relaxed) == viewers)
-        .map_err(|error| io::Error::other(format!("{error}; the server said:\n{}", server.process.log())))?;
-    std::thread::sleep(SETTLE);
-
-    let (before, bytes_before, ours_before) = (server.process.usage()?, shared.bytes.load(Ordering::Relaxed), own_secs()?);
-    let from = Instant::now();
-    shared.from_micros.store(micros_since(began), Ordering::Relaxed);
-    std::thread::sleep(length);
-    shared.to_micros.store(micros_since(began), Ordering::Relaxed);
-    let sent = progress.sent.load(Ordering::Relaxed);
-    let (after, bytes_after, ours_after) = (server.process.usage()?, shared.bytes.load(Ordering::Relaxed), own_secs()?);
-    let passed = from.elapsed().as_secs_f64();
-
-    std::thread::sleep(DRAIN);
-    load.expect_end();
-    publisher.finish()?;
-    drop(server);
-    let seen = load.finish(sent)?;
-    let gbit = (bytes_after - bytes_before) as f64 * 8.0 / 1e9;
-    let load_share = (ours_after - ours_before) / passed / processors.load_threads() as f64;
-    Ok(Measurement { gbit, dropped: shared.dropped.load(Ordering::Relaxed), load_share, ..summarise(&seen, idle, before, after) })
-}
-
-fn summarise(seen: &[Seen], idle: Usage, before: Usage, after: Usage) -> Measurement {
-    let mut latency: Vec<u32> = seen.iter().flat_map(|seen| &seen.latency_micros).copied().collect();
-    latency.sort_unstable();
-    let at = |percent: usize| latency.get(latency.len() * percent / 100).map_or(f64::NAN, |micros| f64::from(*micros) / 1000.0);
-    Measurement {
-        gbit: 0.0,
-        user_secs: after.user_secs - before.user_secs,
-        system_secs: after.system_secs - before.system_secs,
-        bytes_per_viewer: after.resident_bytes.saturating_sub(idle.resident_bytes) as f64 / seen.len() as f64,
-        latency_p50_ms: at(50),
-        latency_p99_ms: at(99),
-        lost: seen.iter().map(|seen| seen.lost).sum(),
-        corrupt: seen.iter().map(|seen| seen.corrupt).sum(),
-        dropped: 0,
-        load_share: 0.0,
-    }
-}
-
-/// Processor time of this program so far.
-fn own_secs() -> io::Result<f64> {
-    crate::process::usage_of(std::process::id()).map(|usage| usage.user_secs + usage.system_secs)
-}
-
-fn wait_for(limit: Duration, failure: &str, mut holds: impl FnMut() -> bool) -> io::Result<()> {
-    let until = Instant::now() + limit;
-    while !holds() {
-        if Instant::now() > until {
-            return Err(io::Error::other(format!("{failure} within {limit:?}")));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
+    Ok(all.iter().flat_map(|(_, results)| results).flat_map(|(_, measured)| measured).all(Measurement::is_whole))
 }

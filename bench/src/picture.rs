@@ -1,4 +1,4 @@
-//! What the publisher sends: access units of a camera's sizes whose bytes say which they are, when they left, and whether they
+//! What a publisher sends: access units of a camera's sizes whose bytes say whose they are, which, when they left, and whether they
 //! are whole. Nothing decodes them: servers pass them on.
 
 use bytes::Bytes;
@@ -8,20 +8,24 @@ use std::time::Duration;
 /// A camera's usual rate.
 pub(crate) const FRAME_INTERVAL: Duration = Duration::from_millis(40);
 /// Two seconds.
-const GOP_FRAMES: u64 = 50;
+pub(crate) const GOP_FRAMES: u32 = 50;
+/// How much further a stream is in its group of pictures than the one before it: cameras do not send their key frames together.
+const GOP_PHASE_FRAMES: u64 = 7;
 /// Of a group of pictures at 1 Mbit/s.
 const GOP_BYTES: usize = 250_000;
 /// A still scene's key frame is six to eight times its other frames.
 const KEY_BYTES: usize = 33_000;
 /// The mean of the others.
 const INTER_BYTES: usize = (GOP_BYTES - KEY_BYTES) / 49;
-/// NAL length, NAL header and three bytes that align what follows; then counter, time and sum.
+/// NAL length, NAL header and three bytes that align what follows; then stream, counter, time and sum.
 const PREFIX_BYTES: usize = 8;
-const HEADER_BYTES: usize = PREFIX_BYTES + 3 * 8;
+const HEADER_BYTES: usize = PREFIX_BYTES + 4 * 8;
 
 /// What a frame says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Stamp {
+    /// Whose it is.
+    pub(crate) stream: u64,
     /// From 0, one more each frame.
     pub(crate) counter: u64,
     /// Microseconds since the run began.
@@ -36,26 +40,39 @@ pub(crate) fn track() -> Result<Track, avc::ConfigError> {
     Ok(Track { id: TrackId::VIDEO, config: TrackConfig::H264(avc::DecoderConfig::from_sets(&SPS, &PPS)?) })
 }
 
-pub(crate) fn is_key(counter: u64) -> bool {
-    counter.is_multiple_of(GOP_FRAMES)
+/// A frame's place in its group of pictures.
+fn place(stream: u64, counter: u64) -> u64 {
+    (counter + stream * GOP_PHASE_FRAMES) % u64::from(GOP_FRAMES)
+}
+
+pub(crate) fn is_key(stream: u64, counter: u64) -> bool {
+    place(stream, counter) == 0
 }
 
 /// A frame's size: key frames alike, the others between a half and one and a half of their mean.
-fn bytes_of(counter: u64) -> usize {
-    if is_key(counter) {
-        return KEY_BYTES;
+fn bytes_of(stream: u64, counter: u64) -> usize {
+    if is_key(stream, counter) {
+        return KEY_BYTES & !7;
     }
     // Weyl's sequence: evenly spread, the same in every run.
-    let spread = usize::try_from(counter.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52).unwrap_or(0);
+    let spread = usize::try_from((counter + stream).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52).unwrap_or(0);
     (INTER_BYTES / 2 + INTER_BYTES * spread / 4096) & !7
+}
+
+/// Bytes of the group of pictures that a stream is in after so many frames: what a cache of it holds.
+pub(crate) fn group_bytes(stream: u64, sent: u64) -> usize {
+    let Some(last) = sent.checked_sub(1) else { return 0 };
+    let first = last.saturating_sub(place(stream, last));
+    (first..sent).map(|counter| bytes_of(stream, counter)).sum()
 }
 
 /// A frame in AVCC form.
 pub(crate) fn frame(stamp: Stamp) -> Bytes {
-    let length = bytes_of(stamp.counter) & !7;
+    let length = bytes_of(stamp.stream, stamp.counter);
     let mut out = Vec::with_capacity(length);
     out.extend_from_slice(&u32::try_from(length - 4).unwrap_or(0).to_be_bytes());
-    out.extend_from_slice(&[if is_key(stamp.counter) { 0x65 } else { 0x41 }, 0xff, 0xff, 0xff]);
+    out.extend_from_slice(&[if is_key(stamp.stream, stamp.counter) { 0x65 } else { 0x41 }, 0xff, 0xff, 0xff]);
+    out.extend_from_slice(&stamp.stream.to_be_bytes());
     out.extend_from_slice(&stamp.counter.to_be_bytes());
     out.extend_from_slice(&stamp.sent_micros.to_be_bytes());
     out.extend_from_slice(&[0; 8]);
@@ -71,9 +88,9 @@ pub(crate) fn frame(stamp: Stamp) -> Bytes {
 
 /// Reads a frame's stamp; `None` if a byte of it is not what was sent.
 pub(crate) fn read(payload: &[u8]) -> Option<Stamp> {
-    let field = |at: usize| payload.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
-    let stamp = Stamp { counter: field(PREFIX_BYTES)?, sent_micros: field(PREFIX_BYTES + 8)? };
-    let is_whole = field(PREFIX_BYTES + 16)? == sum_of(payload) && payload.len() == bytes_of(stamp.counter) & !7;
+    let field = |place: usize| payload.get(PREFIX_BYTES + place * 8..)?.first_chunk().copied().map(u64::from_be_bytes);
+    let stamp = Stamp { stream: field(0)?, counter: field(1)?, sent_micros: field(2)? };
+    let is_whole = field(3)? == sum_of(payload) && payload.len() == bytes_of(stamp.stream, stamp.counter);
     is_whole.then_some(stamp)
 }
 
@@ -95,11 +112,11 @@ mod tests {
 
     #[test]
     fn a_frame_tells_who_it_is_and_whether_it_is_whole() {
-        for counter in [0, 1, 49, 50, 1000] {
-            let stamp = Stamp { counter, sent_micros: 77 };
+        for (stream, counter) in [(0, 0), (0, 1), (3, 49), (1, 50), (7, 1000)] {
+            let stamp = Stamp { stream, counter, sent_micros: 77 };
             let bytes = frame(stamp);
             assert_eq!(read(&bytes), Some(stamp));
-            for at in [0, 9, 31, bytes.len() - 1] {
+            for at in [0, 9, 17, 39, bytes.len() - 1] {
                 let mut broken = bytes.to_vec();
                 broken[at] ^= 1;
                 assert_eq!(read(&broken), None, "byte {at} of frame {counter}");
@@ -109,10 +126,21 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_has_one_megabit_a_second() {
-        let bytes: usize = (0..GOP_FRAMES * 50).map(|counter| frame(Stamp { counter, sent_micros: 0 }).len()).sum();
-        let bits_per_second = bytes * 8 / 100;
-        assert!((980_000..1_020_000).contains(&bits_per_second), "{bits_per_second}");
+    fn a_stream_has_one_megabit_a_second() {
+        for stream in 0..3 {
+            let bytes: usize = (0..u64::from(GOP_FRAMES) * 50).map(|counter| frame(Stamp { stream, counter, sent_micros: 0 }).len()).sum();
+            let bits_per_second = bytes * 8 / 100;
+            assert!((980_000..1_020_000).contains(&bits_per_second), "{bits_per_second}");
+        }
         assert!(track().is_ok());
+    }
+
+    #[test]
+    fn a_cache_holds_from_the_last_key_frame_on() {
+        assert_eq!(group_bytes(0, 0), 0);
+        assert_eq!(group_bytes(0, 1), 33_000);
+        assert_eq!(group_bytes(0, 3), 33_000 + bytes_of(0, 1) + bytes_of(0, 2));
+        assert_eq!(group_bytes(0, 51), 33_000);
+        assert_eq!(group_bytes(1, 44), 33_000, "frame 43 of stream 1 is a key frame");
     }
 }

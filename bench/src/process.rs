@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Descriptors beyond one a viewer: files, libraries, the publisher.
+/// Descriptors of a connection: its socket, and on the server the files of a stream that is recorded or cut into segments.
+const DESCRIPTORS_EACH: usize = 3;
+/// Descriptors beyond: files, libraries.
 const DESCRIPTORS_SPARE: usize = 256;
 /// The unit of times in `/proc`, the same on every Linux that Rust's standard library runs on.
 const TICKS_PER_SEC: f64 = 100.0;
@@ -15,38 +17,46 @@ const TICKS_PER_SEC: f64 = 100.0;
 #[derive(Clone, Debug)]
 pub(crate) struct Processors {
     pub(crate) count: usize,
+    /// The first so many are the server's.
+    server: usize,
 }
 
 impl Processors {
-    /// Moves this process to its own side, and lets it have a descriptor for each viewer.
-    pub(crate) fn claim(viewers: usize) -> io::Result<Self> {
-        let processors = Self { count: std::thread::available_parallelism()?.get() };
+    /// Moves this process to its own side, and lets it have a descriptor for each connection.
+    pub(crate) fn claim(server: usize, connections: usize) -> io::Result<Self> {
+        let processors = Self { count: count()?, server };
         let pid = std::process::id().to_string();
-        tool(Command::new("prlimit").args(["--pid", &pid, &descriptors(viewers)]))?;
-        if let Some(ours) = processors.load() {
-            tool(Command::new("taskset").args(["-a", "-c", "-p", &ours, &pid]))?;
-        }
+        tool(Command::new("prlimit").args(["--pid", &pid, &descriptors(connections)]))?;
+        tool(Command::new("taskset").args(["-a", "-c", "-p", &processors.load(), &pid]))?;
         Ok(processors)
     }
 
-    /// The load's side; `None` where there is only one processor.
-    fn load(&self) -> Option<String> {
-        (self.count > 1).then(|| format!("1-{}", self.count - 1))
+    /// The load's side: what the server leaves, or all where it leaves none.
+    fn load(&self) -> String {
+        let first = if self.server < self.count { self.server } else { 0 };
+        format!("{first}-{}", self.count - 1)
     }
 
     /// Threads of the load: more than a few only disturb each other.
     pub(crate) fn load_threads(&self) -> usize {
-        self.count.saturating_sub(1).clamp(1, 4)
+        self.count.saturating_sub(self.server).clamp(1, 4)
     }
 
     pub(crate) fn describe(&self) -> String {
-        self.load().map_or_else(|| "server and load share one processor".into(), |load| format!("server on processor 0, load on {load}"))
+        format!("server on 0-{}, load on {} of {} processors", self.server - 1, self.load(), self.count)
     }
 }
 
-fn descriptors(viewers: usize) -> String {
-    let count = viewers + DESCRIPTORS_SPARE;
-    format!("--nofile={count}:{count}")
+/// The machine's processors, those included that this process has left to the server.
+fn count() -> io::Result<usize> {
+    let text = std::fs::read_to_string("/proc/cpuinfo")?;
+    Ok(text.lines().filter(|line| line.starts_with("processor")).count().max(1))
+}
+
+fn descriptors(connections: usize) -> String {
+    let count = connections * DESCRIPTORS_EACH + DESCRIPTORS_SPARE;
+    // The soft limit alone: a hard one that was lowered for a small scenario could not be raised again for the next.
+    format!("--nofile={count}:")
 }
 
 fn tool(command: &mut Command) -> io::Result<()> {
@@ -66,6 +76,7 @@ fn named(command: &Command, error: &io::Error) -> io::Error {
 pub(crate) struct Usage {
     pub(crate) user_secs: f64,
     pub(crate) system_secs: f64,
+    /// Resident memory that is its own: neither its code nor what files it maps.
     pub(crate) resident_bytes: u64,
 }
 
@@ -76,16 +87,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program on the first processor. What it writes goes to a file in `dir`.
-    pub(crate) fn start(processors: &Processors, viewers: usize, dir: &Path, program: &Path, args: &[&str]) -> io::Result<Self> {
+    /// Starts a program on the server's processors. What it writes goes to a file in `dir`.
+    pub(crate) fn start(processors: &Processors, connections: usize, dir: &Path, program: &Path, args: &[&str]) -> io::Result<Self> {
         let log = dir.join("log");
         let file = File::create(&log)?;
         // Both replace themselves by what they start, so that the child's id is the program's.
         let mut command = Command::new("prlimit");
-        command.arg(descriptors(viewers));
-        if processors.count > 1 {
-            command.args(["taskset", "-c", "0"]);
-        }
+        command.arg(descriptors(connections));
+        command.args(["taskset", "-c", &format!("0-{}", processors.server.min(processors.count) - 1)]);
         command.arg(program).args(args).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().map_err(|error| named(&command, &error))?;
         Ok(Self { child, log })
@@ -118,7 +127,7 @@ pub(crate) fn usage_of(pid: u32) -> io::Result<Usage> {
     let stat = std::fs::read_to_string(dir.join("stat"))?;
     let (user, system) = ticks(&stat).ok_or_else(|| io::Error::other("/proc/PID/stat can't be read"))?;
     let status = std::fs::read_to_string(dir.join("status"))?;
-    let resident_kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let resident_kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     Ok(Usage { user_secs: user / TICKS_PER_SEC, system_secs: system / TICKS_PER_SEC, resident_bytes: resident_kib.unwrap_or(0) * 1024 })
 }
 

@@ -23,7 +23,12 @@ fn main() -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         tracing::debug!("a provider of cryptography is installed already");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all();
+    if matches!(args.command, Command::Origin(_)) {
+        builder.on_thread_park(sightline_origin::gather);
+    }
+    let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => return terminal::fail(&error),
     };

@@ -53,6 +53,8 @@ pub struct Muxer {
     open: Vec<Frame<Bytes>>,
     open_bytes: usize,
     is_discontinuous: bool,
+    /// The open segment ends at the next key frame.
+    ends_early: bool,
 }
 
 impl Muxer {
@@ -70,6 +72,7 @@ impl Muxer {
             open: Vec::new(),
             open_bytes: 0,
             is_discontinuous: false,
+            ends_early: false,
         }
     }
 
@@ -103,7 +106,7 @@ impl Muxer {
         }
         let ticks_min = MediaTime::from_micros(i64::try_from(self.config.segment_duration_min.as_micros()).unwrap_or(i64::MAX)).ticks_90k;
         let is_long = self.open.first().is_some_and(|first| (frame.dts - first.dts).ticks_90k >= ticks_min);
-        if (can_start && is_long) || self.open_bytes >= SEGMENT_BYTES_MAX {
+        if (can_start && (is_long || (self.ends_early && !self.open.is_empty()))) || self.open_bytes >= SEGMENT_BYTES_MAX {
             self.cut(Some(frame.dts));
         }
         self.open_bytes += frame.payload.len();
@@ -114,6 +117,7 @@ impl Muxer {
     fn cut(&mut self, ends_at: Option<MediaTime>) {
         let frames = core::mem::take(&mut self.open);
         self.open_bytes = 0;
+        self.ends_early = false;
         let (Some(first), Some(last), Some((init, _))) = (frames.first(), frames.last(), &self.init) else { return };
         let end = ends_at.unwrap_or(last.dts);
         let sequence = self.next_sequence;
@@ -189,6 +193,22 @@ impl Muxer {
     #[must_use]
     pub fn segment(&self, sequence: u64) -> Option<Bytes> {
         self.segments.iter().find(|segment| segment.sequence == sequence).map(|segment| segment.bytes.clone())
+    }
+
+    /// The segment that is open, or opens next, ends at its next key frame, however short: someone waits for it.
+    pub const fn end_segment_early(&mut self) {
+        self.ends_early = true;
+    }
+
+    /// Forgets all segments: no one fetches them. Numbers go on, and the next segment begins behind a discontinuity.
+    pub fn clear(&mut self) {
+        let listed_gaps = self.listed().filter(|segment| segment.is_discontinuous).count();
+        self.discontinuities_gone += u64::try_from(listed_gaps).unwrap_or(0);
+        self.segments = VecDeque::new();
+        self.open = Vec::new();
+        self.open_bytes = 0;
+        self.ends_early = false;
+        self.is_discontinuous = self.next_sequence > 0;
     }
 
     /// The stream paused or its time jumped: the next segment begins behind a discontinuity.
@@ -273,6 +293,33 @@ pub(crate) mod tests {
             muxer.push(&frame(index, index % 25 == 10));
         }
         assert_eq!(parsed(&muxer).discontinuity_sequence, 1);
+    }
+
+    #[test]
+    fn a_playlist_that_was_cleared_goes_on_behind_a_discontinuity() {
+        let mut muxer = Muxer::new(Config { segment_duration_min: Duration::from_secs(2), playlist_segments: 4 });
+        muxer.set_tracks(&[video_track()]).unwrap();
+        muxer.end_segment_early();
+        for index in 0..=25 {
+            muxer.push(&frame(index, index % 25 == 0));
+        }
+        assert_eq!(parsed(&muxer).segments.len(), 1, "the first ends early");
+        for index in 26..=75 {
+            muxer.push(&frame(index, index % 25 == 0));
+        }
+        assert_eq!(parsed(&muxer).segments.len(), 2, "the others do not");
+        for round in 0..2 {
+            muxer.clear();
+            assert!(!muxer.is_playable());
+            for index in 200..=250 {
+                muxer.push(&frame(round * 500 + index, index % 25 == 0));
+            }
+            let list = parsed(&muxer);
+            let media_sequence = 2 + u64::try_from(round).unwrap();
+            assert_eq!((list.media_sequence, list.segments.len()), (media_sequence, 1));
+            assert!(list.segments[0].discontinuity);
+            assert_eq!(list.discontinuity_sequence, u64::try_from(round).unwrap());
+        }
     }
 
     #[test]

@@ -424,7 +424,12 @@ fn p56_a_client_is_asked_to_reconnect() {
     answer[0] = 3;
     client.handle_bytes(Instant::ZERO, &answer).unwrap();
     flush(&mut client);
-    for (asked, heard) in [("", Some("rtmp://h:1936/live")), ("//other/live", Some("rtmp://other/live")), ("not a url", None), ("", Some("rtmp://h:1936/live"))] {
+    for (asked, heard) in [
+        ("", Some("rtmp://h:1936/live")),
+        ("//other/live", Some("rtmp://other/live")),
+        ("not a url", None),
+        ("", Some("rtmp://h:1936/live")),
+    ] {
         client.handle_bytes(Instant::ZERO, &command(&Outgoing::Reconnect { tc_url: asked, description: "" }, 0)).unwrap();
         let expected = heard.map(|url| Heard::ReconnectRequested { tc_url: url.try_into().unwrap() });
         assert_eq!(client.poll_event(), expected);

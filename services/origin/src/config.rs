@@ -96,7 +96,8 @@ pub struct Http {
     /// The address to listen on.
     #[config(env = "SIGHTLINE_ORIGIN_HTTP_LISTEN", default = "0.0.0.0:8080")]
     pub listen: SocketAddr,
-    /// The shortest HLS segment, in seconds: it is cut at the first key frame after this.
+    /// The shortest HLS segment, in seconds: it is cut at the first key frame after this. Segments are made and kept while a playlist is
+    /// asked for, up to a minute after the last request.
     #[config(env = "SIGHTLINE_ORIGIN_HTTP_HLS_SEGMENT_SEC", default = 3)]
     pub hls_segment_sec: u64,
     /// Segments in an HLS playlist.
@@ -191,7 +192,8 @@ pub struct Limits {
     /// The most that the frames since a stream's last key frame may take, in bytes. Beyond it new viewers wait for the next one.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_GOP_CACHE_BYTES", default = 33_554_432)]
     pub gop_cache_bytes: usize,
-    /// How far a viewer may be behind before it skips to the last key frame, in bytes; the last group of pictures is always kept.
+    /// How far a viewer may be behind before it skips to the last key frame, in bytes. The last group of pictures is always kept, what is
+    /// older only while a viewer is behind.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_QUEUE_BYTES", default = 4_194_304)]
     pub viewer_queue_bytes: usize,
     /// The same in frames.

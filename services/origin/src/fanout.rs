@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::future::{Future as _, pending, poll_fn};
 use std::io::IoSlice;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -55,6 +55,8 @@ struct Shard {
     viewers: AtomicUsize,
     /// Bytes of the frames that the task has not looked at.
     waiting_bytes: AtomicUsize,
+    /// The first frame that a viewer of the shard still needs. Changed only under the lock of `joining`.
+    oldest: AtomicU64,
 }
 
 /// What a viewer's reading task and its shard share.
@@ -121,6 +123,12 @@ impl Fanout {
         }
     }
 
+    /// The first frame that a viewer still needs; the highest number without viewers.
+    pub(crate) fn oldest(&self) -> u64 {
+        let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|shard| shard.oldest.load(Ordering::Acquire)).min().unwrap_or(u64::MAX)
+    }
+
     /// Adds a viewer, whose session has said all that comes before media.
     pub(crate) fn join(&self, stream: &Arc<Stream>, socket: OwnedWriteHalf, link: Arc<ViewerLink>, pace: Pace, tasks: &TaskTracker) {
         let viewer =
@@ -134,6 +142,7 @@ impl Fanout {
                 joining: Mutex::default(),
                 viewers: AtomicUsize::new(0),
                 waiting_bytes: AtomicUsize::new(0),
+                oldest: AtomicU64::new(0),
             });
             shards.push(shard.clone());
             tasks.spawn(run(shard.clone(), stream.clone(), pace));
@@ -141,8 +150,23 @@ impl Fanout {
         };
         drop(shards);
         shard.viewers.fetch_add(1, Ordering::Relaxed);
-        shard.joining.lock().unwrap_or_else(PoisonError::into_inner).push(viewer);
+        let mut joining = shard.joining.lock().unwrap_or_else(PoisonError::into_inner);
+        joining.push(viewer);
+        // Where it begins is known when it has begun: until then nothing that it could begin with may go.
+        shard.oldest.store(0, Ordering::Release);
+        drop(joining);
         shard.wake.notify_one();
+    }
+}
+
+impl Shard {
+    /// Says what the viewers need, unless there are others that wait to be served for the first time.
+    fn set_oldest(&self, viewers: &[Viewer]) {
+        let oldest = viewers.iter().map(|viewer| viewer.cursor.needed_from()).min().unwrap_or(u64::MAX);
+        let joining = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
+        if joining.is_empty() {
+            self.oldest.store(oldest, Ordering::Release);
+        }
     }
 }
 
@@ -165,6 +189,7 @@ async fn run(shard: Arc<Shard>, stream: Arc<Stream>, pace: Pace) {
         }
         batch.release();
         shard.viewers.fetch_sub(before - viewers.len(), Ordering::Relaxed);
+        shard.set_oldest(&viewers);
         let mut woken = pin!(shard.wake.notified());
         let mut ended = pin!(stream.ended.cancelled());
         let mut gathered = pin!(gathering.wait());
@@ -177,6 +202,11 @@ async fn run(shard: Arc<Shard>, stream: Arc<Stream>, pace: Pace) {
             if is_ready { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+    let end = sightline_rtmp::server::shared::end_message();
+    for viewer in viewers.iter().filter(|viewer| viewer.out.is_empty()) {
+        // To a viewer that is behind the closed connection says it.
+        let _ = viewer.socket.try_write(&end);
     }
 }
 

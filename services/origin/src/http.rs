@@ -4,7 +4,7 @@ use crate::Shared;
 use crate::config::Play;
 use crate::ring::{Cursor, Wire};
 use crate::snapshot::snapshot;
-use crate::stream::{Stream, ViewerCount};
+use crate::stream::{Playlist, Stream, ViewerCount};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -17,10 +17,14 @@ use futures_util::stream::unfold;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Bytes taken from the ring at a time; what hyper holds for a viewer beyond the ring stays near it.
 const BATCH_BYTES: usize = 64 * 1024;
+/// How long the first request for a playlist may wait for its first segment: a group of pictures of a camera that saves, within what
+/// players wait for an answer.
+const FIRST_SEGMENT_WAIT: Duration = Duration::from_secs(10);
 /// Live: never from a cache.
 const NO_STORE: &str = "no-store";
 /// A segment never changes.
@@ -57,7 +61,8 @@ fn find(shared: &Shared, playback: &str) -> Option<Arc<Stream>> {
 /// `/live/{playback}.flv`.
 async fn flv(State(shared): State<Arc<Shared>>, Path(file): Path<String>) -> Response {
     let Some(stream) = file.strip_suffix(".flv").and_then(|playback| find(&shared, playback)) else { return not_found() };
-    let viewer = FlvViewer { head: stream.watch(), _count: stream.count_viewer(), stream, cursor: Cursor::default(), out: VecDeque::new() };
+    let viewer =
+        FlvViewer { head: stream.watch(), _count: stream.count_lone_viewer(), stream, cursor: Cursor::default(), out: VecDeque::new() };
     let body = Body::from_stream(unfold(viewer, FlvViewer::next));
     with_headers(StatusCode::OK, "video/x-flv", NO_STORE, body)
 }
@@ -94,7 +99,7 @@ impl FlvViewer {
 async fn file(State(shared): State<Arc<Shared>>, Path((playback, file)): Path<(String, String)>) -> Response {
     let Some(stream) = find(&shared, &playback) else { return not_found() };
     match file.as_str() {
-        "index.m3u8" => match stream.playlist() {
+        "index.m3u8" => match playlist(&shared, &stream).await {
             Some(playlist) => with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(playlist)),
             None => error(StatusCode::NOT_FOUND, "the stream has no segment yet: try again in a few seconds"),
         },
@@ -104,6 +109,22 @@ async fn file(State(shared): State<Arc<Shared>>, Path((playback, file)): Path<(S
         },
         _ => hls_part(&stream, &file),
     }
+}
+
+/// The playlist, as soon as it has a segment: segments are made from the first request on.
+async fn playlist(shared: &Shared, stream: &Stream) -> Option<String> {
+    let mut head = stream.watch();
+    let first = async {
+        loop {
+            head.borrow_and_update();
+            match stream.playlist(shared.clock.now()) {
+                Playlist::Ready(playlist) => return Some(playlist),
+                Playlist::None => return None,
+                Playlist::Coming => head.changed().await.ok()?,
+            }
+        }
+    };
+    tokio::time::timeout(FIRST_SEGMENT_WAIT, first).await.ok().flatten()
 }
 
 /// `init-{n}.mp4` and `seg-{n}.m4s`.

@@ -11,6 +11,7 @@ mod certificate;
 mod clock;
 mod config;
 mod fanout;
+mod hls;
 mod http;
 mod hub;
 mod record;
@@ -21,10 +22,12 @@ mod snapshot;
 mod stall;
 mod stream;
 mod timeline;
+mod turns;
 
 pub use admission::ConnectionCounts;
 pub use config::{Auth, Cloud, Config, Http, Limits, Play, Record, Rtmp, Rtmps};
 pub use sightline_signal::report::OriginStream;
+pub use turns::gather;
 
 use admission::Admission;
 use certificate::Certificate;

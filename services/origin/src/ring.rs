@@ -96,12 +96,19 @@ pub(crate) struct Cursor {
     config: u64,
 }
 
+impl Cursor {
+    /// The first frame that it still needs; all that there are before its first.
+    pub(crate) fn needed_from(self) -> u64 {
+        self.next.unwrap_or(0)
+    }
+}
+
 /// How many frames are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Of the present group of pictures, in bytes.
     pub(crate) gop_bytes: usize,
-    /// Of it and those before it, in bytes: how far a viewer may be behind.
+    /// Of it and those before it, in bytes: how far a viewer may be behind. What no viewer needs any more is not kept.
     pub(crate) window_bytes: usize,
     /// The same in frames.
     pub(crate) window_frames: usize,
@@ -137,8 +144,14 @@ impl Ring {
         usize::try_from(number.checked_sub(self.base)?).ok().and_then(|at| self.packets.get(at))
     }
 
-    /// Adds a frame whose time is already the stream's own.
-    pub(crate) fn push(&mut self, frame: Frame<Bytes>, config: Arc<StreamConfig>) {
+    /// The frames that a viewer who began now would get.
+    pub(crate) fn group(&self) -> impl Iterator<Item = &Arc<Packet>> {
+        let start = self.last_start.unwrap_or_else(|| self.head());
+        self.packets.iter().skip(usize::try_from(start - self.base).unwrap_or(usize::MAX))
+    }
+
+    /// Adds a frame whose time is already the stream's own. Frames before `needed_from` and the last key frame are let go.
+    pub(crate) fn push(&mut self, frame: Frame<Bytes>, config: Arc<StreamConfig>, needed_from: u64) {
         let is_video = frame.track == TrackId::VIDEO;
         let can_start = frame.is_keyframe && (is_video || !config.has(TrackId::VIDEO));
         if can_start {
@@ -153,12 +166,15 @@ impl Ring {
             headers_rtmp: OnceLock::new(),
             headers_flv: OnceLock::new(),
         }));
-        self.trim();
+        self.trim(needed_from);
     }
 
-    fn trim(&mut self) {
+    fn trim(&mut self, needed_from: u64) {
         let Limits { gop_bytes, window_bytes, window_frames } = self.limits;
-        while self.last_start.is_none_or(|start| self.base < start) && (self.bytes > window_bytes || self.packets.len() > window_frames) {
+        while self.last_start.is_none_or(|start| self.base < start)
+            && self.packets.len() > 1
+            && (self.base < needed_from || self.bytes > window_bytes || self.packets.len() > window_frames)
+        {
             self.pop();
         }
         // A group of pictures without end: viewers that keep up stay, new ones wait for the next key frame.
@@ -224,7 +240,7 @@ mod tests {
     fn push(ring: &mut Ring, at: i64, is_keyframe: bool) {
         let dts = MediaTime::from_millis(at);
         let payload = Bytes::from(vec![0; 100]);
-        ring.push(Frame { track: TrackId::VIDEO, dts, pts: dts, is_keyframe, is_disposable: false, payload }, config(1));
+        ring.push(Frame { track: TrackId::VIDEO, dts, pts: dts, is_keyframe, is_disposable: false, payload }, config(1), 0);
     }
 
     fn numbers(ring: &Ring, cursor: &mut Cursor) -> (usize, bool) {
@@ -260,6 +276,28 @@ mod tests {
             push(&mut ring, at * 40, at == 4);
         }
         assert_eq!(numbers(&ring, &mut cursor), (2, true), "the key frame and the one after it; the headers are the same");
+    }
+
+    #[test]
+    fn what_no_viewer_needs_goes_with_the_next_key_frame() {
+        let mut ring = Ring::new(LIMITS);
+        let packet = |at: i64, is_keyframe| {
+            let dts = MediaTime::from_millis(at * 40);
+            Frame { track: TrackId::VIDEO, dts, pts: dts, is_keyframe, is_disposable: false, payload: Bytes::from_static(b"picture") }
+        };
+        let mut cursor = Cursor::default();
+        for at in 0..4 {
+            ring.push(packet(at, at == 0), config(1), cursor.needed_from());
+        }
+        assert_eq!(numbers(&ring, &mut cursor), (5, false));
+        ring.push(packet(4, false), config(1), u64::MAX);
+        assert_eq!(ring.packets.len(), 5, "of its own group nothing goes");
+        ring.push(packet(5, true), config(1), cursor.needed_from());
+        assert_eq!(ring.packets.len(), 2, "the viewer has the first four");
+        assert_eq!(numbers(&ring, &mut cursor), (2, false), "and misses nothing");
+        ring.push(packet(6, true), config(1), u64::MAX);
+        assert_eq!(ring.group().count(), 1);
+        assert_eq!(ring.packets.len(), 1);
     }
 
     #[test]

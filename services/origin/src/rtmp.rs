@@ -10,7 +10,7 @@ use crate::stream::Stream;
 use crate::{Shared, seed};
 use sightline_media::Instant;
 use sightline_rtmp::Cause;
-use sightline_rtmp::server::{Event, Output, Session};
+use sightline_rtmp::server::{Event, Output, Session, shared as messages};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -23,11 +23,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// What one read takes: two key frames of a camera. It lies on the stack while there is something to read, so an idle connection has none.
 const READ_BYTES: usize = 64 * 1024;
 /// What one read takes of a viewer: a ping's answer, an acknowledgement.
 const VIEWER_READ_BYTES: usize = 1024;
+/// How long a publisher that was asked to reconnect may go on when the origin shuts down: a group of pictures and a bit.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a peer may take to read our answers.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long we wait for a peer to read a refusal before the connection is cut: closed at once, it might be lost with what is unread.
@@ -224,7 +227,7 @@ async fn serve_tls(shared: &Arc<Shared>, tls: TlsAcceptor, socket: TcpStream, mu
 
 /// Plays in a task of its own: over TLS each viewer's bytes differ, so there is nothing to share but the frames.
 async fn play_alone<S: AsyncRead + AsyncWrite>(shared: &Shared, socket: S, mut session: Session, stream: &Arc<Stream>) -> Result<(), End> {
-    let _count = stream.count_viewer();
+    let _count = stream.count_lone_viewer();
     let (mut reader, mut writer) = tokio::io::split(socket);
     let mut head = stream.watch();
     let (mut cursor, mut out) = (Cursor::default(), VecDeque::new());
@@ -239,7 +242,10 @@ async fn play_alone<S: AsyncRead + AsyncWrite>(shared: &Shared, socket: S, mut s
             continue;
         }
         tokio::select! {
-            () = stream.ended.cancelled() => return Ok(()),
+            () = stream.ended.cancelled() => {
+                let told = async { writer.write_all(&messages::end_message()).await?; writer.shutdown().await };
+                return tokio::time::timeout(WRITE_TIMEOUT, told).await.map_err(|_| End::Unread)?.map_err(End::from);
+            }
             _ = head.changed() => {}
             handled = read_with::<VIEWER_READ_BYTES, _, _>(&mut reader, |bytes| session.handle_bytes(shared.clock.now(), bytes)) => {
                 let Some(handled) = handled? else { return Ok(()) };
@@ -266,6 +272,8 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     let mut connection = Connection { shared, peer: arrival.peer.ip(), hold: None, playing: None, is_over: false };
     // Made once: made anew for each read, they would be entered into and taken out of lists that all connections share.
     let mut shutdown = pin!(shared.shutdown.cancelled());
+    let mut stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>> = None;
+    let mut leaving: Option<Pin<Box<tokio::time::Sleep>>> = None;
     let mut timer = pin!(tokio::time::sleep(Duration::from_secs(shared.config.rtmp.handshake_timeout_sec)));
     loop {
         let deadline = loop {
@@ -293,23 +301,34 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
             timer.as_mut().reset(at);
         }
         let has_timer = deadline.is_some();
-        let stopped = async {
-            match &connection.hold {
-                Some(hold) => hold.stop.cancelled().await,
-                None => std::future::pending().await,
-            }
+        stopped = match &connection.hold {
+            Some(hold) => stopped.or_else(|| Some(Box::pin(hold.stop.clone().cancelled_owned()))),
+            None => None,
         };
+        let has_hold = stopped.is_some();
+        // What ends the connection is looked at here too: with a peer that never pauses the last two below have no turn.
+        let is_stopped = connection.hold.as_ref().is_some_and(|hold| hold.stop.is_cancelled());
+        let is_ending = is_stopped || (shared.shutdown.is_cancelled() && leaving.is_none());
+        let is_leaving = leaving.is_some();
         tokio::select! {
-            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| session.handle_bytes(shared.clock.now(), bytes)) => match handled? {
+            biased;
+            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| session.handle_bytes(shared.clock.now(), bytes)), if !is_ending => match handled? {
                 Some(handled) => handled?,
                 None => return Ok(None),
             },
             () = &mut timer, if has_timer => session.handle_timeout(shared.clock.now())?,
-            () = stopped => {
+            () = async { if let Some(stopped) = &mut stopped { stopped.await } }, if has_hold => {
                 session.end_publish("NetStream.Publish.BadName", "another publisher has this stream now, or its right was taken back");
                 connection.is_over = true;
             }
-            () = &mut shutdown => return Ok(None),
+            () = async { if let Some(leaving) = &mut leaving { leaving.await } }, if is_leaving => return Ok(None),
+            () = &mut shutdown, if !is_leaving => {
+                // A publisher that can be asked goes on to its next key frame and leaves by itself.
+                if connection.hold.is_none() || !session.request_reconnect(None, "this server is going away") {
+                    return Ok(None);
+                }
+                leaving = Some(Box::pin(tokio::time::sleep(LEAVE_TIMEOUT)));
+            }
         }
     }
 }

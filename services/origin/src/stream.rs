@@ -1,11 +1,11 @@
 //! One stream: its publisher, its last frames, its playlist and its viewers. Outlives its publishers.
 
 use crate::fanout::Fanout;
+use crate::hls::Hls;
 use crate::record::Recorder;
 use crate::ring::{Cursor, Limits, Packet, Ring, StreamConfig, Wire};
 use crate::timeline::Timeline;
 use bytes::Bytes;
-use sightline_hls::Muxer;
 use sightline_media::{Frame, Instant, Track, TrackId};
 use sightline_signal::report::OriginStream;
 use std::collections::VecDeque;
@@ -22,6 +22,16 @@ const RATE_WINDOW: Duration = Duration::from_secs(sightline_signal::report::REPO
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Superseded;
 
+/// What there is of a stream's playlist.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Playlist {
+    Ready(String),
+    /// Its first segment is being made.
+    Coming,
+    /// No one publishes.
+    None,
+}
+
 /// One stream.
 pub(crate) struct Stream {
     pub(crate) name: String,
@@ -33,6 +43,8 @@ pub(crate) struct Stream {
     head: watch::Sender<u64>,
     pub(crate) fanout: Fanout,
     viewers: AtomicU64,
+    /// Those of them with a task of their own: where they are is not known here.
+    lone_viewers: AtomicU64,
     /// Cancelled when the stream is given up: its viewers leave.
     pub(crate) ended: CancellationToken,
     pub(crate) snapshot: crate::snapshot::Cache,
@@ -50,7 +62,7 @@ struct State {
     config: Arc<StreamConfig>,
     awaits_key: bool,
     timeline: Timeline,
-    muxer: Muxer,
+    hls: Hls,
     rate: Rate,
 }
 
@@ -106,13 +118,14 @@ impl Stream {
                 config,
                 awaits_key: true,
                 timeline: Timeline::default(),
-                muxer: Muxer::new(hls),
+                hls: Hls::new(hls),
                 rate: Rate::default(),
             }),
             ring: Mutex::new(Ring::new(limits)),
             head: watch::Sender::new(0),
             fanout: Fanout::default(),
             viewers: AtomicU64::new(0),
+            lone_viewers: AtomicU64::new(0),
             ended: CancellationToken::new(),
             snapshot: crate::snapshot::Cache::default(),
         }
@@ -139,7 +152,7 @@ impl Stream {
         state.is_config_due = true;
         state.awaits_key = true;
         state.timeline.change_publisher();
-        state.muxer.discontinue();
+        state.hls.discontinue();
     }
 
     /// A publisher has gone. The stream stays for a while.
@@ -200,18 +213,22 @@ impl Stream {
             state.apply_config(self.chunk_size);
             state.timeline.place(&mut frame, now);
             state.rate.count(is_video, frame.payload.len(), now);
-            state.muxer.push(&frame);
+            state.hls.push(&frame, now);
             let config = state.config.clone();
             if let Some(recorder) = state.publisher.as_mut().and_then(|publisher| publisher.recorder.as_mut()) {
                 recorder.push(&frame, &config);
             }
             // Still under the state's lock: a publisher that takes over can't come in between.
             let bytes = frame.payload.len();
+            let needed_from = if self.lone_viewers.load(Ordering::Relaxed) > 0 { 0 } else { self.fanout.oldest() };
             let mut ring = self.ring();
-            ring.push(frame, config);
+            ring.push(frame, config, needed_from);
             (ring.head(), bytes)
         };
-        self.head.send_replace(head);
+        // Few streams have such viewers. One that comes just now finds the frame when it looks into the ring.
+        if self.head.receiver_count() > 0 {
+            self.head.send_replace(head);
+        }
         self.fanout.wake(bytes);
         Ok(())
     }
@@ -231,23 +248,41 @@ impl Stream {
         self.ring().last_start().cloned()
     }
 
-    pub(crate) fn playlist(&self) -> Option<String> {
-        let state = self.state();
-        state.muxer.is_playable().then(|| state.muxer.playlist())
+    /// The playlist. The first request lets segments be made, and the first segment takes up to a group of pictures.
+    pub(crate) fn playlist(&self, now: Instant) -> Playlist {
+        let mut state = self.state();
+        if state.hls.wake(now) {
+            let config = state.config.id;
+            for packet in self.ring().group().filter(|packet| packet.config.id == config) {
+                state.hls.push(&packet.frame, now);
+            }
+        }
+        match state.hls.playlist() {
+            Some(playlist) => Playlist::Ready(playlist),
+            None if state.publisher.is_some() => Playlist::Coming,
+            None => Playlist::None,
+        }
     }
 
     pub(crate) fn hls_init(&self, number: u64) -> Option<Bytes> {
-        self.state().muxer.init(number)
+        self.state().hls.init(number)
     }
 
     pub(crate) fn hls_segment(&self, sequence: u64) -> Option<Bytes> {
-        self.state().muxer.segment(sequence)
+        self.state().hls.segment(sequence)
     }
 
     /// Counts a viewer until the guard is dropped.
     pub(crate) fn count_viewer(self: &Arc<Self>) -> ViewerCount {
         self.viewers.fetch_add(1, Ordering::Relaxed);
-        ViewerCount(self.clone())
+        ViewerCount { stream: self.clone(), is_alone: false }
+    }
+
+    /// Counts one with a task of its own: for such the frames behind the last key frame are kept, for it may still need them.
+    pub(crate) fn count_lone_viewer(self: &Arc<Self>) -> ViewerCount {
+        self.viewers.fetch_add(1, Ordering::Relaxed);
+        self.lone_viewers.fetch_add(1, Ordering::Relaxed);
+        ViewerCount { stream: self.clone(), is_alone: true }
     }
 
     /// What the cloud is told; `None` without a publisher.
@@ -282,18 +317,22 @@ impl State {
         }
         let (tracks, metadata) = (self.tracks.clone(), self.metadata.clone());
         self.config = Arc::new(StreamConfig { id: self.config.id + 1, tracks, metadata, chunk_size });
-        if let Err(error) = self.muxer.set_tracks(&self.config.tracks) {
-            tracing::warn!(%error, "the stream can't be offered as HLS");
-        }
+        self.hls.set_config(&self.config);
     }
 }
 
 /// A viewer that counts.
-pub(crate) struct ViewerCount(Arc<Stream>);
+pub(crate) struct ViewerCount {
+    stream: Arc<Stream>,
+    is_alone: bool,
+}
 
 impl Drop for ViewerCount {
     fn drop(&mut self) {
-        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+        self.stream.viewers.fetch_sub(1, Ordering::Relaxed);
+        if self.is_alone {
+            self.stream.lone_viewers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -150,7 +150,9 @@ impl Demuxer {
     fn set<E: From<Media>>(&mut self, id: TrackId, config: TrackConfig, length_bytes: usize, announces: bool, out: &mut VecDeque<E>) {
         let known = self.tracks.iter().position(|known| known.id == id);
         if let Some(known) = known.and_then(|at| self.tracks.get_mut(at)) {
-            let is_same = known.config.codec() == config.codec() && known.config.as_bytes() == config.as_bytes() && known.length_bytes == length_bytes;
+            let is_same = known.config.codec() == config.codec()
+                && known.config.as_bytes() == config.as_bytes()
+                && known.length_bytes == length_bytes;
             if is_same && known.is_announced && (!announces || known.config == config) {
                 return;
             }

@@ -15,7 +15,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Chunk streams that a peer may use. Encoders use 3 to 6; SRS and rtmp-runtime take as many.
 const CHUNK_STREAMS_MAX: usize = 64;
-/// What is set aside when a message begins, at most. The rest grows with the bytes that came.
+/// What is set aside when a message begins, at most. A peer that has sent as much gets room for the rest that it announced, up to
+/// four times what came: so a frame takes no more memory than it has bytes, and what was only announced takes none.
 const FIRST_CAPACITY_BYTES: usize = 16 * 1024;
 /// The same while a peer has only asked: room for a `connect`. With 64 chunk streams of one byte each it costs 32 KiB, not a megabyte.
 const ASKING_CAPACITY_BYTES: usize = 512;
@@ -100,8 +101,13 @@ impl Link {
                 self.partial.push(BytesMut::new());
             }
             let Some(partial) = self.partial.get_mut(piece.slot) else { return Ok(None) };
-            if piece.is_first && partial.capacity() == 0 {
-                partial.reserve(usize::try_from(header.length).unwrap_or(usize::MAX).min(self.first_capacity_bytes));
+            let needed = partial.len() + piece.bytes.len();
+            if needed > partial.capacity() {
+                let announced = usize::try_from(header.length).unwrap_or(usize::MAX);
+                let room = announced.min((needed * 4).max(self.first_capacity_bytes)).max(needed);
+                let mut larger = BytesMut::with_capacity(room);
+                larger.extend_from_slice(partial);
+                *partial = larger;
             }
             partial.extend_from_slice(piece.bytes);
             self.partial_bytes += piece.bytes.len();
