@@ -22,11 +22,6 @@ const PARTIAL_BYTES_MAX: usize = 12 * 1024 * 1024;
 const FIRST_CAPACITY_BYTES: usize = 16 * 1024;
 /// Answers that wait to be transmitted: several times what a whole conversation takes.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
-/// Frames up to this size lie side by side in one allocation, larger ones in their own. A stream's frames come and go in order, so that
-/// an allocation outlives its first frame by no more than a few others; and one for seven frames costs a seventh.
-const SHARED_BYTES_MAX: usize = 8 * 1024;
-/// Such an allocation: what a connection may hold beyond the bytes of its frames.
-const SLAB_BYTES: usize = 32 * 1024;
 /// Windows below this are taken as this: an acknowledgement a packet helps no one.
 const WINDOW_BYTES_MIN: u32 = 4096;
 
@@ -37,21 +32,11 @@ pub(crate) struct Message {
     pub(crate) body: Bytes,
 }
 
-/// Empty room for so many bytes, at most [`SHARED_BYTES_MAX`].
-fn room(slab: &mut BytesMut, bytes: usize) -> BytesMut {
-    if slab.capacity() < bytes {
-        *slab = BytesMut::with_capacity(SLAB_BYTES);
-    }
-    let rest = slab.split_off(bytes);
-    core::mem::replace(slab, rest)
-}
-
 /// One connection's two directions.
 pub(crate) struct Link {
     reader: Reader<CHUNK_STREAMS_MAX>,
     partial: Vec<BytesMut>,
     partial_bytes: usize,
-    slab: BytesMut,
     output: BytesMut,
     chunk_size: u32,
     received: u64,
@@ -65,7 +50,6 @@ impl Link {
             reader: Reader::new(),
             partial: Vec::new(),
             partial_bytes: 0,
-            slab: BytesMut::new(),
             output: BytesMut::new(),
             chunk_size: crate::chunk::CHUNK_SIZE_DEFAULT,
             received: 0,
@@ -99,13 +83,9 @@ impl Link {
             let needed = partial.len() + piece.bytes.len();
             if needed > partial.capacity() {
                 let announced = usize::try_from(header.length).unwrap_or(usize::MAX);
-                if partial.is_empty() && matches!(header.type_id, type_id::AUDIO | type_id::VIDEO) && announced <= SHARED_BYTES_MAX {
-                    *partial = room(&mut self.slab, announced);
-                } else {
-                    let mut larger = BytesMut::with_capacity(announced.min((needed * 4).max(FIRST_CAPACITY_BYTES)).max(needed));
-                    larger.extend_from_slice(partial);
-                    *partial = larger;
-                }
+                let mut larger = BytesMut::with_capacity(announced.min((needed * 4).max(FIRST_CAPACITY_BYTES)).max(needed));
+                larger.extend_from_slice(partial);
+                *partial = larger;
             }
             partial.extend_from_slice(piece.bytes);
             self.partial_bytes += piece.bytes.len();
@@ -115,7 +95,7 @@ impl Link {
             if !piece.is_last {
                 continue;
             }
-            // Taken whole: a later message is never written into an allocation that this one has for itself.
+            // Taken whole: a later message never shares an allocation with frames that viewers still hold.
             let body = core::mem::take(partial).freeze();
             self.partial_bytes -= body.len();
             if matches!(header.type_id, type_id::SET_CHUNK_SIZE..=type_id::SET_PEER_BANDWIDTH) {
