@@ -25,7 +25,7 @@ const COLUMNS: [Column; 9] = [
     Column { title: "p99 ms", key: "latency_p99_ms", value: |one| one.latency_p99_ms, digits: 1 },
     Column { title: "load busy", key: "load_share", value: |one| one.load_share, digits: 2 },
 ];
-const NAME_WIDTH: usize = 24;
+const NAME_WIDTH: usize = 42;
 const WIDTH: usize = 11;
 
 fn median(measured: &[Measurement], value: fn(&Measurement) -> f64) -> f64 {

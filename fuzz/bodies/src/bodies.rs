@@ -45,18 +45,22 @@ fn pass_on(events: &[Event]) {
     let mut frames = Vec::new();
     for event in events {
         match event {
-            Event::Track(track) => {
+            // A track besides the first of its medium is passed on by no one yet.
+            Event::Track(track) if track.id.is_default() => {
                 tracks.retain(|known| known.id != track.id);
                 tracks.push((**track).clone());
                 let _ = muxer.set_tracks(&tracks);
                 assert!(!flv::track_tag(track, MediaTime::ZERO).is_empty());
                 messages.extend_from_slice(&shared::track_message(track, MediaTime::ZERO, CHUNK_SIZE));
             }
-            Event::Frame(frame) => {
-                let tag = flv::frame_tag(frame);
+            Event::Frame(frame) if frame.track.is_default() => {
+                let Some(codec) = tracks.iter().find(|track| track.id == frame.track).map(|track| track.config.codec()) else {
+                    panic!("a frame of a track that was not announced")
+                };
+                let tag = flv::frame_tag(frame, codec);
                 assert!(tag.len() > flv::TAG_HEADER_BYTES + 4 && tag.ends_with(&(tag.len() as u32 - 4).to_be_bytes()));
                 muxer.push(frame);
-                messages.extend_from_slice(&shared::frame_message(frame, CHUNK_SIZE));
+                messages.extend_from_slice(&shared::frame_message(frame, codec, CHUNK_SIZE));
                 frames.push(frame);
             }
             Event::Metadata(values) => {
