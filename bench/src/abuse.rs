@@ -24,9 +24,8 @@ const DESCRIPTORS_SPARE: usize = 4096;
 const P99_FACTOR_MAX: f64 = 2.0;
 /// Below this a p99 is noise of the machine: two of three milliseconds are not worse than one of one.
 const P99_MS_FLOOR: f64 = 5.0;
-/// What the origin may take more than without abuse: 8 KiB for each of 10,000 connections, and as much again for what the
-/// flood leaves in the allocator.
-const MORE_BYTES_MAX: u64 = 160 * 1024 * 1024;
+/// What the origin may take more than without abuse: 8 KiB for each of 10,000 connections, and a fifth more for the flood.
+const MORE_BYTES_MAX: u64 = 96 * 1024 * 1024;
 
 /// Its options.
 #[derive(clap::Args, Debug)]

@@ -11,7 +11,7 @@ use std::process::Command;
 /// What `cargo fuzz` gives to LLVM, without its sanitizers. One codegen unit: the pass runs on each, and edges are counted once.
 const RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Clink-dead-code -Crelocation-model=static --cfg fuzzing";
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Crelocation-model=static --cfg fuzzing";
 /// The longest input, in bytes: a handshake, commands and a few frames.
 const INPUT_BYTES_MAX: u32 = 8192;
 /// The most memory that a target may take: an input of eight kilobytes that makes hundreds of megabytes is a finding.
@@ -37,13 +37,11 @@ pub(crate) fn fuzz(args: &[&str]) -> Result<(), Problem> {
         return Err(Problem(format!("there is no fuzz target {unknown}: {}", targets.join(", "))));
     }
     let targets: Vec<&String> = targets.iter().filter(|name| wanted.is_empty() || wanted.contains(&name.as_str())).collect();
-    step("build the fuzz targets");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--release", "--target", &host()?]).env("RUSTFLAGS", RUSTFLAGS).env_remove("CARGO_TARGET_DIR");
-    run(build.current_dir(root().join("fuzz")))?;
     if covers {
         return coverage();
     }
+    step("build the fuzz targets");
+    build(&["--release", "--bins"], &format!("{RUSTFLAGS} -Clink-dead-code"))?;
     let mut results = vec![];
     for target in targets {
         step(&format!("fuzz {target}"));
@@ -54,6 +52,12 @@ pub(crate) fn fuzz(args: &[&str]) -> Result<(), Problem> {
         eprintln!("{line}");
     }
     if results.iter().any(|line| line.contains(FOUND)) { Err(Problem("something was found".into())) } else { Ok(()) }
+}
+
+fn build(what: &[&str], flags: &str) -> Result<(), Problem> {
+    let mut build = Command::new(env!("CARGO"));
+    build.arg("build").args(what).args(["--target", &host()?]).env("RUSTFLAGS", flags).env_remove("CARGO_TARGET_DIR");
+    run(build.current_dir(root().join("fuzz")))
 }
 
 /// What a line of the results says of a target that failed.
@@ -76,8 +80,8 @@ fn targets() -> Result<Vec<String>, Problem> {
     Ok(names)
 }
 
-fn program(target: &str) -> Result<PathBuf, Problem> {
-    Ok(root().join("fuzz/target").join(host()?).join("release").join(target))
+fn program(profile: &str, target: &str) -> Result<PathBuf, Problem> {
+    Ok(root().join("fuzz/target").join(host()?).join(profile).join(target))
 }
 
 /// The kept corpus, and the growing one beside it, which is not kept.
@@ -89,7 +93,7 @@ fn folders(target: &str) -> Result<[PathBuf; 3], Problem> {
 }
 
 fn libfuzzer(target: &str, findings: &Path) -> Result<Command, Problem> {
-    let mut command = Command::new(program(target)?);
+    let mut command = Command::new(program("release", target)?);
     command.arg(format!("-max_len={INPUT_BYTES_MAX}")).arg(format!("-rss_limit_mb={MEMORY_MB_MAX}"));
     command.arg(format!("-timeout={INPUT_SECS_MAX}")).arg(format!("-artifact_prefix={}/", findings.display()));
     Ok(command)
@@ -111,22 +115,25 @@ fn hunt(target: &str, secs: &str) -> Result<String, Problem> {
     Ok(line)
 }
 
-/// Takes into the kept corpus what the grown one reaches beyond it.
+/// Takes into the kept corpus what the grown one reaches beyond it: as few inputs as reach every edge, for they lie in git.
 fn minimise(target: &str) -> Result<String, Problem> {
     let [grown, kept, findings] = folders(target)?;
     let count = |folder: &Path| std::fs::read_dir(folder).map(Iterator::count);
     let before = count(&kept)?;
-    let output = libfuzzer(target, &findings)?.arg("-merge=1").args([&kept, &grown]).output()?;
+    let output = libfuzzer(target, &findings)?.args(["-set_cover_merge=1", "-use_counters=0"]).args([&kept, &grown]).output()?;
     if !output.status.success() {
         return Err(Problem(format!("{target}: {}", String::from_utf8_lossy(&output.stderr))));
     }
     Ok(format!("{target:<14} {before} inputs kept before, {} now", count(&kept)?))
 }
 
-/// What the kept corpus of all targets reaches together, by folder of the core.
+/// What the kept corpus of all targets reaches together, by file and crate of the core. What is never reached are panics of
+/// overflows that do not happen, and what is only printed.
 fn coverage() -> Result<(), Problem> {
     step("coverage of the kept corpus");
-    let program = program("coverage")?;
+    // Neither optimised, so that each function is there once, nor with dead code, which nothing can reach.
+    build(&["--bin", "coverage"], RUSTFLAGS)?;
+    let program = program("debug", "coverage")?;
     let edges = crate::shell::output_of(&mut Command::new(&program)).ok_or_else(|| Problem("the corpus can't be replayed".into()))?;
     let edges: Vec<(&str, bool)> = edges.lines().filter_map(|line| Some((line.split_once(' ')?.0, line.ends_with('1')))).collect();
     let list = program.with_file_name("edges");

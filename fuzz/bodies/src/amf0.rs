@@ -8,6 +8,6 @@ pub fn run(data: &[u8]) {
         && let Ok(url) = sightline_rtmp::url::RtmpUrl::parse(text)
     {
         assert!(url.port > 0 && !url.host.is_empty());
-        assert!(!format!("{url:?}").contains("token="), "a name is never shown");
+        assert!(!format!("{url:?}").contains('?'), "no query is ever shown");
     }
 }
