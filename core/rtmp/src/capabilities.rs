@@ -1,18 +1,10 @@
 //! What a peer says in `connect` that it can do beyond the standard (E-RTMP v2, "Enhancing NetConnection connect Command").
 
 use crate::amf0::{Object, Value};
+use crate::message::command::{CAN_DECODE, CAN_FORWARD, RECONNECT};
 use crate::message::enhanced;
 use heapless::Vec;
 use sightline_media::Codec;
-
-/// `capsEx`: the peer follows a reconnect request.
-pub(crate) const RECONNECT: u32 = 1;
-/// `capsEx`: all that this crate's sessions with feature `server` do: reconnect, multitrack, `ModEx`, nanosecond offsets.
-pub(crate) const ALL: u32 = 15;
-
-/// `FourCcInfoMask`.
-pub(crate) const CAN_DECODE: u8 = 1;
-pub(crate) const CAN_FORWARD: u8 = 4;
 
 /// FourCCs that are kept of a peer's lists; there are not as many.
 const FOUR_CCS_MAX: usize = 24;

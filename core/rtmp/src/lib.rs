@@ -86,6 +86,7 @@ extern crate std;
 
 mod amf0;
 mod amf3;
+#[cfg(feature = "server")]
 mod capabilities;
 mod chunk;
 pub mod client;
@@ -110,6 +111,7 @@ mod session_tests;
 pub mod url;
 mod wire;
 
+#[cfg(feature = "server")]
 pub use capabilities::Capabilities;
 pub use chunk::{CHUNK_SIZE_MAX, MESSAGE_BYTES_MAX};
 pub use error::{Cause, Error};

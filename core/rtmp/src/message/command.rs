@@ -2,11 +2,19 @@
 
 use super::type_id;
 use crate::amf0::{Decoder, Encoder};
-use crate::capabilities;
 use crate::error::Cause;
 
 /// The code of E-RTMP's reconnect request.
 pub(crate) const RECONNECT_REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
+
+/// `capsEx` (E-RTMP v2, "Enhancing NetConnection connect Command"): the peer follows a reconnect request.
+pub(crate) const RECONNECT: u32 = 1;
+/// `capsEx`: all that this crate's sessions with feature `server` do: reconnect, multitrack, `ModEx`, nanosecond offsets.
+pub(crate) const ALL: u32 = 15;
+
+/// `FourCcInfoMask`, of the same section.
+pub(crate) const CAN_DECODE: u8 = 1;
+pub(crate) const CAN_FORWARD: u8 = 4;
 
 /// The longest command body that is written here, in bytes: `connect` with a `tcUrl` of 256 bytes twice over, `publish` with a name of 512.
 pub(crate) const BODY_BYTES_MAX: usize = 1024;
@@ -108,13 +116,13 @@ impl Outgoing<'_> {
                 amf.text("connect").number(1.0).object().key("app").text(app);
                 if is_player {
                     amf.key("fpad").boolean(false).key("audioCodecs").number(4071.0).key("videoCodecs").number(252.0);
-                    let flags = f64::from(capabilities::CAN_DECODE | capabilities::CAN_FORWARD);
+                    let flags = f64::from(CAN_DECODE | CAN_FORWARD);
                     for map in ["videoFourCcInfoMap", "audioFourCcInfoMap"] {
                         amf.key(map).object().key("*").number(flags).end();
                     }
-                    amf.key("capsEx").number(f64::from(capabilities::ALL & !capabilities::RECONNECT));
+                    amf.key("capsEx").number(f64::from(ALL & !RECONNECT));
                 } else {
-                    amf.key("type").text("nonprivate").key("capsEx").number(f64::from(capabilities::RECONNECT));
+                    amf.key("type").text("nonprivate").key("capsEx").number(f64::from(RECONNECT));
                 }
                 amf.key("flashVer").text("FMLE/3.0 (compatible; Sightline)").key("tcUrl").text(tc_url).end();
             }
@@ -181,7 +189,7 @@ impl Outgoing<'_> {
 #[cfg(any(feature = "server", test))]
 fn put_capabilities(amf: &mut Encoder<'_>) {
     use sightline_media::Codec;
-    let flags = f64::from(capabilities::CAN_FORWARD);
+    let flags = f64::from(CAN_FORWARD);
     let maps: [(_, &[Codec]); 2] = [
         ("videoFourCcInfoMap", &[Codec::H264, Codec::Hevc, Codec::Av1, Codec::Vp9]),
         ("audioFourCcInfoMap", &[Codec::Aac, Codec::Opus, Codec::Flac, Codec::Ac3, Codec::Eac3, Codec::Mp3]),
@@ -193,7 +201,7 @@ fn put_capabilities(amf: &mut Encoder<'_>) {
         }
         amf.end();
     }
-    amf.key("capsEx").number(f64::from(capabilities::ALL));
+    amf.key("capsEx").number(f64::from(ALL));
 }
 
 #[cfg(test)]
