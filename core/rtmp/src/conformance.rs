@@ -61,7 +61,7 @@ fn frames(events: &[Event]) -> Vec<(TrackId, i64, i64, bool)> {
 #[test]
 fn p05_the_digest_handshake_in_both_schemas_and_the_fall_back() {
     for (base, breaks) in [(8, false), (772, false), (8, true)] {
-        let mut c1 = digest::tests::signed_c1(base, 5);
+        let mut c1 = digest::signed_c1(base, 5);
         if breaks {
             c1[1000] ^= 1;
         }

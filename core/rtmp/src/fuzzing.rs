@@ -72,3 +72,9 @@ pub fn amf0(bytes: &[u8]) -> usize {
     }
     count
 }
+
+/// C1 of a client that signs it, in schema 0 or 1: the digest of the complex handshake can't be guessed.
+#[must_use]
+pub fn signed_c1(schema: u8, seed: u64) -> [u8; 1536] {
+    crate::handshake::digest::signed_c1(if schema == 0 { 8 } else { 772 }, seed)
+}

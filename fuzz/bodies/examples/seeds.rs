@@ -1,4 +1,5 @@
-//! Writes the seeds into `fuzz/corpus`, and, with the word `record`, what ffmpeg says when it publishes to a port given to it.
+//! Writes the seeds into `fuzz/corpus`, and, with the word `record`, what ffmpeg says when it publishes (7.0 or
+//! later: Enhanced RTMP).
 
 use sightline_media::Instant;
 use sightline_rtmp::server::{Config, Event, Output, Session};
@@ -7,17 +8,20 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+const PICTURES: &str = "-f lavfi -i testsrc2=size=64x64:rate=5 -f lavfi -i sine=sample_rate=8000 -t 1";
+const SOUND: &str = "-c:a aac -b:a 8k";
+
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus");
     for (number, (target, seed)) in fuzz_bodies::seeds::all().into_iter().enumerate() {
         write(&corpus.join(target), &format!("seed-{number:02}"), &seed)?;
     }
     if std::env::args().any(|word| word == "record") {
-        let said = record(
-            "-f lavfi -i testsrc2=size=64x48:rate=5 -f lavfi -i sine=sample_rate=8000 -t 1 -c:v libx264 -preset ultrafast -g 5 -c:a aac -b:a 8k -f flv",
-        )?;
-        write(&corpus.join("server"), "ffmpeg", &[&[0, 60][..], &said].concat())?;
-        write(&corpus.join("chunks"), "ffmpeg", &[&[60][..], said.get(1 + 2 * 1536..).unwrap_or_default()].concat())?;
+        for (name, codec) in [("h264", "libx264"), ("hevc", "libx265 -x265-params log-level=none"), ("av1", "libaom-av1 -cpu-used 8")] {
+            let said = record(&format!("{PICTURES} -c:v {codec} -g 5 {SOUND} -f flv"))?;
+            write(&corpus.join("server"), &format!("ffmpeg-{name}"), &[&[0, 60][..], &said].concat())?;
+            write(&corpus.join("chunks"), &format!("ffmpeg-{name}"), &[&[60][..], said.get(1 + 2 * 1536..).unwrap_or_default()].concat())?;
+        }
     }
     Ok(())
 }
@@ -32,7 +36,15 @@ fn record(options: &str) -> std::io::Result<Vec<u8>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("rtmp://{}/live/cam", listener.local_addr()?);
     let mut child = Command::new("ffmpeg").args(["-v", "error"]).args(options.split(' ')).arg(url).stdin(Stdio::null()).spawn()?;
-    let (mut socket, _) = listener.accept()?;
+    listener.set_nonblocking(true)?;
+    let mut socket = loop {
+        match listener.accept() {
+            Ok((socket, _)) => break socket,
+            Err(_) if child.try_wait()?.is_none() => std::thread::sleep(std::time::Duration::from_millis(20)),
+            Err(error) => return Err(std::io::Error::new(error.kind(), "ffmpeg ended before it connected")),
+        }
+    };
+    socket.set_nonblocking(false)?;
     let mut session = Session::new(Config::default(), Instant::ZERO, 1);
     let (mut said, mut buffer) = (vec![], [0; 4096]);
     loop {

@@ -1,12 +1,18 @@
-//! Parameter sets, NAL units and audio configurations.
+//! Parameter sets, NAL units and decoder configurations.
 
 use crate::cursor::Cursor;
-use sightline_media::{aac, annexb, avc};
+use sightline_media::{Codec, aac, annexb, avc, coded};
 
-/// First byte: what the rest is.
+/// Codecs whose configuration is a record that is kept as it came.
+const CODED: [Codec; 5] = [Codec::Hevc, Codec::Av1, Codec::Vp9, Codec::Opus, Codec::Flac];
+
+/// First byte: what the rest is; with its first bit, a codec's record.
 pub fn run(data: &[u8]) {
     let mut cursor = Cursor::new(data);
     let kind = cursor.u8();
+    if kind & 0x80 != 0 {
+        return coded_record(CODED[usize::from(kind) % CODED.len()], cursor.rest());
+    }
     match kind % 5 {
         0 => {
             if let Ok(config) = avc::DecoderConfig::parse(cursor.rest()) {
@@ -54,4 +60,19 @@ fn check(config: &avc::DecoderConfig) {
     assert!(config.parameter_sets().count() >= 2);
     let picture = config.picture();
     assert!(picture.width > 0 && picture.height > 0);
+}
+
+fn coded_record(codec: Codec, record: &[u8]) {
+    if codec == Codec::Vp9 {
+        let _ = coded::vp9_key_frame_size(record);
+    }
+    let Ok(config) = coded::Config::parse(codec, record) else { return };
+    assert_eq!((config.codec(), config.as_bytes()), (codec, record));
+    assert!((1..=4).contains(&config.length_bytes()));
+    assert!(config.size().is_none_or(|(width, height)| width > 0 && height > 0));
+    let long = config.clone().with_long_lengths();
+    assert_eq!((long.length_bytes(), long.size()), (4, config.size()));
+    if codec == Codec::Hevc {
+        assert!(coded::Config::parse(codec, long.as_bytes()).is_ok(), "the longer lengths changed only what they say");
+    }
 }

@@ -91,6 +91,9 @@ impl Peer {
                     out.push(3);
                     key_text(out, "app", app);
                     key_text(out, "tcUrl", "rtmp://h/live");
+                    if op & 0x80 != 0 {
+                        capabilities(out, cursor);
+                    }
                     out.extend_from_slice(&[0, 0, 9]);
                 });
                 self.message(shape, 20, 0, 0, &body);
@@ -281,6 +284,25 @@ fn text(out: &mut Vec<u8>, value: &str) {
 fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(&(name.len() as u16).to_be_bytes());
     out.extend_from_slice(name.as_bytes());
+}
+
+/// What Enhanced RTMP adds to `connect`: flags, and the codecs as a list or as a map.
+fn capabilities(out: &mut Vec<u8>, cursor: &mut Cursor<'_>) {
+    let (caps_ex, flags, form) = (cursor.u8(), cursor.u8(), cursor.u8());
+    key(out, "capsEx");
+    number(out, f64::from(caps_ex));
+    let four_cc = cursor.pick(&FOUR_CCS);
+    if form & 1 == 0 {
+        key(out, "fourCcList");
+        out.extend_from_slice(&[10, 0, 0, 0, 1, 2, 0, 4]);
+        out.extend_from_slice(&four_cc);
+    } else {
+        key(out, if form & 2 == 0 { "videoFourCcInfoMap" } else { "audioFourCcInfoMap" });
+        out.push(3);
+        key(out, if form & 4 == 0 { str::from_utf8(&four_cc).unwrap_or("*") } else { "*" });
+        number(out, f64::from(flags));
+        out.extend_from_slice(&[0, 0, 9]);
+    }
 }
 
 fn key_text(out: &mut Vec<u8>, name: &str, value: &str) {

@@ -4,6 +4,7 @@
 use crate::script::avc_record;
 use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac, avc};
 use sightline_rtmp::client::{Config, Session};
+use sightline_rtmp::fuzzing;
 use sightline_rtmp::player;
 use sightline_rtmp::server::{self, Event, Output};
 
@@ -28,6 +29,11 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     scripts(&mut seeds);
     values(&mut seeds);
+    enhanced(&mut seeds);
+    for schema in [0, 1] {
+        let signed = [&[0, 50, 3][..], &fuzzing::signed_c1(schema, 7), publisher.get(1 + 1536..).unwrap_or_default()].concat();
+        seeds.push(("server", signed));
+    }
     seeds
 }
 
@@ -205,5 +211,70 @@ fn values(seeds: &mut Vec<(&'static str, Vec<u8>)>) {
         "cam-1",
     ] {
         seeds.push(("signal", text.as_bytes().to_vec()));
+    }
+}
+
+/// An `hvcC` of x265 for 1280x720, and an `av1C` of libaom for 640x360.
+const HVCC: &[u8] = &[
+    1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 0x5d, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 1, 0xa1, 0, 1, 0, 0x2a, 0x42, 1, 1, 1,
+    0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d, 0xa0, 2, 0x80, 0x80, 0x2d, 0x16, 0x59, 0x59, 0xa4, 0x93, 0x2b, 0xc0, 0x5a, 0x70,
+    0x80, 0, 0, 0x1f, 0x48, 0, 3, 0x0d, 0x40, 0x40,
+];
+const AV1C: &[u8] = &[0x81, 4, 0x0c, 0, 0x0a, 10, 0, 0, 0, 0x22, 0x62, 0x27, 0xf5, 0x9c, 0, 0];
+const VPCC: &[u8] = &[1, 0, 0, 0, 0, 21, 0x82, 2, 2, 2, 0, 0];
+const VP9_KEY: &[u8] = &[0x82, 0x49, 0x83, 0x42, 0, 0x27, 0xf0, 0x16, 0x70, 0];
+
+/// Enhanced RTMP: every packet type, several tracks, finer times, other codecs; aggregates and AMF3 data.
+fn enhanced(seeds: &mut Vec<(&'static str, Vec<u8>)>) {
+    let flac = [&b"fLaC\x80\0\0\x22"[..], &[7; 34]].concat();
+    for (kind, record) in
+        [(0x82, HVCC), (0x83, AV1C), (0x84, VPCC), (0x84, VP9_KEY), (0x80, b"OpusHead\x01\x02\0\0\x80\xbb\0\0\0\0\0"), (0x81, &flac)]
+    {
+        seeds.push(("media", [&[kind][..], record].concat()));
+    }
+    let body = |type_id: u8, time: u8, parts: &[&[u8]]| {
+        let body = parts.concat();
+        [&[type_id, 0, time][..], &(body.len() as u16).to_be_bytes(), &body].concat()
+    };
+    let (hevc, idr) = (body(0, 0, &[b"\x90hvc1", HVCC]), [0, 0, 0, 4, 0x26, 1, 2, 3]);
+    let nanos: &[u8] = &[0x97, 2, 0x0f, 0x42, 0x3f, 3];
+    let track = |number: u8, bytes: &[u8]| [&[number, 0, 0, bytes.len() as u8][..], bytes].concat();
+    let strict_array = b"\x02\0\x0aonMetaData\x08\0\0\0\x01\0\x01a\x0a\0\0\0\x01\x05\0\0\x09";
+    let amf3 = b"\0\x02\0\x0aonMetaData\x11\x0a\x0b\x01\x0bwidth\x04\x85\x00\x07x\x05\x40\0\0\0\0\0\0\0\x01";
+    let tag = |kind: u8, bytes: &[u8]| {
+        let length = bytes.len() as u8;
+        [&[kind, 0, 0, length, 0, 0, 9, 0, 0, 0, 0][..], bytes, &[0, 0, 0, length + 11]].concat()
+    };
+    for parts in [
+        [&hevc[..], &body(0, 40, &[b"\x91hvc1\0\0\x50", &idr]), &body(0, 80, &[b"\xa3hvc1", &idr]), &body(0, 90, &[b"\xa2hvc1"])].concat(),
+        [&hevc[..], &body(0, 40, &[nanos, b"hvc1", &idr]), &body(0, 41, &[b"\x94hvc1", strict_array]), &body(0, 42, &[&[0xd3, 0]])]
+            .concat(),
+        [body(0, 0, &[b"\x90av01", AV1C]), body(0, 40, &[b"\x91av01", &[0x12, 0, 0x32, 1, 9]]), body(0, 41, &[b"\x95av01", AV1C])].concat(),
+        [body(0, 0, &[b"\x90vp09", VPCC]), body(0, 40, &[b"\x91vp09", VP9_KEY]), body(0, 80, &[b"\xa1vp09", &[0x86]])].concat(),
+        [body(0, 0, &[b"\x96\x00hvc1\x01", HVCC]), body(0, 40, &[b"\x96\x01hvc1\x01", &idr])].concat(),
+        [
+            body(0, 0, &[b"\x96\x10hvc1", &track(0, HVCC), &track(2, HVCC)]),
+            body(0, 40, &[b"\x96\x13hvc1", &track(0, &idr), &track(2, &idr)]),
+        ]
+        .concat(),
+        [body(0, 0, &[b"\x96\x20", b"hvc1", &track(0, HVCC), b"av01", &track(1, AV1C)]), body(0, 9, &[b"\x96\x23hvc1", &track(0, &idr)])]
+            .concat(),
+        [body(1, 0, &[b"\x90Opus", b"OpusHead\x01\x02\0\0\x80\xbb\0\0\0\0\0"]), body(1, 20, &[b"\x91Opus", &[0xfc, 1, 2]])].concat(),
+        [body(1, 0, &[b"\x90fLaC", &flac]), body(1, 20, &[b"\x91fLaC", &[0xff, 0xf8]]), body(1, 21, &[b"\x94fLaC", &[1, 2, 0, 0, 0, 3]])]
+            .concat(),
+        [body(1, 0, &[b"\x91ac-3", &[0x0b, 0x77]]), body(1, 20, &[b"\x91ec-3", &[0x0b, 0x77]]), body(1, 30, &[b"\x91.mp3", &[0xff, 0xfb]])]
+            .concat(),
+        [body(1, 0, &[b"\x95\x00mp4a\x01", &[0x12, 0x10]]), body(1, 20, &[b"\x95\x01mp4a\x01", &[1, 2, 3]])].concat(),
+        [body(0, 0, &[&[0x1c, 0, 0, 0, 0], HVCC]), body(0, 40, &[&[0x1c, 1, 0, 0, 0], &idr])].concat(),
+        [hevc.clone(), body(3, 100, &[&tag(9, &[b"\x93hvc1", &idr[..]].concat()), &tag(18, strict_array), &tag(8, &[0xaf, 1, 2])])]
+            .concat(),
+        [body(4, 0, &[amf3]), body(2, 0, &[strict_array])].concat(),
+    ] {
+        seeds.push(("bodies", parts));
+    }
+    let caps = |form: u8, codec: u8| [0x80, 12, 0, 15, 7, form, codec];
+    for (form, codec) in [(0, 0), (1, 2), (3, 4), (5, 0)] {
+        let script = [&[0, 30][..], &caps(form, codec), &[0], &[1, 12, 0, 2, 12, 0, 0, 0, 16, 12, 0x10, 0, 4, 1, 2, 3, 4, 0, 0]].concat();
+        seeds.push(("server_script", script));
     }
 }

@@ -87,21 +87,22 @@ fn hmac(key: &[&[u8]], parts: &[&[u8]]) -> [u8; DIGEST_BYTES] {
     mac.finalize().into_bytes().into()
 }
 
+/// C1 of a client that signs it in one of the two schemas.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn signed_c1(base: usize, seed: u64) -> [u8; PACKET_BYTES] {
+    let mut opening = [0; super::OPENING_BYTES];
+    super::write_opening(&mut opening, seed);
+    let mut c1 = [0; PACKET_BYTES];
+    c1.copy_from_slice(&opening[1..]);
+    c1[4..8].copy_from_slice(&[9, 0, 124, 2]);
+    sign(&mut c1, base, PLAYER);
+    c1
+}
+
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::handshake::{OPENING_BYTES, write_opening};
-
-    /// C1 of a client that signs it in one of the two schemas.
-    pub(crate) fn signed_c1(base: usize, seed: u64) -> [u8; PACKET_BYTES] {
-        let mut opening = [0; OPENING_BYTES];
-        write_opening(&mut opening, seed);
-        let mut c1 = [0; PACKET_BYTES];
-        c1.copy_from_slice(&opening[1..]);
-        c1[4..8].copy_from_slice(&[9, 0, 124, 2]);
-        sign(&mut c1, base, PLAYER);
-        c1
-    }
 
     /// Flash clients as ffmpeg's (schema 1) and older ones (schema 0).
     #[test]
