@@ -142,11 +142,15 @@ fn nginx_conf(dir: &Path, port: u16, scenario: &Scenario) -> String {
 }
 
 /// The defaults, but for what a measurement on one machine needs.
+/// The load is one address, many times over: the origin's limits an address are not what is measured.
+const PER_ADDRESS: u32 = 30_000;
+
 fn origin_conf(dir: &Path, port: u16, http_port: u16, merge_ms: u64, scenario: &Scenario) -> String {
     let merge = if merge_ms > 0 { format!("merge_ms = {merge_ms}\n") } else { String::new() };
     format!(
         "data_dir = \"{}\"\n[rtmp]\nlisten = \"127.0.0.1:{port}\"\n{merge}[http]\nlisten = \"127.0.0.1:{http_port}\"\n\
-         [auth]\nallow_unsigned_publish = true\n[record]\nenabled = {}\ndir = \"{}\"\nfmp4 = false\n",
+         [auth]\nallow_unsigned_publish = true\n[record]\nenabled = {}\ndir = \"{}\"\nfmp4 = false\n\
+         [limits]\nconnections_per_address = {PER_ADDRESS}\npending_per_address = {PER_ADDRESS}\n",
         dir.join("data").display(),
         scenario.extra == Extra::Flv,
         dir.join(RECORDINGS_DIR).display(),

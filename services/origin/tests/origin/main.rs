@@ -224,10 +224,29 @@ async fn viewers_wait_for_a_publisher_that_comes_back_and_leave_when_it_does_not
         }
     }
     publisher.close().await;
-    let gone = tokio::time::timeout(Duration::from_secs(6), async { while viewer.next().await.is_some() {} });
-    gone.await.expect("the viewer is let go after the grace");
+    let gone = tokio::time::timeout(Duration::from_secs(6), viewer.last_words());
+    let (was_ended, code) = gone.await.expect("the viewer is let go after the grace");
+    assert!(was_ended && code == "NetStream.Play.UnpublishNotify", "StreamEOF, and then: {code}");
     assert_eq!(Player::connect(rtmp, &playback_id("s1")).await.error().await, "NetStream.Play.StreamNotFound");
     origin.shutdown().await;
+}
+
+/// E-RTMP v2, "Reconnect Request": who follows such a request is asked, and lets its pictures go on until its next key frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_shuts_down_asks_its_publishers_to_go_elsewhere() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |_| ()).await;
+    let rtmp = origin.rtmp_addr();
+    let mut publisher = Publisher::connect(rtmp, "live", &signer.name("s1", 1)).await.unwrap();
+    assert!(publisher.stream_for(Duration::from_millis(200)).await);
+    let asked = tokio::spawn(async move {
+        let asked = publisher.asked_to_leave().await;
+        publisher.close().await;
+        asked
+    });
+    origin.shutdown().await;
+    let asked = tokio::time::timeout(Duration::from_secs(6), asked).await.expect("the connection ends").unwrap();
+    assert_eq!(asked.as_deref(), Some(format!("rtmp://{rtmp}/live").as_str()), "the origin names no other: the cloud will");
 }
 
 #[tokio::test(flavor = "multi_thread")]

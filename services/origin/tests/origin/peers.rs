@@ -106,6 +106,17 @@ impl Publisher {
         was_told
     }
 
+    /// Waits to be asked to connect anew, and says where; `None` when the server hangs up without asking.
+    pub(crate) async fn asked_to_leave(&mut self) -> Option<String> {
+        loop {
+            match self.session.poll_event() {
+                Some(Event::ReconnectRequested { tc_url }) => return Some(tc_url.to_string()),
+                Some(_) => {}
+                None => self.turn().await.then_some(())?,
+            }
+        }
+    }
+
     pub(crate) async fn close(mut self) {
         self.session.close();
         while !self.session.pending().concat().is_empty() {
@@ -160,6 +171,19 @@ impl Player {
             }
         };
         tokio::time::timeout(Duration::from_secs(5), wait).await.expect("no frame in five seconds")
+    }
+
+    /// Reads to the end of the connection: whether the stream was said to be over, and the code of the last status.
+    pub(crate) async fn last_words(&mut self) -> (bool, String) {
+        let (mut was_ended, mut last) = (false, String::new());
+        while let Some(event) = self.next().await {
+            match event {
+                player::Event::Ended => was_ended = true,
+                player::Event::Status { code, .. } => last = code,
+                _ => {}
+            }
+        }
+        (was_ended, last)
     }
 
     /// The first status with an error.
