@@ -239,13 +239,12 @@ async fn an_origin_that_shuts_down_asks_its_publishers_to_go_elsewhere() {
     let rtmp = origin.rtmp_addr();
     let mut publisher = Publisher::connect(rtmp, "live", &signer.name("s1", 1)).await.unwrap();
     assert!(publisher.stream_for(Duration::from_millis(200)).await);
-    let asked = tokio::spawn(async move {
+    let goes = async {
         let asked = publisher.asked_to_leave().await;
         publisher.close().await;
         asked
-    });
-    origin.shutdown().await;
-    let asked = tokio::time::timeout(Duration::from_secs(6), asked).await.expect("the connection ends").unwrap();
+    };
+    let (asked, ()) = tokio::join!(goes, origin.shutdown());
     assert_eq!(asked.as_deref(), Some(format!("rtmp://{rtmp}/live").as_str()), "the origin names no other: the cloud will");
 }
 

@@ -180,7 +180,7 @@ impl Player {
             match event {
                 player::Event::Ended => was_ended = true,
                 player::Event::Status { code, .. } => last = code,
-                _ => {}
+                player::Event::Track(_) | player::Event::Frame(_) | player::Event::Remark { .. } => {}
             }
         }
         (was_ended, last)
