@@ -15,7 +15,7 @@ const OBJECT: u8 = 0x03;
 const NULL: u8 = 0x05;
 const UNDEFINED: u8 = 0x06;
 const REFERENCE: u8 = 0x07;
-const ECMA_ARRAY: u8 = 0x08;
+pub(crate) const ECMA_ARRAY: u8 = 0x08;
 const OBJECT_END: u8 = 0x09;
 const STRICT_ARRAY: u8 = 0x0a;
 const DATE: u8 = 0x0b;
@@ -59,6 +59,9 @@ impl<'a> Value<'a> {
     }
 }
 
+/// What ends an object: an empty name, and the marker (§2.11).
+pub(crate) const END: [u8; 3] = [0, 0, OBJECT_END];
+
 /// The members of an object, already checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Object<'a>(&'a [u8]);
@@ -77,6 +80,20 @@ impl<'a> Object<'a> {
 
     pub(crate) fn text(self, key: &str) -> Option<&'a str> {
         self.get(key)?.as_str()
+    }
+
+    /// Its end marker is there.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn has_end(self) -> bool {
+        let mut decoder = Decoder::new(self.0);
+        while !decoder.is_empty() {
+            match decoder.member() {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     /// All members, in order.
@@ -289,7 +306,7 @@ impl<'a> Encoder<'a> {
 
     /// Ends an object or ECMA array.
     pub(crate) fn end(&mut self) -> &mut Self {
-        self.0.put(&[0, 0, OBJECT_END]);
+        self.0.put(&END);
         self
     }
 

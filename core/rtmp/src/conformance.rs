@@ -215,7 +215,7 @@ fn p33_live_record_and_append_and_the_stream_in_the_header() {
         }
         let create = command(&Outgoing::CreateStream { transaction: 4.0 }, 0);
         let got = events(&mut session, &[create, message(20, 0, &publish)].concat());
-        assert!(matches!(&got[..], [Event::PublishRequested { kind: asked, .. }] if *asked == kind), "{word}");
+        assert!(matches!(&got[..], [Event::Quirk { .. }, Event::PublishRequested { kind: asked, .. }] if *asked == kind), "{word}");
     }
     let mut session = publishing();
     let mut elsewhere = video(0, [0x17, 0, 0, 0, 0], AVCC);
@@ -237,8 +237,58 @@ fn p30_release_and_fc_commands_before_and_after_create_stream() {
         let mut session = connected();
         session.handle_bytes(Instant::ZERO, &order.concat()).unwrap();
         let (bytes, events) = drain(&mut session);
-        assert!(contains(&bytes, b"onFCPublish") && matches!(&events[..], [Event::PublishRequested { .. }]));
+        assert!(contains(&bytes, b"onFCPublish") && matches!(&events[..], [Event::Quirk { .. }, Event::PublishRequested { .. }]));
     }
+}
+
+/// What products are known to do that no standard allows and that harms nothing: taken, and named once each.
+#[test]
+fn cameras_that_are_not_strict_are_taken_and_named() {
+    let quirks = |events: &[Event]| {
+        events.iter().filter_map(|event| if let Event::Quirk { what } = event { Some(*what) } else { None }).collect::<Vec<_>>()
+    };
+    let (header, key) = (video(0, [0x17, 0, 0, 0, 0], AVCC), video(0, [0x17, 1, 0, 0, 0], &nal(0x65)));
+    let endless = message(18, 0, b"\x02\x00\x0aonMetaData\x08\0\0\0\x07\x00\x05width\x00\x40\x94\0\0\0\0\0\0");
+    // Encoders on chips: all in one piece, the answers unread.
+    let create = command(&Outgoing::CreateStream { transaction: 4.0 }, 0);
+    let publish = command(&Outgoing::Publish { transaction: 5.0, name: "s" }, 1);
+    let all = [&create[..], &publish, &endless, &header, &key].concat();
+    let mut session = connected();
+    session.handle_bytes(Instant::ZERO, &all).unwrap();
+    let asked = drain(&mut session).1;
+    assert_eq!(quirks(&asked), ["publish before createStream was answered", "media before publish was answered"]);
+    session.accept_publish();
+    let got = drain(&mut session).1;
+    assert_eq!(quirks(&got), ["metadata without an end marker", "metadata with a wrong array count"]);
+    assert!(got.iter().any(|event| matches!(event, Event::Metadata(values) if values.ends_with(&[0, 0, 9]))), "players get it whole");
+    assert!(got.iter().any(|event| matches!(event, Event::Track(_))) && frames(&got).len() == 1, "nothing of it is lost");
+    // Many cameras: the sequence headers before every key frame.
+    let got = events(&mut session, &[&header[..], &key, &header, &key].concat());
+    assert_eq!((quirks(&got), frames(&got).len()), (std::vec!["a sequence header again, unchanged"], 2));
+    // Of a publisher that is refused nothing is left.
+    let mut session = connected();
+    session.handle_bytes(Instant::ZERO, &all).unwrap();
+    drain(&mut session);
+    session.reject_publish("NetStream.Publish.BadName", "no");
+    assert!(drain(&mut session).1.is_empty());
+    session.handle_bytes(Instant::ZERO, &publish).unwrap();
+    session.accept_publish();
+    assert!(frames(&drain(&mut session).1).is_empty());
+}
+
+/// What a publisher may send before it is let in is bounded in bytes and in number; the rest is left out.
+#[test]
+fn what_comes_before_publish_is_answered_is_bounded() {
+    let mut session = connected();
+    let asked = [command(&Outgoing::CreateStream { transaction: 4.0 }, 0), command(&Outgoing::Publish { transaction: 5.0, name: "s" }, 1)];
+    session.handle_bytes(Instant::ZERO, &asked.concat()).unwrap();
+    session.handle_bytes(Instant::ZERO, &video(0, [0x17, 0, 0, 0, 0], AVCC)).unwrap();
+    for number in 0..1000 {
+        session.handle_bytes(Instant::ZERO, &video(number, [0x17, 1, 0, 0, 0], &nal(0x65))).unwrap();
+    }
+    drain(&mut session);
+    session.accept_publish();
+    assert_eq!(frames(&drain(&mut session).1).len(), 127);
 }
 
 /// Codes of the standard and of Flash (§7.2.2) that a client acts upon; `Connect.Rejected` is `session_tests::a_refused_application_says_why`.

@@ -10,7 +10,7 @@ mod demuxer;
 mod link;
 pub mod shared;
 
-use crate::amf0::Value;
+use crate::amf0::{self, Value};
 use crate::capabilities::Capabilities;
 use crate::chunk::CHUNK_SIZE_MAX;
 use crate::client::cut;
@@ -43,6 +43,8 @@ const NAME_BYTES_MAX: usize = 1024;
 pub(crate) const PARTIAL_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// The same for a peer that was not let in yet: commands are under 2 KiB, and a first frame may follow them unasked.
 pub(crate) const ASKING_BYTES_MAX: usize = 64 * 1024;
+/// Messages that are kept of a publisher that was not let in yet: metadata, two sequence headers, and a second's frames.
+const EARLY_MESSAGES_MAX: usize = 128;
 
 /// The longest code and the longest description of a status, in bytes; longer ones are cut.
 const STATUS_BYTES_MAX: usize = 256;
@@ -208,6 +210,10 @@ pub struct Session {
     role: Role,
     demuxer: Demuxer,
     events: VecDeque<Event>,
+    /// What a publisher sent behind `publish` without waiting for the answer; [`ASKING_BYTES_MAX`] at most, the rest is left out.
+    early: Vec<Message>,
+    /// The answer to `createStream` was not handed out yet.
+    is_create_unanswered: bool,
     /// When the present phase began: the handshake, the commands, or those after a stream.
     phase_began: Instant,
     last_heard: Instant,
@@ -241,6 +247,8 @@ impl Session {
             role: Role::None,
             demuxer: Demuxer::new(),
             events: VecDeque::new(),
+            early: Vec::new(),
+            is_create_unanswered: false,
             phase_began: now,
             last_heard: now,
             alive: (now, 0),
@@ -333,6 +341,7 @@ impl Session {
     /// What to do next; [`Output::Timeout`] ends the drain.
     pub fn poll_output(&mut self) -> Output {
         if let Some(bytes) = self.link.take_output() {
+            self.is_create_unanswered = false;
             return Output::Transmit(bytes);
         }
         match self.events.pop_front() {
@@ -350,6 +359,9 @@ impl Session {
             self.demuxer = Demuxer::new();
             self.link.user_control(UserControl::StreamBegin(stream_id));
             self.status(stream_id, "status", "NetStream.Publish.Start", "publishing");
+            for message in core::mem::take(&mut self.early) {
+                self.handle_body(&message);
+            }
         }
     }
 
@@ -357,6 +369,7 @@ impl Session {
     pub fn reject_publish(&mut self, code: &str, description: &str) {
         if let Role::PublishAsked { stream_id } = self.role {
             self.role = Role::None;
+            self.early = Vec::new();
             self.status(stream_id, "error", code, description);
         }
     }
@@ -448,19 +461,34 @@ impl Session {
 
     fn handle_message(&mut self, message: Message) -> Result<(), Cause> {
         let header = message.header;
-        match header.type_id {
-            type_id::COMMAND | type_id::COMMAND_AMF3 => self.handle_command(header.type_id, header.stream_id, &message.body),
-            _ if !self.is_stream(header.stream_id) => Ok(()),
-            type_id::AGGREGATE => {
-                for part in aggregate::parts(header.timestamp, &message.body) {
-                    self.handle_media(part.type_id, part.timestamp, &message.body.slice_ref(part.body));
-                }
-                Ok(())
+        match (header.type_id, self.role) {
+            (type_id::COMMAND | type_id::COMMAND_AMF3, _) => return self.handle_command(header.type_id, header.stream_id, &message.body),
+            (_, Role::Publishing { stream_id }) if stream_id == header.stream_id => self.handle_body(&message),
+            (_, Role::PublishAsked { stream_id }) if stream_id == header.stream_id => self.keep_early(message),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The sequence headers are among it: without them the stream could not be played until they come again, which they may never do.
+    fn keep_early(&mut self, message: Message) {
+        if self.early.is_empty() {
+            self.events.push_back(Event::Quirk { what: "media before publish was answered" });
+        }
+        let kept_bytes: usize = self.early.iter().map(|message| message.body.len()).sum();
+        if self.early.len() < EARLY_MESSAGES_MAX && kept_bytes + message.body.len() <= ASKING_BYTES_MAX {
+            self.early.push(message);
+        }
+    }
+
+    /// A message of the stream that was accepted.
+    fn handle_body(&mut self, message: &Message) {
+        if message.header.type_id == type_id::AGGREGATE {
+            for part in aggregate::parts(message.header.timestamp, &message.body) {
+                self.handle_media(part.type_id, part.timestamp, &message.body.slice_ref(part.body));
             }
-            type_id => {
-                self.handle_media(type_id, header.timestamp, &message.body);
-                Ok(())
-            }
+        } else {
+            self.handle_media(message.header.type_id, message.header.timestamp, &message.body);
         }
     }
 
@@ -474,16 +502,17 @@ impl Session {
                 let body = body.slice(skipped..);
                 // Broken metadata harms nothing: the stream is described by its sequence headers.
                 if let Ok(Some(metadata)) = Metadata::decode(&body) {
-                    self.events.push_back(Event::Metadata(body.slice_ref(metadata.values)));
+                    for what in metadata.quirks() {
+                        self.demuxer.quirk(what, &mut self.events);
+                    }
+                    let values = body.slice_ref(metadata.values);
+                    // Players get it whole.
+                    let values = if metadata.lacks_end { [&values, &amf0::END[..]].concat().into() } else { values };
+                    self.events.push_back(Event::Metadata(values));
                 }
             }
             _ => {}
         }
-    }
-
-    /// Media counts only on the stream that was accepted.
-    fn is_stream(&self, id: u32) -> bool {
-        matches!(self.role, Role::Publishing { stream_id } if stream_id == id)
     }
 
     fn handle_command(&mut self, type_id: u8, stream_id: u32, body: &[u8]) -> Result<(), Cause> {
@@ -500,6 +529,7 @@ impl Session {
                     return Err(Cause::OutOfOrder("createStream more often than anyone needs"));
                 }
                 self.result(transaction, Some(f64::from(self.streams)));
+                self.is_create_unanswered = true;
             }
             "publish" => return self.handle_publish(stream_id, &mut command),
             "play" => return self.handle_play(stream_id, &mut command),
@@ -586,6 +616,8 @@ impl Session {
         }
         if stream_id == 0 || stream_id > self.streams {
             self.events.push_back(Event::Quirk { what: "publish on a message stream that was not created" });
+        } else if self.is_create_unanswered {
+            self.events.push_back(Event::Quirk { what: "publish before createStream was answered" });
         }
         let kind = match command.arguments.value()?.and_then(|value| value.as_str()) {
             Some("record") => PublishKind::Record,
@@ -620,6 +652,7 @@ impl Session {
             }
             Role::PublishAsked { stream_id } | Role::PlayAsked { stream_id } | Role::Playing { stream_id } if stream_id == id => {
                 self.role = Role::None;
+                self.early = Vec::new();
                 self.events.push_back(Event::Closed);
             }
             Role::None | Role::PublishAsked { .. } | Role::Publishing { .. } | Role::PlayAsked { .. } | Role::Playing { .. } => {}

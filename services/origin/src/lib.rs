@@ -15,6 +15,7 @@ mod hls;
 mod http;
 mod hub;
 mod record;
+mod remarks;
 mod report;
 mod ring;
 mod rtmp;
@@ -109,6 +110,7 @@ struct Shared {
     tasks: TaskTracker,
     shutdown: CancellationToken,
     admission: Arc<Admission>,
+    remarks: remarks::Remarks,
 }
 
 impl Shared {
@@ -243,6 +245,7 @@ fn share(config: Config) -> Shared {
         tasks,
         shutdown: CancellationToken::new(),
         admission: Arc::new(Admission::new(&config.limits)),
+        remarks: remarks::Remarks::default(),
         config,
     }
 }
@@ -310,8 +313,9 @@ fn reporter(
 
 async fn serve_http(shared: Arc<Shared>, listener: TcpListener) {
     let router = http::router(shared.clone()).route("/healthz", axum::routing::get(async || "ok\n"));
-    let admission = shared.admission.clone();
-    let router = router.route("/metrics", axum::routing::get(async move || admission.counts().metrics()));
+    let counted = shared.clone();
+    let metrics = async move || counted.admission.counts().metrics() + &counted.remarks.metrics();
+    let router = router.route("/metrics", axum::routing::get(metrics));
     let listener = stall::Listener::new(listener, shared.viewer_stuck());
     let shutdown = shared.shutdown.clone();
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.cancelled().await }).await;

@@ -366,8 +366,14 @@ impl Connection<'_> {
                 let now = self.shared.clock.now();
                 self.on_hold(|hold| hold.stream.push(hold.id, frame, now));
             }
-            Event::Unsupported { what } => tracing::warn!(peer = %self.peer, what, "a publisher sends what is not taken"),
-            Event::Quirk { what } => tracing::info!(peer = %self.peer, what, "a publisher is not strict; it is taken as it is"),
+            Event::Unsupported { what } => {
+                self.shared.remarks.left_out(what);
+                tracing::warn!(peer = %self.peer, what, "a publisher sends what is not taken");
+            }
+            Event::Quirk { what } => {
+                self.shared.remarks.taken(what);
+                tracing::info!(peer = %self.peer, what, "a publisher is not strict; it is taken as it is");
+            }
             Event::Unpublished => self.hold = None,
             Event::Closed => self.is_over = true,
         }

@@ -1,8 +1,8 @@
 //! Data (§7.1.2): metadata.
 
-#[cfg(any(feature = "server", test))]
-use crate::amf0::Decoder;
 use crate::amf0::Encoder;
+#[cfg(any(feature = "server", test))]
+use crate::amf0::{self, Decoder, Value};
 #[cfg(any(feature = "server", test))]
 use crate::error::Cause;
 use sightline_media::avc::Picture;
@@ -15,6 +15,10 @@ const ON_METADATA: &str = "onMetaData";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Metadata<'a> {
     pub(crate) values: &'a [u8],
+    /// The message ends inside its object, between two members.
+    pub(crate) lacks_end: bool,
+    /// An array says another number of members than it has, and not 0, which stands for "unknown".
+    pub(crate) miscounts: bool,
 }
 
 #[cfg(any(feature = "server", test))]
@@ -30,8 +34,23 @@ impl<'a> Metadata<'a> {
             return Ok(None);
         }
         let values = decoder.rest();
-        while decoder.value()?.is_some() {}
-        Ok(Some(Self { values }))
+        let counted =
+            values.strip_prefix(&[amf0::ECMA_ARRAY]).and_then(|array| array.first_chunk()).map_or(0, |count| u32::from_be_bytes(*count));
+        let (mut lacks_end, mut miscounts, mut is_first) = (false, false, true);
+        while let Some(value) = decoder.value()? {
+            if let Value::Object(object) = value {
+                lacks_end |= decoder.is_empty() && !object.has_end();
+                miscounts |= is_first && counted != 0 && object.members().count() != counted as usize;
+            }
+            is_first = false;
+        }
+        Ok(Some(Self { values, lacks_end, miscounts }))
+    }
+
+    /// What is not to the letter.
+    pub(crate) fn quirks(self) -> impl Iterator<Item = &'static str> {
+        let lacks_end = self.lacks_end.then_some("metadata without an end marker");
+        lacks_end.into_iter().chain(self.miscounts.then_some("metadata with a wrong array count"))
     }
 }
 
@@ -71,7 +90,6 @@ pub(crate) const ON_METADATA_AMF0: &[u8] = b"\x02\x00\x0aonMetaData";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::amf0::Value;
 
     const BARE: &[u8] = b"\x02\x00\x0aonMetaData\x08\0\0\0\x01\x00\x05width\x00\x40\x94\0\0\0\0\0\0\0\0\x09";
 
@@ -79,8 +97,16 @@ mod tests {
     fn metadata_with_and_without_set_data_frame() {
         let framed = [b"\x02\x00\x0d@setDataFrame", BARE].concat();
         for bytes in [BARE, &framed] {
-            assert_eq!(Metadata::decode(bytes), Ok(Some(Metadata { values: &BARE[13..] })));
+            let plain = Metadata { values: &BARE[13..], lacks_end: false, miscounts: false };
+            assert_eq!(Metadata::decode(bytes), Ok(Some(plain)));
         }
+        let mut miscounted = BARE.to_vec();
+        miscounted[17] = 7;
+        assert_eq!(Metadata::decode(&miscounted).unwrap().unwrap().quirks().next(), Some("metadata with a wrong array count"));
+        miscounted[17] = 0;
+        assert!(Metadata::decode(&miscounted).unwrap().unwrap().quirks().next().is_none(), "0 is unknown");
+        let endless = Metadata::decode(&BARE[..BARE.len() - 3]).unwrap().unwrap();
+        assert_eq!(endless.quirks().next(), Some("metadata without an end marker"));
         assert_eq!(Metadata::decode(b"\x02\x00\x0aonCuePoint\x05"), Ok(None));
         assert_eq!(Metadata::decode(b""), Ok(None));
         assert!(Metadata::decode(&BARE[..20]).is_err());

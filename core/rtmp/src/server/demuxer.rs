@@ -154,7 +154,7 @@ impl Demuxer {
                 && known.config.as_bytes() == config.as_bytes()
                 && known.length_bytes == length_bytes;
             if is_same && known.is_announced && (!announces || known.config == config) {
-                return;
+                return self.quirk("a sequence header again, unchanged", out);
             }
             *known = Known { id, config, length_bytes, is_announced: announces };
         } else if self.tracks.len() < TRACKS_MAX {
@@ -212,7 +212,8 @@ impl Demuxer {
         }
     }
 
-    fn quirk<E: From<Media>>(&mut self, what: &'static str, out: &mut VecDeque<E>) {
+    /// Told once a kind.
+    pub(crate) fn quirk<E: From<Media>>(&mut self, what: &'static str, out: &mut VecDeque<E>) {
         if self.is_news(what) {
             out.push_back(Media::Quirk(what).into());
         }

@@ -1,8 +1,10 @@
 //! Peers that mean no good: each costs only itself, and nothing of it stays.
 
+use crate::clip::clip;
 use crate::peers::{Player, Publisher};
 use crate::tokens::Signer;
 use crate::{origin_with, until};
+use sightline_media::TrackId;
 use sightline_signal::playback_id;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -76,6 +78,51 @@ async fn what_is_not_rtmp_is_let_go_at_once_and_counted() {
     let metrics = reqwest::get(format!("http://{}/metrics", origin.http_addr().unwrap())).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("sightline_origin_rtmp_connections_total{outcome=\"malformed\"} 3\n"), "{metrics}");
     origin.shutdown().await;
+}
+
+/// Encoders on chips write from the handshake to the first key frame without reading once, and their headers before each key frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_waits_for_no_answer_is_taken_and_counted() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |_| {}).await;
+    let key = clip().frames.iter().find(|frame| frame.track == TrackId::VIDEO).unwrap();
+    let header = [&[0x17, 0, 0, 0, 0][..], clip().tracks[0].config.as_bytes()].concat();
+    let picture = [&[0x17, 1, 0, 0, 0][..], &key.payload].concat();
+    let name = signer.name("s1", 1);
+    let publish = [&b"\x02\0\x07publish\0\x40\x14\0\0\0\0\0\0\x05\x02"[..], &(name.len() as u16).to_be_bytes(), name.as_bytes()].concat();
+    let said = [
+        opening(),
+        chunks(20, 0, b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live\0\0\x09"),
+        chunks(20, 0, b"\x02\0\x0ccreateStream\0\x40\0\0\0\0\0\0\0\x05"),
+        chunks(20, 1, &publish),
+        chunks(9, 1, &header),
+        chunks(9, 1, &header),
+        chunks(9, 1, &picture),
+    ];
+    let mut peer = TcpStream::connect(origin.rtmp_addr()).await.unwrap();
+    peer.write_all(&said.concat()).await.unwrap();
+    until("the stream", async || !origin.streams().is_empty()).await;
+    let mut viewer = Player::connect(origin.rtmp_addr(), &playback_id("s1")).await;
+    assert_eq!(viewer.frame().await.payload, key.payload);
+    let metrics = reqwest::get(format!("http://{}/metrics", origin.http_addr().unwrap())).await.unwrap().text().await.unwrap();
+    for what in ["publish before createStream was answered", "media before publish was answered", "a sequence header again, unchanged"] {
+        let line = format!("sightline_origin_publisher_remarks_total{{fate=\"taken\",what=\"{what}\"}} 1\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+    origin.shutdown().await;
+}
+
+/// A message in chunks of 128 bytes, all of it with headers of type 0 and 3.
+fn chunks(type_id: u8, stream_id: u8, body: &[u8]) -> Vec<u8> {
+    let [_, l1, l2, l3] = (body.len() as u32).to_be_bytes();
+    let mut out = vec![3, 0, 0, 0, l1, l2, l3, type_id, stream_id, 0, 0, 0];
+    for (place, chunk) in body.chunks(128).enumerate() {
+        if place > 0 {
+            out.push(0xc3);
+        }
+        out.extend_from_slice(chunk);
+    }
+    out
 }
 
 #[tokio::test(flavor = "multi_thread")]
