@@ -1,4 +1,4 @@
-//! HEVC and AV1 from an ffmpeg that speaks Enhanced RTMP, through the origin, to its viewers: RTMP, HTTP-FLV, HLS and the recordings.
+//! HEVC, AV1 and VP9 from an ffmpeg that speaks Enhanced RTMP, through the origin, to its viewers: RTMP, HTTP-FLV, HLS and the recordings.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
@@ -76,4 +76,9 @@ fn hevc_from_ffmpeg_reaches_every_kind_of_viewer() {
 #[test]
 fn av1_from_ffmpeg_reaches_every_kind_of_viewer() {
     carries("av1", &["-c:v", "libsvtav1", "-preset", "10"]);
+}
+
+#[test]
+fn vp9_from_ffmpeg_reaches_every_kind_of_viewer() {
+    carries("vp9", &["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"]);
 }

@@ -62,7 +62,7 @@
 //! | 47 | SEI stays | yes | `p47_sei_stays_in_the_access_unit` |
 //! | 48 | 1088 coded lines are 1080 | yes | `an_sps_of_1088_coded_lines_is_1080_high` |
 //! | 49 | E-RTMP: `fourCcList`, the info maps with `*`, `capsEx`; the server's own | yes | `p49_p57_capabilities_are_answered_to_those_who_have_them` `a_star_overrides_the_named_ones` `a_four_cc_list_names_what_can_be_decoded` |
-//! | 50 | packet types 0 to 7, composition times where they belong | yes | `packet_types_0_to_5_and_their_composition_times` `p50_p54_other_codecs_become_tracks_and_frames` `hevc_from_ffmpeg_reaches_every_kind_of_viewer` `av1_from_ffmpeg_reaches_every_kind_of_viewer` |
+//! | 50 | packet types 0 to 7, composition times where they belong | yes | `packet_types_0_to_5_and_their_composition_times` `p50_p54_other_codecs_become_tracks_and_frames` `hevc_from_ffmpeg_reaches_every_kind_of_viewer` `av1_from_ffmpeg_reaches_every_kind_of_viewer` `vp9_from_ffmpeg_reaches_every_kind_of_viewer` |
 //! | 51 | ModEx and nanoseconds | yes | `mod_ex_is_read_past_and_its_nanoseconds_count` |
 //! | 52 | multitrack, each layout | yes | `multitrack_messages_are_read_to_their_end` `p52_tracks_of_a_multitrack_message` |
 //! | 53 | a command frame has no body; metadata ignores the frame type | yes | `a_command_frame_has_no_body_and_metadata_ignores_the_frame_type` |
