@@ -241,6 +241,22 @@ fn p30_release_and_fc_commands_before_and_after_create_stream() {
     }
 }
 
+/// VP9's configuration has no size: the track is told with the first key frame whose header can be read, and no frame comes before it.
+#[test]
+fn vp9_waits_for_a_key_frame_that_says_its_size() {
+    let mut session = publishing();
+    let record = [&b"\x90vp09\x01\0\0\0"[..], &[0, 21, 0x82, 2, 2, 2, 0, 0]].concat();
+    let frame = |first: u8, bytes: &[u8]| message(9, 40, &[&[first][..], b"vp09", bytes].concat());
+    let junk = [0, 0, 0, 0];
+    let key = [0x82, 0x49, 0x83, 0x42, 0x00, 0x27, 0xf0, 0x16, 0x70, 0];
+    let got = events(&mut session, &[message(9, 0, &record), frame(0x93, &junk), frame(0xa3, &[0x86])].concat());
+    assert!(matches!(&got[..], [Event::Unsupported { .. }]), "{got:?}");
+    let got = events(&mut session, &[frame(0x93, &key), frame(0xa3, &[0x86])].concat());
+    assert!(
+        matches!(&got[..], [Event::Track(track), Event::Frame(_), Event::Frame(_)] if matches!(&track.config, TrackConfig::Coded(config) if config.size() == Some((640, 360))))
+    );
+}
+
 /// What products are known to do that no standard allows and that harms nothing: taken, and named once each.
 #[test]
 fn cameras_that_are_not_strict_are_taken_and_named() {

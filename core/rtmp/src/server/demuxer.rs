@@ -184,6 +184,10 @@ impl Demuxer {
         if codec == Codec::Vp9 && frame.is_keyframe {
             self.announce_vp9(frame.track, &frame.payload, out);
         }
+        // Only VP9 waits for its first key frame, and one whose header can't be read announces nothing.
+        if self.tracks.iter().any(|known| known.id == frame.track && !known.is_announced) {
+            return self.unsupported("VP9 before a key frame that says its size", out);
+        }
         let has_nal_units = matches!(codec, Codec::H264 | Codec::Hevc);
         if has_nal_units && length_bytes != avc::LENGTH_BYTES {
             frame.payload = with_long_lengths(&frame.payload, length_bytes);
