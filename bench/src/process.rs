@@ -54,9 +54,17 @@ fn count() -> io::Result<usize> {
 }
 
 fn descriptors(connections: usize) -> String {
-    let count = connections * DESCRIPTORS_EACH + DESCRIPTORS_SPARE;
+    let wanted = connections * DESCRIPTORS_EACH + DESCRIPTORS_SPARE;
+    // Not every connection has a file beside it: what the machine allows may do, and what does not is an error of its own.
+    let count = descriptors_max().map_or(wanted, |most| wanted.min(most));
     // The soft limit alone: a hard one that was lowered for a small scenario could not be raised again for the next.
     format!("--nofile={count}:")
+}
+
+/// The hard limit of this process.
+fn descriptors_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    limits.lines().find(|line| line.starts_with("Max open files"))?.split_whitespace().nth(4)?.parse().ok()
 }
 
 fn tool(command: &mut Command) -> io::Result<()> {
