@@ -33,7 +33,7 @@ pub struct Config {
 /// `[stream]`: what is sent, when, and how hard it is tried.
 #[derive(confique::Config, Clone, Debug)]
 pub struct StreamConfig {
-    /// low, medium, high, ultra, custom; empty: `high`, and a file that is H.264 already is passed through as it is.
+    /// low, medium, high, ultra, custom; empty: `high`, and H.264 of a file or an RTSP camera is passed through as it is.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_QUALITY")]
     pub quality: String,
     /// Width of `custom`, in pixels; even.

@@ -121,7 +121,8 @@ impl Multipart {
 
     /// Skips to the delimiter's line and past it.
     fn pass_gap(&mut self, skipped: usize) -> Result<bool, MultipartError> {
-        let Some(at) = find(&self.buffer, self.delimiter.as_ref().unwrap_or(&self.core)) else {
+        let wanted = self.delimiter.as_ref().unwrap_or(&self.core);
+        let Some((at, after)) = find(&self.buffer, wanted).map(|at| (at, at + wanted.len())) else {
             // The last bytes may be the beginning of a delimiter, with the dashes before it.
             let kept = self.buffer.len().min(BOUNDARY_BYTES_MAX * 2);
             let dropped = self.buffer.len() - kept;
@@ -130,13 +131,13 @@ impl Multipart {
             return if skipped + dropped > GAP_BYTES_MAX { Err(MultipartError::NoDelimiter) } else { Ok(false) };
         };
         let Some(end) = self.buffer[at..].iter().position(|&byte| byte == b'\n') else {
-            return if self.buffer.len() > GAP_BYTES_MAX { Err(MultipartError::NoDelimiter) } else { self.pass_close(at) };
+            return if self.buffer.len() > GAP_BYTES_MAX { Err(MultipartError::NoDelimiter) } else { self.pass_close(after) };
         };
         if self.delimiter.is_none() {
             let dashes = self.buffer[..at].iter().rev().take_while(|&&byte| byte == b'-').count();
             self.delimiter = Some([vec![b'-'; dashes], self.core.clone()].concat());
         }
-        if self.is_close(at) {
+        if self.is_close(after) {
             self.place = Place::End;
             return Ok(true);
         }
@@ -146,15 +147,15 @@ impl Multipart {
     }
 
     /// The closing delimiter may be the last of the body, without a line break.
-    fn pass_close(&mut self, at: usize) -> Result<bool, MultipartError> {
-        if self.is_close(at) {
+    fn pass_close(&mut self, after: usize) -> Result<bool, MultipartError> {
+        if self.is_close(after) {
             self.place = Place::End;
         }
         Ok(false)
     }
 
-    fn is_close(&self, at: usize) -> bool {
-        let after = at + self.delimiter.as_ref().map_or(self.core.len(), Vec::len);
+    /// Whether a delimiter that ends before `after` is the closing one.
+    fn is_close(&self, after: usize) -> bool {
         self.buffer.get(after..after + 2) == Some(b"--")
     }
 
