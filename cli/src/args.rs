@@ -1,7 +1,6 @@
 //! What can be said on the command line.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use sightline_camera::Source;
 use sightline_signal::DeviceId;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -58,9 +57,9 @@ The demo binds 127.0.0.1 only. Under DIR lie the certificates and keys for clien
 
   mosquitto_sub -h localhost -p 8883 --cafile DIR/ca.pem --cert DIR/operator.pem --key DIR/operator.key -t 'devices/#' -v")]
 pub(crate) struct Demo {
-    /// What the cameras see: `test` (a moving scene), or a media file, looped. H.264 in MP4, FLV or Annex B is passed through as it is; anything else is decoded by `ffmpeg`
+    /// What the cameras see: `test` (a moving scene), a media file, looped, `rtsp://…` or `http://…` (MJPEG). H.264 in MP4, FLV, Annex B or RTSP is passed through as it is; other files are decoded by `ffmpeg`
     #[arg(long, value_name = "SRC", default_value = "test")]
-    pub(crate) source: Source,
+    pub(crate) source: String,
 
     /// Where certificates, keys, the database and recordings are kept. Started again on the same one, nothing is lost
     #[arg(long, value_name = "DIR", default_value = "sightline-demo")]
@@ -131,21 +130,26 @@ pub(crate) struct Role {
 Examples:
   sightline push test rtmp://localhost/live/name
   sightline push clip.mp4 'rtmps://a.example/live/key?token=…' --once
+  sightline push 'rtsp://user:password@camera.example/stream1' rtmp://localhost/live/name
   libcamera-vid -t 0 --inline -o - | sightline push - rtmp://localhost/live/name
 
-The last part of URL is the name, or stream key, to publish under. It is never printed.")]
+The last part of URL is the name, or stream key, to publish under. It is never printed, nor are a camera's user and password.")]
 pub(crate) struct Push {
-    /// `test` (a moving scene), a media file, or `-` (Annex B on standard input)
+    /// `test` (a moving scene), a media file, `rtsp://[USER:PASSWORD@]HOST/PATH`, `http://[USER:PASSWORD@]HOST/PATH` (MJPEG, as ESP32-CAM gives at :81/stream), or `-` (Annex B on standard input)
     #[arg(value_name = "SRC")]
-    pub(crate) source: Source,
+    pub(crate) source: String,
 
     /// rtmp(s)://host[:port]/app/name[?query]
     #[arg(value_name = "URL")]
     pub(crate) url: String,
 
-    /// The preset [default: high; an H.264 file is passed through as it is]
+    /// The preset [default: high; H.264 of a file or an RTSP camera is passed through as it is]
     #[arg(long, value_enum)]
     pub(crate) quality: Option<QualityArg>,
+
+    /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
+    #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]
+    pub(crate) rtsp_transport: String,
 
     /// Play a file once, then end
     #[arg(long)]

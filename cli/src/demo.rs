@@ -3,7 +3,7 @@
 use crate::{
     Failure,
     args::{Demo, QualityArg},
-    terminal,
+    terminal::{self, WrongUse},
 };
 use sightline_camera::{Agent, Source, measure_encoder_fps};
 use sightline_cloud::{
@@ -36,6 +36,8 @@ struct Addresses {
 }
 
 pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
+    // Not by clap: it would print a wrong one, and with it a camera's password.
+    demo.source.parse::<Source>().map_err(|error| WrongUse(format!("--source: {error}")))?;
     let stop = terminal::stop_signal()?;
     if !demo.json {
         terminal::say("Sightline: starting a cloud, an origin and a camera on this machine …");
@@ -50,7 +52,7 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     let mut config = sightline_cloud::Config::in_dir(&demo.dir)?;
     (config.http.listen, config.mqtt.listen) = (addresses.http, addresses.mqtt);
     let cloud = Cloud::start(config, origin.router()).await?;
-    let quality = demo.quality.or_else(|| matches!(demo.source, Source::Test).then(|| best_quality(demo.cameras)));
+    let quality = demo.quality.or_else(|| (demo.source == "test").then(|| best_quality(demo.cameras)));
     let waited_until = Instant::now() + ORIGIN_WAIT;
     while !cloud.has_server() && Instant::now() < waited_until {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -130,7 +132,7 @@ fn origin_config(dir: &Path, addresses: &Addresses, prepared: &Prepared) -> sigh
 }
 
 fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quality: Option<QualityArg>) -> sightline_camera::Config {
-    let mut config = sightline_camera::Config::new(device.id.as_str(), &demo.source.to_string());
+    let mut config = sightline_camera::Config::new(device.id.as_str(), &demo.source);
     config.stream.quality = quality.map(|quality| quality.name().to_owned()).unwrap_or_default();
     // Someone watches: short delays.
     config.stream.reconnect_interval_sec = 1;

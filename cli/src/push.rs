@@ -6,7 +6,7 @@ use crate::{
     terminal::{self, WrongUse},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use sightline_camera::{Agent, Config, Outcome, StreamEvent};
+use sightline_camera::{Agent, Config, Outcome, Source, StreamEvent};
 use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::StatusEvent;
 use std::{path::PathBuf, time::Duration};
@@ -21,7 +21,10 @@ pub(crate) async fn run(push: Push) -> Result<(), Failure> {
     // Not by clap: it would print a wrong URL, and with it the key.
     let PushUrl { tc_url, name } = push.url.parse().map_err(|problem: String| WrongUse(format!("URL: {problem}")))?;
     let is_secure = tc_url.starts_with("rtmps:");
-    let mut config = Config::new("push", &push.source.to_string());
+    // Nor this: a camera's URL holds its password.
+    push.source.parse::<Source>().map_err(|error| WrongUse(format!("SRC: {error}")))?;
+    let mut config = Config::new("push", &push.source);
+    config.rtsp_transport = push.rtsp_transport;
     config.stream.rtmp_server_url.clone_from(&tc_url);
     config.stream.stream_key = name;
     config.stream.trigger = "manual".to_owned();

@@ -120,6 +120,14 @@ fn show(meta: &'static Meta, table: &toml::Table, json: bool) {
     terminal::say("the configuration is good");
 }
 
+/// A camera's URL without user, password and query.
+fn shown_source(value: &str) -> String {
+    match value.trim_matches('"').parse::<sightline_camera::Source>() {
+        Ok(source) => format!("\"{source}\""),
+        Err(_) => "\"***\"".to_owned(),
+    }
+}
+
 fn collect(meta: &'static Meta, table: Option<&toml::Table>, prefix: &str, rows: &mut Vec<Shown>) {
     for field in meta.fields {
         let key = format!("{prefix}{}", field.name);
@@ -136,6 +144,7 @@ fn collect(meta: &'static Meta, table: Option<&toml::Table>, prefix: &str, rows:
                     (None, None, LeafKind::Required { default: Some(default) }) => (literal(&default), "default"),
                     (None, None, LeafKind::Required { default: None } | LeafKind::Optional) => ("(unset)".to_owned(), "default"),
                 };
+                let value = if key == "source" { shown_source(&value) } else { value };
                 let value = if is_secret && from != "default" { "\"***\"".to_owned() } else { value };
                 rows.push(Shown { key, value, from, doc: field.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ") });
             }

@@ -3,6 +3,7 @@
 //! Every process that is started here ends with its owner, by its id; every port is the system's choice; everything is on loopback.
 
 pub mod browser;
+pub mod camera;
 pub mod media;
 pub mod nginx;
 pub mod process;

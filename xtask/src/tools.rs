@@ -21,6 +21,8 @@ pub(crate) const TESTS: &[Package] = &[
     ("gstreamer1.0-plugins-good", "/usr/share/doc/gstreamer1.0-plugins-good"),
     ("gstreamer1.0-plugins-bad", "/usr/share/doc/gstreamer1.0-plugins-bad"),
     ("gstreamer1.0-plugins-ugly", "/usr/share/doc/gstreamer1.0-plugins-ugly"),
+    ("python3-gi", "/usr/lib/python3/dist-packages/gi"),
+    ("gir1.2-gst-rtsp-server-1.0", "/usr/share/doc/gir1.2-gst-rtsp-server-1.0"),
     ("opencv-doc", "/usr/share/doc/opencv-doc"),
     ("curl", "curl"),
     ("python3-pip", "/usr/lib/python3/dist-packages/pip"),

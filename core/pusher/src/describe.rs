@@ -11,6 +11,7 @@ pub(crate) const fn describe(code: ErrorCode) -> &'static str {
         ErrorCode::RtmpHandshakeFailed => "The server does not answer as an RTMP server does",
         ErrorCode::SendTimeout => "The server acknowledged nothing for too long",
         ErrorCode::ConnectionLost => "The connection to the server ended",
+        ErrorCode::SourceLost => "The camera gives no pictures",
         ErrorCode::RtmpConnectRejected => "The server refused the application",
         ErrorCode::StreamKeyInvalid => "The server refused the stream's name or token",
         ErrorCode::Unauthorized => "The cloud does not know this device",

@@ -54,6 +54,13 @@ pub enum Input<'a, P> {
     Track(Track),
     /// An encoded frame and when it was captured.
     Frame(Frame<P>, Instant),
+    /// The shell's source is gone, and the shell tries to get it back: told as a `connection_error`; the stream stays.
+    SourceLost {
+        /// Tries in a row that failed.
+        attempts: u32,
+        /// The delay before the next one.
+        next_retry: Duration,
+    },
     /// Start, or renew the lease.
     Start,
     /// Stop.

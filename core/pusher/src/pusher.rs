@@ -175,6 +175,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::Acknowledged { bytes, outstanding } => self.on_acknowledged(now, bytes, outstanding),
             Input::Track(track) => self.on_track(track),
             Input::Frame(frame, captured_at) => self.on_frame(now, frame, captured_at),
+            Input::SourceLost { attempts, next_retry } => self.report(ErrorCode::SourceLost, next_retry, attempts),
             Input::Start => self.start(now, None),
             Input::Stop => self.stop(now),
             Input::Quality(settings) => self.set_target(Quality::Custom, settings),

@@ -259,6 +259,16 @@ fn a_stream_arrives_whole_and_its_figures_agree() {
 }
 
 #[test]
+fn a_camera_that_is_gone_is_told_and_the_stream_stays() {
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::Manual) });
+    world.input(Input::Start);
+    world.run(5.0);
+    world.input(Input::SourceLost { attempts: 3, next_retry: Duration::from_millis(3_500) });
+    world.run(5.0);
+    assert_eq!((world.pusher.state(), world.errors()), (StreamState::Streaming, vec![(ErrorCode::SourceLost, 3, 4)]));
+}
+
+#[test]
 fn the_published_delays_are_the_real_ones() {
     let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), max_reconnect_attempts: 4, ..config(Trigger::Manual) });
     world.listens = vec![("", false)];

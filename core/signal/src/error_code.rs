@@ -37,6 +37,8 @@ codes! {
     BandwidthInsufficient = "BANDWIDTH_INSUFFICIENT",
     /// An established connection ended.
     ConnectionLost = "CONNECTION_LOST",
+    /// The camera behind the agent (RTSP, MJPEG) is gone, or can't be reached; the connection to the server stays.
+    SourceLost = "SOURCE_LOST",
     /// The encoder failed, three times in a row.
     EncoderFailed = "ENCODER_FAILED",
     /// The source gives frames that nothing here can encode.

@@ -88,6 +88,8 @@ impl Agent {
             keyframe_interval_sec: config.stream.keyframe_interval_sec,
             title: config.device_id.clone(),
             plays_once,
+            rtsp_transport: checked.rtsp_transport,
+            is_patient: !config.mqtt.url.is_empty(),
         };
         let is_free = checked.limits.is_none();
         let (pipeline, settings) = Pipeline::start(plan, default)?;
@@ -261,6 +263,7 @@ impl Running {
         match made {
             Some(Made::Track(track)) => self.pusher.handle(now, Input::Track(*track)),
             Some(Made::Frame(frame, captured_at)) => self.pusher.handle(now, Input::Frame(frame, captured_at)),
+            Some(Made::Lost { attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { attempts, next_retry }),
             Some(Made::Ended) => self.is_draining = true,
             Some(Made::Failed(problem)) => {
                 tracing::error!(problem, "the source failed");

@@ -7,7 +7,7 @@ use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::{CustomQuality, DeviceId, Quality, Settings, Text};
 use std::{path::PathBuf, time::Duration};
 
-use crate::source::Source;
+use crate::source::{Source, rtsp::Transport};
 
 /// Settings of `sightline camera`.
 #[derive(confique::Config, Clone, Debug)]
@@ -15,9 +15,13 @@ pub struct Config {
     /// The device's id, as its certificate names it: A-Z a-z 0-9 _ -, at most 64 characters.
     #[config(env = "SIGHTLINE_CAMERA_DEVICE_ID")]
     pub device_id: String,
-    /// Where the pictures come from: `test` (a moving scene), a media file (looped), or `-` (Annex B on standard input).
+    /// Where the pictures come from: `test` (a moving scene), a media file (looped), `rtsp://[USER:PASSWORD@]HOST/PATH` (a camera's H.264 and AAC,
+    /// passed through), `http://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG), or `-` (Annex B on standard input).
     #[config(default = "test", env = "SIGHTLINE_CAMERA_SOURCE")]
     pub source: String,
+    /// How an RTSP camera's media travels: tcp (in RTSP's own connection), or udp, for cameras whose TCP is broken.
+    #[config(default = "tcp", env = "SIGHTLINE_CAMERA_RTSP_TRANSPORT")]
+    pub rtsp_transport: String,
     /// The stream.
     #[config(nested)]
     pub stream: StreamConfig,
@@ -29,7 +33,7 @@ pub struct Config {
 /// `[stream]`: what is sent, when, and how hard it is tried.
 #[derive(confique::Config, Clone, Debug)]
 pub struct StreamConfig {
-    /// low, medium, high, ultra, custom; empty: `high`, and a file that is H.264 already is passed through as it is.
+    /// low, medium, high, ultra, custom; empty: `high`, and H.264 of a file or an RTSP camera is passed through as it is.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_QUALITY")]
     pub quality: String,
     /// Width of `custom`, in pixels; even.
@@ -145,6 +149,7 @@ fn problem<T>(key: &'static str, problem: impl std::fmt::Display) -> Result<T, P
 pub(crate) struct Checked {
     pub(crate) pusher: sightline_pusher::Config,
     pub(crate) source: Source,
+    pub(crate) rtsp_transport: Transport,
     /// `None`: the source's own numbers where it can be passed through.
     pub(crate) limits: Option<Settings>,
 }
@@ -178,6 +183,7 @@ impl Config {
         let stream = &self.stream;
         let device = DeviceId::new(&self.device_id).or_else(|error| problem("device_id", error))?;
         let source: Source = self.source.parse().or_else(|error| problem("source", error))?;
+        let rtsp_transport = self.rtsp_transport.parse().or_else(|error: String| problem("rtsp_transport", error))?;
         let trigger = match stream.trigger.as_str() {
             "always_on" => Trigger::AlwaysOn,
             "manual" => Trigger::Manual,
@@ -223,7 +229,7 @@ impl Config {
         if self.mqtt.url.is_empty() && pusher.server.is_none() {
             return problem("mqtt.url", "neither a cloud (mqtt.url) nor a server by hand (stream.rtmp_server_url) is given: set one");
         }
-        Ok(Checked { pusher, source, limits })
+        Ok(Checked { pusher, source, rtsp_transport, limits })
     }
 
     fn quality(&self) -> Result<(Quality, Option<CustomQuality>), Problem> {

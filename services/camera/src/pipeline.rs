@@ -1,11 +1,14 @@
 //! From a source to encoded frames, on a thread of its own: what the pusher's loop receives.
 
+mod camera;
+
 use bytes::Bytes;
 use openh264::formats::YUVSource as _;
 use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
 use sightline_pusher::EncoderAction;
 use sightline_signal::Settings;
 use std::{
+    cell::Cell,
     sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError},
     time::{Duration, Instant as StdInstant},
 };
@@ -15,7 +18,14 @@ use crate::{
     encoder::{self, H264Encoder},
     picture::{Picture, Scaler},
     scene::Scene,
-    source::{self, Opened, Source, SourceError, clip::Clip, ffmpeg, stdin::AccessUnits},
+    source::{
+        self, Opened, Source, SourceError,
+        clip::{Character, Clip},
+        ffmpeg,
+        live::Camera,
+        rtsp::Transport,
+        stdin::AccessUnits,
+    },
 };
 
 /// Frames that may wait for the pusher's loop, which takes them at once unless it hangs: a second's worth.
@@ -34,6 +44,13 @@ pub(crate) enum Made {
     Track(Box<Track>),
     /// A frame and when it was captured.
     Frame(Frame<Bytes>, Instant),
+    /// The camera behind the agent is gone; the source goes on trying.
+    Lost {
+        /// Tries in a row that failed.
+        attempts: u32,
+        /// The delay before the next one.
+        next_retry: Duration,
+    },
     /// The source is over: a pipe ended, or one round was all that was asked for.
     Ended,
     /// The source or the encoder failed for good.
@@ -57,6 +74,11 @@ pub(crate) struct Plan {
     pub(crate) title: String,
     /// End after one round of a file.
     pub(crate) plays_once: bool,
+    /// How an RTSP camera's media travels.
+    pub(crate) rtsp_transport: Transport,
+    /// A camera that refuses from the start (password, path, codec) is tried again too, because there is a cloud that hears of it. Otherwise
+    /// it ends the source.
+    pub(crate) is_patient: bool,
 }
 
 /// What the source turned out to be.
@@ -67,6 +89,7 @@ enum Input {
     ReEncode(Clip, Settings),
     Ffmpeg(std::path::PathBuf),
     Stdin,
+    Camera(Camera),
 }
 
 impl Pipeline {
@@ -75,7 +98,7 @@ impl Pipeline {
         let (input, settings) = choose(&plan, default)?;
         let (made_sender, made) = tokio::sync::mpsc::channel(FRAMES_WAITING_MAX);
         let (orders, orders_receiver) = std::sync::mpsc::sync_channel(ORDERS_WAITING_MAX);
-        let worker = Worker { plan, made: made_sender, orders: orders_receiver };
+        let worker = Worker { plan, made: made_sender, orders: orders_receiver, has_camera_given: Cell::new(false) };
         let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(input));
         if let Err(error) = spawned {
             return Err(SourceError::Broken { path: "thread".into(), problem: error.to_string() });
@@ -96,16 +119,14 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
     Ok(match &plan.source {
         Source::Test => (Input::Scene, limits),
         Source::Stdin => (Input::Stdin, limits),
+        // It may not be there yet: it is asked when the stream begins.
+        Source::Rtsp(url) => (Input::Camera(Camera::Rtsp(url.clone(), plan.rtsp_transport)), limits),
+        Source::Mjpeg(url) => (Input::Camera(Camera::Mjpeg(url.clone())), limits),
         Source::File(path) => match source::open_file(path)? {
             Opened::Ffmpeg(path) => (Input::Ffmpeg(path), limits),
             Opened::Clip(clip) => {
                 let own = clip.character();
-                let fits = plan.limits.is_none_or(|limits| {
-                    own.width <= limits.width
-                        && own.height <= limits.height
-                        && own.fps <= f64::from(limits.fps) * FIT_TOLERANCE
-                        && f64::from(own.bitrate_bps) <= f64::from(limits.bitrate_bps) * FIT_TOLERANCE
-                });
+                let fits = plan.limits.is_none_or(|limits| !exceeds(own, limits));
                 tracing::info!(
                     width = own.width,
                     height = own.height,
@@ -123,11 +144,8 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
                     };
                     (Input::PassThrough(clip), settings)
                 } else {
-                    let fit = |limit: u32, side: u32| f64::from(limit) / f64::from(side.max(1));
-                    let scale = fit(limits.width, own.width).min(fit(limits.height, own.height)).min(1.0);
-                    let even = |side: u32| ((f64::from(side) * scale / 2.0).round() as u32 * 2).max(2);
                     let fps = limits.fps.min((own.fps.round() as u32).max(1));
-                    let settings = Settings { width: even(own.width), height: even(own.height), fps, ..limits };
+                    let settings = Settings { fps, ..scaled_into((own.width, own.height), limits) };
                     (Input::ReEncode(clip, settings), settings)
                 }
             }
@@ -135,11 +153,29 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
     })
 }
 
+/// Whether H.264 of others is above a preset's numbers.
+fn exceeds(own: Character, limits: Settings) -> bool {
+    own.width > limits.width
+        || own.height > limits.height
+        || own.fps > f64::from(limits.fps) * FIT_TOLERANCE
+        || f64::from(own.bitrate_bps) > f64::from(limits.bitrate_bps) * FIT_TOLERANCE
+}
+
+/// A preset's numbers with the size of a source, scaled down into it where it is larger; never up. Sides are even.
+fn scaled_into((width, height): (u32, u32), limits: Settings) -> Settings {
+    let fit = |limit: u32, side: u32| f64::from(limit) / f64::from(side.max(1));
+    let scale = fit(limits.width, width).min(fit(limits.height, height)).min(1.0);
+    let even = |side: u32| ((f64::from(side) * scale / 2.0).round() as u32 * 2).max(2);
+    Settings { width: even(width), height: even(height), ..limits }
+}
+
 /// The thread's own side.
 struct Worker {
     plan: Plan,
     made: tokio::sync::mpsc::Sender<Made>,
     orders: Receiver<EncoderAction>,
+    /// Whether the camera ever gave a picture: its settings were right then.
+    has_camera_given: Cell<bool>,
 }
 
 /// Why a run is over.
@@ -159,6 +195,7 @@ impl Worker {
                 Input::ReEncode(clip, own) => self.re_encode(clip, Settings { bitrate_bps: settings.bitrate_bps, ..*own }),
                 Input::Ffmpeg(path) => self.encode_ffmpeg(path, settings),
                 Input::Stdin => self.pass_stdin(),
+                Input::Camera(camera) => self.run_camera(camera, settings),
             };
             if matches!(stopped, Stop::Finished) {
                 return;
@@ -267,7 +304,7 @@ impl Worker {
                     continue;
                 }
                 due -= 1.0;
-                to_annex_b(clip, &frame, &mut annex_b);
+                to_annex_b(clip.tracks(), clip.length_bytes(), &frame, &mut annex_b);
                 if let Ok(Some(decoded)) = decoder.decode(&annex_b) {
                     let (width, height) = decoded.dimensions();
                     let (y, u, v) = decoded.strides();
@@ -375,20 +412,20 @@ impl Worker {
     }
 }
 
-fn to_annex_b(clip: &Clip, frame: &Frame<Bytes>, out: &mut Vec<u8>) {
+fn to_annex_b(tracks: &[Track], length_bytes: usize, frame: &Frame<Bytes>, out: &mut Vec<u8>) {
     out.clear();
     let mut put = |nal: &[u8]| {
         out.extend_from_slice(&[0, 0, 0, 1]);
         out.extend_from_slice(nal);
     };
     if frame.is_keyframe {
-        for track in clip.tracks() {
+        for track in tracks {
             if let TrackConfig::H264(config) = &track.config {
                 config.parameter_sets().for_each(&mut put);
             }
         }
     }
-    avc::NalUnits::new(&frame.payload, clip.length_bytes()).for_each(put);
+    avc::NalUnits::new(&frame.payload, length_bytes).for_each(put);
 }
 
 /// One run of the encoder: its pace, its orders and its times.
@@ -401,6 +438,7 @@ struct Encoding<'a> {
     keeps_size: bool,
     start: StdInstant,
     due: StdInstant,
+    last_keyframe: Option<StdInstant>,
     failures: u32,
 }
 
@@ -408,7 +446,7 @@ impl<'a> Encoding<'a> {
     fn new(worker: &'a Worker, settings: Settings, frame_interval_secs: f64) -> Self {
         let now = StdInstant::now();
         let frame_interval = Duration::from_secs_f64(frame_interval_secs.clamp(0.001, 10.0));
-        Self { worker, encoder: None, settings, frame_interval, keeps_size: false, start: now, due: now, failures: 0 }
+        Self { worker, encoder: None, settings, frame_interval, keeps_size: false, start: now, due: now, last_keyframe: None, failures: 0 }
     }
 
     /// Waits for the next picture's time and follows orders meanwhile.
@@ -416,19 +454,7 @@ impl<'a> Encoding<'a> {
         loop {
             let wait = self.due.saturating_duration_since(StdInstant::now());
             match self.worker.orders.recv_timeout(wait) {
-                Ok(EncoderAction::Stop) => return Err(Stop::Paused),
-                Ok(EncoderAction::Keyframe) => {
-                    if let Some(encoder) = &mut self.encoder {
-                        encoder.force_keyframe();
-                    }
-                }
-                Ok(EncoderAction::Start(settings)) => {
-                    self.follow(settings);
-                    if let Some(encoder) = &mut self.encoder {
-                        encoder.force_keyframe();
-                    }
-                }
-                Ok(EncoderAction::Change(settings)) => self.follow(settings),
+                Ok(order) => self.obey(order)?,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => break,
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Err(Stop::Finished),
             }
@@ -440,6 +466,53 @@ impl<'a> Encoding<'a> {
             self.due = now;
         }
         Ok(self.settings)
+    }
+
+    fn obey(&mut self, order: EncoderAction) -> Result<(), Stop> {
+        match order {
+            EncoderAction::Stop => return Err(Stop::Paused),
+            EncoderAction::Keyframe => {}
+            EncoderAction::Start(settings) => self.follow(settings),
+            EncoderAction::Change(settings) => {
+                self.follow(settings);
+                return Ok(());
+            }
+        }
+        if let Some(encoder) = &mut self.encoder {
+            encoder.force_keyframe();
+        }
+        Ok(())
+    }
+
+    /// For a source with a pace of its own: whether a picture that came now is one to encode. Two may come at once, but no more than the
+    /// frame rate in the mean.
+    fn is_due(&mut self) -> bool {
+        let now = StdInstant::now();
+        if now + self.frame_interval < self.due {
+            return false;
+        }
+        self.due = self.due.max(now) + self.frame_interval;
+        true
+    }
+
+    /// A source that gives fewer pictures than expected would get fewer bits, too: the encoder spends them by the picture.
+    fn adapt_fps(&mut self, fps: f64, ratio: f64) {
+        let known = f64::from(self.settings.fps.max(1));
+        if fps < 0.5 || (fps < known * ratio && fps * ratio > known) {
+            return;
+        }
+        self.settings.fps = fps.round().max(1.0) as u32;
+        self.encoder = None;
+    }
+
+    /// The encoder counts pictures, not time: where they come slowly, a key frame is asked for.
+    fn keep_keyframe_interval(&mut self) {
+        let interval = Duration::from_secs_f32(self.worker.plan.keyframe_interval_sec);
+        if let (Some(encoder), Some(last)) = (&mut self.encoder, self.last_keyframe)
+            && last.elapsed() > interval
+        {
+            encoder.force_keyframe();
+        }
     }
 
     fn follow(&mut self, settings: Settings) {
@@ -474,6 +547,9 @@ impl<'a> Encoding<'a> {
             }
         };
         let Some(encoded) = encoded else { return Ok(()) };
+        if encoded.frame.is_keyframe {
+            self.last_keyframe = Some(captured);
+        }
         let is_told = encoded.track.is_none_or(|track| self.worker.tell(Made::Track(Box::new(track))))
             && self.worker.tell(Made::Frame(encoded.frame, clock::from_std(captured)));
         if is_told { Ok(()) } else { Err(Stop::Finished) }

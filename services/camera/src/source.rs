@@ -1,8 +1,17 @@
 //! Where pictures come from: `SRC` of the command line.
 
+mod address;
 pub(crate) mod clip;
 pub(crate) mod ffmpeg;
+pub(crate) mod jpeg;
+pub(crate) mod live;
+mod mjpeg;
+mod multipart;
+pub(crate) mod rtsp;
 pub(crate) mod stdin;
+mod timeline;
+
+pub use address::CameraUrl;
 
 use std::path::{Path, PathBuf};
 
@@ -15,21 +24,36 @@ pub enum Source {
     File(PathBuf),
     /// `-`: Annex B on standard input.
     Stdin,
+    /// `rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's H.264, and AAC if it has sound, passed through.
+    Rtsp(CameraUrl),
+    /// `http://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's MJPEG (`multipart/x-mixed-replace`), encoded here.
+    Mjpeg(CameraUrl),
 }
+
+/// What can be named.
+const WANTED: &str = "take `test`, a media file, `rtsp://…`, `http://…` (MJPEG), or `-` (Annex B on standard input)";
 
 /// Why a source can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// It names a kind that this version does not read.
-    #[error("source {name:?}: {kind} is not read by this version; take `test`, a media file, or `-`")]
+    #[error("{kind} is not read by this version; {WANTED}")]
     Unsupported {
-        /// The source as it was named.
-        name: String,
-        /// What it looks like.
+        /// What it looks like. The source itself is not repeated: it may hold a password.
         kind: &'static str,
     },
+    /// It is no URL of a camera.
+    #[error(
+        "the camera's URL: {problem}; take {scheme}://[USER:PASSWORD@]HOST[:PORT]/PATH, with what is none of A-Z a-z 0-9 . _ ~ - percent-encoded"
+    )]
+    Url {
+        /// The URL's scheme.
+        scheme: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// There is no such file.
-    #[error("source {path}: {error}; take `test`, a media file, or `-` for Annex B on standard input")]
+    #[error("source {path}: {error}; {WANTED}")]
     Open {
         /// The file.
         path: PathBuf,
@@ -66,24 +90,40 @@ impl std::str::FromStr for Source {
     type Err = SourceError;
 
     fn from_str(name: &str) -> Result<Self, SourceError> {
-        let unsupported = |kind| Err(SourceError::Unsupported { name: name.to_owned(), kind });
+        let unsupported = |kind| Err(SourceError::Unsupported { kind });
+        let camera = |scheme| CameraUrl::parse(name, &[scheme]).map_err(|problem| SourceError::Url { scheme, problem });
         match name {
             "test" => Ok(Self::Test),
             "-" => Ok(Self::Stdin),
             _ if name.starts_with("/dev/video") => unsupported("a V4L2 camera"),
-            _ if name.starts_with("rtsp://") || name.starts_with("rtsps://") => unsupported("an RTSP camera"),
-            _ if name.starts_with("http://") || name.starts_with("https://") => unsupported("an HTTP source"),
+            _ if name.starts_with("rtsp://") => camera("rtsp").map(Self::Rtsp),
+            _ if name.starts_with("http://") => camera("http").map(Self::Mjpeg),
+            _ if name.starts_with("rtsps://") => unsupported("RTSP over TLS"),
+            _ if name.starts_with("https://") => unsupported("MJPEG over HTTPS"),
             path => Ok(Self::File(PathBuf::from(path))),
         }
     }
 }
 
+impl Source {
+    /// The source as it was named, with a camera's user and password: for settings that are handed on, never for people.
+    #[must_use]
+    pub fn reveal(&self) -> String {
+        match self {
+            Self::Rtsp(url) | Self::Mjpeg(url) => url.reveal().to_owned(),
+            Self::Test | Self::File(_) | Self::Stdin => self.to_string(),
+        }
+    }
+}
+
+/// For people: of a camera's URL scheme, host, port and path only.
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Test => f.write_str("test"),
             Self::Stdin => f.write_str("-"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Rtsp(url) | Self::Mjpeg(url) => url.fmt(f),
         }
     }
 }
@@ -114,7 +154,23 @@ mod tests {
         assert_eq!("test".parse::<Source>().unwrap(), Source::Test);
         assert_eq!("-".parse::<Source>().unwrap(), Source::Stdin);
         assert_eq!("a/b.mp4".parse::<Source>().unwrap(), Source::File("a/b.mp4".into()));
-        let error = "rtsp://camera/1".parse::<Source>().unwrap_err().to_string();
-        assert!(error.contains("RTSP") && error.contains("`test`"), "{error}");
+        assert!(matches!("rtsp://camera/1".parse::<Source>().unwrap(), Source::Rtsp(url) if url.to_string() == "rtsp://camera/1"));
+        assert!(matches!("http://camera:81/stream".parse::<Source>().unwrap(), Source::Mjpeg(_)));
+        let error = "/dev/video0".parse::<Source>().unwrap_err().to_string();
+        assert!(error.contains("V4L2") && error.contains("`test`"), "{error}");
+    }
+
+    #[test]
+    fn a_password_is_shown_by_no_source_and_no_error() {
+        let named = "rtsp://user:se%63ret@camera/1?token=hidden";
+        let source: Source = named.parse().unwrap();
+        assert_eq!(source.reveal(), named);
+        for name in ["rtsp://user:secret@camera:port/", "rtsps://user:secret@camera/", "https://user:secret@camera/"] {
+            let error = name.parse::<Source>().unwrap_err().to_string();
+            assert!(!error.contains("secret") && !error.contains("user:secret"), "{error}");
+        }
+        for shown in [source.to_string(), format!("{source:?}")] {
+            assert!(!shown.contains("cret") && !shown.contains("hidden") && !shown.contains("user"), "{shown}");
+        }
     }
 }

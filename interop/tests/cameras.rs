@@ -1,0 +1,222 @@
+//! Network cameras as sources: RTSP and MJPEG over HTTP.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use interop::{
+    Demo, Process, camera, media, nginx,
+    process::{eventually, free_port, sightline},
+};
+use std::{path::Path, process::Command, time::Duration};
+use tempfile::TempDir;
+
+const USER: &str = "admin";
+/// Of a kind that must be percent-encoded.
+const PASSWORD: &str = "s3cret/pass word";
+const PASSWORD_IN_URL: &str = "s3cret%2Fpass%20word";
+
+fn hashes(packets: &[media::Packet], kind: &str) -> Vec<String> {
+    packets.iter().filter(|packet| packet.kind == kind).map(|packet| packet.hash.clone()).collect()
+}
+
+/// The received hashes are a run of the file's, which the camera plays round and round.
+fn assert_is_run_of(received: &[String], file: &[String], least: usize, what: &str) {
+    assert!(received.len() >= least, "{what}: only {} packets", received.len());
+    let fits = |start: usize| received.iter().enumerate().all(|(index, hash)| *hash == file[(start + index) % file.len()]);
+    assert!((0..file.len()).any(fits), "{what}: {} received packets are no run of the file's {}", received.len(), file.len());
+}
+
+fn assert_keeps_secrets(log: &str) {
+    assert!(!log.contains("s3cret") && !log.contains("pass word"), "a camera's password is in the log:\n{log}");
+}
+
+fn push(dir: &Path, args: &[&str]) -> Process {
+    Process::start("push", dir, Command::new(sightline()).arg("push").args(args))
+}
+
+#[test]
+fn an_rtsp_camera_arrives_byte_for_byte_and_comes_back_after_it_was_gone() {
+    let dir = TempDir::new().unwrap();
+    let clip = dir.path().join("clip.mp4");
+    media::make_clip(&clip, 40, "640x360", 25);
+    let file = media::packets(clip.to_str().unwrap(), None);
+    let port = free_port();
+    let start = || camera::rtsp(dir.path(), port, &camera::launch_of(&clip), Some((USER, PASSWORD)));
+    let mut server = start();
+    let demo = Demo::start(&["--source", &format!("rtsp://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}{}", camera::RTSP_PATH)]);
+    let playback = demo.playback();
+    let url = format!("http://{}/live/{playback}.flv", demo.http);
+    let check = |least: usize| {
+        let received = media::packets(&url, Some(5));
+        for kind in ["video", "audio"] {
+            assert_is_run_of(&hashes(&received, kind), &hashes(&file, kind), least, kind);
+        }
+        for kind in ["video", "audio"] {
+            let times: Vec<i64> = received.iter().filter(|packet| packet.kind == kind).map(|packet| packet.dts_ms).collect();
+            assert!(times.windows(2).all(|pair| pair[1] >= pair[0]), "decoding times of {kind} rise: {times:?}");
+        }
+    };
+    check(75);
+    server.kill();
+    eventually("the loss is said", Duration::from_secs(30), || demo.process.log().contains("SOURCE_LOST").then_some(()));
+    let answers = || demo.process.log().matches("the camera answers").count();
+    let before = answers();
+    let _server = start();
+    eventually("the camera is found again", Duration::from_secs(60), || (answers() > before).then_some(()));
+    // What was sent before the loss is still in the origin's ring: a viewer may begin with it, and see the file go back to its start.
+    eventually("the stream goes on", Duration::from_secs(30), || {
+        let received = hashes(&media::packets(&url, Some(5)), "video");
+        let file = hashes(&file, "video");
+        let fits = |start: usize| received.iter().enumerate().all(|(index, hash)| file.get(start + index) == Some(hash));
+        (received.len() >= 75 && (0..file.len()).any(fits)).then_some(())
+    });
+    assert_eq!(demo.playback(), playback, "it is the same stream");
+    assert_keeps_secrets(&demo.process.log());
+}
+
+#[test]
+fn rtsp_over_udp_arrives_byte_for_byte() {
+    let dir = TempDir::new().unwrap();
+    let (_nginx, url) = nginx::start(dir.path());
+    let clip = dir.path().join("clip.mp4");
+    media::make_clip_with(&clip, 30, "320x240", 25, 0);
+    let port = free_port();
+    let _server = camera::rtsp(dir.path(), port, &camera::launch_of(&clip), None);
+    let source = format!("rtsp://127.0.0.1:{port}{}", camera::RTSP_PATH);
+    let mut pushed = push(dir.path(), &[&source, &format!("{url}/udp"), "--rtsp-transport", "udp"]);
+    let recording = dir.path().join("udp.flv");
+    let received = eventually("nginx records five seconds", Duration::from_secs(40), || {
+        let length = std::fs::metadata(&recording).map_or(0, |file| file.len());
+        let received = (length > 0).then(|| media::packets(recording.to_str().unwrap(), None))?;
+        (hashes(&received, "video").len() >= 125).then_some(received)
+    });
+    let file = media::packets(clip.to_str().unwrap(), None);
+    for kind in ["video", "audio"] {
+        assert_is_run_of(&hashes(&received, kind), &hashes(&file, kind), 125, kind);
+    }
+    pushed.signal("-INT");
+    assert!(pushed.wait(Duration::from_secs(15)).success(), "{}", pushed.log());
+}
+
+#[test]
+fn an_rtsp_camera_above_the_preset_is_encoded_again() {
+    let dir = TempDir::new().unwrap();
+    let (_nginx, url) = nginx::start(dir.path());
+    let clip = dir.path().join("clip.mp4");
+    media::make_clip(&clip, 30, "1280x720", 30);
+    let port = free_port();
+    let _server = camera::rtsp(dir.path(), port, &camera::launch_of(&clip), None);
+    let source = format!("rtsp://127.0.0.1:{port}{}", camera::RTSP_PATH);
+    let mut pushed = push(dir.path(), &[&source, &format!("{url}/small"), "--quality", "low"]);
+    let recording = dir.path().join("small.flv");
+    eventually("nginx records four seconds", Duration::from_secs(60), || {
+        let length = std::fs::metadata(&recording).map_or(0, |file| file.len());
+        (length > 0 && hashes(&media::packets(recording.to_str().unwrap(), None), "video").len() >= 60).then_some(())
+    });
+    pushed.signal("-INT");
+    assert!(pushed.wait(Duration::from_secs(15)).success(), "{}", pushed.log());
+    let stream = media::probe(recording.to_str().unwrap());
+    assert_eq!((stream["width"].as_i64(), stream["height"].as_i64()), (Some(640), Some(360)));
+    assert!(media::decode(&recording) >= 55);
+}
+
+#[test]
+fn what_an_rtsp_camera_refuses_is_said_with_its_mend() {
+    let dir = TempDir::new().unwrap();
+    let (_nginx, url) = nginx::start(dir.path());
+    let (port, path) = (free_port(), camera::RTSP_PATH);
+    let launch =
+        |coded: &str| format!("( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! {coded} )");
+    let _server = camera::rtsp(dir.path(), port, &launch("jpegenc ! rtpjpegpay name=pay0 pt=26"), Some((USER, PASSWORD)));
+    let hevc_port = free_port();
+    let _hevc = camera::rtsp(dir.path(), hevc_port, &launch("x265enc tune=zerolatency ! rtph265pay name=pay0 pt=96"), None);
+    for (source, expected) in [
+        (format!("rtsp://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}{path}"), "its video is JPEG, and only H.264 is read"),
+        (format!("rtsp://127.0.0.1:{hevc_port}{path}"), "its video is H265, and only H.264 is read"),
+        (format!("rtsp://{USER}:wrong-s3cret@127.0.0.1:{port}{path}"), "refuses the user or the password (401)"),
+        (format!("rtsp://127.0.0.1:{port}{path}"), "asks for a user and a password (401)"),
+        (format!("rtsp://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}/elsewhere?no=s3cret"), "no stream at this path (404)"),
+    ] {
+        let mut pushed = push(dir.path(), &[&source, &format!("{url}/refused")]);
+        assert_eq!(pushed.wait(Duration::from_secs(30)).code(), Some(1), "{}", pushed.log());
+        let log = pushed.log();
+        assert!(log.contains(expected), "{expected}: {log}");
+        assert_keeps_secrets(&log);
+    }
+}
+
+#[test]
+fn an_mjpeg_camera_behind_a_password_is_encoded_and_comes_back_after_it_was_gone() {
+    let dir = TempDir::new().unwrap();
+    let port = free_port();
+    let mut ffmpeg = camera::mjpeg(dir.path(), port, "800x600", 10);
+    let (_proxy, proxy) = camera::with_password(dir.path(), port, USER, PASSWORD);
+    let demo = Demo::start(&["--quality", "low", "--source", &format!("http://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{proxy}/stream")]);
+    let playback = demo.playback();
+    let url = format!("http://{}/live/{playback}.flv", demo.http);
+    let recording = dir.path().join("mjpeg.flv");
+    let decoded = |seconds: &str| {
+        interop::process::output(
+            Command::new("ffmpeg").args(["-v", "error", "-y", "-i", &url, "-t", seconds, "-c", "copy"]).arg(&recording),
+        );
+        media::decode(&recording)
+    };
+    assert!(decoded("4") >= 20);
+    let stream = media::probe(recording.to_str().unwrap());
+    assert_eq!((stream["width"].as_i64(), stream["height"].as_i64()), (Some(640), Some(480)));
+    // The picture is the camera's: a red field of the test pattern is red at the far end, not dark, and not another colour.
+    let first = interop::process::output(Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(&recording).args([
+        "-frames:v",
+        "1",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-",
+    ]));
+    let expected = interop::process::output(Command::new("ffmpeg").args([
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=640x480:rate=10",
+        "-frames:v",
+        "1",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-",
+    ]));
+    // The left fifth, whose vertical bars do not move.
+    let column =
+        |picture: &[u8], x: usize| -> Vec<i32> { (0..3).map(|channel| i32::from(picture[(240 * 640 + x) * 3 + channel])).collect() };
+    let near = (4..636).step_by(8).filter(|&x| column(&first, x).iter().zip(column(&expected, x)).all(|(a, b)| (a - b).abs() < 60)).count();
+    assert!(near > 40, "only {near} of 79 points of a line look like the test pattern");
+    ffmpeg.kill();
+    eventually("the loss is said", Duration::from_secs(30), || demo.process.log().contains("SOURCE_LOST").then_some(()));
+    let answers = || demo.process.log().matches("the camera answers").count();
+    let before = answers();
+    let _ffmpeg = camera::mjpeg(dir.path(), port, "800x600", 10);
+    eventually("the camera is found again", Duration::from_secs(60), || (answers() > before).then_some(()));
+    assert!(decoded("3") >= 15);
+    assert_eq!(demo.playback(), playback, "it is the same stream");
+    assert_keeps_secrets(&demo.process.log());
+}
+
+#[test]
+fn what_an_http_camera_refuses_is_said_with_its_mend() {
+    let dir = TempDir::new().unwrap();
+    let (_nginx, url) = nginx::start(dir.path());
+    let (_proxy, proxy) = camera::with_password(dir.path(), free_port(), USER, PASSWORD);
+    for (source, expected) in [
+        (format!("http://{USER}:wrong-s3cret@127.0.0.1:{proxy}/stream"), "refuses the user or the password (401)"),
+        (format!("http://127.0.0.1:{proxy}/stream"), "asks for a user and a password (401)"),
+        (format!("http://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{proxy}/video"), "no stream at this path (404)"),
+    ] {
+        let mut pushed = push(dir.path(), &[&source, &format!("{url}/refused")]);
+        assert_eq!(pushed.wait(Duration::from_secs(30)).code(), Some(1), "{}", pushed.log());
+        let log = pushed.log();
+        assert!(log.contains(expected), "{expected}: {log}");
+        assert_keeps_secrets(&log);
+    }
+}

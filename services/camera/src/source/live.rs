@@ -1,0 +1,260 @@
+//! A network camera as a source: a thread that keeps the connection, and tries again when it is lost.
+
+use bytes::Bytes;
+use sightline_media::{Frame, Track};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
+    },
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{address::CameraUrl, mjpeg, rtsp, timeline::Timeline};
+
+/// For DNS, TCP, authentication and the camera's answers until it plays. Cheap cameras take four seconds; past ten they have crashed.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From playing to the first picture that decoding can start at: cameras with a key frame each ten seconds exist.
+pub(crate) const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(15);
+/// Without a picture for this long the camera counts as gone. The slowest preset of a camera is a picture a second.
+pub(crate) const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For RTSP's TEARDOWN.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The delay after the first failure; doubles with each.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The longest delay: a camera that restarts takes half a minute.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
+/// Frames that may wait to be passed on or encoded: two seconds of 30 fps with sound. Beyond it the oldest group of pictures is given up.
+const FRAMES_WAITING_MAX: usize = 128;
+/// MJPEG pictures that may wait to be encoded: an older one is of no use.
+const PICTURES_WAITING_MAX: usize = 2;
+
+/// Which camera, and how to reach it.
+#[derive(Clone, Debug)]
+pub(crate) enum Camera {
+    /// RTSP, its RTP in the same connection or over UDP.
+    Rtsp(CameraUrl, rtsp::Transport),
+    /// MJPEG over HTTP.
+    Mjpeg(CameraUrl),
+}
+
+/// What a camera gave.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// What the next frames of a track need first.
+    Track(Box<Track>),
+    /// A coded frame, and when it came. The first after a gap is a key frame.
+    Frame(Frame<Bytes>, Instant),
+    /// A JPEG picture, and when it came.
+    Picture(Bytes, Instant),
+    /// The camera is gone, or was never there; the next try follows after the delay.
+    Lost {
+        /// Why.
+        trouble: Trouble,
+        /// Tries in a row that failed.
+        attempts: u32,
+        /// The delay before the next one.
+        next_retry: Duration,
+    },
+}
+
+/// Why a camera gives no pictures. Holds no secret.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{problem}")]
+pub(crate) struct Trouble {
+    pub(crate) problem: String,
+    /// Trying again does not help before someone changes a setting, here or in the camera.
+    pub(crate) is_refusal: bool,
+}
+
+impl Trouble {
+    /// It may be over at the next try.
+    pub(crate) fn passing(problem: impl Into<String>) -> Self {
+        Self { problem: problem.into(), is_refusal: false }
+    }
+
+    /// Someone must change something.
+    pub(crate) fn refusal(problem: impl Into<String>) -> Self {
+        Self { problem: problem.into(), is_refusal: true }
+    }
+}
+
+/// Where the reading thread puts what it sees. Never waits: a camera can't be held up.
+pub(crate) struct Outlet {
+    sender: SyncSender<Seen>,
+    /// To be put before the next frame.
+    tracks: Vec<Track>,
+    /// After a frame found no room, nothing passes before the next key frame.
+    needs_keyframe: bool,
+    has_given: bool,
+}
+
+impl Outlet {
+    /// What the frames after it need first.
+    pub(crate) fn track(&mut self, track: Track) {
+        self.tracks.retain(|waiting| waiting.id != track.id);
+        self.tracks.push(track);
+    }
+
+    /// `follows_loss`: frames before it are missing.
+    pub(crate) fn frame(&mut self, frame: Frame<Bytes>, at: Instant, follows_loss: bool) -> Result<(), Trouble> {
+        let is_video = frame.track == sightline_media::TrackId::VIDEO;
+        self.needs_keyframe |= is_video && follows_loss;
+        if self.needs_keyframe && !(is_video && frame.is_keyframe) {
+            return Ok(());
+        }
+        while let Some(track) = self.tracks.first() {
+            if !self.put(Seen::Track(Box::new(track.clone())))? {
+                self.needs_keyframe = true;
+                return Ok(());
+            }
+            self.tracks.remove(0);
+        }
+        self.needs_keyframe = !self.put(Seen::Frame(frame, at))?;
+        self.has_given |= is_video;
+        Ok(())
+    }
+
+    pub(crate) fn picture(&mut self, jpeg: Bytes, at: Instant) -> Result<(), Trouble> {
+        self.has_given = true;
+        self.put(Seen::Picture(jpeg, at)).map(|_| ())
+    }
+
+    /// Whether this connection gave a picture.
+    pub(crate) fn has_given(&self) -> bool {
+        self.has_given
+    }
+
+    /// True when there was room.
+    fn put(&self, seen: Seen) -> Result<bool, Trouble> {
+        match self.sender.try_send(seen) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Full(_)) => Ok(false),
+            Err(TrySendError::Disconnected(_)) => Err(Trouble::passing("nobody takes its pictures any more")),
+        }
+    }
+}
+
+/// A camera that is being read. Dropped, it hangs up.
+pub(crate) struct Live {
+    seen: Receiver<Seen>,
+    stop: CancellationToken,
+}
+
+impl Live {
+    /// Starts reading. `start` is the zero of the media time of its frames.
+    pub(crate) fn open(camera: Camera, start: Instant) -> Result<Self, String> {
+        let waiting_max = match camera {
+            Camera::Rtsp(..) => FRAMES_WAITING_MAX,
+            Camera::Mjpeg(_) => PICTURES_WAITING_MAX,
+        };
+        let (sender, seen) = std::sync::mpsc::sync_channel(waiting_max);
+        let stop = CancellationToken::new();
+        let group = Arc::new(retina::client::SessionGroup::default());
+        let reader = Reader {
+            camera,
+            group: group.clone(),
+            outlet: Outlet { sender, tracks: Vec::new(), needs_keyframe: true, has_given: false },
+            timeline: Timeline::new(start),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+        let stopped = stop.clone();
+        let run = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = stopped.cancelled() => {}
+                    () = reader.run() => {}
+                }
+                // A camera that is not told goes on sending over UDP for a minute.
+                let _ = tokio::time::timeout(GOODBYE_TIMEOUT, group.await_teardown()).await;
+            });
+        };
+        std::thread::Builder::new().name("camera".into()).spawn(run).map_err(|error| error.to_string())?;
+        Ok(Self { seen, stop })
+    }
+
+    /// What the camera gave; `None`: nothing within the wait.
+    pub(crate) fn next(&self, wait: Duration) -> Result<Option<Seen>, String> {
+        match self.seen.recv_timeout(wait) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err("the thread that reads the camera ended".into()),
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+struct Reader {
+    camera: Camera,
+    group: Arc<retina::client::SessionGroup>,
+    outlet: Outlet,
+    timeline: Timeline,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        let mut failures = 0_u32;
+        loop {
+            (self.outlet.needs_keyframe, self.outlet.has_given) = (true, false);
+            self.timeline.reconnect();
+            let trouble = match &self.camera {
+                Camera::Rtsp(url, transport) => rtsp::read(url, *transport, self.group.clone(), &mut self.outlet, &mut self.timeline).await,
+                Camera::Mjpeg(url) => mjpeg::read(url, &mut self.outlet).await,
+            };
+            failures = if self.outlet.has_given { 1 } else { failures.saturating_add(1) };
+            let next_retry = RETRY_DELAY.saturating_mul(1 << (failures - 1).min(16)).min(RETRY_DELAY_MAX);
+            if !self.tell(Seen::Lost { trouble, attempts: failures, next_retry }).await {
+                return;
+            }
+            tokio::time::sleep(next_retry).await;
+        }
+    }
+
+    /// What must not be lost waits for room; false when nobody is there.
+    async fn tell(&self, seen: Seen) -> bool {
+        let mut seen = seen;
+        loop {
+            match self.outlet.sender.try_send(seen) {
+                Ok(()) => return true,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(back)) => seen = back,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sightline_media::{MediaTime, TrackId};
+
+    fn frame(track: TrackId, is_keyframe: bool) -> Frame<Bytes> {
+        Frame { track, dts: MediaTime::ZERO, pts: MediaTime::ZERO, is_keyframe, is_disposable: false, payload: Bytes::new() }
+    }
+
+    #[test]
+    fn after_a_full_queue_or_a_loss_nothing_passes_before_a_key_frame() {
+        let (sender, seen) = std::sync::mpsc::sync_channel(2);
+        let mut outlet = Outlet { sender, tracks: Vec::new(), needs_keyframe: true, has_given: false };
+        let now = Instant::now();
+        let mut put = |track, is_keyframe, follows_loss| outlet.frame(frame(track, is_keyframe), now, follows_loss).unwrap();
+        put(TrackId::AUDIO, true, false);
+        put(TrackId::VIDEO, false, false);
+        assert!(seen.try_recv().is_err(), "nothing before the first key frame");
+        put(TrackId::VIDEO, true, false);
+        put(TrackId::VIDEO, false, false);
+        put(TrackId::VIDEO, false, false);
+        assert_eq!(seen.try_iter().count(), 2);
+        put(TrackId::VIDEO, false, false);
+        put(TrackId::VIDEO, true, false);
+        put(TrackId::VIDEO, false, true);
+        assert_eq!(seen.try_iter().count(), 1, "the key frame alone");
+    }
+}
