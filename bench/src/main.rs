@@ -14,6 +14,7 @@ mod publisher;
 mod scenario;
 mod server;
 mod table;
+mod uplink;
 
 use clap::Parser as _;
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Command {
     Origin(origin::Options),
     /// What RTMP viewers notice of 10,000 idle connections and a flood of malformed ones, and what those cost
     Abuse(abuse::Options),
+    /// Our agent and ffmpeg over emulated uplinks: cellular recordings, synthetic links, outages; needs root
+    Uplink(uplink::Options),
     /// The peers of `abuse`; it starts them itself
     #[command(hide = true)]
     Crowd(crowd::Options),
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Origin(options) => origin::run(&options),
         Command::Abuse(options) => abuse::run(&options),
+        Command::Uplink(options) => uplink::run(&options),
         Command::Crowd(options) => crowd::run(&options).map(|()| true),
     };
     match outcome {

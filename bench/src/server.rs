@@ -120,7 +120,7 @@ fn text(path: &Path) -> io::Result<&str> {
 }
 
 /// The binary that was built beside this one.
-fn sightline() -> io::Result<PathBuf> {
+pub(crate) fn sightline() -> io::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("sightline");
     if path.is_file() { Ok(path) } else { Err(io::Error::other("`sightline` is not built: use `cargo xtask bench`")) }
 }

@@ -38,7 +38,7 @@ fn ratio(results: &Results, measured: &[Measurement], value: fn(&Measurement) ->
     middle(measured.iter().zip(peer).map(|(ours, theirs)| value(ours) / value(theirs)).collect())
 }
 
-fn middle(mut values: Vec<f64>) -> f64 {
+pub(crate) fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
     f64::midpoint(at(values.len().saturating_sub(1) / 2), at(values.len() / 2))

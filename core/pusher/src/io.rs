@@ -78,6 +78,11 @@ pub enum EncoderAction {
     Change(Settings),
     /// A key frame as soon as possible.
     Keyframe,
+    /// Encode nothing for the stream until [`Self::Resume`]: it would only wait. What comes then refers to the last frame that was encoded,
+    /// so that no key frame is needed. A source that is H.264 already can't be paused, and is thinned out by the queue instead.
+    Pause,
+    /// Go on.
+    Resume,
     /// Nothing is sent: it may stop.
     Stop,
 }

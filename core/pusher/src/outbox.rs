@@ -16,6 +16,7 @@ pub(crate) struct Outbox {
     dial: Option<Text<192>>,
     encoder: Option<EncoderAction>,
     keyframe: bool,
+    pause: Option<bool>,
     statuses: Deque<Status, WAITING_MAX>,
     events: Deque<StatusEvent, WAITING_MAX>,
     results: Deque<CommandResult, WAITING_MAX>,
@@ -44,6 +45,8 @@ impl Outbox {
     pub(crate) fn encoder(&mut self, action: EncoderAction) {
         match (action, self.encoder) {
             (EncoderAction::Keyframe, _) => self.keyframe = true,
+            (EncoderAction::Pause, _) => self.pause = Some(true),
+            (EncoderAction::Resume, _) => self.pause = Some(false),
             // A start that the shell has not seen yet takes the newer numbers with it.
             (EncoderAction::Change(settings), Some(EncoderAction::Start(_))) => self.encoder = Some(EncoderAction::Start(settings)),
             (EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Stop, _) => self.encoder = Some(action),
@@ -81,6 +84,9 @@ impl Outbox {
         }
         if let Some(action) = self.encoder.take() {
             return Some(Action::Encoder(action));
+        }
+        if let Some(pause) = self.pause.take() {
+            return Some(Action::Encoder(if pause { EncoderAction::Pause } else { EncoderAction::Resume }));
         }
         if core::mem::take(&mut self.keyframe) {
             return Some(Action::Encoder(EncoderAction::Keyframe));

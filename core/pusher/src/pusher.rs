@@ -1,18 +1,21 @@
 //! The state machine.
 
+mod streaming;
+
 use core::time::Duration;
 use heapless::{Deque, Vec};
 use sightline_media::{Frame, Instant, Track, TrackId, WallTime};
 use sightline_rtmp::client;
 use sightline_signal::{
-    Command, CommandName, CommandResult, ConnectionError, CustomQuality, ErrorCode, Quality, Request, Response, Settings, StartMetrics,
-    StateReport, StatusEvent, StreamMetrics, StreamStarted, StreamState, StreamStopped, Text, effective_settings,
+    Command, CommandName, CommandResult, ConnectionError, CustomQuality, ErrorCode, Quality, Request, Response, Settings, StatusEvent,
+    StreamState, StreamStopped, Text, effective_settings,
 };
 
 use crate::{
     backoff::Backoff,
     config::{Config, Trigger},
     describe::describe,
+    flight::Flight,
     io::{Action, EncoderAction, Input, Status, ToDevice},
     outbox::Outbox,
     queue::FrameQueue,
@@ -33,6 +36,12 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(10);
 /// Between tries once every set of servers has failed (always-on only).
 const SLOW_RETRY: Duration = Duration::from_secs(300);
+/// A frame that has waited for this share of the target latency is left out: what remains of it is for the way.
+const STALE_SHARE: f32 = 2.0 / 3.0;
+/// A server that has not noticed the end of our connection yet refuses the next one: "already publishing". It is tried again this often ...
+const HELD_NAME_INTERVAL: Duration = Duration::from_secs(1);
+/// ... and so many times: nginx-rtmp notices within its ping's 30 s, others sooner.
+const HELD_NAME_TRIES: u32 = 30;
 /// For the goodbye to reach the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two requests for a key frame while the queue waits for one.
@@ -58,26 +67,21 @@ pub struct Pusher<P, const QUEUE: usize> {
     backoff: Backoff,
     session: Option<client::Session<P, SESSION_QUEUE>>,
     streaming_since: Option<Instant>,
+    /// Tries left for a name that the server may still hold for the connection that was lost.
+    held_name_tries: u32,
     in_session: Deque<Instant, { SESSION_QUEUE + 1 }>,
+    /// Of the frames in the session.
+    session_bytes: u64,
     queue: FrameQueue<P, QUEUE>,
     tracks: Vec<Track, 2>,
     rate: RateControl,
     keyframe_asked_at: Option<Instant>,
-    link: Link,
+    flight: Flight,
     session_id: Text<32>,
     tally: Option<Tally>,
     dropped_before: u64,
     metrics_at: Option<Instant>,
     outbox: Outbox,
-}
-
-/// Progress of the link, for the detection of a half-open one.
-#[derive(Debug, Default)]
-struct Link {
-    acknowledged: u64,
-    outstanding: u64,
-    reports: bool,
-    progress_at: Option<Instant>,
 }
 
 impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
@@ -100,12 +104,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             backoff: Backoff::new(config.reconnect_interval, config.reconnect_jitter, seed),
             session: None,
             streaming_since: None,
+            held_name_tries: 0,
             in_session: Deque::new(),
-            queue: FrameQueue::new(config.queue_bytes_max, config.target_latency),
+            session_bytes: 0,
+            queue: FrameQueue::new(config.queue_bytes_max, config.target_latency.mul_f32(STALE_SHARE)),
             tracks: Vec::new(),
             rate: RateControl::new(target.bitrate_bps, config.min_bitrate_bps, config.target_latency),
             keyframe_asked_at: None,
-            link: Link::default(),
+            flight: Flight::default(),
             session_id: Text::new(),
             tally: None,
             dropped_before: 0,
@@ -220,7 +226,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             next[3] = self.metrics_at;
             next[4] = self.rate.next_tick();
             next[5] = if self.config.frame_dropping { self.queue.expires_at() } else { None };
-            next[6] = self.link.progress_at.map(|at| at + self.config.send_timeout);
+            next[6] = self.flight.progress_at().map(|at| at + self.config.send_timeout);
         }
         next.into_iter().flatten().min()
     }
@@ -235,9 +241,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     pub fn consumed(&mut self, now: Instant, bytes: usize) {
         if let Some(session) = &mut self.session {
             session.consumed(bytes);
-        }
-        if bytes > 0 && !self.link.reports {
-            self.link.progress_at = Some(now);
+            self.flight.hand(now, bytes);
         }
         self.settle(now);
     }
@@ -357,6 +361,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.outbox.dial(servers.tc_url());
         self.session = None;
         self.in_session.clear();
+        self.session_bytes = 0;
         self.enter(StreamState::Connecting, Some(now + self.config.connect_timeout));
     }
 
@@ -376,7 +381,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 self.tracks.iter().for_each(|track| session.set_track(track.clone()));
                 self.session = Some(session);
                 self.deadline = None;
-                self.link = Link { progress_at: Some(now), ..Link::default() };
+                self.flight = Flight::new(now);
             }
             Err(_) => self.lose(now, ErrorCode::StreamKeyInvalid),
         }
@@ -401,6 +406,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             return;
         }
         let held = self.streaming_since.map(|since| now.since(since));
+        if held.is_some() {
+            self.held_name_tries = HELD_NAME_TRIES;
+        }
         self.drop_link();
         if self.config.auto_reconnect && held.is_some_and(|held| held >= WORTH_RETRYING_AT_ONCE) {
             self.report_error(code, Duration::ZERO);
@@ -413,6 +421,20 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
     }
 
+    /// The server refused. A name that it still holds for our own last connection is asked for again; all else is a failure.
+    fn on_rejected(&mut self, now: Instant, code: &str) {
+        let is_held = code == "NetStream.Publish.BadName" && self.held_name_tries > 0;
+        if is_held && self.config.auto_reconnect && self.state == StreamState::Connecting {
+            self.held_name_tries -= 1;
+            self.drop_link();
+            let delay = self.backoff.jittered(HELD_NAME_INTERVAL);
+            self.report_error(ErrorCode::StreamKeyInvalid, delay);
+            self.enter(StreamState::Reconnecting, Some(now + delay));
+            return;
+        }
+        self.lose(now, if code.starts_with("NetStream.") { ErrorCode::StreamKeyInvalid } else { ErrorCode::RtmpConnectRejected });
+    }
+
     fn drop_link(&mut self) {
         self.moves_to = None;
         if self.streaming_since.take().is_some() {
@@ -423,6 +445,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             self.queue.count_dropped(session.queue_len() as u64);
         }
         self.in_session.clear();
+        self.session_bytes = 0;
         self.queue.clear_as_dropped();
         self.outbox.hang_up();
     }
@@ -506,14 +529,6 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             reconnect_attempts,
             next_retry_in_sec: u32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
         }));
-    }
-
-    fn on_acknowledged(&mut self, now: Instant, bytes: u64, outstanding: u64) {
-        self.rate.acknowledged(now, bytes);
-        if bytes > self.link.acknowledged || outstanding == 0 {
-            self.link.progress_at = Some(now);
-        }
-        self.link = Link { acknowledged: bytes, outstanding, reports: true, ..self.link };
     }
 
     fn on_track(&mut self, track: Track) {
@@ -616,148 +631,6 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.rate.set_target(settings.bitrate_bps);
         if self.state == StreamState::Streaming {
             self.outbox.encoder(EncoderAction::Change(self.settings()));
-        }
-    }
-
-    // ---- while it streams ---------------------------------------------------------------------------------------------
-
-    fn on_publishing(&mut self, now: Instant) {
-        self.streaming_since = Some(now);
-        self.rate.restart(now);
-        self.keyframe_asked_at = Some(now);
-        self.metrics_at = Some(now + self.config.metrics_interval);
-        if self.tally.is_none() {
-            self.tally = Some(Tally::new(now));
-            self.dropped_before = self.queue.dropped();
-            self.session_id = Text::new();
-            push_hex(&mut self.session_id, self.backoff.next_random() as u32);
-        }
-        let settings = self.settings();
-        self.outbox.encoder(EncoderAction::Start(settings));
-        self.enter(StreamState::Streaming, None);
-        self.outbox.event(StatusEvent::Started(StreamStarted {
-            message: text("Live streaming started"),
-            timestamp: 0,
-            state: StreamState::Streaming,
-            server_url: self.servers.as_ref().map(Servers::tc_url).unwrap_or_default(),
-            stream_key: text("***"),
-            quality: self.config.quality,
-            session_id: self.session_id.clone(),
-            metrics: StartMetrics { fps: settings.fps as f32, bitrate_kbps: settings.bitrate_bps as f32 / 1000.0, is_connected: true },
-        }));
-    }
-
-    fn tend(&mut self, now: Instant) {
-        if self.config.frame_dropping {
-            self.queue.expire(now);
-        }
-        let has_unsent = self.link.outstanding > 0 || !self.pending()[0].is_empty();
-        if !has_unsent {
-            self.link.progress_at = Some(now);
-        } else if self.link.progress_at.is_some_and(|at| now.since(at) >= self.config.send_timeout) {
-            self.lose(now, ErrorCode::SendTimeout);
-            return;
-        }
-        if self.config.adaptive_bitrate {
-            let age = self.queue_age(now);
-            if self.rate.tick(now, age).is_some() {
-                self.outbox.encoder(EncoderAction::Change(self.settings()));
-            }
-        }
-        if self.streaming_since.is_some_and(|since| now.since(since) >= HEALTHY_AFTER) {
-            self.backoff.reset();
-            self.sets_exhausted = 0;
-        }
-        if !self.is_asking && self.servers.as_ref().and_then(Servers::refresh_at).is_some_and(|at| now >= at) {
-            self.send_request();
-        }
-        if self.metrics_at.is_some_and(|at| now >= at) {
-            self.metrics_at = Some(now + self.config.metrics_interval);
-            self.publish_metrics(now);
-        }
-    }
-
-    /// The age of the oldest frame that the link has not taken: in the session, or in the queue behind it.
-    fn queue_age(&self, now: Instant) -> Duration {
-        self.in_session.front().map_or_else(|| self.queue.age(now), |captured_at| now.since(*captured_at))
-    }
-
-    fn publish_metrics(&mut self, now: Instant) {
-        let age = self.queue_age(now);
-        let dropped = self.queue.dropped() - self.dropped_before;
-        let target_latency = self.config.target_latency;
-        let Some(tally) = &mut self.tally else { return };
-        let metrics = tally.report(now, dropped, age, target_latency);
-        self.outbox.event(StatusEvent::Metrics(StreamMetrics { timestamp: 0, session_id: self.session_id.clone(), metrics }));
-        let report = StateReport {
-            fps: metrics.fps,
-            bitrate_kbps: metrics.bitrate_kbps,
-            latency_ms: metrics.latency_ms,
-            latency_kind: metrics.latency_kind,
-            network_quality: metrics.network_quality,
-            ..self.state_report()
-        };
-        self.outbox.state(report);
-    }
-
-    fn state_report(&self) -> StateReport {
-        let picture = self.tracks.iter().find_map(|track| track.config.size());
-        let (width, height) = picture.unwrap_or((self.target.width, self.target.height));
-        StateReport {
-            state: self.state,
-            state_name: text(self.state.name()),
-            quality: self.config.quality,
-            width,
-            height,
-            ..StateReport::default()
-        }
-    }
-
-    /// Moves what can move: events out of the session, frames into it, a key frame asked for.
-    fn settle(&mut self, now: Instant) {
-        while let Some(event) = self.session.as_mut().and_then(client::Session::poll_event) {
-            match event {
-                client::Event::Publishing => self.on_publishing(now),
-                client::Event::Rejected { code, .. } => {
-                    let is_name = code.as_str() == "NetStream.Publish.BadName" || code.starts_with("NetStream.");
-                    self.lose(now, if is_name { ErrorCode::StreamKeyInvalid } else { ErrorCode::RtmpConnectRejected });
-                }
-                client::Event::Acknowledged { bytes } => {
-                    if !self.link.reports {
-                        self.rate.acknowledged(now, bytes);
-                    }
-                }
-                client::Event::FrameSent(frame) => {
-                    let captured_at = self.in_session.pop_front().unwrap_or(now);
-                    if let Some(tally) = &mut self.tally {
-                        match frame.track {
-                            TrackId::VIDEO => tally.sent(frame.len(), now.since(captured_at)),
-                            _ => tally.sent_other(frame.len()),
-                        }
-                    }
-                }
-                client::Event::Closed => self.lose(now, ErrorCode::ConnectionLost),
-                client::Event::ReconnectRequested { tc_url } => self.on_reconnect_request(now, &tc_url),
-            }
-        }
-        self.move_at_idr(now);
-        if let Some(session) = &mut self.session {
-            let holds = self.moves_to.is_some() && self.queue.next_is_idr();
-            while self.state == StreamState::Streaming && session.queue_len() < SESSION_QUEUE && !holds {
-                let Some((frame, captured_at)) = self.queue.pop() else { break };
-                if session.send_frame(frame).is_err() {
-                    break;
-                }
-                let _ = self.in_session.push_back(captured_at);
-            }
-            if self.state == StreamState::Stopping && session.queue_len() == 0 && session.pending()[0].is_empty() {
-                self.rest(now);
-            }
-        }
-        let asked = self.keyframe_asked_at.map_or(Duration::MAX, |at| now.since(at));
-        if self.state == StreamState::Streaming && self.queue.needs_idr() && asked >= KEYFRAME_REQUEST_INTERVAL {
-            self.keyframe_asked_at = Some(now);
-            self.outbox.encoder(EncoderAction::Keyframe);
         }
     }
 

@@ -51,6 +51,11 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> FrameQueue<P, QUEUE> {
         self.waiting.front().is_some_and(|next| next.frame.track == TrackId::VIDEO && next.frame.is_keyframe)
     }
 
+    /// When the oldest frame was captured.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.waiting.front().map(|oldest| oldest.captured_at)
+    }
+
     /// How old the oldest frame is.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         self.waiting.front().map_or(Duration::ZERO, |oldest| now.since(oldest.captured_at))

@@ -21,13 +21,37 @@ struct Interval {
     frames: u64,
     bytes: u64,
     offered: u64,
-    latency_sum: Duration,
-    latency_count: u32,
+    /// From a frame's capture until the link had all of it.
+    queued: Mean,
+    /// Until the far end had acknowledged all of it.
+    acknowledged: Mean,
+}
+
+/// A mean latency.
+#[derive(Clone, Copy, Debug)]
+struct Mean {
+    sum: Duration,
+    count: u32,
+}
+
+impl Mean {
+    const fn new() -> Self {
+        Self { sum: Duration::ZERO, count: 0 }
+    }
+
+    fn add(&mut self, latency: Duration) {
+        self.sum += latency;
+        self.count += 1;
+    }
+
+    fn get(self) -> Option<Duration> {
+        self.sum.checked_div(self.count)
+    }
 }
 
 impl Interval {
     const fn new(began_at: Instant) -> Self {
-        Self { began_at, frames: 0, bytes: 0, offered: 0, latency_sum: Duration::ZERO, latency_count: 0 }
+        Self { began_at, frames: 0, bytes: 0, offered: 0, queued: Mean::new(), acknowledged: Mean::new() }
     }
 }
 
@@ -48,8 +72,12 @@ impl Tally {
         self.bytes += bytes as u64;
         self.interval.frames += 1;
         self.interval.bytes += bytes as u64;
-        self.interval.latency_sum += latency;
-        self.interval.latency_count += 1;
+        self.interval.queued.add(latency);
+    }
+
+    /// The far end has a frame of video, `latency` after its capture.
+    pub(crate) fn acknowledged(&mut self, latency: Duration) {
+        self.interval.acknowledged.add(latency);
     }
 
     /// Bytes that are no video: counted in the rate, not as frames.
@@ -65,14 +93,17 @@ impl Tally {
         let rate = |count: f32| if secs > 0.0 { count / secs } else { 0.0 };
         let freshness = (1.0 - queue_age.as_secs_f32() / target_latency.as_secs_f32().max(0.001)).clamp(0.0, 1.0);
         let delivered = if interval.offered == 0 { 1.0 } else { (interval.frames as f32 / interval.offered as f32).min(1.0) };
-        let latency = interval.latency_sum.checked_div(interval.latency_count).unwrap_or(queue_age);
+        let (latency, latency_kind) = match interval.acknowledged.get() {
+            Some(latency) => (latency, LatencyKind::Ack),
+            None => (interval.queued.get().unwrap_or(queue_age), LatencyKind::Queue),
+        };
         RunningMetrics {
             fps: rate(interval.frames as f32),
             bitrate_kbps: rate(interval.bytes as f32 * 8.0 / 1000.0),
             total_frames: self.frames,
             dropped_frames: dropped,
             latency_ms: u32::try_from(latency.as_millis()).unwrap_or(u32::MAX),
-            latency_kind: LatencyKind::Queue,
+            latency_kind,
             network_quality: freshness * delivered,
             stream_duration_ms: self.duration_ms(now),
         }

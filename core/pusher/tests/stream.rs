@@ -36,6 +36,7 @@ struct World {
     next_frame_at: Instant,
     frame: i64,
     wants_keyframe: bool,
+    is_paused: bool,
     sent_tracks: bool,
     dials: Vec<(Instant, String)>,
     events: Vec<(Instant, StatusEvent)>,
@@ -78,6 +79,7 @@ impl World {
             next_frame_at: Instant::ZERO,
             frame: 0,
             wants_keyframe: false,
+            is_paused: false,
             sent_tracks: false,
             dials: Vec::new(),
             events: Vec::new(),
@@ -100,6 +102,7 @@ impl World {
                 Action::Dial { url } => self.dial(url.as_str()),
                 Action::HangUp => self.link = None,
                 Action::Encoder(EncoderAction::Start(settings)) => {
+                    self.is_paused = false;
                     self.encoder = Some(settings);
                     self.wants_keyframe = true;
                     self.next_frame_at = self.now;
@@ -107,6 +110,8 @@ impl World {
                 Action::Encoder(EncoderAction::Change(settings)) => self.encoder = self.encoder.map(|_| settings),
                 Action::Encoder(EncoderAction::Keyframe) => self.wants_keyframe = true,
                 Action::Encoder(EncoderAction::Stop) => self.encoder = None,
+                Action::Encoder(EncoderAction::Pause) => self.is_paused = true,
+                Action::Encoder(EncoderAction::Resume) => self.is_paused = false,
                 Action::Signal(FromDevice::Request(request)) => self.requests.push(request),
                 Action::Signal(FromDevice::Status(event)) => self.events.push((self.now, event)),
                 Action::Signal(FromDevice::Result(result)) => self.results.push(result),
@@ -137,6 +142,9 @@ impl World {
                 self.pusher.handle(self.now, Input::Track(track()));
             }
             self.next_frame_at += Duration::from_secs(1) / settings.fps;
+            if self.is_paused {
+                continue;
+            }
             let is_keyframe = std::mem::take(&mut self.wants_keyframe) || self.frame % i64::from(settings.fps * 2) == 0;
             let mean = settings.bitrate_bps / settings.fps / 8;
             let bytes = if is_keyframe { mean * 6 } else { mean * 9 / 10 };
@@ -366,6 +374,23 @@ fn a_dead_link_is_found_within_five_seconds_and_left() {
     assert_eq!((world.pusher.state(), world.dials.len()), (StreamState::Streaming, 2));
     world.run(5.0);
     world.assert_decodable();
+}
+
+#[test]
+fn a_name_that_the_server_still_holds_for_the_lost_connection_is_asked_for_again_each_second() {
+    let mut test = World::new(Config { server: fixed(&["rtmp://a/live"]), reconnect_jitter: 0.0, ..config(Trigger::AlwaysOn) });
+    test.run(10.0);
+    test.accepts = false;
+    test.input(Input::LinkClosed(None));
+    test.act();
+    test.run(4.5);
+    assert!(!test.pusher.is_streaming() && (4..=6).contains(&test.dials.len()), "{:?}", test.dials);
+    test.accepts = true;
+    test.run(1.5);
+    assert!(test.pusher.is_streaming());
+    let refusals: Vec<_> = test.errors().into_iter().filter(|(code, _, _)| *code == ErrorCode::StreamKeyInvalid).collect();
+    assert!(refusals.iter().all(|(_, _, next_sec)| *next_sec == 1), "{refusals:?}");
+    test.assert_decodable();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sightline_media::Instant;
 use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, Pusher, Status, ToDevice, Trigger};
-use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, topic::Topic};
+use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, Text, topic::Topic};
 use std::{future::pending, path::Path, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,7 +20,7 @@ use crate::{
 /// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
 const QUEUE_FRAMES: usize = 128;
 /// How often the kernel is asked what the far end has acknowledged.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(25);
 /// For the stream's and MQTT's goodbyes together.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
 /// Read from the link at once: a server says little.
@@ -123,6 +123,10 @@ impl Agent {
             events,
             link: None,
             dialling: None,
+            dialled_url: Text::new(),
+            watching: None,
+            ready: None,
+            stalled: None,
             is_stopping: false,
             is_draining: false,
             last_error: None,
@@ -164,6 +168,15 @@ struct Running {
     events: Option<mpsc::Sender<StreamEvent>>,
     link: Option<Link>,
     dialling: Option<Dialling>,
+    /// The server that [`Self::dialling`] or [`Self::watching`] is for.
+    dialled_url: Text<192>,
+    /// A connection that nobody waits for any more, because it took too long: its success says that the link is back.
+    watching: Option<Dialling>,
+    /// A connection that watching has brought; the next dial takes it.
+    ready: Option<Link>,
+    /// A connection on which nothing moved any more. It is reset once there is another: the server then hears of it over a link that works,
+    /// and does not keep the stream's name for it.
+    stalled: Option<Link>,
     is_stopping: bool,
     /// The source is over: what waits still goes out.
     is_draining: bool,
@@ -177,6 +190,7 @@ enum Woken {
     Cloud(Incoming),
     Made(Option<Made>),
     Dialled(Result<Link, DialError>),
+    Watched(Result<Link, DialError>),
     Link(Turn),
     Progress,
     Timeout,
@@ -200,6 +214,7 @@ impl Running {
                 Some(incoming) = recv(&mut self.mqtt) => Woken::Cloud(incoming),
                 made = self.pipeline.made.recv(), if !self.is_draining => Woken::Made(made),
                 dialled = dialled(&mut self.dialling) => Woken::Dialled(dialled),
+                watched = dialled(&mut self.watching) => Woken::Watched(watched),
                 turn = turn(&mut self.link, self.pusher.pending(), &mut buffer) => Woken::Link(turn),
                 _ = progress.tick(), if self.link.is_some() => Woken::Progress,
                 () = sleep_until(timeout) => Woken::Timeout,
@@ -234,8 +249,15 @@ impl Running {
             Woken::Made(made) => self.take(now, made),
             Woken::Dialled(Ok(link)) => {
                 self.dialling = None;
-                self.link = Some(link);
-                self.pusher.handle(now, Input::LinkUp);
+                self.take_link(now, link);
+            }
+            Woken::Watched(watched) => {
+                self.watching = None;
+                // A refusal says that the server is down, not the link: the backoff has the word.
+                if let Ok(link) = watched {
+                    self.ready = Some(link);
+                    self.pusher.handle(now, Input::NetworkUp);
+                }
             }
             Woken::Dialled(Err(error)) => {
                 self.dialling = None;
@@ -256,6 +278,36 @@ impl Running {
                 self.pusher.handle_timeout(now);
             }
             Woken::Timeout => self.pusher.handle_timeout(now),
+        }
+    }
+
+    fn take_link(&mut self, now: Instant, link: Link) {
+        if let Some(stalled) = self.stalled.take() {
+            stalled.abort();
+        }
+        self.link = Some(link);
+        self.pusher.handle(now, Input::LinkUp);
+    }
+
+    fn dial(&mut self, url: Text<192>) {
+        let is_same = self.dialled_url == url;
+        let (watching, ready) = (self.watching.take().filter(|_| is_same), self.ready.take().filter(|_| is_same));
+        if let Some(link) = ready {
+            self.take_link(clock::now(), link);
+            return;
+        }
+        self.dialling = Some(watching.unwrap_or_else(|| Box::pin(link::dial(url.to_string(), self.tls.clone()))));
+        self.dialled_url = url;
+    }
+
+    fn hang_up(&mut self) {
+        let is_wanted = matches!(self.pusher.state(), StreamState::Connecting | StreamState::Reconnecting | StreamState::Requesting);
+        let (link, dialling) = (self.link.take(), self.dialling.take());
+        if is_wanted {
+            self.stalled = link.or(self.stalled.take());
+            self.watching = dialling.or(self.watching.take());
+        } else {
+            (self.stalled, self.watching, self.ready) = (None, None, None);
         }
     }
 
@@ -308,11 +360,8 @@ impl Running {
     fn act(&mut self, action: Action) {
         match action {
             Action::Signal(message) => self.send(message),
-            Action::Dial { url } => self.dialling = Some(Box::pin(link::dial(url.to_string(), self.tls.clone()))),
-            Action::HangUp => {
-                self.link = None;
-                self.dialling = None;
-            }
+            Action::Dial { url } => self.dial(url),
+            Action::HangUp => self.hang_up(),
             Action::Encoder(order) => {
                 if !matches!(order, EncoderAction::Change(_)) {
                     tracing::debug!(?order, "encoder");

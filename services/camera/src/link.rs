@@ -1,14 +1,17 @@
 //! The way to a server: DNS, TCP and TLS, and bytes in both directions.
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::ErrorCode;
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
+    net::SocketAddr,
     path::Path,
     pin::Pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -16,6 +19,17 @@ use tokio::{
 };
 
 use crate::tcp::{Probe, Progress};
+
+/// Between two SYNs to a server that does not answer.
+const SYN_INTERVAL: Duration = Duration::from_secs(1);
+/// After so long without an answer they come less often: the link is not about to come back within the second.
+const SYN_BRISK: Duration = Duration::from_secs(120);
+/// And then this often: 60 bytes each.
+const SYN_SLOW_INTERVAL: Duration = Duration::from_secs(3);
+/// SYNs that wait for their answers at a time: a round trip of 5 s is as good as none.
+const SYNS_WAITING_MAX: u32 = 5;
+/// Addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 8;
 
 /// Anything that carries bytes.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -94,21 +108,52 @@ pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) ->
     Ok(Link { stream: Box::new(stream), probe, needs_flush: false })
 }
 
-/// The first address that answers.
+/// The first address that answers. While none does a fresh connection is tried each second, beside those that wait: the kernel sends a lost
+/// SYN again after 1, 3, 7, 15 and 31 seconds only, and a camera whose link is back after 16 s would wait for the other 15.
+///
+/// It ends when every address has refused; as long as nobody answers it goes on, and whoever waits for it has a deadline.
 pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
-    let addresses = tokio::net::lookup_host((host, port)).await;
-    let addresses = addresses.map_err(|error| DialError::new(ErrorCode::DnsFailed, format!("{host}: {error}")))?;
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(format!("{address}: {error}")),
+    let addresses = resolve(host, port).await?;
+    let began = tokio::time::Instant::now();
+    let mut waiting = FuturesUnordered::new();
+    let mut refused = 0;
+    for number in 0_usize.. {
+        // One after the other, and again from the first.
+        let Some(address) = addresses.get(number % addresses.len()) else { break };
+        waiting.push(connect_within(*address, SYN_INTERVAL * SYNS_WAITING_MAX));
+        let interval = if began.elapsed() < SYN_BRISK { SYN_INTERVAL } else { SYN_SLOW_INTERVAL };
+        let next = tokio::time::sleep(interval);
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
+                Some(tried) = waiting.next(), if !waiting.is_empty() => match tried {
+                    Some(Ok(stream)) => return Ok(stream),
+                    Some(Err(error)) => {
+                        refused += 1;
+                        if refused >= addresses.len() {
+                            return Err(DialError::new(ErrorCode::RtmpConnectTimeout, format!("{address}: {error}")));
+                        }
+                        break;
+                    }
+                    // Nobody answered this one.
+                    None => {}
+                },
+                () = &mut next => break,
+            }
         }
     }
-    Err(last.map_or_else(
-        || DialError::new(ErrorCode::DnsFailed, format!("{host} has no address")),
-        |error| DialError::new(ErrorCode::RtmpConnectTimeout, error),
-    ))
+    Err(DialError::new(ErrorCode::DnsFailed, format!("{host} has no address")))
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    let addresses = tokio::net::lookup_host((host, port)).await;
+    let addresses = addresses.map_err(|error| DialError::new(ErrorCode::DnsFailed, format!("{host}: {error}")))?;
+    Ok(addresses.take(ADDRESSES_MAX).collect())
+}
+
+/// `None`: no answer in that time.
+async fn connect_within(address: SocketAddr, limit: Duration) -> Option<io::Result<TcpStream>> {
+    tokio::time::timeout(limit, TcpStream::connect(address)).await.ok()
 }
 
 pub(crate) async fn handshake(
@@ -151,6 +196,11 @@ impl Link {
             }
         })
         .await
+    }
+
+    /// Ends it so that the far end hears of it at once, whatever was lost before: a reset. What was written and not acknowledged is lost.
+    pub(crate) fn abort(self) {
+        self.probe.reset_when_closed();
     }
 
     /// What the far end has acknowledged; `None` where the kernel does not say.

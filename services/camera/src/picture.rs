@@ -8,26 +8,31 @@ use fast_image_resize::{
 
 /// Planes without padding. Sides are even.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Picture {
+pub struct Picture {
     width: usize,
     height: usize,
     planes: Vec<u8>,
 }
 
 impl Picture {
-    /// Black.
-    pub(crate) fn new(width: usize, height: usize) -> Self {
+    /// Black. Both sides are even.
+    #[must_use]
+    pub fn new(width: usize, height: usize) -> Self {
         let luma = width * height;
         let mut planes = vec![16; luma + luma / 2];
         planes[luma..].fill(128);
         Self { width, height, planes }
     }
 
-    pub(crate) fn width(&self) -> usize {
+    /// In pixels.
+    #[must_use]
+    pub fn width(&self) -> usize {
         self.width
     }
 
-    pub(crate) fn height(&self) -> usize {
+    /// In pixels.
+    #[must_use]
+    pub fn height(&self) -> usize {
         self.height
     }
 
@@ -36,8 +41,9 @@ impl Picture {
         &mut self.planes
     }
 
-    /// Y, U and V.
-    pub(crate) fn planes(&self) -> [&[u8]; 3] {
+    /// Y, U and V; the latter two a quarter of the first's size each.
+    #[must_use]
+    pub fn planes(&self) -> [&[u8]; 3] {
         let luma = self.width * self.height;
         let (y, chroma) = self.planes.split_at(luma);
         let (u, v) = chroma.split_at(luma / 4);

@@ -83,7 +83,9 @@ pub(crate) struct Plan {
 
 /// What the source turned out to be.
 enum Input {
-    Scene,
+    Scene {
+        has_grain: bool,
+    },
     PassThrough(Clip),
     /// With the size and rate that it is brought to.
     ReEncode(Clip, Settings),
@@ -117,7 +119,7 @@ impl Pipeline {
 fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceError> {
     let limits = plan.limits.unwrap_or(default);
     Ok(match &plan.source {
-        Source::Test => (Input::Scene, limits),
+        Source::Test { has_grain } => (Input::Scene { has_grain: *has_grain }, limits),
         Source::Stdin => (Input::Stdin, limits),
         // It may not be there yet: it is asked when the stream begins.
         Source::Rtsp(url) => (Input::Camera(Camera::Rtsp(url.clone(), plan.rtsp_transport)), limits),
@@ -190,7 +192,7 @@ impl Worker {
     fn run(self, input: Input) {
         while let Some(settings) = self.wait_for_start() {
             let stopped = match &input {
-                Input::Scene => self.encode_scene(settings),
+                Input::Scene { has_grain } => self.encode_scene(settings, *has_grain),
                 Input::PassThrough(clip) => self.pass_through(clip),
                 Input::ReEncode(clip, own) => self.re_encode(clip, Settings { bitrate_bps: settings.bitrate_bps, ..*own }),
                 Input::Ffmpeg(path) => self.encode_ffmpeg(path, settings),
@@ -207,7 +209,8 @@ impl Worker {
         loop {
             match self.orders.recv().ok()? {
                 EncoderAction::Start(settings) => return Some(settings),
-                EncoderAction::Change(_) | EncoderAction::Keyframe | EncoderAction::Stop => {}
+                EncoderAction::Change(_) | EncoderAction::Keyframe | EncoderAction::Pause | EncoderAction::Resume | EncoderAction::Stop => {
+                }
             }
         }
     }
@@ -224,8 +227,9 @@ impl Worker {
 
     // ---- pictures that are encoded here -------------------------------------------------------------------------------
 
-    fn encode_scene(&self, settings: Settings) -> Stop {
-        let mut scene = Scene::new(settings.width as usize, settings.height as usize, &self.plan.title);
+    fn encode_scene(&self, settings: Settings, has_grain: bool) -> Stop {
+        let make = if has_grain { Scene::with_grain } else { Scene::new };
+        let mut scene = make(settings.width as usize, settings.height as usize, &self.plan.title);
         let mut size = (settings.width, settings.height);
         let mut encoding = Encoding::new(self, settings, 1.0 / f64::from(settings.fps.max(1)));
         loop {
@@ -235,7 +239,7 @@ impl Worker {
             };
             if size != (current.width, current.height) {
                 size = (current.width, current.height);
-                scene = Scene::new(size.0 as usize, size.1 as usize, &self.plan.title);
+                scene = make(size.0 as usize, size.1 as usize, &self.plan.title);
             }
             let unix_ms = u64::try_from(clock::wall().unix_millis()).unwrap_or(0);
             if let Err(stop) = encoding.encode(scene.paint(unix_ms)) {
@@ -358,7 +362,7 @@ impl Worker {
             let wait = due.saturating_duration_since(StdInstant::now());
             match self.orders.recv_timeout(wait) {
                 Ok(EncoderAction::Stop) => return Some(Stop::Paused),
-                Ok(EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe) => {}
+                Ok(_) => {}
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => return None,
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Some(Stop::Finished),
             }
@@ -374,7 +378,7 @@ impl Worker {
             match self.orders.try_recv() {
                 Ok(EncoderAction::Stop) => return Stop::Paused,
                 Err(TryRecvError::Disconnected) => return Stop::Finished,
-                Ok(EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe) | Err(TryRecvError::Empty) => {}
+                Ok(_) | Err(TryRecvError::Empty) => {}
             }
             let stream = match units.next() {
                 Ok(Some(stream)) => stream,
@@ -440,13 +444,26 @@ struct Encoding<'a> {
     due: StdInstant,
     last_keyframe: Option<StdInstant>,
     failures: u32,
+    /// What is encoded now would only wait for the link: pictures are left out.
+    is_paused: bool,
 }
 
 impl<'a> Encoding<'a> {
     fn new(worker: &'a Worker, settings: Settings, frame_interval_secs: f64) -> Self {
         let now = StdInstant::now();
         let frame_interval = Duration::from_secs_f64(frame_interval_secs.clamp(0.001, 10.0));
-        Self { worker, encoder: None, settings, frame_interval, keeps_size: false, start: now, due: now, last_keyframe: None, failures: 0 }
+        Self {
+            worker,
+            encoder: None,
+            settings,
+            frame_interval,
+            keeps_size: false,
+            start: now,
+            due: now,
+            last_keyframe: None,
+            failures: 0,
+            is_paused: false,
+        }
     }
 
     /// Waits for the next picture's time and follows orders meanwhile.
@@ -471,8 +488,15 @@ impl<'a> Encoding<'a> {
     fn obey(&mut self, order: EncoderAction) -> Result<(), Stop> {
         match order {
             EncoderAction::Stop => return Err(Stop::Paused),
+            EncoderAction::Pause | EncoderAction::Resume => {
+                self.is_paused = order == EncoderAction::Pause;
+                return Ok(());
+            }
             EncoderAction::Keyframe => {}
-            EncoderAction::Start(settings) => self.follow(settings),
+            EncoderAction::Start(settings) => {
+                self.is_paused = false;
+                self.follow(settings);
+            }
             EncoderAction::Change(settings) => {
                 self.follow(settings);
                 return Ok(());
@@ -529,6 +553,9 @@ impl<'a> Encoding<'a> {
     }
 
     fn encode(&mut self, picture: &Picture) -> Result<(), Stop> {
+        if self.is_paused {
+            return Ok(());
+        }
         let captured = StdInstant::now();
         let micros = i64::try_from(captured.duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
         let encoded = match self.encode_once(picture, MediaTime::from_micros(micros)) {

@@ -35,27 +35,40 @@ const BALLOONS: [Balloon; 4] = [
 ];
 
 /// Paints the moving scene.
-pub(crate) struct Scene {
+#[derive(Debug)]
+pub struct Scene {
     landscape: Picture,
     picture: Picture,
     title: String,
     frame: u32,
+    grain: Option<Grain>,
 }
 
 impl Scene {
-    pub(crate) fn new(width: usize, height: usize, title: &str) -> Self {
+    /// `title` is drawn into the upper left corner. Both sides are even.
+    #[must_use]
+    pub fn new(width: usize, height: usize, title: &str) -> Self {
         let mut landscape = Picture::new(width, height);
         paint_landscape(&mut landscape);
-        Self { picture: landscape.clone(), landscape, title: title.to_owned(), frame: 0 }
+        Self { picture: landscape.clone(), landscape, title: title.to_owned(), frame: 0, grain: None }
     }
 
-    /// The scene at a moment: `unix_ms` is drawn as clock and stamp, and moves the balloons.
-    pub(crate) fn paint(&mut self, unix_ms: u64) -> &Picture {
+    /// The same as a sensor sees it in poor light. Without grain the scene is so clean that an encoder can't spend a preset's bit rate on it.
+    #[must_use]
+    pub fn with_grain(width: usize, height: usize, title: &str) -> Self {
+        Self { grain: Some(Grain::new()), ..Self::new(width, height, title) }
+    }
+
+    /// The scene at a moment: `unix_ms`, milliseconds since 1970, is drawn as clock and stamp, and moves the balloons.
+    pub fn paint(&mut self, unix_ms: u64) -> &Picture {
         self.picture.bytes_mut().copy_from_slice(self.landscape.bytes_mut());
         // An hour's worth of milliseconds is exact in an f32 to better than a pixel's drift.
         let seconds = (unix_ms % 3_600_000) as f32 / 1000.0;
         for balloon in &BALLOONS {
             paint_balloon(&mut self.picture, balloon, seconds);
+        }
+        if let Some(grain) = &mut self.grain {
+            grain.add(&mut self.picture);
         }
         self.paint_captions(unix_ms);
         let (width, height) = (self.picture.width(), self.picture.height());
@@ -78,6 +91,52 @@ impl Scene {
             darken(&mut self.picture, left, top, width, height);
         }
     }
+}
+
+/// A sensor's noise: a tile of it, laid over each line from another place each time.
+#[derive(Debug)]
+struct Grain {
+    tile: Vec<i8>,
+    random: u32,
+}
+
+impl Grain {
+    /// Longer than the widest preset, so that neighbouring lines do not repeat each other.
+    const TILE: usize = 1 << 14;
+    /// Deviation in steps of luma: a cheap sensor indoors.
+    const DEVIATION: f32 = 3.0;
+
+    fn new() -> Self {
+        let mut random = 0x9e37_79b9;
+        // Twelve uniform numbers are about normal, of deviation 1.
+        let mut normal = || (0..12).map(|_| (next_random(&mut random) >> 8) as f32 / 16_777_216.0).sum::<f32>() - 6.0;
+        let tile = (0..Self::TILE).map(|_| (normal() * Self::DEVIATION).round() as i8).collect();
+        Self { tile, random: 1 }
+    }
+
+    fn add(&mut self, picture: &mut Picture) {
+        let width = picture.width();
+        let [luma, _, _] = picture.planes_mut();
+        for line in luma.chunks_exact_mut(width) {
+            let mut from = next_random(&mut self.random) as usize % Self::TILE;
+            let mut rest = line;
+            while !rest.is_empty() {
+                let (part, later) = rest.split_at_mut(rest.len().min(Self::TILE - from));
+                for (value, grain) in part.iter_mut().zip(&self.tile[from..]) {
+                    *value = value.saturating_add_signed(*grain);
+                }
+                (rest, from) = (later, 0);
+            }
+        }
+    }
+}
+
+/// xorshift32.
+const fn next_random(state: &mut u32) -> u32 {
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    *state
 }
 
 fn paint_landscape(picture: &mut Picture) {

@@ -18,8 +18,11 @@ use std::path::{Path, PathBuf};
 /// A source, as it was named.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
-    /// `test`: the moving scene.
-    Test,
+    /// `test`: the moving scene; `test:grain`: the same with a sensor's noise, on which an encoder can spend a preset's bit rate.
+    Test {
+        /// With noise.
+        has_grain: bool,
+    },
     /// A media file, looped in real time.
     File(PathBuf),
     /// `-`: Annex B on standard input.
@@ -93,7 +96,8 @@ impl std::str::FromStr for Source {
         let unsupported = |kind| Err(SourceError::Unsupported { kind });
         let camera = |scheme| CameraUrl::parse(name, &[scheme]).map_err(|problem| SourceError::Url { scheme, problem });
         match name {
-            "test" => Ok(Self::Test),
+            "test" => Ok(Self::Test { has_grain: false }),
+            "test:grain" => Ok(Self::Test { has_grain: true }),
             "-" => Ok(Self::Stdin),
             _ if name.starts_with("/dev/video") => unsupported("a V4L2 camera"),
             _ if name.starts_with("rtsp://") => camera("rtsp").map(Self::Rtsp),
@@ -111,7 +115,7 @@ impl Source {
     pub fn reveal(&self) -> String {
         match self {
             Self::Rtsp(url) | Self::Mjpeg(url) => url.reveal().to_owned(),
-            Self::Test | Self::File(_) | Self::Stdin => self.to_string(),
+            Self::Test { .. } | Self::File(_) | Self::Stdin => self.to_string(),
         }
     }
 }
@@ -120,7 +124,8 @@ impl Source {
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Test => f.write_str("test"),
+            Self::Test { has_grain: false } => f.write_str("test"),
+            Self::Test { has_grain: true } => f.write_str("test:grain"),
             Self::Stdin => f.write_str("-"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Rtsp(url) | Self::Mjpeg(url) => url.fmt(f),
@@ -151,7 +156,8 @@ mod tests {
 
     #[test]
     fn sources_are_told_apart_by_their_names() {
-        assert_eq!("test".parse::<Source>().unwrap(), Source::Test);
+        assert_eq!("test".parse::<Source>().unwrap(), Source::Test { has_grain: false });
+        assert_eq!("test:grain".parse::<Source>().unwrap().to_string(), "test:grain");
         assert_eq!("-".parse::<Source>().unwrap(), Source::Stdin);
         assert_eq!("a/b.mp4".parse::<Source>().unwrap(), Source::File("a/b.mp4".into()));
         assert!(matches!("rtsp://camera/1".parse::<Source>().unwrap(), Source::Rtsp(url) if url.to_string() == "rtsp://camera/1"));

@@ -43,6 +43,12 @@ impl Probe {
         Ok(Self(fd))
     }
 
+    /// Once all handles are closed, the far end gets a reset instead of what was not sent yet.
+    pub(crate) fn reset_when_closed(&self) {
+        // A connection that is gone already has no linger to set.
+        let _ = socket2::SockRef::from(&self.0).set_linger(Some(std::time::Duration::ZERO));
+    }
+
     /// How far the connection has come; `None` where the kernel does not say.
     pub(crate) fn progress(&self) -> Option<Progress> {
         // SAFETY: tcp_info is plain integers, for which zero is a value.
