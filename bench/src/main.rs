@@ -9,6 +9,7 @@ mod load;
 mod measure;
 mod origin;
 mod picture;
+mod presets;
 mod process;
 mod publisher;
 mod scenario;
@@ -26,6 +27,8 @@ enum Command {
     Origin(origin::Options),
     /// What RTMP viewers notice of 10,000 idle connections and a flood of malformed ones, and what those cost
     Abuse(abuse::Options),
+    /// The four presets: size, rate, processor time, memory and the age of the picture at a viewer, beside ffmpeg
+    Presets(presets::Options),
     /// Our agent and ffmpeg over emulated uplinks: cellular recordings, synthetic links, outages; needs root
     Uplink(uplink::Options),
     /// The peers of `abuse`; it starts them itself
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Origin(options) => origin::run(&options),
         Command::Abuse(options) => abuse::run(&options),
+        Command::Presets(options) => presets::run(&options),
         Command::Uplink(options) => uplink::run(&options),
         Command::Crowd(options) => crowd::run(&options).map(|()| true),
     };

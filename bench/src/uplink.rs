@@ -1,11 +1,11 @@
 //! `bench uplink`: our agent and ffmpeg over the same emulated uplinks, beside a sender that knows the future.
 
-mod emulator;
+pub(crate) mod emulator;
 mod plot;
-mod receiver;
+pub(crate) mod receiver;
 mod report;
 mod schedule;
-mod sender;
+pub(crate) mod sender;
 mod space;
 mod trial;
 

@@ -11,8 +11,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// The server, seen from its own namespace.
+const SERVER_ADDRESS: &str = "127.0.0.1:1935";
 /// One read.
 const READ_BYTES: usize = 64 * 1024;
 /// So long it waits for bytes before it looks whether it shall end.
@@ -30,22 +32,40 @@ pub(crate) struct Arrival {
     pub(crate) bytes: usize,
 }
 
-/// Plays until it is over, again after each end of the connection.
-pub(crate) fn receive(namespace: &str, name: &str, is_over: &AtomicBool) -> io::Result<Vec<Arrival>> {
+/// Waits until the server listens.
+pub(crate) fn wait_for_server(namespace: &str, limit: Duration) -> io::Result<()> {
     enter(namespace)?;
+    let until = Instant::now() + limit;
+    while let Err(error) = TcpStream::connect(SERVER_ADDRESS) {
+        if Instant::now() > until {
+            return Err(io::Error::other(format!("the server does not listen: {error}")));
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(())
+}
+
+/// Plays in the server's namespace until it is over.
+pub(crate) fn receive_in(namespace: &str, name: &str, is_over: &AtomicBool) -> io::Result<Vec<Arrival>> {
+    enter(namespace)?;
+    receive(SERVER_ADDRESS, name, is_over)
+}
+
+/// Plays until it is over, again after each end of the connection.
+pub(crate) fn receive(address: &str, name: &str, is_over: &AtomicBool) -> io::Result<Vec<Arrival>> {
     let mut arrivals = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         // A server that is not there yet, a stream that has not begun or has ended: asked for again.
-        let _ = play(name, is_over, &mut arrivals);
+        let _ = play(address, name, is_over, &mut arrivals);
         std::thread::sleep(ASK_INTERVAL);
     }
     Ok(arrivals)
 }
 
-fn play(name: &str, is_over: &AtomicBool, arrivals: &mut Vec<Arrival>) -> io::Result<()> {
-    let mut socket = TcpStream::connect("127.0.0.1:1935")?;
+fn play(address: &str, name: &str, is_over: &AtomicBool, arrivals: &mut Vec<Arrival>) -> io::Result<()> {
+    let mut socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(LOOK_INTERVAL))?;
-    let mut session = Session::play("rtmp://127.0.0.1:1935/live", name, 1);
+    let mut session = Session::play(&format!("rtmp://{address}/live"), name, 1);
     let mut parameter_sets = Vec::new();
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -86,6 +106,7 @@ pub(crate) struct Picture {
     pub(crate) arrived_ms: u64,
     pub(crate) captured_ms: u64,
     pub(crate) bytes: usize,
+    pub(crate) width: usize,
     pub(crate) height: usize,
 }
 
@@ -103,12 +124,12 @@ pub(crate) fn decode(arrivals: &[Arrival]) -> io::Result<(Vec<Picture>, usize)> 
     for arrival in arrivals {
         let stamp = decoder.decode(&arrival.annex_b).ok().flatten().and_then(|picture| {
             let (width, height) = picture.dimensions();
-            Some((Stamp::read(picture.y(), picture.strides().0, width, height)?, height))
+            Some((Stamp::read(picture.y(), picture.strides().0, width, height)?, width, height))
         });
         match stamp {
-            Some((stamp, height)) => {
+            Some((stamp, width, height)) => {
                 let Arrival { arrived_ms, bytes, .. } = *arrival;
-                pictures.push(Picture { arrived_ms, captured_ms: stamp.captured_unix_ms, bytes, height });
+                pictures.push(Picture { arrived_ms, captured_ms: stamp.captured_unix_ms, bytes, width, height });
             }
             None => unreadable += 1,
         }

@@ -6,7 +6,7 @@ use sightline_camera::{Agent, Config, StreamEvent, scene::Scene};
 use sightline_signal::StatusEvent;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,22 @@ fn run_agent(namespace: &str, wanted: Wanted, stop: &CancellationToken) -> io::R
 }
 
 fn run_ffmpeg(sender: Sender, namespace: &str, wanted: Wanted, dir: &Path, stop: &CancellationToken) -> io::Result<()> {
-    let mut ffmpeg = start_ffmpeg(sender, namespace, wanted, dir)?;
+    let mut command = inside(namespace, "ffmpeg");
+    command.args(ffmpeg_args(sender, wanted, &format!("{SERVER_URL}/{NAME}")));
+    feed(command, wanted, dir, stop, |_| ())
+}
+
+/// Runs ffmpeg with a camera's pictures on its standard input until it is told to stop. `started` is given its id.
+pub(crate) fn feed(
+    mut command: Command,
+    wanted: Wanted,
+    dir: &Path,
+    stop: &CancellationToken,
+    started: impl FnOnce(u32),
+) -> io::Result<()> {
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(std::fs::File::create(dir.join("ffmpeg.log"))?);
+    let mut ffmpeg = command.spawn()?;
+    started(ffmpeg.id());
     let mut pipe = ffmpeg.stdin.take().ok_or_else(|| io::Error::other("ffmpeg has no standard input"))?;
     let (pictures, filled) = sync_channel::<Vec<u8>>(CAMERA_BUFFERS);
     let writer = std::thread::Builder::new().name("pipe".into()).spawn(move || {
@@ -136,9 +151,10 @@ fn capture(wanted: Wanted, pictures: &SyncSender<Vec<u8>>, stop: &CancellationTo
     }
 }
 
-fn start_ffmpeg(sender: Sender, namespace: &str, wanted: Wanted, dir: &Path) -> io::Result<Child> {
+/// What ffmpeg is told: x264's fastest preset at a capped rate, from pictures on standard input.
+pub(crate) fn ffmpeg_args(sender: Sender, wanted: Wanted, url: &str) -> Vec<String> {
     let rate = format!("{}k", wanted.bitrate_bps / 1000);
-    let mut command = inside(namespace, "ffmpeg");
+    let mut command = Args(Vec::new());
     command.args(["-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-use_wallclock_as_timestamps", "1"]);
     command.args(["-video_size", &format!("{}x{}", wanted.width, wanted.height), "-framerate", &wanted.fps.to_string(), "-i", "-"]);
     command.args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-fps_mode", "passthrough"]);
@@ -164,7 +180,14 @@ fn start_ffmpeg(sender: Sender, namespace: &str, wanted: Wanted, dir: &Path) -> 
             command.args(["-f", "flv"]);
         }
     }
-    command.arg(format!("{SERVER_URL}/{NAME}")).stdin(Stdio::piped()).stdout(Stdio::null());
-    command.stderr(std::fs::File::create(dir.join("ffmpeg.log"))?);
-    command.spawn()
+    command.args([url]);
+    command.0
+}
+
+struct Args(Vec<String>);
+
+impl Args {
+    fn args<const N: usize>(&mut self, args: [&str; N]) {
+        self.0.extend(args.map(str::to_owned));
+    }
 }

@@ -28,6 +28,11 @@ impl Space {
         for side in [&space.camera, &space.server] {
             ip(&["netns", "add", side])?;
             ip(&["-n", side, "link", "set", "lo", "up"])?;
+            // Linux's own default: a machine that is tuned otherwise must not make other figures.
+            let set = inside(side, "sysctl").args(["-q", "-w", "net.ipv4.tcp_congestion_control=cubic"]).status()?;
+            if !set.success() {
+                return Err(io::Error::other("sysctl can't choose the congestion control"));
+            }
         }
         Ok(space)
     }

@@ -156,8 +156,12 @@ pub(crate) fn run(trial: &Trial) -> io::Result<Outcome> {
                 is_open.recv().map_err(|_| io::Error::other("the link's devices can't be made; it needs root and /dev/net/tun"))?;
             hurry(thread);
             space.address()?;
-            let _server = trial.server.start(&space.server, dir.path())?;
-            let receiver = scope.spawn(|| receiver::receive(&space.server, &trial.server.play_name(), &is_over));
+            let server = trial.server.start(&space.server, dir.path())?;
+            scope
+                .spawn(|| receiver::wait_for_server(&space.server, BEGIN_LIMIT))
+                .join()
+                .map_err(|_| io::Error::other("a thread panicked"))??;
+            let receiver = scope.spawn(|| receiver::receive_in(&space.server, &trial.server.play_name(), &is_over));
             let sender = scope.spawn(|| sender::stream(trial.sender, &space.camera, trial.wanted, dir.path(), &stop));
             let began_ms = wait_for_start(signals)?;
             let end_ms = began_ms + trial.secs * 1000;
@@ -168,6 +172,7 @@ pub(crate) fn run(trial: &Trial) -> io::Result<Outcome> {
             let said = sender.join().map_err(|_| io::Error::other("the sender panicked"))??;
             std::thread::sleep(DRAIN);
             is_over.store(true, Ordering::Relaxed);
+            drop(server);
             let arrivals = receiver.join().map_err(|_| io::Error::other("the receiver panicked"))??;
             Ok((arrivals, said, began_ms))
         })();

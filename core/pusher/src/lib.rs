@@ -20,6 +20,7 @@ mod config;
 mod describe;
 mod flight;
 mod io;
+mod ladder;
 mod outbox;
 mod pusher;
 mod queue;

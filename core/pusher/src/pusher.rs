@@ -17,6 +17,7 @@ use crate::{
     describe::describe,
     flight::Flight,
     io::{Action, EncoderAction, Input, Status, ToDevice},
+    ladder::Ladder,
     outbox::Outbox,
     queue::FrameQueue,
     rate::RateControl,
@@ -75,6 +76,7 @@ pub struct Pusher<P, const QUEUE: usize> {
     queue: FrameQueue<P, QUEUE>,
     tracks: Vec<Track, 2>,
     rate: RateControl,
+    ladder: Ladder,
     keyframe_asked_at: Option<Instant>,
     flight: Flight,
     session_id: Text<32>,
@@ -110,6 +112,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             queue: FrameQueue::new(config.queue_bytes_max, config.target_latency.mul_f32(STALE_SHARE)),
             tracks: Vec::new(),
             rate: RateControl::new(target.bitrate_bps, config.min_bitrate_bps, config.target_latency),
+            ladder: Ladder::default(),
             keyframe_asked_at: None,
             flight: Flight::default(),
             session_id: Text::new(),
@@ -130,7 +133,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// The numbers that the encoder was last asked for.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        Settings { bitrate_bps: self.rate.bitrate_bps(), ..self.target }
+        self.ladder.apply(Settings { bitrate_bps: self.rate.bitrate_bps(), ..self.target })
     }
 
     /// True while frames are taken.

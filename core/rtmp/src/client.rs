@@ -319,7 +319,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         core::mem::take(&mut events.closed).then_some(Event::Closed)
     }
 
-    /// What to write now: a header, then a slice of a payload. Both empty: nothing to write.
+    /// What to write now: a header, then a slice of a payload. The first empty: nothing to write.
     pub fn pending(&self) -> [&[u8]; 2] {
         match (&self.sending, self.queue.front()) {
             (Some(sending), Some(frame)) if sending.is_mid_chunk() || self.scratch.is_empty() => sending.pending(frame.payload.as_ref()),

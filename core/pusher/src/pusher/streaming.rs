@@ -65,6 +65,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 }
                 None => {}
             }
+            if self.ladder.tick(now, self.rate.bitrate_bps() as f32 / self.target.bitrate_bps.max(1) as f32) {
+                self.outbox.encoder(EncoderAction::Change(self.settings()));
+            }
         }
         if self.streaming_since.is_some_and(|since| now.since(since) >= HEALTHY_AFTER) {
             self.backoff.reset();

@@ -108,7 +108,10 @@ impl Sending {
     }
 
     pub(super) fn pending<'a>(&'a self, payload: &'a [u8]) -> [&'a [u8]; 2] {
-        [self.head.get(self.head_at..).unwrap_or(&[]), payload.get(self.at..self.chunk_end).unwrap_or(&[])]
+        let head = self.head.get(self.head_at..).unwrap_or(&[]);
+        let part = payload.get(self.at..self.chunk_end).unwrap_or(&[]);
+        // A write may end just behind the header: what is left then is the first slice, because an empty first one means nothing to write.
+        if head.is_empty() { [part, &[]] } else { [head, part] }
     }
 
     /// Goes on by `count` bytes; true when the message is done.
