@@ -35,6 +35,11 @@ const WINDOW: Duration = Duration::from_millis(300);
 /// But never to fewer: ten segments, with which TCP begins anyway.
 const WINDOW_BYTES_MIN: u64 = 14 * 1024;
 
+/// A link that carries less than the floor for so long is no link for this stream: a hole of a cellular link is shorter.
+const STARVED_AFTER: Duration = Duration::from_secs(15);
+/// It is fed again at this multiple of the floor.
+const FED_SHARE: f32 = 1.5;
+
 /// What is seen of the link at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sight {
@@ -51,6 +56,8 @@ pub(crate) enum Decision {
     Rate,
     /// Encode nothing for a while, or go on.
     Hold(bool),
+    /// The link has carried less than the least rate for [`STARVED_AFTER`]: to be told, once.
+    Starved,
 }
 
 /// Decides the encoder's bit rate, and when it is held back.
@@ -67,6 +74,8 @@ pub(crate) struct RateControl {
     cut_at: Option<Instant>,
     clear_since: Option<Instant>,
     is_held: bool,
+    starved_since: Option<Instant>,
+    has_starved: bool,
 }
 
 impl RateControl {
@@ -83,6 +92,8 @@ impl RateControl {
             cut_at: None,
             clear_since: None,
             is_held: false,
+            starved_since: None,
+            has_starved: false,
         }
     }
 
@@ -108,6 +119,27 @@ impl RateControl {
         self.told_bps = self.present_bps as u32;
     }
 
+    /// True when the link carries less than the floor: nothing lower can be asked of the encoder.
+    fn is_starved(&self, sight: Sight) -> bool {
+        self.present_bps <= self.floor_bps as f32 && (self.is_held || sight.lag >= self.share(LAG_SHARE))
+    }
+
+    /// Once for each time that the link starves: it has carried less than the floor for long.
+    fn starves(&mut self, now: Instant, sight: Sight) -> bool {
+        if self.present_bps > self.floor_bps as f32 * FED_SHARE {
+            self.starved_since = None;
+            self.has_starved = false;
+        }
+        if self.is_starved(sight) {
+            let since = *self.starved_since.get_or_insert(now);
+            if !self.has_starved && now.since(since) >= STARVED_AFTER {
+                self.has_starved = true;
+                return true;
+            }
+        }
+        false
+    }
+
     /// When to call [`Self::tick`].
     pub(crate) const fn next_tick(&self) -> Option<Instant> {
         self.next_tick
@@ -125,6 +157,9 @@ impl RateControl {
             return None;
         }
         self.next_tick = Some(now + TICK);
+        if self.starves(now, sight) {
+            return Some(Decision::Starved);
+        }
         if self.turns(sight) {
             self.is_held = !self.is_held;
             self.clear_since = None;

@@ -425,6 +425,22 @@ fn a_slow_link_lowers_the_rate_and_a_good_one_raises_it() {
 }
 
 #[test]
+fn a_link_below_the_least_rate_is_told_once_and_the_stream_goes_on() {
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::AlwaysOn) });
+    world.run(10.0);
+    let told = |world: &World| world.errors().iter().filter(|(code, _, _)| *code == ErrorCode::BandwidthInsufficient).count();
+    world.link.as_mut().unwrap().bytes_per_second = 9_000.0;
+    world.run(60.0);
+    assert!(told(&world) == 1 && world.pusher.is_streaming(), "{:?}", world.errors());
+    world.link.as_mut().unwrap().bytes_per_second = 2e6;
+    world.run(30.0);
+    world.link.as_mut().unwrap().bytes_per_second = 9_000.0;
+    world.run(60.0);
+    assert_eq!(told(&world), 2, "it came back, and went again");
+    world.assert_decodable();
+}
+
+#[test]
 fn frames_that_a_stall_makes_too_old_are_left_out_and_a_decoder_does_not_notice() {
     let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::AlwaysOn) });
     world.run(10.0);

@@ -63,6 +63,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                     self.outbox.encoder(if is_held { EncoderAction::Pause } else { EncoderAction::Resume });
                     self.outbox.encoder(EncoderAction::Change(self.settings()));
                 }
+                Some(Decision::Starved) => self.report_error(ErrorCode::BandwidthInsufficient, Duration::ZERO),
                 None => {}
             }
             if self.ladder.tick(now, self.rate.bitrate_bps() as f32 / self.target.bitrate_bps.max(1) as f32) {
