@@ -65,6 +65,9 @@ pub(crate) struct Options {
     /// What may wait in the network for the uplink
     #[arg(long, default_value_t = 300_000)]
     queue_bytes: usize,
+    /// TCP's congestion control at both ends, of those that /proc/sys/net/ipv4/tcp_allowed_congestion_control lists [default: the machine's]
+    #[arg(long, value_name = "NAME")]
+    congestion: Option<String>,
     /// Write a plot of each link, and every picture's times, into this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -156,7 +159,8 @@ impl Options {
                     let link =
                         Link { schedule: named.schedule.clone(), delay_ms: self.delay_ms, queue_bytes: self.queue_bytes, lead_ms: 5000 };
                     let name = format!("{}, {}, {server:?}, {run}", named.name, sender.name());
-                    trials.push((place, Trial { name, link, secs: named.secs, wanted, sender, server, keeps: self.out.clone() }));
+                    let (congestion, keeps) = (self.congestion.clone(), self.out.clone());
+                    trials.push((place, Trial { name, link, secs: named.secs, wanted, sender, server, congestion, keeps }));
                 }
             }
         }
@@ -180,7 +184,8 @@ pub(crate) fn run(options: &Options) -> io::Result<bool> {
     let trials = options.trials(&links)?;
     let jobs = options.jobs as usize;
     let secs: u64 = trials.iter().map(|(_, trial)| trial.secs + 18).sum();
-    eprintln!("{} trials, about {} min", trials.len(), secs / 60 / jobs as u64 + 1);
+    let congestion = options.congestion.clone().map_or_else(space::congestion_control, Ok)?;
+    eprintln!("{} trials, about {} min; TCP's congestion control: {congestion}", trials.len(), secs / 60 / jobs as u64 + 1);
     let mut results: Vec<Results> =
         links.into_iter().map(|link| Results { name: link.name, schedule: link.schedule, secs: link.secs, rows: Vec::new() }).collect();
     for (place, trial, outcome) in run_all(trials, jobs)? {

@@ -12,6 +12,14 @@ const SERVER_ADDRESS: &str = "10.77.0.2/24";
 /// The server as the camera names it. A namespace has all ports for itself.
 pub(crate) const SERVER_URL: &str = "rtmp://10.77.0.2:1935/live";
 
+/// What a process may choose.
+const ALLOWED: &str = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+
+/// The congestion control that TCP takes on this machine where nobody chooses.
+pub(crate) fn congestion_control() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim().to_owned())
+}
+
 /// The namespaces.
 #[derive(Debug)]
 pub(crate) struct Space {
@@ -20,7 +28,7 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(congestion: Option<&str>) -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = |side| format!("sightline-{}-{number}-{side}", std::process::id());
@@ -28,10 +36,12 @@ impl Space {
         for side in [&space.camera, &space.server] {
             ip(&["netns", "add", side])?;
             ip(&["-n", side, "link", "set", "lo", "up"])?;
-            // Linux's own default: a machine that is tuned otherwise must not make other figures.
-            let set = inside(side, "sysctl").args(["-q", "-w", "net.ipv4.tcp_congestion_control=cubic"]).status()?;
-            if !set.success() {
-                return Err(io::Error::other("sysctl can't choose the congestion control"));
+            if let Some(congestion) = congestion {
+                let set = inside(side, "sysctl").args(["-q", "-w", &format!("net.ipv4.tcp_congestion_control={congestion}")]).output()?;
+                if !set.status.success() {
+                    let said = String::from_utf8_lossy(&set.stderr);
+                    return Err(io::Error::other(format!("--congestion {congestion}: {}; see {ALLOWED}", said.trim())));
+                }
             }
         }
         Ok(space)

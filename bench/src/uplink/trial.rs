@@ -101,6 +101,8 @@ pub(crate) struct Trial {
     pub(crate) wanted: Wanted,
     pub(crate) sender: Sender,
     pub(crate) server: Server,
+    /// TCP's, at both ends; the machine's own without it.
+    pub(crate) congestion: Option<String>,
     /// Where what was seen is kept, for whoever looks into a figure.
     pub(crate) keeps: Option<PathBuf>,
 }
@@ -141,7 +143,7 @@ impl Outcome {
 /// Runs it.
 pub(crate) fn run(trial: &Trial) -> io::Result<Outcome> {
     let dir = tempfile::tempdir()?;
-    let space = Space::new()?;
+    let space = Space::new(trial.congestion.as_deref())?;
     let (signals, is_over, stop) = (Signals::default(), AtomicBool::new(false), CancellationToken::new());
     let (arrivals, said, began_ms) = std::thread::scope(|scope| {
         let (opened, is_open) = std::sync::mpsc::sync_channel(1);

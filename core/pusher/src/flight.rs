@@ -10,6 +10,8 @@ use sightline_media::Instant;
 const FRAMES_MAX: usize = 32;
 /// The acknowledged rate is measured over this long: shorter, and a radio's scheduling grants look like rates; longer, and a cut comes late.
 const WINDOW: Duration = Duration::from_millis(800);
+/// And over this long after a hole: no longer, because the hole is not to be counted in.
+const FRESH_WINDOW: Duration = Duration::from_millis(300);
 /// Samples of the acknowledged total within the window.
 const SAMPLES: usize = 16;
 /// A link's own latency is the least that was seen within one to two of these: routes and cells change.
@@ -162,10 +164,19 @@ impl Flight {
 
     /// Bits a second that were acknowledged over the window; `None` before it is half full.
     pub(crate) fn delivered_bps(&self, now: Instant) -> Option<f32> {
+        self.delivered_within(now, WINDOW)
+    }
+
+    /// The same over the last moments: what a link carries that has just come back.
+    pub(crate) fn fresh_bps(&self, now: Instant) -> Option<f32> {
+        self.delivered_within(now, FRESH_WINDOW)
+    }
+
+    fn delivered_within(&self, now: Instant, window: Duration) -> Option<f32> {
         let (_, last_bytes) = self.samples.back()?;
-        let (since, first_bytes) = self.samples.iter().find(|(at, _)| now.since(*at) <= WINDOW)?;
+        let (since, first_bytes) = self.samples.iter().find(|(at, _)| now.since(*at) <= window)?;
         let span = now.since(*since);
-        (span >= WINDOW / 2).then(|| last_bytes.saturating_sub(*first_bytes) as f32 * 8.0 / span.as_secs_f32())
+        (span >= window / 2).then(|| last_bytes.saturating_sub(*first_bytes) as f32 * 8.0 / span.as_secs_f32())
     }
 
     /// When the oldest frame on its way was captured.

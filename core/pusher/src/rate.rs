@@ -17,19 +17,21 @@ const HOLD_SHARE: f32 = 0.3;
 const RELEASE_SHARE: f32 = 0.13;
 /// After a cut, the lag gets this long to go before the next one; what was encoded before the cut is late whatever is done.
 const CUT_PAUSE: Duration = Duration::from_millis(1000);
+/// While the encoder is held there is nothing to cut; but a link that holds it for so long is slow, and not in a hole.
+const HELD_CUT_PAUSE: Duration = Duration::from_secs(3);
 /// Without lag for this long the rate is raised.
 const CLEAR: Duration = Duration::from_millis(200);
 /// Raised by this share of the present rate a second, up to the rate that last was too much.
-const RECOVER_PER_SECOND: f32 = 1.0;
+const RECOVER_PER_SECOND: f32 = 1.5;
 /// And beyond it.
 const PROBE_PER_SECOND: f32 = 0.4;
 /// Cut to this share of what the link carried, so that the queue drains.
 const CUT_TO_DELIVERED: f32 = 0.88;
 /// Never cut below this share of the present rate at once: one hole is not the link's rate.
 const CUT_AT_MOST: f32 = 0.6;
-/// Not raised above this multiple of what is delivered: an encoder that does not use its rate proves nothing about the link (as in GCC,
-/// draft-ietf-rmcat-gcc-02, section 5.5).
-const DELIVERED_MULTIPLE_MAX: f32 = 1.5;
+/// Not raised above this multiple of what is delivered: an encoder that does not use its rate proves nothing about the link (GCC has 1.5,
+/// draft-ietf-rmcat-gcc-02, section 5.5; its packets can't be held back).
+const DELIVERED_MULTIPLE_MAX: f32 = 2.0;
 /// Bytes on their way are kept to this long at the delivered rate: what is in the network can't be taken back.
 const WINDOW: Duration = Duration::from_millis(300);
 /// But never to fewer: ten segments, with which TCP begins anyway.
@@ -47,6 +49,8 @@ pub(crate) struct Sight {
     pub(crate) lag: Duration,
     /// Bits a second that the far end acknowledged; `None` on a link that is too young to say.
     pub(crate) delivered_bps: Option<f32>,
+    /// The same over the last moments alone.
+    pub(crate) fresh_bps: Option<f32>,
 }
 
 /// What changed.
@@ -163,18 +167,21 @@ impl RateControl {
         if self.turns(sight) {
             self.is_held = !self.is_held;
             self.clear_since = None;
-            if self.is_held {
-                self.cut(now, sight);
-            } else {
-                // What was held back has gone: the next lag is another one.
-                self.cut_at = Some(now);
+            if !self.is_held {
+                self.come_back(now, sight);
             }
             return Some(Decision::Hold(self.is_held));
         }
         if sight.lag >= self.share(LAG_SHARE) {
             self.clear_since = None;
-            if !self.is_held && self.cut_at.is_none_or(|at| now.since(at) >= CUT_PAUSE) {
-                self.cut(now, sight);
+            let pause = if self.is_held { HELD_CUT_PAUSE } else { CUT_PAUSE };
+            match self.cut_at {
+                Some(at) if now.since(at) < pause => {}
+                Some(_) if self.is_held => {
+                    self.cut_at = Some(now);
+                    self.set_present(self.present_bps * CUT_AT_MOST);
+                }
+                Some(_) | None => self.cut(now, sight),
             }
         } else if sight.lag <= self.share(LAG_SHARE) / 2 && !self.is_held {
             let since = *self.clear_since.get_or_insert(now);
@@ -200,6 +207,15 @@ impl RateControl {
         let delivered = sight.delivered_bps.unwrap_or(before * CUT_AT_MOST);
         self.too_much_bps = before;
         self.set_present((delivered * CUT_TO_DELIVERED).clamp(before * CUT_AT_MOST, before * 0.97));
+    }
+
+    /// The hole is over, and what waited has gone: how fast it went is what the link carries now. That may be all it carried before.
+    fn come_back(&mut self, now: Instant, sight: Sight) {
+        // The next lag is another one.
+        self.cut_at = Some(now);
+        let before = self.present_bps.max(self.too_much_bps);
+        let carried = sight.fresh_bps.unwrap_or(self.present_bps) * CUT_TO_DELIVERED;
+        self.set_present(carried.clamp(self.present_bps * CUT_AT_MOST, before * 0.97));
     }
 
     fn probe(&mut self, sight: Sight) {
@@ -271,7 +287,7 @@ mod tests {
                 let oldest = self.flight.oldest().or_else(|| self.waiting.front().map(|(_, at)| *at));
                 let lag = oldest.map_or(Duration::ZERO, |at| now.since(at));
                 self.lag_max = self.lag_max.max(lag);
-                self.control.tick(now, Sight { lag, delivered_bps: self.flight.delivered_bps(now) });
+                self.control.tick(now, Sight { lag, delivered_bps: self.flight.delivered_bps(now), fresh_bps: self.flight.fresh_bps(now) });
             }
         }
     }

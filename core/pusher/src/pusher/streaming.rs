@@ -92,6 +92,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         Sight {
             lag: self.oldest().map_or(Duration::ZERO, |oldest| now.since(oldest).saturating_sub(self.flight.base())),
             delivered_bps: self.flight.delivered_bps(now),
+            fresh_bps: self.flight.fresh_bps(now),
         }
     }
 
