@@ -19,4 +19,4 @@ mod tcp;
 pub use agent::{Agent, Outcome, StartError, StreamEvent};
 pub use config::{Config, MqttConfig, Problem, StreamConfig};
 pub use encoder::{ENCODER_BUILD, measure_encoder_fps};
-pub use source::{CameraUrl, Source, SourceError};
+pub use source::{CameraUrl, PixelFormat, Source, SourceError, V4l2Camera};

@@ -10,8 +10,10 @@ mod multipart;
 pub(crate) mod rtsp;
 pub(crate) mod stdin;
 mod timeline;
+pub(crate) mod v4l2;
 
 pub use address::CameraUrl;
+pub use v4l2::{V4l2Camera, modes::PixelFormat};
 
 use std::path::{Path, PathBuf};
 
@@ -28,10 +30,12 @@ pub enum Source {
     Rtsp(CameraUrl),
     /// `http://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's MJPEG (`multipart/x-mixed-replace`), encoded here.
     Mjpeg(CameraUrl),
+    /// `/dev/videoN`, or a link to it: a camera of this machine.
+    V4l2(V4l2Camera),
 }
 
 /// What can be named.
-const WANTED: &str = "take `test`, a media file, `rtsp://…`, `http://…` (MJPEG), or `-` (Annex B on standard input)";
+const WANTED: &str = "take `test`, a media file, `/dev/videoN`, `rtsp://…`, `http://…` (MJPEG), or `-` (Annex B on standard input)";
 
 /// Why a source can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +99,10 @@ impl std::str::FromStr for Source {
         match name {
             "test" => Ok(Self::Test),
             "-" => Ok(Self::Stdin),
-            _ if name.starts_with("/dev/video") => unsupported("a V4L2 camera"),
+            // Among devices only shared memory holds files.
+            _ if name.starts_with("/dev/") && !name.starts_with("/dev/shm/") => {
+                Ok(Self::V4l2(V4l2Camera { path: PathBuf::from(name), format: None }))
+            }
             _ if name.starts_with("rtsp://") => camera("rtsp").map(Self::Rtsp),
             _ if name.starts_with("http://") => camera("http").map(Self::Mjpeg),
             _ if name.starts_with("rtsps://") => unsupported("RTSP over TLS"),
@@ -111,7 +118,7 @@ impl Source {
     pub fn reveal(&self) -> String {
         match self {
             Self::Rtsp(url) | Self::Mjpeg(url) => url.reveal().to_owned(),
-            Self::Test | Self::File(_) | Self::Stdin => self.to_string(),
+            Self::Test | Self::File(_) | Self::Stdin | Self::V4l2(_) => self.to_string(),
         }
     }
 }
@@ -124,6 +131,7 @@ impl std::fmt::Display for Source {
             Self::Stdin => f.write_str("-"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Rtsp(url) | Self::Mjpeg(url) => url.fmt(f),
+            Self::V4l2(camera) => write!(f, "{}", camera.path.display()),
         }
     }
 }
@@ -156,8 +164,12 @@ mod tests {
         assert_eq!("a/b.mp4".parse::<Source>().unwrap(), Source::File("a/b.mp4".into()));
         assert!(matches!("rtsp://camera/1".parse::<Source>().unwrap(), Source::Rtsp(url) if url.to_string() == "rtsp://camera/1"));
         assert!(matches!("http://camera:81/stream".parse::<Source>().unwrap(), Source::Mjpeg(_)));
-        let error = "/dev/video0".parse::<Source>().unwrap_err().to_string();
-        assert!(error.contains("V4L2") && error.contains("`test`"), "{error}");
+        for path in ["/dev/video0", "/dev/v4l/by-id/usb-046d_HD_Pro-video-index0"] {
+            assert_eq!(path.parse::<Source>().unwrap(), Source::V4l2(V4l2Camera { path: path.into(), format: None }));
+        }
+        assert_eq!("/dev/shm/clip.mp4".parse::<Source>().unwrap(), Source::File("/dev/shm/clip.mp4".into()));
+        let error = "rtsps://camera/1".parse::<Source>().unwrap_err().to_string();
+        assert!(error.contains("RTSP over TLS") && error.contains("`test`") && error.contains("/dev/videoN"), "{error}");
     }
 
     #[test]

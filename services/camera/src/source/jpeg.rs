@@ -48,9 +48,9 @@ pub(crate) fn decode(jpeg: &[u8], picture: &mut Picture) -> Result<(), String> {
 }
 
 /// 0..=255 to 16..=235.
-const LUMA: [u8; 256] = scaled(219, 16, 0);
+pub(crate) const LUMA: [u8; 256] = scaled(219, 16, 0);
 /// 0..=255 around 128 to 16..=240 around 128.
-const CHROMA: [u8; 256] = scaled(224, 128, 128);
+pub(crate) const CHROMA: [u8; 256] = scaled(224, 128, 128);
 
 const fn scaled(range: i32, zero: i32, from: i32) -> [u8; 256] {
     let mut table = [0; 256];
