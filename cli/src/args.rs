@@ -34,8 +34,8 @@ Exit status: 0 done, 1 failed, 2 wrong use. Documentation: README.md and docs/."
 pub(crate) enum Command {
     /// All of it on this machine: cloud, media server, a live camera and a page to watch it
     Demo(Demo),
-    /// Run a camera: the agent on a device
-    Camera(Role),
+    /// Run a camera: the agent on a device; or look at what cameras there are
+    Camera(Camera),
     /// Run the cloud: MQTT broker, allocator, HTTP API and console
     Cloud(Role),
     /// Run an origin: takes streams in, records them, plays them
@@ -123,6 +123,35 @@ pub(crate) struct Role {
     /// The settings (TOML). `sightline config template ROLE` prints one to start from; each key can also be set as SIGHTLINE_…
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Camera {
+    #[command(subcommand)]
+    pub(crate) action: Option<CameraAction>,
+
+    /// The settings (TOML). `sightline config template camera` prints one to start from; each key can also be set as SIGHTLINE_…
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum CameraAction {
+    /// List the cameras of this machine; or read a source for a few seconds, and say what it gives and what each preset makes of it
+    Probe {
+        /// `/dev/videoN`, `rtsp://[USER:PASSWORD@]HOST/PATH`, `http://[USER:PASSWORD@]HOST/PATH` (MJPEG), a media file, or `test`
+        #[arg(value_name = "SRC")]
+        source: Option<String>,
+
+        /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
+        #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]
+        rtsp_transport: String,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(ClapArgs, Debug)]

@@ -220,3 +220,40 @@ fn what_an_http_camera_refuses_is_said_with_its_mend() {
         assert_keeps_secrets(&log);
     }
 }
+
+#[test]
+fn a_source_is_looked_at_before_it_is_used() {
+    let dir = TempDir::new().unwrap();
+    let clip = dir.path().join("clip.mp4");
+    media::make_clip(&clip, 20, "1280x720", 25);
+    let port = free_port();
+    let _server = camera::rtsp(dir.path(), port, &camera::launch_of(&clip), Some((USER, PASSWORD)));
+    let mjpeg_port = free_port();
+    let _ffmpeg = camera::mjpeg(dir.path(), mjpeg_port, "800x600", 10);
+    let (_proxy, proxy) = camera::with_password(dir.path(), mjpeg_port, USER, PASSWORD);
+    let rtsp = format!("rtsp://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}{}", camera::RTSP_PATH);
+    let mjpeg = format!("http://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{proxy}/stream");
+    let audio = serde_json::json!({ "codec": "aac", "sample_rate_hz": 44_100, "channels": 1 });
+    for (source, codec, size, audio, through) in [
+        (clip.to_str().unwrap(), "h264", [1280, 720], &audio, [true, false, false, true, true]),
+        (&rtsp, "h264", [1280, 720], &audio, [true, false, false, true, true]),
+        (&mjpeg, "mjpeg", [800, 600], &serde_json::Value::Null, [false; 5]),
+    ] {
+        let run = Command::new(sightline()).args(["camera", "probe", source, "--json"]).output().unwrap();
+        let said = String::from_utf8_lossy(&[run.stdout.as_slice(), &run.stderr].concat()).into_owned();
+        assert!(run.status.success(), "{said}");
+        assert_keeps_secrets(&said);
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        assert_eq!((report["video"]["codec"].as_str(), &report["audio"]), (Some(codec), audio), "{report}");
+        assert_eq!([&report["video"]["width"], &report["video"]["height"]].map(|side| side.as_u64()), size.map(Some), "{report}");
+        assert!(report["video"]["fps"].as_f64().unwrap() > 5.0 && report["video"]["bitrate_bps"].as_u64().unwrap() > 10_000, "{report}");
+        let passed: Vec<bool> =
+            report["presets"].as_array().unwrap().iter().map(|preset| preset["is_passed_through"].as_bool().unwrap()).collect();
+        assert_eq!(passed, through, "{report}");
+    }
+    let missing = format!("rtsp://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/", free_port());
+    let run = Command::new(sightline()).args(["camera", "probe", &missing]).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.code() == Some(1) && said.contains("error: source rtsp://127.0.0.1:"), "{said}");
+    assert_keeps_secrets(&said);
+}

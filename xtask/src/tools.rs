@@ -88,7 +88,9 @@ pub(crate) fn guest() -> Result<(), Problem> {
     }
     step("unpack a kernel for a virtual machine");
     let wanted = |problem: &str| {
-        Problem(format!("{problem}: as root on a Debian machine, `apt-get update` must reach its mirror, which has linux-image-amd64 and busybox-static"))
+        Problem(format!(
+            "{problem}: as root on a Debian machine, `apt-get update` must reach its mirror, which has linux-image-amd64 and busybox-static"
+        ))
     };
     if output_of(Command::new("id").arg("-u")).as_deref() == Some("0") {
         output_of(Command::new("apt-get").args(["-qq", "update"])).ok_or_else(|| wanted("apt-get update failed"))?;

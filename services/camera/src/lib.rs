@@ -11,6 +11,7 @@ mod link;
 mod mqtt;
 mod picture;
 mod pipeline;
+pub mod probe;
 mod scene;
 mod source;
 pub mod stamp;

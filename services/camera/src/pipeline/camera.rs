@@ -228,8 +228,10 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         // Its memory is used again.
-        let mut picture =
-            self.recoding.as_mut().map_or_else(|| Picture::new(2, 2), |recoding| std::mem::replace(&mut recoding.picture, Picture::new(2, 2)));
+        let mut picture = self
+            .recoding
+            .as_mut()
+            .map_or_else(|| Picture::new(2, 2), |recoding| std::mem::replace(&mut recoding.picture, Picture::new(2, 2)));
         if let Err(problem) = jpeg::decode(jpeg, &mut picture) {
             self.broken_pictures += 1;
             if self.broken_pictures.is_multiple_of(BROKEN_PICTURES_SAID) {

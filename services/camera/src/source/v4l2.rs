@@ -66,8 +66,12 @@ pub(crate) fn choose(device: &Device, wanted: Wanted, only: Option<PixelFormat>)
     let offers = device.offers();
     modes::choose(&offers, wanted, only).ok_or_else(|| {
         let names: Vec<String> = offers.iter().map(|offer| offer.format.to_string()).collect();
-        let asked = only.map_or("H264, NV12, YU12, YUYV and MJPG are read".to_owned(), |only| format!("v4l2_format asks for {}", only.name()));
-        Trouble::refusal(format!("FRAME_FORMAT_UNSUPPORTED: it gives {}; {asked}", if names.is_empty() { "no format".to_owned() } else { names.join(", ") }))
+        let asked =
+            only.map_or("H264, NV12, YU12, YUYV and MJPG are read".to_owned(), |only| format!("v4l2_format asks for {}", only.name()));
+        Trouble::refusal(format!(
+            "FRAME_FORMAT_UNSUPPORTED: it gives {}; {asked}",
+            if names.is_empty() { "no format".to_owned() } else { names.join(", ") }
+        ))
     })
 }
 
@@ -103,7 +107,10 @@ async fn play(camera: &V4l2Camera, wanted: Wanted, start: Instant, outlet: &mut 
             deadline = Instant::now() + SILENCE_TIMEOUT;
         } else if Instant::now() > deadline {
             let limit = if outlet.has_given() { SILENCE_TIMEOUT } else { FIRST_FRAME_TIMEOUT };
-            return Err(Trouble::passing(format!("no picture within {} s: unplug it and plug it in again if this goes on", limit.as_secs())));
+            return Err(Trouble::passing(format!(
+                "no picture within {} s: unplug it and plug it in again if this goes on",
+                limit.as_secs()
+            )));
         }
     }
 }
@@ -155,7 +162,10 @@ impl Taker {
                         // The first pictures of some cameras are short.
                         self.broken += 1;
                         if self.broken == 25 {
-                            tracing::warn!(problem, "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be read; set v4l2_format to another one");
+                            tracing::warn!(
+                                problem,
+                                "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be read; set v4l2_format to another one"
+                            );
                         }
                         Ok(())
                     }
@@ -187,7 +197,9 @@ impl Taker {
 /// What the system says, with the mend.
 fn trouble_of(path: &Path, error: &io::Error) -> Trouble {
     match error.raw_os_error() {
-        Some(libc::ENOENT) => Trouble::refusal("there is no such device: plug the camera in; `sightline camera probe` lists those that are there"),
+        Some(libc::ENOENT) => {
+            Trouble::refusal("there is no such device: plug the camera in; `sightline camera probe` lists those that are there")
+        }
         Some(libc::EACCES | libc::EPERM) => Trouble::refusal(
             "PERMISSION_DENIED: this user may not open it: add the user to the group video (`sudo usermod -aG video USER`), and log in again",
         ),
@@ -206,15 +218,13 @@ mod tests {
 
     #[test]
     fn what_is_no_camera_is_said_with_its_mend() {
-        for (path, expected) in [
-            ("/dev/video-that-is-not-there", "no such device"),
-            ("/dev/null", "no V4L2 device"),
-        ] {
+        for (path, expected) in [("/dev/video-that-is-not-there", "no such device"), ("/dev/null", "no V4L2 device")] {
             let trouble = open(Path::new(path)).unwrap_err();
             assert!(trouble.is_refusal && trouble.problem.contains(expected), "{path}: {trouble}");
             assert!(trouble.problem.contains("sightline camera probe"), "{trouble}");
         }
-        for (code, expected) in [(libc::EACCES, "PERMISSION_DENIED"), (libc::EACCES, "group video"), (libc::EBUSY, "fuser -v /dev/video3")] {
+        for (code, expected) in [(libc::EACCES, "PERMISSION_DENIED"), (libc::EACCES, "group video"), (libc::EBUSY, "fuser -v /dev/video3")]
+        {
             let trouble = trouble_of(Path::new("/dev/video3"), &io::Error::from_raw_os_error(code));
             assert!(trouble.is_refusal && trouble.problem.contains(expected), "{trouble}");
         }

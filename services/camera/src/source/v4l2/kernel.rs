@@ -2,7 +2,10 @@
 //!
 //! Written here because the crates that have it leave out what a live source needs: `linuxvideo` gives no time of capture and no sequence number,
 //! `v4l` needs libclang.
-#![expect(unsafe_code, reason = "ioctl and mmap have no safe wrapper in a crate that we already build; each call is one line here, checked here")]
+#![expect(
+    unsafe_code,
+    reason = "ioctl and mmap have no safe wrapper in a crate that we already build; each call is one line here, checked here"
+)]
 
 use std::{
     fs::{File, OpenOptions},
@@ -432,8 +435,7 @@ impl Map {
         let length = buffer.length as usize;
         let offset = libc::off_t::from(i32::try_from(buffer.offset[0]).map_err(io::Error::other)?);
         // SAFETY: the kernel picks the place; the length is what it said of this buffer.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), offset) };
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), offset) };
         match NonNull::new(start.cast::<u8>()) {
             Some(start) if start.as_ptr().cast() != libc::MAP_FAILED => Ok(Self { start, length }),
             _ => Err(io::Error::last_os_error()),
@@ -524,9 +526,10 @@ fn captured_at(buffer: &Buffer) -> Instant {
     if unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut clock) } != 0 {
         return now;
     }
-    let age_micros =
-        (i64::from(clock.tv_sec) - i64::from(buffer.timestamp.tv_sec)) * 1_000_000 + i64::from(clock.tv_nsec) / 1_000
-            - i64::from(buffer.timestamp.tv_usec);
+    // 32 bits on some machines.
+    let elapsed = |seconds: libc::time_t, micros: i64| (seconds as i64).saturating_mul(1_000_000).saturating_add(micros);
+    let now_micros = elapsed(clock.tv_sec, clock.tv_nsec as i64 / 1_000);
+    let age_micros = now_micros.saturating_sub(elapsed(buffer.timestamp.tv_sec, buffer.timestamp.tv_usec as i64));
     let age = u64::try_from(age_micros).map(Duration::from_micros).unwrap_or_default();
     if age > AGE_MAX { now } else { now.checked_sub(age).unwrap_or(now) }
 }
@@ -536,7 +539,11 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg(all(target_pointer_width = "64", target_endian = "little", any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+    #[cfg(all(
+        target_pointer_width = "64",
+        target_endian = "little",
+        any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+    ))]
     fn the_calls_have_the_numbers_of_the_kernel_s_header() {
         let number = |call: Call, of: fn(Call) -> libc::Ioctl| of(call);
         fn both<T>(call: Call) -> libc::Ioctl {

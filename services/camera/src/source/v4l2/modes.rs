@@ -181,7 +181,13 @@ fn candidates(offer: &Offer, wanted: Settings) -> Vec<(Size, Option<Rate>)> {
             Rates::Listed(listed) => listed.iter().copied().map(Some).collect(),
             Rates::Between { least, most } => {
                 let wanted = Rate { frames: wanted.fps, seconds: 1 };
-                let rate = if wanted.fps() > most.fps() { *most } else if wanted.fps() < least.fps() { *least } else { wanted };
+                let rate = if wanted.fps() > most.fps() {
+                    *most
+                } else if wanted.fps() < least.fps() {
+                    *least
+                } else {
+                    wanted
+                };
                 vec![Some(rate)]
             }
         };
@@ -216,8 +222,7 @@ impl Merit {
         let rate = if rate >= RATE_TOLERANCE { 1.0 } else { rate };
         let (width, height) = (choice.size.width, choice.size.height);
         let share = rate * part(f64::from(width), settings.width) * part(f64::from(height), settings.height);
-        let fits = !is_limit
-            || (width <= settings.width && height <= settings.height && fps <= f64::from(settings.fps) * FIT_TOLERANCE);
+        let fits = !is_limit || (width <= settings.width && height <= settings.height && fps <= f64::from(settings.fps) * FIT_TOLERANCE);
         let cost = if choice.format == PixelFormat::H264 && !fits { u32::MAX } else { choice.format as u32 };
         Self { share, pixels: u64::from(width) * u64::from(height), cost, fps }
     }
