@@ -294,11 +294,9 @@ fn look_at_file(path: &Path) -> Result<SourceReport, ProbeError> {
 }
 
 fn audio_of(tracks: &[Track]) -> Option<AudioReport> {
-    tracks.iter().find_map(|track| match &track.config {
-        TrackConfig::Aac(config) => {
-            Some(AudioReport { codec: "aac", sample_rate_hz: config.sample_rate_hz(), channels: config.channels() })
-        }
-        TrackConfig::H264(_) | TrackConfig::Coded(_) => None,
+    tracks.iter().find_map(|track| {
+        let TrackConfig::Aac(config) = &track.config else { return None };
+        Some(AudioReport { codec: "aac", sample_rate_hz: config.sample_rate_hz(), channels: config.channels() })
     })
 }
 

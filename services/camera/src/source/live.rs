@@ -103,7 +103,7 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    fn new(sender: SyncSender<Seen>, pictures_waiting: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(sender: SyncSender<Seen>, pictures_waiting: Arc<AtomicUsize>) -> Self {
         Self { sender, pictures_waiting, tracks: Vec::new(), needs_keyframe: true, has_given: false }
     }
 

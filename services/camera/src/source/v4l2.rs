@@ -230,4 +230,57 @@ mod tests {
         }
         assert!(!trouble_of(Path::new("/dev/video3"), &io::Error::from_raw_os_error(libc::ENODEV)).is_refusal);
     }
+
+    /// What a device with an encoder gives: one access unit a buffer, Annex B.
+    fn access_units(pictures: usize) -> Vec<Vec<u8>> {
+        use crate::{encoder::H264Encoder, scene::Scene};
+        let settings = sightline_signal::Settings { width: 320, height: 240, fps: 10, bitrate_bps: 200_000 };
+        let (mut encoder, mut scene) = (H264Encoder::new(settings, 1.0).unwrap(), Scene::new(320, 240, "cam-1"));
+        let mut sets = Vec::new();
+        let units = (0..pictures).filter_map(|index| {
+            let time = i64::try_from(index).unwrap() * 100;
+            let encoded = encoder.encode(scene.paint(u64::try_from(time).unwrap()), MediaTime::from_millis(time)).unwrap()?;
+            if let Some(TrackConfig::H264(config)) = encoded.track.map(|track| track.config) {
+                sets = config.parameter_sets().flat_map(|set| [&[0, 0, 0, 1], set].concat()).collect();
+            }
+            let nals = avc::NalUnits::new(&encoded.frame.payload, avc::LENGTH_BYTES).flat_map(|nal| [&[0, 0, 0, 1], nal].concat());
+            let repeated = if encoded.frame.is_keyframe { sets.clone() } else { Vec::new() };
+            Some(repeated.into_iter().chain(nals).collect())
+        });
+        units.collect()
+    }
+
+    #[test]
+    fn h264_of_a_device_passes_with_its_times_and_after_a_loss_waits_for_a_key_frame() {
+        use crate::source::live::Seen;
+        let (sender, seen) = std::sync::mpsc::sync_channel(64);
+        let mut outlet = Outlet::new(sender, std::sync::Arc::default());
+        let settled = Settled {
+            format: modes::FourCc(*b"H264"),
+            size: modes::Size { width: 320, height: 240 },
+            line_bytes: 0,
+            is_full_range: false,
+            rate: None,
+        };
+        let start = Instant::now();
+        let mut taker = Taker { format: PixelFormat::H264, settled, start, last: None, track: None, broken: 0 };
+        let units = access_units(25);
+        let is_key: Vec<bool> = units.iter().map(|unit| annexb::AccessUnit::scan(unit).is_idr).collect();
+        let lost = 3;
+        let next_key = lost + is_key[lost..].iter().position(|is_key| *is_key).unwrap();
+        for (index, unit) in units.iter().enumerate() {
+            // The driver's clock steps back once; the buffer before number three never came.
+            let millis = if index == 2 { 150 } else { u64::try_from(index).unwrap() * 100 + 100 };
+            let captured = Captured { at: start + Duration::from_millis(millis), follows_loss: index == lost };
+            taker.take(unit, captured, &mut outlet).unwrap();
+        }
+        let mut seen = seen.try_iter();
+        assert!(matches!(seen.next(), Some(Seen::Track(track)) if track.config.size() == Some((320, 240))));
+        let frames: Vec<_> = seen.map(|seen| if let Seen::Frame(frame, _) = seen { frame } else { panic!("{seen:?}") }).collect();
+        assert_eq!(frames.len(), lost + units.len() - next_key);
+        assert!(frames[0].is_keyframe && frames[lost].is_keyframe && !frames[1].is_keyframe);
+        let times: Vec<i64> = frames[..=lost].iter().map(|frame| frame.dts.as_millis()).collect();
+        assert_eq!(times[..3], [100, 200, 201]);
+        assert_eq!(times[3], i64::try_from(next_key).unwrap() * 100 + 100);
+    }
 }
