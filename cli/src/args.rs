@@ -140,13 +140,17 @@ pub(crate) struct Camera {
 pub(crate) enum CameraAction {
     /// List the cameras of this machine; or read a source for a few seconds, and say what it gives and what each preset makes of it
     Probe {
-        /// `/dev/videoN`, `rtsp://[USER:PASSWORD@]HOST/PATH`, `http://[USER:PASSWORD@]HOST/PATH` (MJPEG), a media file, or `test`
+        /// `/dev/videoN`, `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG), a media file, or `test`
         #[arg(value_name = "SRC")]
         source: Option<String>,
 
         /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
         #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]
         rtsp_transport: String,
+
+        /// The authority that the certificate of a camera by rtsps or https must come from (PEM) [default: those that the machine trusts]
+        #[arg(long, value_name = "FILE")]
+        source_ca: Option<PathBuf>,
 
         /// Print JSON
         #[arg(long)]
@@ -165,7 +169,7 @@ Examples:
 
 The last part of URL is the name, or stream key, to publish under. It is never printed, nor are a camera's user and password.")]
 pub(crate) struct Push {
-    /// `test` (a moving scene), a media file, `/dev/videoN` (a camera of this machine), `rtsp://[USER:PASSWORD@]HOST/PATH`, `http://[USER:PASSWORD@]HOST/PATH` (MJPEG, as ESP32-CAM gives at :81/stream), or `-` (Annex B on standard input)
+    /// `test` (a moving scene), a media file, `/dev/videoN` (a camera of this machine), `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG, as ESP32-CAM gives at :81/stream), or `-` (Annex B on standard input)
     #[arg(value_name = "SRC")]
     pub(crate) source: String,
 
@@ -180,6 +184,10 @@ pub(crate) struct Push {
     /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
     #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]
     pub(crate) rtsp_transport: String,
+
+    /// The authority that the certificate of a camera by rtsps or https must come from (PEM) [default: those that the machine trusts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_ca: Option<PathBuf>,
 
     /// The format that a camera of this machine is read in: auto, h264, nv12, yu12, yuyv or mjpeg
     #[arg(long, value_name = "FORMAT", default_value = "auto")]

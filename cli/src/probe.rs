@@ -9,9 +9,9 @@ use sightline_camera::{
     Source,
     probe::{self, DeviceReport, FormatReport, PresetReport, SizeReport, SourceReport},
 };
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
-pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {
     let Some(source) = source else {
         let devices = tokio::task::spawn_blocking(probe::devices).await?;
         if json {
@@ -26,7 +26,8 @@ pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, json: bool) 
         return Ok(());
     };
     // Not by clap: a camera's URL holds its password.
-    let source: Source = source.parse().map_err(|error| WrongUse(format!("SRC: {error}")))?;
+    let mut source: Source = source.parse().map_err(|error| WrongUse(format!("SRC: {error}")))?;
+    source_ca.into_iter().for_each(|ca| source.trust(ca));
     let line = ProgressBar::new_spinner()
         .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
         .with_message(format!("looking at {source}"));

@@ -10,8 +10,8 @@ use sightline_cloud::Cloud;
 use sightline_origin::Origin;
 
 pub(crate) async fn camera(camera: &Camera) -> Result<(), Failure> {
-    if let Some(CameraAction::Probe { source, rtsp_transport, json }) = &camera.action {
-        return probe::run(source.as_deref(), rtsp_transport, *json).await;
+    if let Some(CameraAction::Probe { source, rtsp_transport, source_ca, json }) = &camera.action {
+        return probe::run(source.as_deref(), rtsp_transport, source_ca.as_deref(), *json).await;
     }
     let file = camera.config.as_deref().ok_or_else(|| terminal::WrongUse("--config FILE is missing".to_owned()))?;
     let config: sightline_camera::Config = settings::load(file)?;

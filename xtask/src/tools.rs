@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Package] = &[
     ("gstreamer1.0-plugins-bad", "/usr/share/doc/gstreamer1.0-plugins-bad"),
     ("gstreamer1.0-plugins-ugly", "/usr/share/doc/gstreamer1.0-plugins-ugly"),
     ("python3-gi", "/usr/lib/python3/dist-packages/gi"),
+    ("glib-networking", "/usr/share/doc/glib-networking"),
     ("gir1.2-gst-rtsp-server-1.0", "/usr/share/doc/gir1.2-gst-rtsp-server-1.0"),
     ("opencv-doc", "/usr/share/doc/opencv-doc"),
     ("curl", "curl"),

@@ -16,13 +16,16 @@ pub struct Config {
     #[config(env = "SIGHTLINE_CAMERA_DEVICE_ID")]
     pub device_id: String,
     /// Where the pictures come from: `test` (a moving scene), a media file (looped), `/dev/videoN` (a camera of this machine; `sightline camera probe`
-    /// lists them), `rtsp://[USER:PASSWORD@]HOST/PATH` (a camera's H.264 and AAC, passed through), `http://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG),
+    /// lists them), `rtsp(s)://[USER:PASSWORD@]HOST/PATH` (a camera's H.264 and AAC, passed through), `http(s)://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG),
     /// or `-` (Annex B on standard input).
     #[config(default = "test", env = "SIGHTLINE_CAMERA_SOURCE")]
     pub source: String,
     /// How an RTSP camera's media travels: tcp (in RTSP's own connection), or udp, for cameras whose TCP is broken.
     #[config(default = "tcp", env = "SIGHTLINE_CAMERA_RTSP_TRANSPORT")]
     pub rtsp_transport: String,
+    /// The authority that the certificate of a camera by rtsps or https must come from (PEM); empty: those that the machine trusts.
+    #[config(default = "", env = "SIGHTLINE_CAMERA_SOURCE_CA")]
+    pub source_ca: PathBuf,
     /// The format that a camera of this machine is read in: auto (what comes nearest to the quality, and of that the cheapest), h264, nv12, yu12, yuyv or
     /// mjpeg, for drivers that offer what they can't do.
     #[config(default = "auto", env = "SIGHTLINE_CAMERA_V4L2_FORMAT")]
@@ -188,6 +191,9 @@ impl Config {
         let stream = &self.stream;
         let device = DeviceId::new(&self.device_id).or_else(|error| problem("device_id", error))?;
         let mut source: Source = self.source.parse().or_else(|error| problem("source", error))?;
+        if !self.source_ca.as_os_str().is_empty() {
+            source.trust(&self.source_ca);
+        }
         if let (Source::V4l2(camera), true) = (&mut source, self.v4l2_format != "auto") {
             camera.format = Some(self.v4l2_format.parse().or_else(|error: String| problem("v4l2_format", error))?);
         }
