@@ -11,8 +11,9 @@ use interop::{
 use serde_json::Value;
 use std::{path::Path, process::Command, time::Duration};
 
-/// A webcam without injected errors as `/dev/video0`, and an output, which gives no pictures, as `/dev/video1`.
-const VIVID: &str = "vivid n_devs=1 node_types=0x101 num_inputs=1 input_types=0 num_outputs=1 no_error_inj=1";
+/// A webcam without injected errors as `/dev/video0`, an output, which gives no pictures, as `/dev/video1`, and as `/dev/video2` a camera with the
+/// interface for pictures in several memories, as boards have them.
+const VIVID: &str = "vivid n_devs=2 node_types=0x101,0x1 num_inputs=1,1 input_types=0,0 num_outputs=1,1 multiplanar=1,2 no_error_inj=1";
 /// Processors that are emulated, on a machine that does other things too.
 const LIMIT: Duration = Duration::from_secs(90);
 /// What `vivid` shows: bars of 75 %, as red, green and blue.
@@ -35,8 +36,8 @@ impl Scene {
     }
 
     /// Starts `sightline push` in the guest.
-    fn push(&mut self, options: &str) {
-        let line = format!("sightline -v push /dev/video0 '{}' {options} >/tmp/push.log 2>&1 & echo $! >/tmp/push.pid", self.url);
+    fn push(&mut self, device: &str, options: &str) {
+        let line = format!("sightline -v push {device} '{}' {options} >/tmp/push.log 2>&1 & echo $! >/tmp/push.pid", self.url);
         self.guest.run(&line);
     }
 
@@ -88,16 +89,16 @@ fn assert_shows_bars(file: &Path, what: &str) {
 fn a_camera_of_the_machine_streams_in_every_raw_format_and_comes_back_after_it_was_unplugged() {
     let dir = tempfile::TempDir::new().unwrap();
     let mut scene = Scene::start(dir.path());
-    for format in ["yuyv", "yu12"] {
-        scene.push(&format!("--quality low --v4l2-format {format}"));
-        let file = dir.path().join(format!("{format}.flv"));
+    for (device, format) in [("/dev/video0", "yuyv"), ("/dev/video0", "yu12"), ("/dev/video2", "yuyv"), ("/dev/video2", "nv12")] {
+        scene.push(device, &format!("--quality low --v4l2-format {format}"));
+        let file = dir.path().join("format.flv");
         scene.record(&file);
-        assert_shows_bars(&file, format);
+        assert_shows_bars(&file, &format!("{device}, {format}"));
         assert!(scene.log().contains(&format!("format=\"{format}\" width=640 height=480 fps=15.0")), "{}", scene.log());
         scene.stop();
     }
     // NV12 costs least: nobody has to ask for it.
-    scene.push("--quality low");
+    scene.push("/dev/video0", "--quality low");
     let file = dir.path().join("before.flv");
     let playback = scene.record(&file);
     assert_shows_bars(&file, "nv12");
@@ -124,7 +125,9 @@ fn cameras_are_listed_and_what_can_t_be_used_is_said_with_its_mend() {
     let json = |printed: &str| -> Value { serde_json::from_str(printed).unwrap_or_else(|error| panic!("{error}: {printed}")) };
 
     let listed = json(&scene.guest.run("sightline camera probe --json"));
-    let [device] = listed["devices"].as_array().unwrap().as_slice() else { panic!("the camera alone, not the output: {listed}") };
+    let [device, second] = listed["devices"].as_array().unwrap().as_slice() else { panic!("the cameras, not the output: {listed}") };
+    assert_eq!((second["path"].as_str(), &second["problem"]), (Some("/dev/video2"), &Value::Null), "{second}");
+    assert!(!second["formats"].as_array().unwrap().is_empty(), "{second}");
     let identity = ["path", "name", "driver", "bus"].map(|key| device[key].as_str().unwrap());
     assert_eq!(identity, ["/dev/video0", "vivid", "vivid", "platform:vivid-000"]);
     let format = |name: &str| device["formats"].as_array().unwrap().iter().find(|format| format["format"] == name).unwrap();
@@ -156,7 +159,7 @@ fn cameras_are_listed_and_what_can_t_be_used_is_said_with_its_mend() {
         refused(&mut scene, &format!("sightline push {device} '{url}'"), expected);
     }
     refused(&mut scene, &format!("sightline push /dev/video0 '{url}' --v4l2-format mjpeg"), "v4l2_format asks for mjpeg");
-    scene.push("--quality low");
+    scene.push("/dev/video0", "--quality low");
     scene.wait_for("the camera is used", "the camera answers", 1);
     refused(&mut scene, "sightline camera probe /dev/video0", "another program uses it: end that one (`fuser -v /dev/video0` names it)");
     scene.stop();

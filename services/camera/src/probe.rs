@@ -188,7 +188,7 @@ fn device(path: PathBuf, links: &[PathBuf]) -> Option<DeviceReport> {
         formats: Vec::new(),
         problem: None,
     };
-    let identity = Device::open(&path).and_then(|device| device.identity());
+    let identity = Device::open(&path).and_then(|mut device| device.identity());
     if identity.as_ref().is_ok_and(|identity| identity.ability == Ability::Other) {
         return None;
     }

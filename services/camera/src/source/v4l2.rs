@@ -43,17 +43,13 @@ pub(crate) async fn read(camera: &V4l2Camera, wanted: Wanted, start: Instant, ou
 
 /// Opens a device and asks what it is.
 pub(crate) fn open(path: &Path) -> Result<(Device, Identity), Trouble> {
-    let device = Device::open(path).map_err(|error| trouble_of(path, &error))?;
+    let mut device = Device::open(path).map_err(|error| trouble_of(path, &error))?;
     let identity = device.identity().map_err(|error| match error.raw_os_error() {
         Some(libc::ENOTTY | libc::EINVAL) => Trouble::refusal("it is no V4L2 device: `sightline camera probe` lists those that are there"),
         _ => trouble_of(path, &error),
     })?;
     match identity.ability {
         Ability::Capture => Ok((device, identity)),
-        Ability::CaptureMultiPlanar => Err(Trouble::refusal(format!(
-            "{} gives its pictures by V4L2's multi-planar interface, which is not read by this version: pipe it in with `ffmpeg -f v4l2 … -f h264 - | sightline push - URL`",
-            identity.name
-        ))),
         Ability::Other => Err(Trouble::refusal(format!(
             "{} gives no pictures by this device (a camera can have several): take one that `sightline camera probe` lists",
             identity.name
@@ -75,27 +71,41 @@ pub(crate) fn choose(device: &Device, wanted: Wanted, only: Option<PixelFormat>)
     })
 }
 
-async fn play(camera: &V4l2Camera, wanted: Wanted, start: Instant, outlet: &mut Outlet) -> Result<Infallible, Trouble> {
+/// Opens, negotiates and starts to capture.
+fn begin(camera: &V4l2Camera, wanted: Wanted) -> Result<(Stream, PixelFormat, Settled), Trouble> {
     let path = camera.path.as_path();
     let failed = |error: io::Error| trouble_of(path, &error);
     let (device, identity) = open(path)?;
     let choice = choose(&device, wanted, camera.format)?;
     let settled = device.set(choice.code, choice.size, choice.rate).map_err(failed)?;
-    if settled.format != choice.code || settled.size.width < 2 || settled.size.height < 2 {
-        let (width, height) = (settled.size.width, settled.size.height);
+    let (width, height) = (settled.size.width, settled.size.height);
+    if settled.format != choice.code || width < 2 || height < 2 {
         return Err(Trouble::refusal(format!(
             "FRAME_FORMAT_UNSUPPORTED: asked for {}, its driver gives {} of {width}x{height}: set v4l2_format to another one",
             choice.code, settled.format
         )));
     }
+    if settled.memories != 1 {
+        return Err(Trouble::refusal(format!(
+            "FRAME_FORMAT_UNSUPPORTED: its {} lies in {} memories, and pictures in one are read: set v4l2_format to another one",
+            choice.code, settled.memories
+        )));
+    }
     if choice.format == PixelFormat::H264 {
         device.set_encoder(wanted.settings.bitrate_bps);
     }
-    let (width, height) = (settled.size.width, settled.size.height);
+    let stream = device.start().map_err(failed)?;
     let fps = settled.rate.map(modes::Rate::fps);
     tracing::info!(camera = %path.display(), name = identity.name, format = choice.format.name(), width, height, fps, "the camera answers");
-    let mut taker = Taker { format: choice.format, settled, start, last: None, track: None, broken: 0 };
-    let mut stream = device.start().and_then(Stream::watch).map_err(failed)?;
+    Ok((stream, choice.format, settled))
+}
+
+async fn play(camera: &V4l2Camera, wanted: Wanted, start: Instant, outlet: &mut Outlet) -> Result<Infallible, Trouble> {
+    let path = camera.path.as_path();
+    let failed = |error: io::Error| trouble_of(path, &error);
+    let (stream, format, settled) = begin(camera, wanted)?;
+    let mut taker = Taker { format, settled, start, last: None, track: None, broken: 0 };
+    let mut stream = stream.watch().map_err(failed)?;
     let (mut bytes, mut deadline) = (Vec::new(), Instant::now() + FIRST_FRAME_TIMEOUT);
     loop {
         // Cleared before all is taken, not after: what comes in between wakes again.
@@ -258,6 +268,7 @@ mod tests {
         let settled = Settled {
             format: modes::FourCc(*b"H264"),
             size: modes::Size { width: 320, height: 240 },
+            memories: 1,
             line_bytes: 0,
             is_full_range: false,
             rate: None,

@@ -31,6 +31,7 @@ const LISTED_MAX: u32 = 256;
 const AGE_MAX: Duration = Duration::from_secs(2);
 
 const CAPTURE: u32 = 1;
+const CAPTURE_MPLANE: u32 = 9;
 const MEMORY_MMAP: u32 = 1;
 const FIELD_NONE: u32 = 1;
 const CAP_CAPTURE: u32 = 0x1;
@@ -115,6 +116,33 @@ struct Format {
     rest: [u8; 152],
 }
 
+/// The same, of a picture that may lie in several memories.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct MultiPlanarFormat {
+    kind: u32,
+    alignment: [usize; 0],
+    width: u32,
+    height: u32,
+    pixel_format: u32,
+    field: u32,
+    colour_space: u32,
+    planes: [PlaneFormat; 8],
+    planes_count: u8,
+    flags: u8,
+    encoding: u8,
+    quantization: u8,
+    rest: [u8; 16],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct PlaneFormat {
+    image_bytes: u32,
+    line_bytes: u32,
+    reserved: [u16; 6],
+}
+
 /// `struct v4l2_streamparm`, of capture.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -150,12 +178,21 @@ struct Buffer {
     timecode: [u32; 4],
     sequence: u32,
     memory: u32,
-    alignment: [usize; 0],
-    /// Where the buffer lies in the device's file, in the first of them.
-    offset: [u32; size_of::<usize>() / 4],
+    /// A union: where the buffer lies in the device's file (32 bits), or the address of its [`Plane`].
+    place: usize,
     length: u32,
     reserved: u32,
     request: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Plane {
+    bytes_used: u32,
+    length: u32,
+    place: usize,
+    data_offset: u32,
+    reserved: [u32; 11],
 }
 
 #[repr(C)]
@@ -165,11 +202,17 @@ struct Control {
     value: i32,
 }
 
+/// Of the union that `place` is, the 32 bits.
+fn offset_of(place: usize) -> u32 {
+    let [a, b, c, d, ..] = place.to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
+
 impl Buffer {
-    fn of(index: u32) -> Self {
+    fn of(kind: u32, index: u32) -> Self {
         Self {
             index,
-            kind: CAPTURE,
+            kind,
             bytes_used: 0,
             flags: 0,
             field: 0,
@@ -177,8 +220,7 @@ impl Buffer {
             timecode: [0; 4],
             sequence: 0,
             memory: MEMORY_MMAP,
-            alignment: [],
-            offset: [0; size_of::<usize>() / 4],
+            place: 0,
             length: 0,
             reserved: 0,
             request: 0,
@@ -215,6 +257,7 @@ impl Plain for FormatDescription {}
 impl Plain for FrameSize {}
 impl Plain for FrameInterval {}
 impl Plain for Format {}
+impl Plain for MultiPlanarFormat {}
 impl Plain for StreamParameters {}
 impl Plain for RequestBuffers {}
 impl Plain for Buffer {}
@@ -230,7 +273,7 @@ fn call<T: Plain>(file: &File, call: Call, argument: &mut T) -> io::Result<()> {
     };
     loop {
         // SAFETY: the number carries the structure's size, which the kernel checks; it reads and writes within `argument`, whose integers may
-        // have any value.
+        // have any value, and within the plane that a multi-planar buffer names: see `Device::buffer`.
         if unsafe { libc::ioctl(file.as_raw_fd(), number, std::ptr::from_mut(argument)) } == 0 {
             return Ok(());
         }
@@ -255,8 +298,6 @@ pub(crate) struct Identity {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ability {
     Capture,
-    /// Capture, by an interface for pictures in several memories.
-    CaptureMultiPlanar,
     /// An output, metadata, a radio.
     Other,
 }
@@ -265,6 +306,8 @@ pub(crate) enum Ability {
 #[derive(Debug)]
 pub(crate) struct Device {
     file: File,
+    /// By the interface for pictures in one memory, or in several.
+    kind: u32,
 }
 
 /// What the driver settled for.
@@ -272,6 +315,8 @@ pub(crate) struct Device {
 pub(crate) struct Settled {
     pub(crate) format: FourCc,
     pub(crate) size: Size,
+    /// Memories that a picture lies in.
+    pub(crate) memories: u8,
     /// Bytes from one line to the next, of the first plane.
     pub(crate) line_bytes: usize,
     /// Samples use all of 0 to 255.
@@ -283,18 +328,17 @@ impl Device {
     /// Opens without waiting, and asks nothing.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        Ok(Self { file })
+        Ok(Self { file, kind: CAPTURE })
     }
 
-    pub(crate) fn identity(&self) -> io::Result<Identity> {
+    /// Who it is. To be asked first: from then on it is spoken to by the interface that it has.
+    pub(crate) fn identity(&mut self) -> io::Result<Identity> {
         let mut answer = Capability::default();
         call(&self.file, QUERYCAP, &mut answer)?;
         let caps = if answer.capabilities & CAP_DEVICE_CAPS != 0 { answer.device_caps } else { answer.capabilities };
-        let ability = match (caps & CAP_STREAMING != 0, caps & CAP_CAPTURE != 0, caps & CAP_CAPTURE_MPLANE != 0) {
-            (true, true, _) => Ability::Capture,
-            (true, false, true) => Ability::CaptureMultiPlanar,
-            _ => Ability::Other,
-        };
+        self.kind = if caps & CAP_CAPTURE == 0 && caps & CAP_CAPTURE_MPLANE != 0 { CAPTURE_MPLANE } else { CAPTURE };
+        let gives_pictures = caps & CAP_STREAMING != 0 && caps & (CAP_CAPTURE | CAP_CAPTURE_MPLANE) != 0;
+        let ability = if gives_pictures { Ability::Capture } else { Ability::Other };
         let (name, driver, bus) = (text(&answer.card), text(&answer.driver), text(&answer.bus_info));
         Ok(Identity { name, driver, bus, ability })
     }
@@ -302,7 +346,7 @@ impl Device {
     /// Every format with its sizes and rates, as the driver lists them.
     pub(crate) fn offers(&self) -> Vec<Offer> {
         let formats = (0..LISTED_MAX).map_while(|index| {
-            let mut answer = FormatDescription { index, kind: CAPTURE, ..Default::default() };
+            let mut answer = FormatDescription { index, kind: self.kind, ..Default::default() };
             call(&self.file, ENUM_FMT, &mut answer).ok()?;
             let format = FourCc(answer.pixel_format.to_le_bytes());
             Some(Offer { format, description: text(&answer.description), sizes: self.sizes(answer.pixel_format) })
@@ -350,8 +394,39 @@ impl Device {
 
     /// Asks for a format, a size and a rate; gives what the driver makes of it.
     pub(crate) fn set(&self, format: FourCc, size: Size, rate: Option<Rate>) -> io::Result<Settled> {
+        if self.kind == CAPTURE_MPLANE { self.set_multi_planar(format, size, rate) } else { self.set_single_planar(format, size, rate) }
+    }
+
+    fn set_multi_planar(&self, format: FourCc, size: Size, rate: Option<Rate>) -> io::Result<Settled> {
+        let mut answer = MultiPlanarFormat {
+            kind: self.kind,
+            alignment: [],
+            width: size.width,
+            height: size.height,
+            pixel_format: u32::from_le_bytes(format.0),
+            field: FIELD_NONE,
+            colour_space: 0,
+            planes: [PlaneFormat::default(); 8],
+            planes_count: 1,
+            flags: 0,
+            encoding: 0,
+            quantization: 0,
+            rest: [0; 16],
+        };
+        call(&self.file, S_FMT, &mut answer)?;
+        Ok(Settled {
+            format: FourCc(answer.pixel_format.to_le_bytes()),
+            size: Size { width: answer.width, height: answer.height },
+            memories: answer.planes_count,
+            line_bytes: answer.planes[0].line_bytes as usize,
+            is_full_range: u32::from(answer.quantization) == QUANTIZATION_FULL,
+            rate: self.set_rate(rate),
+        })
+    }
+
+    fn set_single_planar(&self, format: FourCc, size: Size, rate: Option<Rate>) -> io::Result<Settled> {
         let mut answer = Format {
-            kind: CAPTURE,
+            kind: self.kind,
             alignment: [],
             width: size.width,
             height: size.height,
@@ -371,6 +446,7 @@ impl Device {
         Ok(Settled {
             format: FourCc(answer.pixel_format.to_le_bytes()),
             size: Size { width: answer.width, height: answer.height },
+            memories: 1,
             line_bytes: answer.line_bytes as usize,
             is_full_range: answer.quantization == QUANTIZATION_FULL,
             rate: self.set_rate(rate),
@@ -379,8 +455,15 @@ impl Device {
 
     /// Cameras without a choice of rates have their own.
     fn set_rate(&self, rate: Option<Rate>) -> Option<Rate> {
-        let mut answer =
-            StreamParameters { kind: CAPTURE, capability: 0, mode: 0, interval: [0; 2], extended_mode: 0, read_buffers: 0, rest: [0; 176] };
+        let mut answer = StreamParameters {
+            kind: self.kind,
+            capability: 0,
+            mode: 0,
+            interval: [0; 2],
+            extended_mode: 0,
+            read_buffers: 0,
+            rest: [0; 176],
+        };
         call(&self.file, G_PARM, &mut answer).ok()?;
         if let (Some(rate), true) = (rate, answer.capability & CAP_TIME_PER_FRAME != 0) {
             answer.interval = [rate.seconds, rate.frames];
@@ -399,17 +482,46 @@ impl Device {
         }
     }
 
+    /// A call that is about one buffer.
+    fn buffer(&self, about: Call, index: u32) -> io::Result<Filled> {
+        let (mut buffer, mut plane) = (Buffer::of(self.kind, index), Plane::default());
+        if self.kind == CAPTURE_MPLANE {
+            // The kernel reads and writes it during the call, and keeps no address of it.
+            buffer.place = (&raw mut plane).expose_provenance();
+            buffer.length = 1;
+        }
+        call(&self.file, about, &mut buffer)?;
+        Ok(if self.kind == CAPTURE_MPLANE {
+            let Plane { bytes_used, length, place, data_offset, .. } = plane;
+            Filled { buffer, begin: data_offset, end: bytes_used, length, offset: offset_of(place) }
+        } else {
+            Filled { buffer, begin: 0, end: buffer.bytes_used, length: buffer.length, offset: offset_of(buffer.place) }
+        })
+    }
+
     /// Begins to capture.
     pub(crate) fn start(self) -> io::Result<Stream> {
-        let mut request = RequestBuffers { count: BUFFERS, kind: CAPTURE, memory: MEMORY_MMAP, ..Default::default() };
+        let mut request = RequestBuffers { count: BUFFERS, kind: self.kind, memory: MEMORY_MMAP, ..Default::default() };
         call(&self.file, REQBUFS, &mut request)?;
-        let maps = (0..request.count).map(|index| Map::of(&self.file, index)).collect::<io::Result<Vec<_>>>()?;
+        let maps = (0..request.count).map(|index| Map::of(&self, index)).collect::<io::Result<Vec<_>>>()?;
         for index in 0..request.count {
-            call(&self.file, QBUF, &mut Buffer::of(index))?;
+            self.buffer(QBUF, index)?;
         }
-        call(&self.file, STREAMON, &mut (CAPTURE as libc::c_int))?;
+        call(&self.file, STREAMON, &mut (self.kind as libc::c_int))?;
         Ok(Stream { device: self, maps, expected: None })
     }
+}
+
+/// A buffer as the kernel describes it, by either interface.
+struct Filled {
+    buffer: Buffer,
+    /// Where the picture begins and ends in its memory.
+    begin: u32,
+    end: u32,
+    /// Bytes of the memory.
+    length: u32,
+    /// Where the memory lies in the device's file.
+    offset: u32,
 }
 
 /// A NUL-terminated text of the driver's.
@@ -429,13 +541,12 @@ struct Map {
 unsafe impl Send for Map {}
 
 impl Map {
-    fn of(file: &File, index: u32) -> io::Result<Self> {
-        let mut buffer = Buffer::of(index);
-        call(file, QUERYBUF, &mut buffer)?;
-        let length = buffer.length as usize;
-        let offset = libc::off_t::from(i32::try_from(buffer.offset[0]).map_err(io::Error::other)?);
+    fn of(device: &Device, index: u32) -> io::Result<Self> {
+        let filled = device.buffer(QUERYBUF, index)?;
+        let length = filled.length as usize;
+        let offset = libc::off_t::from(i32::try_from(filled.offset).map_err(io::Error::other)?);
         // SAFETY: the kernel picks the place; the length is what it said of this buffer.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), offset) };
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, device.file.as_raw_fd(), offset) };
         match NonNull::new(start.cast::<u8>()) {
             Some(start) if start.as_ptr().cast() != libc::MAP_FAILED => Ok(Self { start, length }),
             _ => Err(io::Error::last_os_error()),
@@ -443,13 +554,15 @@ impl Map {
     }
 
     /// Copies, because the driver writes here again as soon as it has the buffer back.
-    fn copy(&self, bytes: usize, out: &mut Vec<u8>) {
-        let bytes = bytes.min(self.length);
+    fn copy(&self, begin: u32, end: u32, out: &mut Vec<u8>) {
+        let end = (end as usize).min(self.length);
+        let begin = (begin as usize).min(end);
+        let bytes = end - begin;
         out.clear();
         out.reserve(bytes);
         // SAFETY: both are at least this long and do not overlap; the driver does not write to a buffer that we hold.
         unsafe {
-            std::ptr::copy_nonoverlapping(self.start.as_ptr(), out.as_mut_ptr(), bytes);
+            std::ptr::copy_nonoverlapping(self.start.as_ptr().add(begin), out.as_mut_ptr(), bytes);
             out.set_len(bytes);
         }
     }
@@ -490,16 +603,15 @@ impl Stream {
 
     /// The next picture, into `out`. [`io::ErrorKind::WouldBlock`]: none is there yet. `None`: one that the driver says is broken.
     pub(crate) fn take(&mut self, out: &mut Vec<u8>) -> io::Result<Option<Captured>> {
-        let mut buffer = Buffer::of(0);
-        call(&self.device.file, DQBUF, &mut buffer)?;
+        let Filled { buffer, begin, end, .. } = self.device.buffer(DQBUF, 0)?;
         let at = captured_at(&buffer);
         let follows_loss = self.expected.is_some_and(|expected| expected != buffer.sequence);
         self.expected = Some(buffer.sequence.wrapping_add(1));
-        let is_broken = buffer.flags & BUFFER_ERROR != 0 || buffer.bytes_used == 0;
+        let is_broken = buffer.flags & BUFFER_ERROR != 0 || end <= begin;
         if let (Some(map), false) = (self.maps.get(buffer.index as usize), is_broken) {
-            map.copy(buffer.bytes_used as usize, out);
+            map.copy(begin, end, out);
         }
-        call(&self.device.file, QBUF, &mut Buffer::of(buffer.index))?;
+        self.device.buffer(QBUF, buffer.index)?;
         if is_broken {
             // What refers to it is broken too.
             self.expected = Some(buffer.sequence);
@@ -526,10 +638,9 @@ fn captured_at(buffer: &Buffer) -> Instant {
     if unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut clock) } != 0 {
         return now;
     }
-    // 32 bits on some machines.
-    let elapsed = |seconds: libc::time_t, micros: i64| (seconds as i64).saturating_mul(1_000_000).saturating_add(micros);
-    let now_micros = elapsed(clock.tv_sec, clock.tv_nsec as i64 / 1_000);
-    let age_micros = now_micros.saturating_sub(elapsed(buffer.timestamp.tv_sec, buffer.timestamp.tv_usec as i64));
+    // Wide enough for either width that these have.
+    let now_micros = i128::from(clock.tv_sec) * 1_000_000 + i128::from(clock.tv_nsec) / 1_000;
+    let age_micros = now_micros - i128::from(buffer.timestamp.tv_sec) * 1_000_000 - i128::from(buffer.timestamp.tv_usec);
     let age = u64::try_from(age_micros).map(Duration::from_micros).unwrap_or_default();
     if age > AGE_MAX { now } else { now.checked_sub(age).unwrap_or(now) }
 }
@@ -545,7 +656,6 @@ mod tests {
         any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
     ))]
     fn the_calls_have_the_numbers_of_the_kernel_s_header() {
-        let number = |call: Call, of: fn(Call) -> libc::Ioctl| of(call);
         fn both<T>(call: Call) -> libc::Ioctl {
             let (Call::Read(number) | Call::Write(number) | Call::Both(number)) = call;
             match call {
@@ -556,22 +666,24 @@ mod tests {
         }
         // As a C compiler prints them from <linux/videodev2.h>: the size of each structure is in them.
         for (mine, kernel) in [
-            (number(QUERYCAP, both::<Capability>), 0x8068_5600_u64),
-            (number(ENUM_FMT, both::<FormatDescription>), 0xc040_5602),
-            (number(S_FMT, both::<Format>), 0xc0d0_5605),
-            (number(REQBUFS, both::<RequestBuffers>), 0xc014_5608),
-            (number(QUERYBUF, both::<Buffer>), 0xc058_5609),
-            (number(QBUF, both::<Buffer>), 0xc058_560f),
-            (number(DQBUF, both::<Buffer>), 0xc058_5611),
-            (number(STREAMON, both::<libc::c_int>), 0x4004_5612),
-            (number(G_PARM, both::<StreamParameters>), 0xc0cc_5615),
-            (number(S_PARM, both::<StreamParameters>), 0xc0cc_5616),
-            (number(S_CTRL, both::<Control>), 0xc008_561c),
-            (number(ENUM_FRAMESIZES, both::<FrameSize>), 0xc02c_564a),
-            (number(ENUM_FRAMEINTERVALS, both::<FrameInterval>), 0xc034_564b),
+            (both::<Capability>(QUERYCAP), 0x8068_5600_u64),
+            (both::<FormatDescription>(ENUM_FMT), 0xc040_5602),
+            (both::<Format>(S_FMT), 0xc0d0_5605),
+            (both::<RequestBuffers>(REQBUFS), 0xc014_5608),
+            (both::<Buffer>(QUERYBUF), 0xc058_5609),
+            (both::<Buffer>(QBUF), 0xc058_560f),
+            (both::<Buffer>(DQBUF), 0xc058_5611),
+            (both::<libc::c_int>(STREAMON), 0x4004_5612),
+            (both::<StreamParameters>(G_PARM), 0xc0cc_5615),
+            (both::<StreamParameters>(S_PARM), 0xc0cc_5616),
+            (both::<Control>(S_CTRL), 0xc008_561c),
+            (both::<FrameSize>(ENUM_FRAMESIZES), 0xc02c_564a),
+            (both::<FrameInterval>(ENUM_FRAMEINTERVALS), 0xc034_564b),
         ] {
             assert_eq!(mine, kernel, "{mine:#x}, not {kernel:#x}");
         }
-        assert_eq!((std::mem::offset_of!(Format, width), std::mem::offset_of!(Buffer, offset)), (8, 64));
+        assert_eq!((std::mem::offset_of!(Format, width), std::mem::offset_of!(Buffer, place)), (8, 64));
+        assert_eq!((size_of::<MultiPlanarFormat>(), std::mem::offset_of!(MultiPlanarFormat, quantization)), (208, 191));
+        assert_eq!((size_of::<Plane>(), std::mem::offset_of!(Plane, place), std::mem::offset_of!(Plane, data_offset)), (64, 8, 16));
     }
 }

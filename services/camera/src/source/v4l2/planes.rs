@@ -90,7 +90,7 @@ mod tests {
     use crate::source::v4l2::modes::{FourCc, Size};
 
     fn settled(line_bytes: usize, is_full_range: bool) -> Settled {
-        Settled { format: FourCc(*b"TEST"), size: Size { width: 4, height: 2 }, line_bytes, is_full_range, rate: None }
+        Settled { format: FourCc(*b"TEST"), size: Size { width: 4, height: 2 }, memories: 1, line_bytes, is_full_range, rate: None }
     }
 
     fn copied(format: PixelFormat, settled: &Settled, bytes: &[u8]) -> Picture {
