@@ -194,8 +194,10 @@ impl Config {
         if !self.source_ca.as_os_str().is_empty() {
             source.trust(&self.source_ca);
         }
-        if let (Source::V4l2(camera), true) = (&mut source, self.v4l2_format != "auto") {
-            camera.format = Some(self.v4l2_format.parse().or_else(|error: String| problem("v4l2_format", error))?);
+        let format = Some(self.v4l2_format.as_str()).filter(|name| *name != "auto").map(str::parse).transpose();
+        let format = format.or_else(|error: String| problem("v4l2_format", error))?;
+        if let Source::V4l2(camera) = &mut source {
+            camera.format = format;
         }
         let rtsp_transport = self.rtsp_transport.parse().or_else(|error: String| problem("rtsp_transport", error))?;
         let trigger = match stream.trigger.as_str() {
@@ -307,5 +309,12 @@ mod tests {
         config.stream.width = 641;
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("stream.quality") && error.contains("even"), "{error}");
+        config.stream.quality = "low".into();
+        config.source = "/dev/video0".into();
+        config.v4l2_format = "rgb3".into();
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("v4l2_format") && error.contains("nv12"), "{error}");
+        config.v4l2_format = "nv12".into();
+        assert!(matches!(config.checked().unwrap().source, Source::V4l2(camera) if camera.format == Some(crate::PixelFormat::Nv12)));
     }
 }

@@ -330,7 +330,7 @@ fn presets_of_device(offers: &[Offer], camera: &V4l2Camera, seen: Character) -> 
         let fps = rate.map_or(f64::from(settings.fps), Rate::fps);
         // What its encoder makes follows the bit rate that it is told.
         let own = Character { width: size.width, height: size.height, fps, bitrate_bps: seen.bitrate_bps.min(settings.bitrate_bps) };
-        let read_as = Some(format!("{} {}x{}@{fps}", format.name(), size.width, size.height));
+        let read_as = Some(format!("{} {}x{}@{}", format.name(), size.width, size.height, (fps * 100.0).round() / 100.0));
         Some(PresetReport { read_as, ..preset(quality, settings, own, format == PixelFormat::H264) })
     });
     each.collect()
