@@ -34,8 +34,8 @@ Exit status: 0 done, 1 failed, 2 wrong use. Documentation: README.md and docs/."
 pub(crate) enum Command {
     /// All of it on this machine: cloud, media server, a live camera and a page to watch it
     Demo(Demo),
-    /// Run a camera: the agent on a device
-    Camera(Role),
+    /// Run a camera: the agent on a device; or look at what cameras there are
+    Camera(Camera),
     /// Run the cloud: MQTT broker, allocator, HTTP API and console
     Cloud(Role),
     /// Run an origin: takes streams in, records them, plays them
@@ -57,7 +57,7 @@ The demo binds 127.0.0.1 only. Under DIR lie the certificates and keys for clien
 
   mosquitto_sub -h localhost -p 8883 --cafile DIR/ca.pem --cert DIR/operator.pem --key DIR/operator.key -t 'devices/#' -v")]
 pub(crate) struct Demo {
-    /// What the cameras see: `test` (a moving scene), a media file, looped, `rtsp://…` or `http://…` (MJPEG). H.264 in MP4, FLV, Annex B or RTSP is passed through as it is; other files are decoded by `ffmpeg`
+    /// What the cameras see: `test` (a moving scene), a media file, looped, `/dev/videoN` (a camera of this machine), `rtsp://…` or `http://…` (MJPEG). H.264 in MP4, FLV, Annex B or RTSP is passed through as it is; other files are decoded by `ffmpeg`
     #[arg(long, value_name = "SRC", default_value = "test")]
     pub(crate) source: String,
 
@@ -126,16 +126,50 @@ pub(crate) struct Role {
 }
 
 #[derive(ClapArgs, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Camera {
+    #[command(subcommand)]
+    pub(crate) action: Option<CameraAction>,
+
+    /// The settings (TOML). `sightline config template camera` prints one to start from; each key can also be set as SIGHTLINE_…
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum CameraAction {
+    /// List the cameras of this machine; or read a source for a few seconds, and say what it gives and what each preset makes of it
+    Probe {
+        /// `/dev/videoN`, `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG), a media file, or `test`
+        #[arg(value_name = "SRC")]
+        source: Option<String>,
+
+        /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
+        #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]
+        rtsp_transport: String,
+
+        /// The authority that the certificate of a camera by rtsps or https must come from (PEM) [default: those that the machine trusts]
+        #[arg(long, value_name = "FILE")]
+        source_ca: Option<PathBuf>,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
   sightline push test rtmp://localhost/live/name
   sightline push clip.mp4 'rtmps://a.example/live/key?token=…' --once
   sightline push 'rtsp://user:password@camera.example/stream1' rtmp://localhost/live/name
+  sightline push /dev/video0 rtmp://localhost/live/name
   libcamera-vid -t 0 --inline -o - | sightline push - rtmp://localhost/live/name
 
 The last part of URL is the name, or stream key, to publish under. It is never printed, nor are a camera's user and password.")]
 pub(crate) struct Push {
-    /// `test` (a moving scene), a media file, `rtsp://[USER:PASSWORD@]HOST/PATH`, `http://[USER:PASSWORD@]HOST/PATH` (MJPEG, as ESP32-CAM gives at :81/stream), or `-` (Annex B on standard input)
+    /// `test` (a moving scene), a media file, `/dev/videoN` (a camera of this machine), `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG, as ESP32-CAM gives at :81/stream), or `-` (Annex B on standard input)
     #[arg(value_name = "SRC")]
     pub(crate) source: String,
 
@@ -150,6 +184,14 @@ pub(crate) struct Push {
     /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
     #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]
     pub(crate) rtsp_transport: String,
+
+    /// The authority that the certificate of a camera by rtsps or https must come from (PEM) [default: those that the machine trusts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_ca: Option<PathBuf>,
+
+    /// The format that a camera of this machine is read in: auto, h264, nv12, yu12, yuyv or mjpeg
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) v4l2_format: String,
 
     /// Play a file once, then end
     #[arg(long)]

@@ -4,6 +4,7 @@
 mod admin;
 mod args;
 mod demo;
+mod probe;
 mod push;
 mod roles;
 mod settings;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Demo(demo) => demo::run(demo).await,
-        Command::Camera(role) => roles::camera(&role).await,
+        Command::Camera(camera) => roles::camera(&camera).await,
         Command::Cloud(role) => roles::cloud(&role).await,
         Command::Origin(role) => roles::origin(&role).await,
         Command::Push(push) => push::run(push).await,

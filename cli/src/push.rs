@@ -25,6 +25,8 @@ pub(crate) async fn run(push: Push) -> Result<(), Failure> {
     push.source.parse::<Source>().map_err(|error| WrongUse(format!("SRC: {error}")))?;
     let mut config = Config::new("push", &push.source);
     config.rtsp_transport = push.rtsp_transport;
+    config.v4l2_format = push.v4l2_format;
+    config.source_ca = push.source_ca.unwrap_or_default();
     config.stream.rtmp_server_url.clone_from(&tc_url);
     config.stream.stream_key = name;
     config.stream.trigger = "manual".to_owned();

@@ -1,12 +1,20 @@
 //! The roles, each from its configuration file, until Ctrl-C or SIGTERM.
 
-use crate::{Failure, args::Role, settings, terminal};
+use crate::{
+    Failure,
+    args::{Camera, CameraAction, Role},
+    probe, settings, terminal,
+};
 use sightline_camera::{Agent, Outcome};
 use sightline_cloud::Cloud;
 use sightline_origin::Origin;
 
-pub(crate) async fn camera(role: &Role) -> Result<(), Failure> {
-    let config: sightline_camera::Config = settings::load(&role.config)?;
+pub(crate) async fn camera(camera: &Camera) -> Result<(), Failure> {
+    if let Some(CameraAction::Probe { source, rtsp_transport, source_ca, json }) = &camera.action {
+        return probe::run(source.as_deref(), rtsp_transport, source_ca.as_deref(), *json).await;
+    }
+    let file = camera.config.as_deref().ok_or_else(|| terminal::WrongUse("--config FILE is missing".to_owned()))?;
+    let config: sightline_camera::Config = settings::load(file)?;
     let agent = Agent::start(&config, false)?;
     match agent.run(terminal::stop_signal()?, None).await {
         Outcome::Stopped => Ok(()),

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
-    Demo, Process, camera, media, nginx,
+    Demo, Process, Stack, camera, media, nginx,
     process::{eventually, free_port, sightline},
 };
 use std::{path::Path, process::Command, time::Duration};
@@ -219,4 +219,76 @@ fn what_an_http_camera_refuses_is_said_with_its_mend() {
         assert!(log.contains(expected), "{expected}: {log}");
         assert_keeps_secrets(&log);
     }
+}
+
+#[test]
+fn a_source_is_looked_at_before_it_is_used() {
+    let dir = TempDir::new().unwrap();
+    let clip = dir.path().join("clip.mp4");
+    media::make_clip(&clip, 20, "1280x720", 25);
+    let port = free_port();
+    let _server = camera::rtsp(dir.path(), port, &camera::launch_of(&clip), Some((USER, PASSWORD)));
+    let mjpeg_port = free_port();
+    let _ffmpeg = camera::mjpeg(dir.path(), mjpeg_port, "800x600", 10);
+    let (_proxy, proxy) = camera::with_password(dir.path(), mjpeg_port, USER, PASSWORD);
+    let rtsp = format!("rtsp://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}{}", camera::RTSP_PATH);
+    let mjpeg = format!("http://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{proxy}/stream");
+    let audio = serde_json::json!({ "codec": "aac", "sample_rate_hz": 44_100, "channels": 1 });
+    for (source, codec, size, audio, through) in [
+        (clip.to_str().unwrap(), "h264", [1280, 720], &audio, [true, false, false, true, true]),
+        (&rtsp, "h264", [1280, 720], &audio, [true, false, false, true, true]),
+        (&mjpeg, "mjpeg", [800, 600], &serde_json::Value::Null, [false; 5]),
+    ] {
+        let run = Command::new(sightline()).args(["camera", "probe", source, "--json"]).output().unwrap();
+        let said = String::from_utf8_lossy(&[run.stdout.as_slice(), &run.stderr].concat()).into_owned();
+        assert!(run.status.success(), "{said}");
+        assert_keeps_secrets(&said);
+        let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+        assert_eq!((report["video"]["codec"].as_str(), &report["audio"]), (Some(codec), audio), "{report}");
+        assert_eq!([&report["video"]["width"], &report["video"]["height"]].map(|side| side.as_u64()), size.map(Some), "{report}");
+        assert!(report["video"]["fps"].as_f64().unwrap() > 5.0 && report["video"]["bitrate_bps"].as_u64().unwrap() > 10_000, "{report}");
+        let passed: Vec<bool> =
+            report["presets"].as_array().unwrap().iter().map(|preset| preset["is_passed_through"].as_bool().unwrap()).collect();
+        assert_eq!(passed, through, "{report}");
+    }
+    let missing = format!("rtsp://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/", free_port());
+    let run = Command::new(sightline()).args(["camera", "probe", &missing]).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.code() == Some(1) && said.contains("error: source rtsp://127.0.0.1:"), "{said}");
+    assert_keeps_secrets(&said);
+}
+
+#[test]
+fn cameras_by_tls_are_read_where_their_certificate_is_trusted() {
+    let dir = TempDir::new().unwrap();
+    // An authority, and a certificate of it for 127.0.0.1.
+    let stack = Stack::start();
+    let (ca, certificate, key) = (stack.file("cloud/ca.pem"), stack.file("cloud/server.pem"), stack.file("cloud/server.key"));
+    let clip = dir.path().join("clip.mp4");
+    media::make_clip(&clip, 20, "640x360", 25);
+    let port = free_port();
+    let _server = camera::rtsps(dir.path(), port, &camera::launch_of(&clip), (USER, PASSWORD), (&certificate, &key));
+    let mjpeg_port = free_port();
+    let _ffmpeg = camera::mjpeg(dir.path(), mjpeg_port, "320x240", 10);
+    let (_proxy, proxy) = camera::with_password_and_tls(dir.path(), mjpeg_port, (USER, PASSWORD), (&certificate, &key));
+    let rtsps = format!("rtsps://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}{}", camera::RTSP_PATH);
+    let https = format!("https://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{proxy}/stream");
+    let probe = |source: &str, options: &[&str]| {
+        let run = Command::new(sightline()).args(["camera", "probe", source, "--json"]).args(options).output().unwrap();
+        let said = String::from_utf8_lossy(&[run.stdout.as_slice(), &run.stderr].concat()).into_owned();
+        assert_keeps_secrets(&said);
+        (run.status.code(), serde_json::from_slice::<serde_json::Value>(&run.stdout).ok(), said)
+    };
+    for (source, codec, size) in [(&rtsps, "h264", [640, 360]), (&https, "mjpeg", [320, 240])] {
+        let (status, _, said) = probe(source, &[]);
+        assert!(status == Some(1) && said.contains("TLS_FAILED") && said.contains("set source_ca"), "{said}");
+        let (_, report, said) = probe(source, &["--source-ca", ca.to_str().unwrap()]);
+        let video = &report.unwrap_or_else(|| panic!("{said}"))["video"];
+        assert_eq!(
+            (video["codec"].as_str(), video["width"].as_u64(), video["height"].as_u64()),
+            (Some(codec), Some(size[0]), Some(size[1]))
+        );
+    }
+    let (status, _, said) = probe(&rtsps, &["--source-ca", ca.to_str().unwrap(), "--rtsp-transport", "udp"]);
+    assert!(status == Some(1) && said.contains("set rtsp_transport to tcp"), "{said}");
 }

@@ -55,6 +55,7 @@ fn test(filters: &[&str]) -> Result<(), Problem> {
     tools::install(tools::TESTS)?;
     tools::nextest()?;
     tools::ffmpeg()?;
+    tools::guest()?;
     if filters.is_empty() {
         tools::install(tools::BARE_METAL)?;
         lint()?;

@@ -22,10 +22,13 @@ pub(crate) const TESTS: &[Package] = &[
     ("gstreamer1.0-plugins-bad", "/usr/share/doc/gstreamer1.0-plugins-bad"),
     ("gstreamer1.0-plugins-ugly", "/usr/share/doc/gstreamer1.0-plugins-ugly"),
     ("python3-gi", "/usr/lib/python3/dist-packages/gi"),
+    ("glib-networking", "/usr/share/doc/glib-networking"),
     ("gir1.2-gst-rtsp-server-1.0", "/usr/share/doc/gir1.2-gst-rtsp-server-1.0"),
     ("opencv-doc", "/usr/share/doc/opencv-doc"),
     ("curl", "curl"),
     ("python3-pip", "/usr/lib/python3/dist-packages/pip"),
+    ("qemu-system-x86", "qemu-system-x86_64"),
+    ("binutils", "objcopy"),
 ];
 
 /// The peers that benchmarks measure, and what puts each on its own processor.
@@ -75,6 +78,41 @@ pub(crate) fn ffmpeg() -> Result<(), Problem> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--root-user-action=ignore", "--target"]).arg(&dir).arg(FFMPEG_PACKAGE);
     run(&mut pip)
+}
+
+/// Puts Debian's own kernel and busybox, unpacked and never installed, into `target/tools`: a virtual machine with a camera runs on them. Asked for
+/// once: afterwards they are there.
+pub(crate) fn guest() -> Result<(), Problem> {
+    let dir = root().join("target/tools/guest");
+    if dir.join("ready").exists() {
+        return Ok(());
+    }
+    step("unpack a kernel for a virtual machine");
+    let wanted = |problem: &str| {
+        Problem(format!(
+            "{problem}: as root on a Debian machine, `apt-get update` must reach its mirror, which has linux-image-amd64 and busybox-static"
+        ))
+    };
+    if output_of(Command::new("id").arg("-u")).as_deref() == Some("0") {
+        output_of(Command::new("apt-get").args(["-qq", "update"])).ok_or_else(|| wanted("apt-get update failed"))?;
+    }
+    // The package of that name holds nothing but the name of the newest.
+    let newest = output_of(Command::new("apt-cache").args(["depends", "--important", "linux-image-amd64"])).unwrap_or_default();
+    let kernel = newest.lines().find_map(|line| line.trim().strip_prefix("Depends: ").filter(|name| name.starts_with("linux-image-")));
+    let kernel = kernel.ok_or_else(|| wanted("no kernel package is known"))?;
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    std::fs::create_dir_all(&dir)?;
+    output_of(Command::new("apt-get").args(["-qq", "download", kernel, "busybox-static"]).current_dir(&dir))
+        .ok_or_else(|| wanted(&format!("apt-get download {kernel} busybox-static failed")))?;
+    for entry in std::fs::read_dir(&dir)?.collect::<Result<Vec<_>, _>>()? {
+        run(Command::new("dpkg-deb").arg("-x").arg(entry.path()).arg(&dir))?;
+        std::fs::remove_file(entry.path())?;
+    }
+    let version = kernel.trim_start_matches("linux-image-");
+    run(Command::new(dir.join("bin/busybox")).args(["depmod", "-b"]).arg(&dir).arg(version))?;
+    Ok(std::fs::write(dir.join("ready"), version)?)
 }
 
 fn is_there(sign: &str) -> bool {

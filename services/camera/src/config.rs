@@ -15,13 +15,21 @@ pub struct Config {
     /// The device's id, as its certificate names it: A-Z a-z 0-9 _ -, at most 64 characters.
     #[config(env = "SIGHTLINE_CAMERA_DEVICE_ID")]
     pub device_id: String,
-    /// Where the pictures come from: `test` (a moving scene), a media file (looped), `rtsp://[USER:PASSWORD@]HOST/PATH` (a camera's H.264 and AAC,
-    /// passed through), `http://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG), or `-` (Annex B on standard input).
+    /// Where the pictures come from: `test` (a moving scene), a media file (looped), `/dev/videoN` (a camera of this machine; `sightline camera probe`
+    /// lists them), `rtsp(s)://[USER:PASSWORD@]HOST/PATH` (a camera's H.264 and AAC, passed through), `http(s)://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG),
+    /// or `-` (Annex B on standard input).
     #[config(default = "test", env = "SIGHTLINE_CAMERA_SOURCE")]
     pub source: String,
     /// How an RTSP camera's media travels: tcp (in RTSP's own connection), or udp, for cameras whose TCP is broken.
     #[config(default = "tcp", env = "SIGHTLINE_CAMERA_RTSP_TRANSPORT")]
     pub rtsp_transport: String,
+    /// The authority that the certificate of a camera by rtsps or https must come from (PEM); empty: those that the machine trusts.
+    #[config(default = "", env = "SIGHTLINE_CAMERA_SOURCE_CA")]
+    pub source_ca: PathBuf,
+    /// The format that a camera of this machine is read in: auto (what comes nearest to the quality, and of that the cheapest), h264, nv12, yu12, yuyv or
+    /// mjpeg, for drivers that offer what they can't do.
+    #[config(default = "auto", env = "SIGHTLINE_CAMERA_V4L2_FORMAT")]
+    pub v4l2_format: String,
     /// The stream.
     #[config(nested)]
     pub stream: StreamConfig,
@@ -182,7 +190,15 @@ impl Config {
     pub(crate) fn checked(&self) -> Result<Checked, Problem> {
         let stream = &self.stream;
         let device = DeviceId::new(&self.device_id).or_else(|error| problem("device_id", error))?;
-        let source: Source = self.source.parse().or_else(|error| problem("source", error))?;
+        let mut source: Source = self.source.parse().or_else(|error| problem("source", error))?;
+        if !self.source_ca.as_os_str().is_empty() {
+            source.trust(&self.source_ca);
+        }
+        let format = Some(self.v4l2_format.as_str()).filter(|name| *name != "auto").map(str::parse).transpose();
+        let format = format.or_else(|error: String| problem("v4l2_format", error))?;
+        if let Source::V4l2(camera) = &mut source {
+            camera.format = format;
+        }
         let rtsp_transport = self.rtsp_transport.parse().or_else(|error: String| problem("rtsp_transport", error))?;
         let trigger = match stream.trigger.as_str() {
             "always_on" => Trigger::AlwaysOn,
@@ -293,5 +309,12 @@ mod tests {
         config.stream.width = 641;
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("stream.quality") && error.contains("even"), "{error}");
+        config.stream.quality = "low".into();
+        config.source = "/dev/video0".into();
+        config.v4l2_format = "rgb3".into();
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("v4l2_format") && error.contains("nv12"), "{error}");
+        config.v4l2_format = "nv12".into();
+        assert!(matches!(config.checked().unwrap().source, Source::V4l2(camera) if camera.format == Some(crate::PixelFormat::Nv12)));
     }
 }

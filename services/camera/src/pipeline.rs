@@ -35,7 +35,7 @@ const ORDERS_WAITING_MAX: usize = 16;
 /// Openings of the encoder in a row that may fail.
 const ENCODER_FAILURES_MAX: u32 = 3;
 /// A clip this much above the preset's numbers still fits it: rounding, and a container's overhead.
-const FIT_TOLERANCE: f64 = 1.1;
+pub(crate) const FIT_TOLERANCE: f64 = 1.1;
 
 /// What the thread tells the loop.
 #[derive(Debug)]
@@ -124,6 +124,7 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
         // It may not be there yet: it is asked when the stream begins.
         Source::Rtsp(url) => (Input::Camera(Camera::Rtsp(url.clone(), plan.rtsp_transport)), limits),
         Source::Mjpeg(url) => (Input::Camera(Camera::Mjpeg(url.clone())), limits),
+        Source::V4l2(camera) => (Input::Camera(Camera::V4l2(camera.clone())), limits),
         Source::File(path) => match source::open_file(path)? {
             Opened::Ffmpeg(path) => (Input::Ffmpeg(path), limits),
             Opened::Clip(clip) => {
@@ -156,7 +157,7 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
 }
 
 /// Whether H.264 of others is above a preset's numbers.
-fn exceeds(own: Character, limits: Settings) -> bool {
+pub(crate) fn exceeds(own: Character, limits: Settings) -> bool {
     own.width > limits.width
         || own.height > limits.height
         || own.fps > f64::from(limits.fps) * FIT_TOLERANCE
@@ -164,7 +165,7 @@ fn exceeds(own: Character, limits: Settings) -> bool {
 }
 
 /// A preset's numbers with the size of a source, scaled down into it where it is larger; never up. Sides are even.
-fn scaled_into((width, height): (u32, u32), limits: Settings) -> Settings {
+pub(crate) fn scaled_into((width, height): (u32, u32), limits: Settings) -> Settings {
     let fit = |limit: u32, side: u32| f64::from(limit) / f64::from(side.max(1));
     let scale = fit(limits.width, width).min(fit(limits.height, height)).min(1.0);
     let even = |side: u32| ((f64::from(side) * scale / 2.0).round() as u32 * 2).max(2);
@@ -553,10 +554,14 @@ impl<'a> Encoding<'a> {
     }
 
     fn encode(&mut self, picture: &Picture) -> Result<(), Stop> {
+        self.encode_at(picture, StdInstant::now())
+    }
+
+    /// For a source that knows when its picture was captured.
+    fn encode_at(&mut self, picture: &Picture, captured: StdInstant) -> Result<(), Stop> {
         if self.is_paused {
             return Ok(());
         }
-        let captured = StdInstant::now();
         let micros = i64::try_from(captured.duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
         let encoded = match self.encode_once(picture, MediaTime::from_micros(micros)) {
             Ok(encoded) => {

@@ -8,10 +8,13 @@ pub(crate) mod live;
 mod mjpeg;
 mod multipart;
 pub(crate) mod rtsp;
+mod secure;
 pub(crate) mod stdin;
 mod timeline;
+pub(crate) mod v4l2;
 
 pub use address::CameraUrl;
+pub use v4l2::{V4l2Camera, modes::PixelFormat};
 
 use std::path::{Path, PathBuf};
 
@@ -27,14 +30,16 @@ pub enum Source {
     File(PathBuf),
     /// `-`: Annex B on standard input.
     Stdin,
-    /// `rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's H.264, and AAC if it has sound, passed through.
+    /// `rtsp(s)://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's H.264, and AAC if it has sound, passed through.
     Rtsp(CameraUrl),
-    /// `http://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's MJPEG (`multipart/x-mixed-replace`), encoded here.
+    /// `http(s)://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's MJPEG (`multipart/x-mixed-replace`), encoded here.
     Mjpeg(CameraUrl),
+    /// `/dev/videoN`, or a link to it: a camera of this machine.
+    V4l2(V4l2Camera),
 }
 
 /// What can be named.
-const WANTED: &str = "take `test`, a media file, `rtsp://…`, `http://…` (MJPEG), or `-` (Annex B on standard input)";
+const WANTED: &str = "take `test`, a media file, `/dev/videoN`, `rtsp(s)://…`, `http(s)://…` (MJPEG), or `-` (Annex B on standard input)";
 
 /// Why a source can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,29 +98,40 @@ impl std::str::FromStr for Source {
     type Err = SourceError;
 
     fn from_str(name: &str) -> Result<Self, SourceError> {
-        let unsupported = |kind| Err(SourceError::Unsupported { kind });
         let camera = |scheme| CameraUrl::parse(name, &[scheme]).map_err(|problem| SourceError::Url { scheme, problem });
         match name {
             "test" => Ok(Self::Test { has_grain: false }),
             "test:grain" => Ok(Self::Test { has_grain: true }),
             "-" => Ok(Self::Stdin),
-            _ if name.starts_with("/dev/video") => unsupported("a V4L2 camera"),
+            // Among devices only shared memory holds files.
+            _ if name.starts_with("/dev/") && !name.starts_with("/dev/shm/") => {
+                Ok(Self::V4l2(V4l2Camera { path: PathBuf::from(name), format: None }))
+            }
             _ if name.starts_with("rtsp://") => camera("rtsp").map(Self::Rtsp),
             _ if name.starts_with("http://") => camera("http").map(Self::Mjpeg),
-            _ if name.starts_with("rtsps://") => unsupported("RTSP over TLS"),
-            _ if name.starts_with("https://") => unsupported("MJPEG over HTTPS"),
+            _ if name.starts_with("rtsps://") => camera("rtsps").map(Self::Rtsp),
+            _ if name.starts_with("https://") => camera("https").map(Self::Mjpeg),
+            _ if name.contains("://") => Err(SourceError::Unsupported { kind: "a URL of this scheme" }),
             path => Ok(Self::File(PathBuf::from(path))),
         }
     }
 }
 
 impl Source {
+    /// Names the authority (a PEM file) that a camera's certificate must come from. Without it, it must come from one that the machine trusts.
+    pub fn trust(&mut self, ca: &Path) {
+        match self {
+            Self::Rtsp(url) | Self::Mjpeg(url) => url.trust(ca),
+            Self::Test { .. } | Self::File(_) | Self::Stdin | Self::V4l2(_) => {}
+        }
+    }
+
     /// The source as it was named, with a camera's user and password: for settings that are handed on, never for people.
     #[must_use]
     pub fn reveal(&self) -> String {
         match self {
             Self::Rtsp(url) | Self::Mjpeg(url) => url.reveal().to_owned(),
-            Self::Test { .. } | Self::File(_) | Self::Stdin => self.to_string(),
+            Self::Test { .. } | Self::File(_) | Self::Stdin | Self::V4l2(_) => self.to_string(),
         }
     }
 }
@@ -129,6 +145,7 @@ impl std::fmt::Display for Source {
             Self::Stdin => f.write_str("-"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Rtsp(url) | Self::Mjpeg(url) => url.fmt(f),
+            Self::V4l2(camera) => write!(f, "{}", camera.path.display()),
         }
     }
 }
@@ -162,8 +179,14 @@ mod tests {
         assert_eq!("a/b.mp4".parse::<Source>().unwrap(), Source::File("a/b.mp4".into()));
         assert!(matches!("rtsp://camera/1".parse::<Source>().unwrap(), Source::Rtsp(url) if url.to_string() == "rtsp://camera/1"));
         assert!(matches!("http://camera:81/stream".parse::<Source>().unwrap(), Source::Mjpeg(_)));
-        let error = "/dev/video0".parse::<Source>().unwrap_err().to_string();
-        assert!(error.contains("V4L2") && error.contains("`test`"), "{error}");
+        for path in ["/dev/video0", "/dev/v4l/by-id/usb-046d_HD_Pro-video-index0"] {
+            assert_eq!(path.parse::<Source>().unwrap(), Source::V4l2(V4l2Camera { path: path.into(), format: None }));
+        }
+        assert_eq!("/dev/shm/clip.mp4".parse::<Source>().unwrap(), Source::File("/dev/shm/clip.mp4".into()));
+        assert!(matches!("rtsps://camera/1".parse::<Source>().unwrap(), Source::Rtsp(url) if url.is_secure()));
+        assert!(matches!("https://camera/stream".parse::<Source>().unwrap(), Source::Mjpeg(url) if url.is_secure()));
+        let error = "srt://camera/1".parse::<Source>().unwrap_err().to_string();
+        assert!(error.contains("a URL of this scheme") && error.contains("`test`") && error.contains("/dev/videoN"), "{error}");
     }
 
     #[test]
@@ -171,7 +194,9 @@ mod tests {
         let named = "rtsp://user:se%63ret@camera/1?token=hidden";
         let source: Source = named.parse().unwrap();
         assert_eq!(source.reveal(), named);
-        for name in ["rtsp://user:secret@camera:port/", "rtsps://user:secret@camera/", "https://user:secret@camera/"] {
+        for name in
+            ["rtsp://user:secret@camera:port/", "rtsps://user:secret@", "https://user:secret@camera:port/", "srt://user:secret@camera/"]
+        {
             let error = name.parse::<Source>().unwrap_err().to_string();
             assert!(!error.contains("secret") && !error.contains("user:secret"), "{error}");
         }

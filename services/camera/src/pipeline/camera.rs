@@ -1,4 +1,4 @@
-//! Network cameras: H.264 that fits the preset is passed through; H.264 above it, and JPEG, is decoded, scaled down, thinned out and encoded.
+//! Cameras: H.264 that fits the preset is passed through; H.264 above it, JPEG and raw pictures are decoded, scaled down, thinned out and encoded.
 
 use bytes::Bytes;
 use openh264::formats::YUVSource as _;
@@ -18,6 +18,7 @@ use crate::{
         clip::Character,
         jpeg,
         live::{Camera, Live, Seen, Trouble},
+        v4l2::modes::Wanted,
     },
 };
 
@@ -34,7 +35,8 @@ impl Worker {
     /// Runs until told to stop; a camera that is lost is waited for.
     pub(super) fn run_camera(&self, camera: &Camera, settings: Settings) -> Stop {
         let start = StdInstant::now();
-        let live = match Live::open(camera.clone(), start) {
+        let wanted = Wanted { settings, is_limit: self.plan.limits.is_some() };
+        let live = match Live::open(camera.clone(), wanted, start) {
             Ok(live) => live,
             Err(problem) => return self.fail(format!("ENCODER_OUT_OF_RESOURCES: {problem}")),
         };
@@ -113,7 +115,8 @@ impl<'a> Run<'a> {
             Seen::Track(track) => self.take_track(*track),
             Seen::Frame(frame, at) if frame.track == TrackId::VIDEO => self.take_video(frame, at),
             Seen::Frame(frame, at) => self.tell(Made::Frame(frame, clock::from_std(at))),
-            Seen::Picture(jpeg, at) => self.take_picture(&jpeg, at),
+            Seen::Picture(jpeg, at) => self.take_jpeg(&jpeg, at),
+            Seen::Pixels(picture, at) => self.take_pixels(picture, at),
             Seen::Lost { trouble, attempts, next_retry } => self.lose(&trouble, attempts, next_retry),
         }
     }
@@ -218,20 +221,17 @@ impl<'a> Run<'a> {
         recoding.encoding.encode(recoding.scaler.scale(&recoding.picture))
     }
 
-    // ---- JPEG ---------------------------------------------------------------------------------------------------------
+    // ---- pictures, JPEG or raw ----------------------------------------------------------------------------------------
 
-    fn take_picture(&mut self, jpeg: &[u8], at: StdInstant) -> Result<(), Stop> {
-        self.worker.has_camera_given.set(true);
-        let time = MediaTime::from_micros(i64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX));
-        let measured = self.rate.measure(time);
-        self.rate.count(time, jpeg.len());
-        let mut picture = Picture::new(2, 2);
-        if let Some(recoding) = &mut self.recoding {
-            if !recoding.encoding.is_due() {
-                return Ok(());
-            }
-            std::mem::swap(&mut picture, &mut recoding.picture);
+    fn take_jpeg(&mut self, jpeg: &[u8], at: StdInstant) -> Result<(), Stop> {
+        if !self.is_picture_due(at, jpeg.len()) {
+            return Ok(());
         }
+        // Its memory is used again.
+        let mut picture = self
+            .recoding
+            .as_mut()
+            .map_or_else(|| Picture::new(2, 2), |recoding| std::mem::replace(&mut recoding.picture, Picture::new(2, 2)));
         if let Err(problem) = jpeg::decode(jpeg, &mut picture) {
             self.broken_pictures += 1;
             if self.broken_pictures.is_multiple_of(BROKEN_PICTURES_SAID) {
@@ -241,6 +241,24 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         self.broken_pictures = 0;
+        self.encode_picture(picture, at)
+    }
+
+    fn take_pixels(&mut self, picture: Picture, at: StdInstant) -> Result<(), Stop> {
+        let bytes = picture.planes().iter().map(|plane| plane.len()).sum();
+        if self.is_picture_due(at, bytes) { self.encode_picture(picture, at) } else { Ok(()) }
+    }
+
+    /// Counts a picture, and tells whether it is one to encode.
+    fn is_picture_due(&mut self, at: StdInstant, bytes: usize) -> bool {
+        self.worker.has_camera_given.set(true);
+        let time = MediaTime::from_micros(i64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX));
+        self.measured = self.rate.measure(time).or(self.measured);
+        self.rate.count(time, bytes);
+        self.recoding.as_mut().is_none_or(|recoding| recoding.encoding.is_due())
+    }
+
+    fn encode_picture(&mut self, picture: Picture, at: StdInstant) -> Result<(), Stop> {
         let size = (picture.width() as u32, picture.height() as u32);
         if self.recoding.as_ref().is_none_or(|recoding| recoding.size != size) {
             let fps = self.settings.fps;
@@ -248,11 +266,11 @@ impl<'a> Run<'a> {
         }
         let Some(recoding) = &mut self.recoding else { return Ok(()) };
         recoding.picture = picture;
-        if let Some((fps, _)) = measured {
+        if let Some((fps, _)) = self.measured {
             recoding.encoding.adapt_fps(fps.min(f64::from(self.settings.fps)), FPS_RATIO);
         }
         recoding.encoding.keep_keyframe_interval();
-        recoding.encoding.encode(recoding.scaler.scale(&recoding.picture))
+        recoding.encoding.encode_at(recoding.scaler.scale(&recoding.picture), at)
     }
 }
 
@@ -288,6 +306,7 @@ impl std::fmt::Display for Camera {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Rtsp(url, _) | Self::Mjpeg(url) => url.fmt(f),
+            Self::V4l2(camera) => write!(f, "{}", camera.path.display()),
         }
     }
 }

@@ -1,11 +1,16 @@
 //! A camera's URL, which may hold its password.
 
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// The URL of a network camera. `Debug` and `Display` show scheme, host, port and path only: user, password and query (where some cameras
 /// want both) may be secrets.
 #[derive(Clone, PartialEq, Eq)]
-pub struct CameraUrl(Url);
+pub struct CameraUrl {
+    url: Url,
+    /// The authority that its certificate must come from, where it is not one of the machine's.
+    ca: Option<PathBuf>,
+}
 
 impl CameraUrl {
     /// Reads a URL of one of `schemes`.
@@ -16,17 +21,17 @@ impl CameraUrl {
         if !schemes.contains(&parsed.scheme()) || parsed.host_str().is_none_or(str::is_empty) {
             return Err("it names no host".to_owned());
         }
-        Ok(Self(parsed))
+        Ok(Self { url: parsed, ca: None })
     }
 
     /// The whole URL, with what it hides. For settings that are handed on, never for people.
     pub(crate) fn reveal(&self) -> &str {
-        self.0.as_str()
+        self.url.as_str()
     }
 
     /// The URL without user and password, as a request names it.
     pub(crate) fn for_request(&self) -> Url {
-        let mut url = self.0.clone();
+        let mut url = self.url.clone();
         // Both fail only for URLs without a host, which `parse` refuses.
         let _ = url.set_username("");
         let _ = url.set_password(None);
@@ -39,7 +44,7 @@ impl CameraUrl {
         let mut text = text.to_owned();
         let credentials = self.credentials();
         let (user, password) = credentials.as_ref().map_or(("", ""), |(user, password)| (user, password));
-        for secret in [self.0.query().unwrap_or_default(), password, self.0.password().unwrap_or_default(), user, self.0.username()] {
+        for secret in [self.url.query().unwrap_or_default(), password, self.url.password().unwrap_or_default(), user, self.url.username()] {
             if !secret.is_empty() {
                 text = text.replace(secret, "***");
             }
@@ -47,26 +52,51 @@ impl CameraUrl {
         text
     }
 
-    /// Host and port, where one is named.
-    pub(crate) fn host_and_port(&self) -> (&str, Option<u16>) {
-        (self.0.host_str().unwrap_or_default(), self.0.port_or_known_default())
+    /// Names the authority that its certificate must come from.
+    pub(crate) fn trust(&mut self, ca: &Path) {
+        self.ca = Some(ca.to_owned());
+    }
+
+    pub(crate) fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+
+    /// Whether it is reached by TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self.url.scheme(), "rtsps" | "https")
+    }
+
+    /// The host as it is named.
+    pub(crate) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// The host as it is looked up, and the port, with the scheme's own where none is named.
+    pub(crate) fn address(&self) -> (&str, u16) {
+        let default = match self.url.scheme() {
+            "rtsps" => 322,
+            "rtsp" => 554,
+            "https" => 443,
+            _ => 80,
+        };
+        (self.host().trim_matches(['[', ']']), self.url.port().unwrap_or(default))
     }
 
     /// User and password, where the URL has them; percent signs are decoded.
     pub(crate) fn credentials(&self) -> Option<(String, String)> {
         let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let has_any = !self.0.username().is_empty() || self.0.password().is_some();
-        has_any.then(|| (decoded(self.0.username()), decoded(self.0.password().unwrap_or_default())))
+        let has_any = !self.url.username().is_empty() || self.url.password().is_some();
+        has_any.then(|| (decoded(self.url.username()), decoded(self.url.password().unwrap_or_default())))
     }
 }
 
 impl std::fmt::Display for CameraUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}", self.0.scheme(), self.0.host_str().unwrap_or_default())?;
-        if let Some(port) = self.0.port() {
+        write!(f, "{}://{}", self.url.scheme(), self.url.host_str().unwrap_or_default())?;
+        if let Some(port) = self.url.port() {
             write!(f, ":{port}")?;
         }
-        f.write_str(self.0.path())
+        f.write_str(self.url.path())
     }
 }
 
@@ -99,5 +129,19 @@ mod tests {
             assert!(!error.contains("secret") && !error.contains("word"), "{error}");
         }
         assert_eq!(CameraUrl::parse("http://host/", &["http"]).unwrap().credentials(), None);
+    }
+
+    #[test]
+    fn each_scheme_has_its_port() {
+        for (url, expected, is_secure) in [
+            ("rtsps://host/1", ("host", 322), true),
+            ("rtsps://[::1]:8322/1", ("::1", 8322), true),
+            ("https://host/", ("host", 443), true),
+            ("http://host/", ("host", 80), false),
+            ("rtsp://host/", ("host", 554), false),
+        ] {
+            let url = CameraUrl::parse(url, &["rtsps", "https", "http", "rtsp"]).unwrap();
+            assert_eq!((url.address(), url.is_secure()), (expected, is_secure), "{url}");
+        }
     }
 }

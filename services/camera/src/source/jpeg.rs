@@ -1,5 +1,6 @@
 //! Pictures of MJPEG cameras: JPEG (JFIF, BT.601 full range) to what the encoder takes (4:2:0, BT.601 video range).
 
+use std::borrow::Cow;
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 use zune_jpeg::JpegDecoder;
 
@@ -17,7 +18,8 @@ pub(crate) fn decode(jpeg: &[u8], picture: &mut Picture) -> Result<(), String> {
         .set_max_height(SIDE_MAX)
         .set_strict_mode(false)
         .jpeg_set_out_colorspace(ColorSpace::YCbCr);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg), options);
+    let jpeg = with_tables(jpeg);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&*jpeg), options);
     decoder.decode_headers().map_err(|error| error.to_string())?;
     let is_grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     if is_grey {
@@ -47,10 +49,26 @@ pub(crate) fn decode(jpeg: &[u8], picture: &mut Picture) -> Result<(), String> {
     Ok(())
 }
 
+/// USB cameras leave the Huffman tables out, which are always those of the standard (ITU-T T.81, Annex K), and not all mark their pictures as of that
+/// kind, as AVI does: the decoder takes the standard's where it sees the mark.
+fn with_tables(jpeg: &[u8]) -> Cow<'_, [u8]> {
+    const MARK: &[u8] = b"\xff\xe0\x00\x07AVI1\0";
+    let mut at = 2;
+    while let Some(&[0xff, kind, high, low]) = jpeg.get(at..at + 4) {
+        match kind {
+            // A table, or the picture itself without one before it.
+            0xc4 => return Cow::Borrowed(jpeg),
+            0xda => return Cow::Owned([&jpeg[..2], MARK, &jpeg[2..]].concat()),
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    Cow::Borrowed(jpeg)
+}
+
 /// 0..=255 to 16..=235.
-const LUMA: [u8; 256] = scaled(219, 16, 0);
+pub(crate) const LUMA: [u8; 256] = scaled(219, 16, 0);
 /// 0..=255 around 128 to 16..=240 around 128.
-const CHROMA: [u8; 256] = scaled(224, 128, 128);
+pub(crate) const CHROMA: [u8; 256] = scaled(224, 128, 128);
 
 const fn scaled(range: i32, zero: i32, from: i32) -> [u8; 256] {
     let mut table = [0; 256];
@@ -129,5 +147,32 @@ mod tests {
         let mut picture = Picture::new(2, 2);
         assert!(decode(b"\xff\xd8\xff\xd9", &mut picture).is_err());
         assert!(decode(b"", &mut picture).is_err());
+    }
+
+    #[test]
+    fn pictures_of_usb_cameras_lack_their_huffman_tables() {
+        let mut jpeg = Vec::new();
+        Encoder::new(&mut jpeg, 90).encode(&[200, 30, 60].repeat(64 * 48), 64, 48, ColorType::Rgb).unwrap();
+        let mut expected = Picture::new(2, 2);
+        decode(&jpeg, &mut expected).unwrap();
+        // As the USB video class has it: the tables are those of the standard (ITU-T T.81, Annex K), and are not sent.
+        let mut bare = jpeg[..2].to_vec();
+        let mut at = 2;
+        while jpeg[at + 1] != 0xda {
+            let end = at + 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+            if !matches!(jpeg[at + 1], 0xc4 | 0xe0) {
+                bare.extend_from_slice(&jpeg[at..end]);
+            }
+            at = end;
+        }
+        bare.extend_from_slice(&jpeg[at..]);
+        assert!(bare.len() + 300 < jpeg.len(), "the tables are gone");
+        // Some say so by the mark of AVI, some do not.
+        let marked = [&bare[..2], b"\xff\xe0\x00\x10AVI1\0\0\0\0\0\0\0\0\0\0", &bare[2..]].concat();
+        for bytes in [bare, marked] {
+            let mut picture = Picture::new(2, 2);
+            decode(&bytes, &mut picture).unwrap();
+            assert_eq!(picture, expected);
+        }
     }
 }

@@ -1,17 +1,24 @@
-//! A network camera as a source: a thread that keeps the connection, and tries again when it is lost.
+//! A camera as a source: a thread that keeps the connection to it, and tries again when it is lost.
 
 use bytes::Bytes;
 use sightline_media::{Frame, Track};
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
     },
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{address::CameraUrl, mjpeg, rtsp, timeline::Timeline};
+use super::{
+    address::CameraUrl,
+    mjpeg, rtsp,
+    timeline::Timeline,
+    v4l2::{self, V4l2Camera, modes::Wanted},
+};
+use crate::picture::Picture;
 
 /// For DNS, TCP, authentication and the camera's answers until it plays. Cheap cameras take four seconds; past ten they have crashed.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +34,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 /// Frames that may wait to be passed on or encoded: two seconds of 30 fps with sound. Beyond it the oldest group of pictures is given up.
 const FRAMES_WAITING_MAX: usize = 128;
-/// MJPEG pictures that may wait to be encoded: an older one is of no use.
+/// Pictures, JPEG or raw, that may wait to be encoded: an older one is of no use.
 const PICTURES_WAITING_MAX: usize = 2;
 
 /// Which camera, and how to reach it.
@@ -37,6 +44,8 @@ pub(crate) enum Camera {
     Rtsp(CameraUrl, rtsp::Transport),
     /// MJPEG over HTTP.
     Mjpeg(CameraUrl),
+    /// A device of this machine.
+    V4l2(V4l2Camera),
 }
 
 /// What a camera gave.
@@ -48,6 +57,8 @@ pub(crate) enum Seen {
     Frame(Frame<Bytes>, Instant),
     /// A JPEG picture, and when it came.
     Picture(Bytes, Instant),
+    /// A raw picture, and when it was captured.
+    Pixels(Picture, Instant),
     /// The camera is gone, or was never there; the next try follows after the delay.
     Lost {
         /// Why.
@@ -83,6 +94,7 @@ impl Trouble {
 /// Where the reading thread puts what it sees. Never waits: a camera can't be held up.
 pub(crate) struct Outlet {
     sender: SyncSender<Seen>,
+    pictures_waiting: Arc<AtomicUsize>,
     /// To be put before the next frame.
     tracks: Vec<Track>,
     /// After a frame found no room, nothing passes before the next key frame.
@@ -91,6 +103,10 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
+    pub(crate) fn new(sender: SyncSender<Seen>, pictures_waiting: Arc<AtomicUsize>) -> Self {
+        Self { sender, pictures_waiting, tracks: Vec::new(), needs_keyframe: true, has_given: false }
+    }
+
     /// What the frames after it need first.
     pub(crate) fn track(&mut self, track: Track) {
         self.tracks.retain(|waiting| waiting.id != track.id);
@@ -117,8 +133,20 @@ impl Outlet {
     }
 
     pub(crate) fn picture(&mut self, jpeg: Bytes, at: Instant) -> Result<(), Trouble> {
+        self.put_picture(Seen::Picture(jpeg, at))
+    }
+
+    pub(crate) fn pixels(&mut self, picture: Picture, at: Instant) -> Result<(), Trouble> {
+        self.put_picture(Seen::Pixels(picture, at))
+    }
+
+    fn put_picture(&mut self, seen: Seen) -> Result<(), Trouble> {
         self.has_given = true;
-        self.put(Seen::Picture(jpeg, at)).map(|_| ())
+        // One is counted before it is there to be taken: the count is never below what waits.
+        if self.pictures_waiting.fetch_add(1, Ordering::Relaxed) >= PICTURES_WAITING_MAX || !self.put(seen)? {
+            self.pictures_waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Whether this connection gave a picture.
@@ -139,23 +167,23 @@ impl Outlet {
 /// A camera that is being read. Dropped, it hangs up.
 pub(crate) struct Live {
     seen: Receiver<Seen>,
+    pictures_waiting: Arc<AtomicUsize>,
     stop: CancellationToken,
 }
 
 impl Live {
-    /// Starts reading. `start` is the zero of the media time of its frames.
-    pub(crate) fn open(camera: Camera, start: Instant) -> Result<Self, String> {
-        let waiting_max = match camera {
-            Camera::Rtsp(..) => FRAMES_WAITING_MAX,
-            Camera::Mjpeg(_) => PICTURES_WAITING_MAX,
-        };
-        let (sender, seen) = std::sync::mpsc::sync_channel(waiting_max);
+    /// Starts reading. `wanted` is asked of cameras that can choose; `start` is the zero of the media time of its frames.
+    pub(crate) fn open(camera: Camera, wanted: Wanted, start: Instant) -> Result<Self, String> {
+        let (sender, seen) = std::sync::mpsc::sync_channel(FRAMES_WAITING_MAX);
+        let pictures_waiting = Arc::new(AtomicUsize::new(0));
         let stop = CancellationToken::new();
         let group = Arc::new(retina::client::SessionGroup::default());
         let reader = Reader {
             camera,
+            wanted,
+            start,
             group: group.clone(),
-            outlet: Outlet { sender, tracks: Vec::new(), needs_keyframe: true, has_given: false },
+            outlet: Outlet::new(sender, pictures_waiting.clone()),
             timeline: Timeline::new(start),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
@@ -171,13 +199,18 @@ impl Live {
             });
         };
         std::thread::Builder::new().name("camera".into()).spawn(run).map_err(|error| error.to_string())?;
-        Ok(Self { seen, stop })
+        Ok(Self { seen, pictures_waiting, stop })
     }
 
     /// What the camera gave; `None`: nothing within the wait.
     pub(crate) fn next(&self, wait: Duration) -> Result<Option<Seen>, String> {
         match self.seen.recv_timeout(wait) {
-            Ok(seen) => Ok(Some(seen)),
+            Ok(seen) => {
+                if matches!(seen, Seen::Picture(..) | Seen::Pixels(..)) {
+                    self.pictures_waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                Ok(Some(seen))
+            }
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err("the thread that reads the camera ended".into()),
         }
@@ -192,6 +225,8 @@ impl Drop for Live {
 
 struct Reader {
     camera: Camera,
+    wanted: Wanted,
+    start: Instant,
     group: Arc<retina::client::SessionGroup>,
     outlet: Outlet,
     timeline: Timeline,
@@ -206,6 +241,7 @@ impl Reader {
             let trouble = match &self.camera {
                 Camera::Rtsp(url, transport) => rtsp::read(url, *transport, self.group.clone(), &mut self.outlet, &mut self.timeline).await,
                 Camera::Mjpeg(url) => mjpeg::read(url, &mut self.outlet).await,
+                Camera::V4l2(camera) => v4l2::read(camera, self.wanted, self.start, &mut self.outlet).await,
             };
             failures = if self.outlet.has_given { 1 } else { failures.saturating_add(1) };
             let next_retry = RETRY_DELAY.saturating_mul(1 << (failures - 1).min(16)).min(RETRY_DELAY_MAX);
@@ -242,7 +278,7 @@ mod tests {
     #[test]
     fn after_a_full_queue_or_a_loss_nothing_passes_before_a_key_frame() {
         let (sender, seen) = std::sync::mpsc::sync_channel(2);
-        let mut outlet = Outlet { sender, tracks: Vec::new(), needs_keyframe: true, has_given: false };
+        let mut outlet = Outlet::new(sender, Arc::default());
         let now = Instant::now();
         let mut put = |track, is_keyframe, follows_loss| outlet.frame(frame(track, is_keyframe), now, follows_loss).unwrap();
         put(TrackId::AUDIO, true, false);
@@ -256,5 +292,17 @@ mod tests {
         put(TrackId::VIDEO, true, false);
         put(TrackId::VIDEO, false, true);
         assert_eq!(seen.try_iter().count(), 1, "the key frame alone");
+    }
+    #[test]
+    fn of_pictures_only_the_newest_few_wait() {
+        let (sender, seen) = std::sync::mpsc::sync_channel(FRAMES_WAITING_MAX);
+        let pictures_waiting = Arc::new(AtomicUsize::new(0));
+        let mut outlet = Outlet::new(sender, pictures_waiting.clone());
+        let live = Live { seen, pictures_waiting, stop: CancellationToken::new() };
+        let mut count = |puts: usize| {
+            (0..puts).for_each(|_| outlet.pixels(Picture::new(2, 2), Instant::now()).unwrap());
+            std::iter::from_fn(|| live.next(Duration::ZERO).unwrap()).count()
+        };
+        assert_eq!([count(10), count(1), count(10)], [PICTURES_WAITING_MAX, 1, PICTURES_WAITING_MAX]);
     }
 }

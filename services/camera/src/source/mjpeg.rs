@@ -6,12 +6,13 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
-    client::conn::http1,
+    client::conn::http1::{self, SendRequest},
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE},
 };
 use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, time::Instant};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::JoinSet,
     time::{Instant as Deadline, timeout, timeout_at},
@@ -21,6 +22,7 @@ use super::{
     address::CameraUrl,
     live::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
     multipart::Multipart,
+    secure,
 };
 
 /// Reads until the camera is lost, and says why.
@@ -42,15 +44,13 @@ pub(crate) async fn read(url: &CameraUrl, outlet: &mut Outlet) -> Trouble {
 }
 
 async fn ask(url: &CameraUrl, tasks: &mut JoinSet<()>) -> Result<Response<Incoming>, Trouble> {
-    let (host, port) = url.host_and_port();
-    let address = (host.trim_matches(['[', ']']), port.unwrap_or(80));
-    let stream = TcpStream::connect(address).await.map_err(|error| Trouble::passing(error.to_string()))?;
     let failed = |error: hyper::Error| Trouble::passing(url.scrub(&error.to_string()));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    tasks.spawn(async move {
-        // What ends the connection is seen in the body too.
-        let _ = connection.await;
-    });
+    let mut sender = if url.is_secure() {
+        begin(secure::connect(url).await?, tasks).await.map_err(failed)?
+    } else {
+        let stream = TcpStream::connect(url.address()).await.map_err(|error| Trouble::passing(error.to_string()))?;
+        begin(stream, tasks).await.map_err(failed)?
+    };
     let response = sender.send_request(request(url)?).await.map_err(failed)?;
     match response.status() {
         StatusCode::OK => Ok(response),
@@ -58,9 +58,21 @@ async fn ask(url: &CameraUrl, tasks: &mut JoinSet<()>) -> Result<Response<Incomi
     }
 }
 
+async fn begin(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tasks: &mut JoinSet<()>,
+) -> hyper::Result<SendRequest<Empty<Bytes>>> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tasks.spawn(async move {
+        // What ends the connection is seen in the body too.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
 fn request(url: &CameraUrl) -> Result<Request<Empty<Bytes>>, Trouble> {
     let plain = url.for_request();
-    let (host, _) = url.host_and_port();
+    let host = url.host();
     let authority = plain.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = plain.query().map_or_else(|| plain.path().to_owned(), |query| format!("{}?{query}", plain.path()));
     let mut request =
@@ -84,10 +96,10 @@ fn refusal(url: &CameraUrl, status: StatusCode, response: &Response<Incoming>) -
             "it wants another kind of authentication than basic (401), which is the one that is spoken by HTTP in this version: set the camera to basic, or take its RTSP stream",
         ),
         401 if has_credentials => Trouble::refusal("it refuses the user or the password (401): check both"),
-        401 => Trouble::refusal("it asks for a user and a password (401): take http://USER:PASSWORD@HOST/PATH"),
+        401 => Trouble::refusal("it asks for a user and a password (401): name both in the URL, as USER:PASSWORD@HOST"),
         403 => Trouble::refusal("it forbids this (403): check the user's rights in the camera"),
         404 => Trouble::refusal("there is no stream at this path (404): its manual names the path (ESP32-CAM: http://HOST:81/stream)"),
-        300..=399 => Trouble::refusal(format!("it is elsewhere ({status}): name the URL of the stream itself, by http")),
+        300..=399 => Trouble::refusal(format!("it is elsewhere ({status}): name the URL of the stream itself")),
         _ => Trouble::passing(format!("it answers {status}")),
     }
 }

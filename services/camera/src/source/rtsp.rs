@@ -12,11 +12,15 @@ use retina::{
 };
 use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, aac, avc};
 use std::{convert::Infallible, str::FromStr, sync::Arc, time::Instant};
-use tokio::time::{Instant as Deadline, timeout, timeout_at};
+use tokio::{
+    task::JoinSet,
+    time::{Instant as Deadline, timeout, timeout_at},
+};
 
 use super::{
     address::CameraUrl,
     live::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
+    secure,
     timeline::Timeline,
 };
 
@@ -52,7 +56,9 @@ pub(crate) async fn read(
     outlet: &mut Outlet,
     timeline: &mut Timeline,
 ) -> Trouble {
-    let connected = match timeout(CONNECT_TIMEOUT, connect(url, transport, group)).await {
+    // The tunnel ends with it.
+    let mut tasks = JoinSet::new();
+    let connected = match timeout(CONNECT_TIMEOUT, connect(url, transport, group, &mut tasks)).await {
         Ok(connected) => connected,
         Err(_) => Err(Trouble::passing(format!("it does not answer within {} s", CONNECT_TIMEOUT.as_secs()))),
     };
@@ -67,11 +73,18 @@ pub(crate) async fn read(
 }
 
 /// DESCRIBE, SETUP of what can be passed on, PLAY.
-async fn connect(url: &CameraUrl, transport: Transport, group: Arc<SessionGroup>) -> Result<Demuxed, Trouble> {
+async fn connect(url: &CameraUrl, transport: Transport, group: Arc<SessionGroup>, tasks: &mut JoinSet<()>) -> Result<Demuxed, Trouble> {
+    let address = match (url.is_secure(), transport) {
+        (false, _) => url.for_request(),
+        (true, Transport::Tcp) => secure::tunnel(url, tasks).await?,
+        (true, Transport::Udp) => {
+            return Err(Trouble::refusal("with rtsps the media is in the encrypted connection, not in UDP: set rtsp_transport to tcp"));
+        }
+    };
     let failed = |error| trouble_of(url, &error);
     let creds = url.credentials().map(|(username, password)| Credentials { username, password });
     let options = SessionOptions::default().creds(creds).user_agent("Sightline".into()).session_group(group);
-    let mut session = Session::describe(url.for_request(), options).await.map_err(failed)?;
+    let mut session = Session::describe(address, options).await.map_err(failed)?;
     for index in choose(session.streams())? {
         let transport = match transport {
             Transport::Tcp => retina::client::Transport::Tcp(Default::default()),
