@@ -18,6 +18,7 @@ extern crate std;
 mod backoff;
 mod config;
 mod describe;
+mod gate;
 mod io;
 mod outbox;
 mod pusher;
@@ -28,6 +29,7 @@ mod tally;
 
 pub use backoff::Backoff;
 pub use config::{Config, FixedServer, Trigger};
+pub use gate::{GateConfig, MotionGate};
 pub use io::{Action, EncoderAction, FromDevice, Input, Status, ToDevice};
 pub use pusher::Pusher;
 pub use rate::RateControl;
