@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod demo;
 mod push;
+mod recordings;
 mod roles;
 mod settings;
 mod terminal;
@@ -49,6 +50,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Origin(role) => roles::origin(&role).await,
         Command::Push(push) => push::run(push).await,
         Command::Device(device) => admin::device(device).await,
+        Command::Recordings(recordings) => recordings::run(&recordings),
         Command::Audit(audit) => admin::audit(audit).await,
         Command::Config(config) => settings::command(config),
     }
