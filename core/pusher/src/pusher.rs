@@ -152,14 +152,16 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 // The question may have been lost with the old way: the same one again gets the same answer, and costs no second server.
                 StreamState::Requesting if self.is_asking => self.tell_request(),
                 StreamState::Reconnecting if self.servers.is_none() => self.ask(now),
-                StreamState::Idle
-                | StreamState::Requesting
+                // Nothing else says where a stream is that waits for its trigger.
+                StreamState::Idle | StreamState::Standby | StreamState::Error => {
+                    let report = self.state_report();
+                    self.outbox.state(report);
+                }
+                StreamState::Requesting
                 | StreamState::Connecting
                 | StreamState::Streaming
                 | StreamState::Reconnecting
-                | StreamState::Stopping
-                | StreamState::Error
-                | StreamState::Standby => {}
+                | StreamState::Stopping => {}
             },
             Input::NetworkUp => {
                 if self.state == StreamState::Reconnecting {
