@@ -230,7 +230,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         next.into_iter().flatten().min()
     }
 
-    /// Bytes for the link, in two slices: write the first, then the second. Empty: nothing to write.
+    /// Bytes for the link, in two slices: write the first, then the second. The first empty: nothing to write.
     #[must_use]
     pub fn pending(&self) -> [&[u8]; 2] {
         self.session.as_ref().map_or([&[], &[]], client::Session::pending)
