@@ -21,7 +21,7 @@ use crate::{
     recorder::Recorder,
     source::SourceError,
 };
-use events::{Backlog, Calendar, MotionEvents};
+use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
 
 /// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
 const QUEUE_FRAMES: usize = 128;
@@ -131,7 +131,8 @@ impl Agent {
         let starts_by_hand = self.checked.pusher.server.is_some() && self.checked.pusher.trigger == Trigger::Manual;
         let motion = self.checked.motion.map(|motion| MotionEvents {
             gate: MotionGate::new(motion.gate),
-            preroll: Preroll::new(motion.preroll, motion.preroll_bytes),
+            preroll: Preroll::new(motion.preroll + DETECTION_MAX, motion.preroll_bytes),
+            lead: motion.preroll,
             starts_stream: motion.starts_stream,
             awaits_stream: false,
         });
@@ -307,9 +308,9 @@ impl Running {
         match made {
             Some(Made::Track(track)) => self.take_track(now, *track),
             Some(Made::Frame(frame, captured_at)) => self.take_frame(now, frame, captured_at),
-            Some(Made::Motion) => {
+            Some(Made::Motion(since)) => {
                 let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_motion(now));
-                self.change_event(now, change);
+                self.change_event(now, change, since);
             }
             Some(Made::Lost { attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { attempts, next_retry }),
             Some(Made::Ended) => self.is_draining = true,
@@ -354,7 +355,7 @@ impl Running {
     /// What time brings.
     fn tend(&mut self, now: Instant) {
         let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_timeout(now));
-        self.change_event(now, change);
+        self.change_event(now, change, now);
         if let Some(calendar) = &mut self.calendar {
             calendar.look(now, jiff::Timestamp::now());
         }
@@ -367,13 +368,13 @@ impl Running {
         [self.pusher.poll_timeout(), gate, look_at].into_iter().flatten().min()
     }
 
-    /// An event of motion begins, or is over.
-    fn change_event(&mut self, now: Instant, change: Option<bool>) {
+    /// An event of motion begins, or is over. `since`: nothing moved then yet.
+    fn change_event(&mut self, now: Instant, change: Option<bool>, since: Instant) {
         let (Some(is_on), Some(motion)) = (change, &mut self.motion) else { return };
         tracing::info!(motion = is_on, "motion");
         let recorder = self.recorder.as_mut().filter(|recorder| recorder.waits_for_motion());
         if is_on {
-            motion.preroll.hold();
+            motion.preroll.hold(motion.begins_before(since));
             motion.awaits_stream = motion.starts_stream && !self.pusher.is_streaming();
             if let Some(recorder) = recorder {
                 recorder.begin();

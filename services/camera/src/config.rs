@@ -245,8 +245,6 @@ pub(crate) struct CheckedMotion {
     pub(crate) starts_stream: bool,
 }
 
-/// Between the first thing that moves and the word that something does: three pictures, or two key frames.
-const DETECTION: Duration = Duration::from_secs(2);
 /// A longer pre-roll than a minute is a recording.
 const PREROLL_SEC_MAX: u32 = 60;
 
@@ -273,7 +271,7 @@ impl MotionConfig {
         Ok(CheckedMotion {
             detector: MotionPlan { sensitivity: self.sensitivity, zones: self.zones.clone() },
             gate: GateConfig { hold: secs(hold_sec), length_max: secs(max_sec) },
-            preroll: secs(self.preroll_sec) + DETECTION,
+            preroll: secs(self.preroll_sec),
             preroll_bytes: self.preroll_bytes as usize,
             starts_stream,
         })
@@ -396,7 +394,10 @@ impl Config {
     fn schedule(&self, trigger: Trigger) -> Result<Option<Schedule>, Problem> {
         let schedule = Schedule::new(&self.schedule).or_else(|error| problem("schedule", error))?;
         if trigger == Trigger::Scheduled && self.schedule.is_empty() {
-            return problem("schedule", "stream.trigger is scheduled, and there is no window: add a [[schedule]] with days, start, end and tz");
+            return problem(
+                "schedule",
+                "stream.trigger is scheduled, and there is no window: add a [[schedule]] with days, start, end and tz",
+            );
         }
         Ok((trigger == Trigger::Scheduled).then_some(schedule))
     }

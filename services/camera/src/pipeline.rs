@@ -45,8 +45,8 @@ pub(crate) enum Made {
     Track(Box<Track>),
     /// A frame and when it was captured.
     Frame(Frame<Bytes>, Instant),
-    /// Something moves.
-    Motion,
+    /// Something moves, and did not yet at that time.
+    Motion(Instant),
     /// The camera behind the agent is gone; the source goes on trying.
     Lost {
         /// Tries in a row that failed.
@@ -232,7 +232,7 @@ impl Worker {
 
     /// Hands something over that others coded, and looks for motion in its key frames; false when the loop is gone.
     fn tell(&self, made: Made) -> bool {
-        let moves = match (&mut *self.watch.borrow_mut(), &made) {
+        let moves_since = match (&mut *self.watch.borrow_mut(), &made) {
             (Some(watch), Made::Track(track)) => {
                 watch.set_track(track);
                 None
@@ -240,16 +240,16 @@ impl Worker {
             (Some(watch), Made::Frame(frame, at)) => watch.look_at_coded(frame, *at),
             (Some(_) | None, _) => None,
         };
-        self.hand_over(made) && (moves != Some(true) || self.hand_over(Made::Motion))
+        self.hand_over(made) && moves_since.is_none_or(|since| self.hand_over(Made::Motion(since)))
     }
 
     /// Looks for motion in a picture that is about to be encoded here.
     fn look(&self, picture: &Picture, at: Instant) -> bool {
-        let moves = match &mut *self.watch.borrow_mut() {
+        let moves_since = match &mut *self.watch.borrow_mut() {
             Some(watch) => watch.look(picture.planes()[0], (picture.width(), picture.width(), picture.height()), at),
             None => None,
         };
-        moves != Some(true) || self.hand_over(Made::Motion)
+        moves_since.is_none_or(|since| self.hand_over(Made::Motion(since)))
     }
 
     /// Hands something over; false when the loop is gone.

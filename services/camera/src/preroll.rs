@@ -52,9 +52,13 @@ impl Preroll {
         self.trim();
     }
 
-    /// Keeps what is there until [`Self::release`]: an event has begun, and the stream is not there yet.
-    pub(crate) fn hold(&mut self) {
+    /// An event wants all from the IDR at or before `from` on. It is kept until [`Self::release`]: the stream is not there yet.
+    pub(crate) fn hold(&mut self, from: Instant) {
         self.is_held = true;
+        let starts_by_then = |held: &Held| starts(&held.frame) && held.captured_at <= from;
+        if let Some(first) = self.frames.iter().rposition(starts_by_then) {
+            self.drop_before(first);
+        }
     }
 
     /// Lets go again of what is older than the reach.
@@ -135,13 +139,23 @@ mod tests {
         let mut ring = Preroll::new(Duration::from_secs(5), 1 << 20);
         (0..100).for_each(|index| push(&mut ring, index, 20, 100));
         let (first, _) = span(&ring);
-        ring.hold();
+        ring.hold(Instant::ZERO);
         (100..300).for_each(|index| push(&mut ring, index, 20, 100));
         assert_eq!(span(&ring), (first, 299));
         (300..900).for_each(|index| push(&mut ring, index, 20, 100));
         assert_eq!(span(&ring), (540, 899));
         ring.release();
         assert_eq!(span(&ring), (840, 899));
+    }
+
+    #[test]
+    fn an_event_has_the_idr_before_its_beginning_and_no_older_one() {
+        let mut ring = Preroll::new(Duration::from_secs(10), 1 << 20);
+        (0..300).for_each(|index| push(&mut ring, index, 20, 100));
+        ring.hold(Instant::from_micros(25_500_000));
+        assert_eq!(span(&ring), (240, 299));
+        (300..320).for_each(|index| push(&mut ring, index, 20, 100));
+        assert_eq!(span(&ring), (240, 319));
     }
 
     #[test]

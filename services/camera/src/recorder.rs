@@ -161,9 +161,8 @@ impl Recorder {
         if self.has_failed.swap(false, Ordering::Relaxed) || self.has_gap(frame) {
             self.finish_file(None);
         }
-        let begins = starts && self.file.as_ref().is_none_or(|(tracks, began)| {
-            *tracks != self.tracks || frame.dts - *began >= ticks(self.plan.segment)
-        });
+        let begins = starts
+            && self.file.as_ref().is_none_or(|(tracks, began)| *tracks != self.tracks || frame.dts - *began >= ticks(self.plan.segment));
         if begins {
             self.finish_file(Some(frame.dts));
             self.file = Some((self.tracks.clone(), frame.dts));

@@ -206,9 +206,8 @@ mod tests {
     /// Berlin, 2026-03-29: from 02:00 (01:00Z) to 03:00.
     #[test]
     fn where_the_clock_leaves_an_hour_out_a_window_in_it_begins_and_ends_at_the_jump() {
-        let on = |start, end| {
-            changes(&schedule(&[(&[Day::Sun], start, end, "Europe/Berlin")]), "2026-03-28T22:00:00Z", "2026-03-29T20:00:00Z")
-        };
+        let on =
+            |start, end| changes(&schedule(&[(&[Day::Sun], start, end, "Europe/Berlin")]), "2026-03-28T22:00:00Z", "2026-03-29T20:00:00Z");
         assert_eq!(on("01:30", "03:30"), ["2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z"], "an hour shorter");
         assert_eq!(on("02:30", "04:00"), ["2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z"]);
         assert_eq!(on("01:00", "02:30"), ["2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"]);
@@ -218,9 +217,8 @@ mod tests {
     /// Berlin, 2026-10-25: at 03:00 (01:00Z) back to 02:00.
     #[test]
     fn where_the_clock_shows_an_hour_twice_a_window_has_both_without_a_gap() {
-        let on = |start, end| {
-            changes(&schedule(&[(&[Day::Sun], start, end, "Europe/Berlin")]), "2026-10-24T20:00:00Z", "2026-10-25T20:00:00Z")
-        };
+        let on =
+            |start, end| changes(&schedule(&[(&[Day::Sun], start, end, "Europe/Berlin")]), "2026-10-24T20:00:00Z", "2026-10-25T20:00:00Z");
         assert_eq!(on("01:00", "02:30"), ["2026-10-24T23:00:00Z", "2026-10-25T01:30:00Z"]);
         assert_eq!(on("02:30", "04:00"), ["2026-10-25T00:30:00Z", "2026-10-25T03:00:00Z"]);
         assert_eq!(on("02:15", "02:45"), ["2026-10-25T00:15:00Z", "2026-10-25T01:45:00Z"]);

@@ -20,14 +20,27 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(30);
 /// Bytes that may wait so, in pre-rolls: live frames join behind.
 const BACKLOG_PREROLLS_MAX: usize = 2;
 
+/// Between the last picture in which nothing moved and the word that something does: three key frames two seconds apart.
+pub(super) const DETECTION_MAX: Duration = Duration::from_secs(6);
+
 /// Motion: when an event is, and what came before it.
 pub(super) struct MotionEvents {
     pub(super) gate: MotionGate,
     pub(super) preroll: Preroll,
+    /// What an event begins with before anything moves.
+    pub(super) lead: Duration,
     /// Whether an event starts the stream.
     pub(super) starts_stream: bool,
     /// An event waits for its stream, which is to begin with the pre-roll.
     pub(super) awaits_stream: bool,
+}
+
+impl MotionEvents {
+    /// Where the stream and the clip of an event begin, at the latest, before which nothing moved at `since`.
+    pub(super) fn begins_before(&self, since: Instant) -> Instant {
+        let lead_micros = u64::try_from(self.lead.as_micros()).unwrap_or(u64::MAX);
+        Instant::from_micros(since.as_micros().saturating_sub(lead_micros))
+    }
 }
 
 /// The windows, and whether one is open.

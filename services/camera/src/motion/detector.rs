@@ -85,6 +85,8 @@ struct Scene {
 struct Tracked {
     blob: Blob,
     since: Instant,
+    /// The picture before: it was not there yet.
+    before: Instant,
     pictures: u32,
 }
 
@@ -111,21 +113,21 @@ impl Detector {
         Self { zones, threshold: 14.0 * 2.3_f32.powf(from_middle), share_min: 0.0025 * 4.0_f32.powf(from_middle), scene: None }
     }
 
-    /// One small luma picture of `width`, without padding. True: something moves.
-    pub(crate) fn see(&mut self, luma: &[u8], width: usize, at: Instant) -> bool {
+    /// One small luma picture of `width`, without padding. `Some`: something moves, and did not yet at that time.
+    pub(crate) fn see(&mut self, luma: &[u8], width: usize, at: Instant) -> Option<Instant> {
         let fits = |scene: &Scene| (scene.background.len(), scene.width) == (luma.len(), width) && at.since(scene.last) <= GAP_MAX;
         match &mut self.scene {
             Some(scene) if fits(scene) => match scene.see(luma, at, self.threshold, self.share_min) {
-                Some(moves) => moves,
+                Some(moves_since) => moves_since,
                 None => {
                     self.scene = Some(Scene::new(&self.zones, luma, width, at));
-                    false
+                    None
                 }
             },
-            _ if width < 3 || luma.len() < 3 * width => false,
+            _ if width < 3 || luma.len() < 3 * width => None,
             _ => {
                 self.scene = Some(Scene::new(&self.zones, luma, width, at));
-                false
+                None
             }
         }
     }
@@ -153,9 +155,9 @@ impl Scene {
     }
 
     /// `None`: this is another scene.
-    fn see(&mut self, luma: &[u8], at: Instant, threshold: f32, share_min: f32) -> Option<bool> {
-        let elapsed = at.since(self.last);
-        self.last = at;
+    fn see(&mut self, luma: &[u8], at: Instant, threshold: f32, share_min: f32) -> Option<Option<Instant>> {
+        let before = std::mem::replace(&mut self.last, at);
+        let elapsed = at.since(before);
         self.pictures = self.pictures.saturating_add(1);
         self.expose(luma, elapsed.as_secs_f32());
         let is_learning = at.since(self.began) < LEARNING || self.pictures <= LEARNING_PICTURES;
@@ -164,7 +166,7 @@ impl Scene {
             return None;
         }
         if is_learning {
-            return Some(false);
+            return Some(None);
         }
         let pixels_min = ((share_min * luma.len() as f32) as usize).max(4);
         blobs::smooth(&self.moving(luma, threshold), self.width, &mut self.smoothed);
@@ -174,7 +176,8 @@ impl Scene {
         blobs::smooth(&usable, self.width, &mut self.smoothed);
         let found = blobs::find(&mut self.smoothed, self.width, pixels_min);
         self.follow_recent(luma, elapsed.as_secs_f32());
-        Some(self.track(&found, at, elapsed, pixels_min) && moving * 4 >= pixels_min)
+        let since = self.track(&found, at, before, pixels_min);
+        Some(since.filter(|_| moving * 4 >= pixels_min))
     }
 
     /// What counts, differs, and is not as it was just now.
@@ -275,26 +278,29 @@ impl Scene {
         differing
     }
 
-    /// Follows the parts from picture to picture; true when one of them has been there for long enough.
-    fn track(&mut self, found: &[Blob], at: Instant, elapsed: Duration, pixels_min: usize) -> bool {
+    /// Follows the parts from picture to picture. `Some`: one of them has been there for long enough, and was not yet at that time.
+    fn track(&mut self, found: &[Blob], at: Instant, before: Instant, pixels_min: usize) -> Option<Instant> {
+        let elapsed = at.since(before);
         let reach = (self.width as f32 * (JUMP_SHARE + SPEED_MAX * elapsed.as_secs_f32())) as usize;
         let tracked: Vec<Tracked> = found
             .iter()
             .map(|&blob| {
-                let before = self.tracked.iter().filter(|known| known.blob.is_near(&blob, reach)).max_by_key(|known| known.pictures);
-                before.map_or(Tracked { blob, since: at, pictures: 1 }, |known| Tracked {
+                let known = self.tracked.iter().filter(|known| known.blob.is_near(&blob, reach)).max_by_key(|known| known.pictures);
+                known.map_or(Tracked { blob, since: at, before, pictures: 1 }, |known| Tracked {
                     blob,
                     since: known.since,
+                    before: known.before,
                     pictures: known.pictures.saturating_add(1),
                 })
             })
             .collect();
         self.tracked = tracked;
-        self.tracked.iter().any(|part| {
+        let moving = self.tracked.iter().filter(|part| {
             let is_long = part.pictures >= SEEN_PICTURES && at.since(part.since) >= SEEN_FOR;
             let is_enough = elapsed >= SLOW && (part.pictures >= 2 || part.blob.pixels >= SLOW_LARGE * pixels_min);
             is_long || is_enough
-        })
+        });
+        moving.map(|part| part.before).min()
     }
 }
 
@@ -338,7 +344,13 @@ mod tests {
         let at = |index: usize| {
             let (x, y) = (index % WIDTH, index / WIDTH);
             let wall = 90.0 + 40.0 * ((x / 12 + y / 9) % 2) as f32;
-            if y < 20 { 190.0 + x as f32 / 8.0 } else if y < 60 { wall } else { 45.0 + (x % 17) as f32 }
+            if y < 20 {
+                190.0 + x as f32 / 8.0
+            } else if y < 60 {
+                wall
+            } else {
+                45.0 + (x % 17) as f32
+            }
         };
         (0..WIDTH * HEIGHT).map(at).collect()
     }
@@ -359,7 +371,7 @@ mod tests {
     /// The times, in milliseconds, at which a detector sees motion.
     fn moments(detector: &mut Detector, pictures: usize, interval_ms: u64, mut paint: impl FnMut(usize) -> Vec<u8>) -> Vec<u64> {
         let at = |index: usize| 1_000 + index as u64 * interval_ms;
-        let sees = |&index: &usize| detector.see(&paint(index), WIDTH, Instant::from_micros(at(index) * 1000));
+        let sees = |&index: &usize| detector.see(&paint(index), WIDTH, Instant::from_micros(at(index) * 1000)).is_some();
         (0..pictures).filter(sees).map(|index| at(index) - 1_000).collect()
     }
 
@@ -492,9 +504,8 @@ mod tests {
     fn the_light_that_is_switched_on_is_no_motion() {
         let (still, mut random) = (yard(), Random(11));
         let lit: Vec<f32> = still.iter().enumerate().map(|(index, level)| 255.0 - level + (index % 7) as f32).collect();
-        let seen = moments(&mut detector(), 400, INTERVAL_MS, |index| {
-            picture(if index < 200 { &still } else { &lit }, 1.0, 2.0, &mut random)
-        });
+        let seen =
+            moments(&mut detector(), 400, INTERVAL_MS, |index| picture(if index < 200 { &still } else { &lit }, 1.0, 2.0, &mut random));
         assert!(seen.is_empty(), "{seen:?}");
     }
 }

@@ -38,8 +38,8 @@ impl Watch {
         Self { detector, resizer: Resizer::new(), small: Vec::new(), due: Instant::ZERO, coded: None }
     }
 
-    /// A picture's luma with its stride. `Some`: it was looked at, and this is whether something moves.
-    pub(crate) fn look(&mut self, luma: &[u8], (stride, width, height): (usize, usize, usize), at: Instant) -> Option<bool> {
+    /// A picture's luma with its stride. `Some`: something moves, and did not yet at that time.
+    pub(crate) fn look(&mut self, luma: &[u8], (stride, width, height): (usize, usize, usize), at: Instant) -> Option<Instant> {
         if at < self.due || width == 0 || height == 0 {
             return None;
         }
@@ -59,7 +59,7 @@ impl Watch {
         let mut to = Image::from_slice_u8(side(small_width), side(small_height), &mut self.small, PixelType::U8).ok()?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Box));
         self.resizer.resize(&from, &mut to, &options).ok()?;
-        Some(self.detector.see(&self.small, small_width, at))
+        self.detector.see(&self.small, small_width, at)
     }
 
     /// What the next coded frames need.
@@ -74,17 +74,17 @@ impl Watch {
     }
 
     /// A coded frame: key frames are decoded and looked at, the others are not.
-    pub(crate) fn look_at_coded(&mut self, frame: &Frame<Bytes>, at: Instant) -> Option<bool> {
+    pub(crate) fn look_at_coded(&mut self, frame: &Frame<Bytes>, at: Instant) -> Option<Instant> {
         if frame.track != TrackId::VIDEO || !frame.is_keyframe {
             return None;
         }
         let mut coded = self.coded.take()?;
-        let moves = self.look_at_key_frame(&mut coded, frame, at);
+        let moves_since = self.look_at_key_frame(&mut coded, frame, at);
         self.coded = Some(coded);
-        moves
+        moves_since
     }
 
-    fn look_at_key_frame(&mut self, coded: &mut Coded, frame: &Frame<Bytes>, at: Instant) -> Option<bool> {
+    fn look_at_key_frame(&mut self, coded: &mut Coded, frame: &Frame<Bytes>, at: Instant) -> Option<Instant> {
         let TrackConfig::H264(config) = &coded.track.config else { return None };
         coded.annex_b.clear();
         for nal in config.parameter_sets().chain(avc::NalUnits::new(&frame.payload, config.length_bytes())) {

@@ -69,8 +69,7 @@ mod tests {
 
     #[test]
     fn a_triangle_is_cut_out_of_a_rectangle() {
-        let zones =
-            [zone(ZoneKind::Include, &[(1.0, 1.0), (0.5, 0.0)]), zone(ZoneKind::Exclude, &[(0.5, 0.0), (1.0, 0.0), (1.0, 1.0)])];
+        let zones = [zone(ZoneKind::Include, &[(1.0, 1.0), (0.5, 0.0)]), zone(ZoneKind::Exclude, &[(0.5, 0.0), (1.0, 0.0), (1.0, 1.0)])];
         let mask = mask(&zones, 10, 10);
         let row = |y: usize| mask[y * 10..][..10].iter().map(|&counts| if counts { '#' } else { '.' }).collect::<String>();
         assert_eq!((row(0).as_str(), row(4).as_str(), row(9).as_str()), ("..........", ".....##...", ".....#####"));

@@ -90,7 +90,8 @@ impl Writer {
         let ends_at = fragment.ends_at.map(|at| at - growing.zero);
         let body = fmp4::fragment(growing.sequence, &frames, ends_at).map_err(io::Error::other)?;
         let length = growing.file.metadata()?.len();
-        let written = growing.file.write_all(&[head.as_deref().unwrap_or_default(), &body].concat()).and_then(|()| growing.file.sync_data());
+        let written =
+            growing.file.write_all(&[head.as_deref().unwrap_or_default(), &body].concat()).and_then(|()| growing.file.sync_data());
         if written.is_err() {
             // Half of a fragment on a full disk: the file ends with the one before.
             let _ = growing.file.set_len(length);
