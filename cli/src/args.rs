@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Push(Push),
     /// Let devices in, look at them, shut them out
     Device(Device),
+    /// What a camera has recorded on its own disk: list it, export a time range
+    Recordings(Recordings),
     /// Read the audit log and check that no one has changed it
     Audit(Audit),
     /// Check a configuration file, or print one to start from
@@ -254,6 +256,46 @@ pub(crate) enum DeviceAction {
     Rotate {
         /// Its id
         id: DeviceId,
+    },
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  sightline recordings list --config camera.toml
+  sightline recordings export 2026-11-23T08:00:00Z 2026-11-23T08:05:00Z clip.mp4 --dir recordings
+
+These work while the camera records.")]
+pub(crate) struct Recordings {
+    #[command(subcommand)]
+    pub(crate) action: RecordingsAction,
+
+    /// The camera's `recording.dir`
+    #[arg(long, value_name = "DIR", global = true, conflicts_with = "config")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// The camera's configuration file, which names the directory
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum RecordingsAction {
+    /// All files, oldest first
+    List,
+    /// One MP4 of a time range: the camera's own H.264, untouched, from the key frame before FROM
+    Export {
+        /// When it begins, as in 2026-11-23T08:00:00Z or 2026-11-23T09:00:00+01:00
+        from: jiff::Timestamp,
+        /// When it ends
+        to: jiff::Timestamp,
+        /// The file to make; it must not be there yet
+        #[arg(value_name = "OUT")]
+        out: PathBuf,
     },
 }
 

@@ -134,7 +134,8 @@ fn origin_config(dir: &Path, addresses: &Addresses, prepared: &Prepared) -> sigh
 fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quality: Option<QualityArg>) -> sightline_camera::Config {
     let mut config = sightline_camera::Config::new(device.id.as_str(), &demo.source);
     config.stream.quality = quality.map(|quality| quality.name().to_owned()).unwrap_or_default();
-    // Someone watches: short delays.
+    // Someone watches: at once, with short delays.
+    config.stream.trigger = "always_on".to_owned();
     config.stream.reconnect_interval_sec = 1;
     config.stream.metrics_interval_sec = 2;
     config.mqtt.url = format!("mqtts://{}", addresses.mqtt);

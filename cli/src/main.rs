@@ -6,6 +6,7 @@ mod args;
 mod demo;
 mod probe;
 mod push;
+mod recordings;
 mod roles;
 mod settings;
 mod terminal;
@@ -50,6 +51,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Origin(role) => roles::origin(&role).await,
         Command::Push(push) => push::run(push).await,
         Command::Device(device) => admin::device(device).await,
+        Command::Recordings(recordings) => recordings::run(&recordings),
         Command::Audit(audit) => admin::audit(audit).await,
         Command::Config(config) => settings::command(config),
     }

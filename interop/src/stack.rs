@@ -179,16 +179,18 @@ impl Stack {
         serde_json::from_slice(&printed).expect("JSON")
     }
 
-    /// Starts a camera with a device's files; `stream` is what goes into `[stream]`.
+    /// Starts a camera with a device's files; `stream` is what goes into `[stream]`, and may go on with other tables. Always on, unless it names
+    /// another trigger.
     ///
     /// # Panics
     /// If it can't be started.
     #[must_use]
     pub fn start_camera(&self, id: &str, source: &str, stream: &str) -> Process {
         let path = self.dir.path().display();
+        let trigger = if stream.contains("trigger =") { "" } else { "trigger = 'always_on'\n" };
         let toml = format!(
             "device_id = '{id}'\nsource = '{source}'\n[mqtt]\nurl = 'mqtts://{}'\nca = '{path}/cloud/ca.pem'\n\
-             cert = '{path}/cloud/devices/{id}.pem'\nkey = '{path}/cloud/devices/{id}.key'\n[stream]\n{stream}\n",
+             cert = '{path}/cloud/devices/{id}.pem'\nkey = '{path}/cloud/devices/{id}.key'\n[stream]\n{trigger}{stream}\n",
             self.mqtts
         );
         let file = self.file(&format!("{id}.toml"));

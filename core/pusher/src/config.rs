@@ -8,9 +8,9 @@ use sightline_signal::{CustomQuality, DeviceId, Quality, SERVERS_MAX, Settings, 
 pub enum Trigger {
     /// By API, command or console. Both start and stop are idempotent.
     Manual,
-    /// By the motion detector, which tells the shell, which starts and stops.
+    /// By motion: the shell has a detector and a [`crate::MotionGate`], and hands in [`crate::Input::Trigger`].
     Motion,
-    /// By the clock, which the shell watches.
+    /// By the clock: the shell has a calendar, and hands in [`crate::Input::Trigger`].
     Scheduled,
     /// Always; never gives up.
     AlwaysOn,
@@ -44,6 +44,8 @@ pub struct Config {
     pub custom: Option<CustomQuality>,
     /// What starts the stream.
     pub trigger: Trigger,
+    /// Whether it streams at all; without, commands to start are refused. Default true.
+    pub live_streaming: bool,
     /// Lower and raise the bit rate with the link. Default true.
     pub adaptive_bitrate: bool,
     /// Try again after a failure. Default true.
@@ -95,6 +97,7 @@ impl Config {
             quality: Quality::High,
             custom: None,
             trigger: Trigger::AlwaysOn,
+            live_streaming: true,
             adaptive_bitrate: true,
             auto_reconnect: true,
             max_reconnect_attempts: 5,

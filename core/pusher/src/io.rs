@@ -61,6 +61,8 @@ pub enum Input<'a, P> {
         /// The delay before the next one.
         next_retry: Duration,
     },
+    /// The trigger opened (motion began, a scheduled window is open) or closed. The stream goes on while someone else wants it.
+    Trigger(bool),
     /// Start, or renew the lease.
     Start,
     /// Stop.

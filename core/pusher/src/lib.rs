@@ -19,6 +19,7 @@ mod backoff;
 mod config;
 mod describe;
 mod flight;
+mod gate;
 mod io;
 mod ladder;
 mod outbox;
@@ -30,5 +31,6 @@ mod tally;
 
 pub use backoff::Backoff;
 pub use config::{Config, FixedServer, Trigger};
+pub use gate::{GateConfig, MotionGate};
 pub use io::{Action, EncoderAction, FromDevice, Input, Status, ToDevice};
 pub use pusher::Pusher;

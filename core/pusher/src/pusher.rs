@@ -1,6 +1,7 @@
 //! The state machine.
 
 mod streaming;
+mod wish;
 
 use core::time::Duration;
 use heapless::{Deque, Vec};
@@ -24,6 +25,7 @@ use crate::{
     servers::Servers,
     tally::Tally,
 };
+use wish::Wish;
 
 /// Frames inside the session: the one whose bytes go out, and the next, so that the link never waits for this queue.
 const SESSION_QUEUE: usize = 2;
@@ -55,7 +57,7 @@ pub struct Pusher<P, const QUEUE: usize> {
     /// What is asked of the encoder: the preset, lowered by the answer.
     target: Settings,
     state: StreamState,
-    is_wanted: bool,
+    wish: Wish,
     lease_until: Option<Instant>,
     /// The end of the present state's patience.
     deadline: Option<Instant>,
@@ -95,7 +97,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         Self {
             target,
             state: at_rest(config.trigger),
-            is_wanted: false,
+            wish: Wish::default(),
             lease_until: None,
             deadline: (config.trigger == Trigger::AlwaysOn).then_some(Instant::ZERO),
             request_id: Text::new(),
@@ -158,14 +160,16 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 // The question may have been lost with the old way: the same one again gets the same answer, and costs no second server.
                 StreamState::Requesting if self.is_asking => self.tell_request(),
                 StreamState::Reconnecting if self.servers.is_none() => self.ask(now),
-                StreamState::Idle
-                | StreamState::Requesting
+                // Nothing else says where a stream is that waits for its trigger.
+                StreamState::Idle | StreamState::Standby | StreamState::Error => {
+                    let report = self.state_report();
+                    self.outbox.state(report);
+                }
+                StreamState::Requesting
                 | StreamState::Connecting
                 | StreamState::Streaming
                 | StreamState::Reconnecting
-                | StreamState::Stopping
-                | StreamState::Error
-                | StreamState::Standby => {}
+                | StreamState::Stopping => {}
             },
             Input::NetworkUp => {
                 if self.state == StreamState::Reconnecting {
@@ -187,6 +191,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::SourceLost { attempts, next_retry } => self.report(ErrorCode::SourceLost, next_retry, attempts),
             Input::Start => self.start(now, None),
             Input::Stop => self.stop(now),
+            Input::Trigger(is_open) => self.on_trigger(now, is_open),
             Input::Quality(settings) => self.set_target(Quality::Custom, settings),
         }
         self.settle(now);
@@ -206,8 +211,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             }
         }
         if self.lease_until.is_some_and(|at| now >= at) {
-            self.lease_until = None;
-            self.stop(now);
+            self.end_lease(now);
         }
         if let Some(session) = &mut self.session
             && session.handle_timeout(now).is_err()
@@ -234,7 +238,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         next.into_iter().flatten().min()
     }
 
-    /// Bytes for the link, in two slices: write the first, then the second. Empty: nothing to write.
+    /// Bytes for the link, in two slices: write the first, then the second. The first empty: nothing to write.
     #[must_use]
     pub fn pending(&self) -> [&[u8]; 2] {
         self.session.as_ref().map_or([&[], &[]], client::Session::pending)
@@ -256,34 +260,6 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     // ---- from here on: what each input means --------------------------------------------------------------------------
 
-    fn start(&mut self, now: Instant, lease: Option<Duration>) {
-        if self.config.trigger == Trigger::OnDemand || lease.is_some() {
-            self.lease_until = Some(now + lease.unwrap_or(self.config.lease));
-        }
-        if self.is_wanted && self.state != StreamState::Error {
-            return;
-        }
-        self.is_wanted = true;
-        self.sets_exhausted = 0;
-        self.backoff.reset();
-        self.begin(now);
-    }
-
-    fn stop(&mut self, now: Instant) {
-        self.is_wanted = false;
-        self.lease_until = None;
-        match (&mut self.session, self.state) {
-            (Some(session), StreamState::Streaming) => {
-                session.close();
-                self.queue.clear_as_dropped();
-                self.outbox.encoder(EncoderAction::Stop);
-                self.enter(StreamState::Stopping, Some(now + CLOSE_TIMEOUT));
-            }
-            (_, StreamState::Stopping) => {}
-            _ => self.rest(now),
-        }
-    }
-
     /// Ends for good: no link, no session, the last figures told.
     fn rest(&mut self, now: Instant) {
         self.drop_link();
@@ -296,7 +272,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 final_metrics: tally.finish(now, dropped),
             }));
         }
-        let state = if self.is_wanted { StreamState::Error } else { at_rest(self.config.trigger) };
+        let state = if self.wish.is_any() { StreamState::Error } else { at_rest(self.config.trigger) };
         self.enter(state, None);
     }
 
@@ -567,6 +543,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         let lease = command.lease_sec.map(|secs| Duration::from_secs(u64::from(secs)));
         let mut refused = None;
         match command.cmd {
+            CommandName::Start if !self.config.live_streaming => {
+                refused = Some((ErrorCode::PermissionDenied, "enable_live_streaming is off on this device"));
+            }
             CommandName::Start => self.start(now, lease),
             CommandName::Renew => {
                 if self.lease_until.is_some() {
@@ -604,7 +583,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             return;
         }
         match self.state {
-            StreamState::Reconnecting | StreamState::Error if self.is_wanted => {
+            StreamState::Reconnecting | StreamState::Error if self.wish.is_any() => {
                 self.backoff.reset();
                 self.ask(now);
             }

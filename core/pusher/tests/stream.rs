@@ -540,3 +540,57 @@ fn a_reconnect_request_is_followed_at_an_idr_and_only_within_the_set() {
     let gap = world.received.windows(2).map(|pair| pair[1].0.since(pair[0].0)).max().unwrap();
     assert!(gap < Duration::from_millis(300), "{gap:?}");
 }
+
+#[test]
+fn the_trigger_and_commands_each_keep_the_stream_and_a_lease_ends_by_itself() {
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::Motion) });
+    world.run(1.0);
+    assert_eq!(world.pusher.state(), StreamState::Standby);
+    world.input(Input::Trigger(true));
+    world.run(3.0);
+    assert_eq!(world.pusher.state(), StreamState::Streaming);
+    // A viewer's command on a lease, lost without a stop: the stream stays while motion wants it, and after motion while the lease does.
+    world.command(r#"{"command_id":"c1","cmd":"start","lease_sec":5}"#);
+    world.run(2.0);
+    world.input(Input::Trigger(false));
+    world.run(1.0);
+    assert_eq!(world.pusher.state(), StreamState::Streaming);
+    world.run(5.0);
+    assert_eq!(world.pusher.state(), StreamState::Standby);
+    world.input(Input::Trigger(true));
+    world.command(r#"{"command_id":"c2","cmd":"start","lease_sec":2}"#);
+    world.run(5.0);
+    assert_eq!(world.pusher.state(), StreamState::Streaming, "the lease is over, the motion is not");
+    // Stopped by a person: it stays so until the trigger opens again, and closing it is nothing.
+    world.command(r#"{"command_id":"c3","cmd":"stop"}"#);
+    world.run(3.0);
+    world.input(Input::Trigger(false));
+    assert_eq!(world.pusher.state(), StreamState::Standby);
+    world.input(Input::Trigger(true));
+    world.run(3.0);
+    assert_eq!(world.pusher.state(), StreamState::Streaming);
+    world.assert_decodable();
+}
+
+#[test]
+fn a_triggered_camera_gives_up_with_the_event_and_tries_again_with_the_next() {
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), max_reconnect_attempts: 2, ..config(Trigger::Scheduled) });
+    world.listens = vec![("", false)];
+    world.input(Input::Trigger(true));
+    world.run(60.0);
+    assert_eq!(world.pusher.state(), StreamState::Error);
+    world.input(Input::Trigger(false));
+    assert_eq!(world.pusher.state(), StreamState::Standby);
+    world.listens = vec![("", true)];
+    world.input(Input::Trigger(true));
+    world.run(2.0);
+    assert_eq!(world.pusher.state(), StreamState::Streaming);
+}
+
+#[test]
+fn a_device_that_does_not_stream_says_so() {
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), live_streaming: false, ..config(Trigger::Manual) });
+    world.command(r#"{"command_id":"c1","cmd":"start"}"#);
+    world.run(2.0);
+    assert_eq!((world.pusher.state(), world.results[0].error_code), (StreamState::Idle, Some(ErrorCode::PermissionDenied)));
+}

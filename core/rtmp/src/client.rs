@@ -319,12 +319,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         core::mem::take(&mut events.closed).then_some(Event::Closed)
     }
 
-    /// What to write now: a header, then a slice of a payload. The first empty: nothing to write.
+    /// What to write now: a header, then a slice of a payload; the slice alone comes first where the header is written. The first empty:
+    /// nothing to write.
     pub fn pending(&self) -> [&[u8]; 2] {
-        match (&self.sending, self.queue.front()) {
+        let parts = match (&self.sending, self.queue.front()) {
             (Some(sending), Some(frame)) if sending.is_mid_chunk() || self.scratch.is_empty() => sending.pending(frame.payload.as_ref()),
             _ => [self.scratch.pending(), &[]],
-        }
+        };
+        // A link that takes exactly the header would see nothing left, and the stream would stand still.
+        if let [[], payload] = parts { [payload, &[]] } else { parts }
     }
 
     /// The first `n` bytes of [`Session::pending`] were written.

@@ -144,6 +144,26 @@ fn split_at_every_byte_a_stream_arrives_as_it_was_sent() {
 }
 
 #[test]
+fn a_link_that_takes_just_the_header_sees_that_there_is_more() {
+    let mut pair = Pair::new(1_000_000, Config::default());
+    pair.client.set_track(video_track());
+    pair.run();
+    pair.client.send_frame(frame(TrackId::VIDEO, 0, 10_000)).unwrap();
+    let mut wire = Vec::new();
+    loop {
+        let [first, second] = pair.client.pending();
+        if first.is_empty() {
+            assert!(second.is_empty(), "{} bytes behind nothing", second.len());
+            break;
+        }
+        wire.extend_from_slice(first);
+        let taken = first.len();
+        pair.client.consumed(taken);
+    }
+    assert!(wire.len() > 10_000 && pair.client.queue_len() == 0);
+}
+
+#[test]
 fn frames_may_wait_before_the_server_accepts_and_the_queue_has_a_limit() {
     let mut pair = Pair::new(1000, Config::default());
     for at in 0..4 {

@@ -1,8 +1,11 @@
-//! The loop around the pusher: carries out its actions, and tells it what happened.
+//! The loop around the pusher: carries out its actions, and tells it what happened. The recorder, the pre-roll and the triggers see what
+//! the source gives before the pusher does.
+
+mod events;
 
 use bytes::Bytes;
-use sightline_media::Instant;
-use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, Pusher, Status, ToDevice, Trigger};
+use sightline_media::{Frame, Instant, Track, WallTime};
+use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, MotionGate, Pusher, Status, ToDevice, Trigger};
 use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, Text, topic::Topic};
 use std::{future::pending, path::Path, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -14,8 +17,11 @@ use crate::{
     link::{self, DialError, Link, Turn},
     mqtt::{self, Incoming, Mqtt, Outgoing},
     pipeline::{Made, Pipeline, Plan},
+    preroll::Preroll,
+    recorder::Recorder,
     source::SourceError,
 };
+use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
 
 /// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
 const QUEUE_FRAMES: usize = 128;
@@ -23,6 +29,8 @@ const QUEUE_FRAMES: usize = 128;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(25);
 /// For the stream's and MQTT's goodbyes together.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
+/// Frames of a pre-roll that the pusher gets at once: enough for a full write, too few to grow old.
+const FEED_FRAMES: usize = 8;
 /// Read from the link at once: a server says little.
 const READ_BYTES: usize = 4 * 1024;
 
@@ -30,6 +38,7 @@ const READ_BYTES: usize = 4 * 1024;
 pub struct Agent {
     checked: Checked,
     pipeline: Pipeline,
+    recorder: Option<Recorder>,
     tls: Option<Arc<rustls::ClientConfig>>,
     broker: Option<mqtt::Address>,
 }
@@ -52,6 +61,9 @@ pub enum StartError {
     /// A certificate or key can't be used.
     #[error("MQTT_CONFIG_INVALID: {0}")]
     Certificates(String),
+    /// The recorder can't start.
+    #[error("recording: {0}")]
+    Recorder(String),
 }
 
 /// How a run ended.
@@ -89,7 +101,8 @@ impl Agent {
             title: config.device_id.clone(),
             plays_once,
             rtsp_transport: checked.rtsp_transport,
-            is_patient: !config.mqtt.url.is_empty(),
+            is_patient: !config.mqtt.url.is_empty() || checked.recorder.is_some(),
+            motion: checked.motion.as_ref().map(|motion| motion.detector.clone()),
         };
         let is_free = checked.limits.is_none();
         let (pipeline, settings) = Pipeline::start(plan, default)?;
@@ -105,7 +118,8 @@ impl Agent {
             let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key).map_err(StartError::Certificates)?;
             Some(mqtt::Address { host, port, device: checked.pusher.device.clone(), keep_alive_sec: config.mqtt.keep_alive_sec, tls })
         };
-        Ok(Self { checked, pipeline, tls, broker })
+        let recorder = checked.recorder.clone().map(Recorder::start).transpose().map_err(StartError::Recorder)?;
+        Ok(Self { checked, pipeline, recorder, tls, broker })
     }
 
     /// Runs until `stop` is cancelled, the source is over, or it gives up. A stream that runs is ended cleanly.
@@ -115,9 +129,23 @@ impl Agent {
         let mqtt = self.broker.map(|address| mqtt::start(address, &tasks, mqtt_stop.clone()));
         let seed = random_seed();
         let starts_by_hand = self.checked.pusher.server.is_some() && self.checked.pusher.trigger == Trigger::Manual;
+        let motion = self.checked.motion.map(|motion| MotionEvents {
+            gate: MotionGate::new(motion.gate),
+            preroll: Preroll::new(motion.preroll + DETECTION_MAX, motion.preroll_bytes),
+            lead: motion.preroll,
+            starts_stream: motion.starts_stream,
+            awaits_stream: false,
+        });
+        let pusher = Pusher::new(self.checked.pusher, seed);
         let mut running = Running {
-            pusher: Pusher::new(self.checked.pusher, seed),
+            idle: (self.recorder.is_some() || motion.is_some()).then(|| pusher.settings()),
+            pusher,
             pipeline: self.pipeline,
+            recorder: self.recorder,
+            motion,
+            calendar: self.checked.schedule.map(Calendar::new),
+            is_triggered: false,
+            backlog: Backlog::new(self.checked.preroll_bytes),
             mqtt,
             tls: self.tls,
             events,
@@ -135,7 +163,10 @@ impl Agent {
         if starts_by_hand {
             running.pusher.handle(clock::now(), Input::Start);
         }
-        let outcome = running.run(stop).await;
+        let (outcome, recorder) = running.run(stop).await;
+        if let Some(recorder) = recorder {
+            tasks.spawn_blocking(|| recorder.finish());
+        }
         mqtt_stop.cancel();
         tasks.close();
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
@@ -163,6 +194,14 @@ type Dialling = Pin<Box<dyn Future<Output = Result<Link, DialError>> + Send>>;
 struct Running {
     pusher: Pusher<Bytes, QUEUE_FRAMES>,
     pipeline: Pipeline,
+    recorder: Option<Recorder>,
+    motion: Option<MotionEvents>,
+    calendar: Option<Calendar>,
+    /// What the pusher was told last.
+    is_triggered: bool,
+    backlog: Backlog,
+    /// Source and encoder run without a stream, too, for the recorder or to see motion, and then with these numbers.
+    idle: Option<Settings>,
     mqtt: Option<Mqtt>,
     tls: Option<Arc<rustls::ClientConfig>>,
     events: Option<mpsc::Sender<StreamEvent>>,
@@ -197,18 +236,23 @@ enum Woken {
 }
 
 impl Running {
-    async fn run(mut self, stop: CancellationToken) -> Outcome {
+    async fn run(mut self, stop: CancellationToken) -> (Outcome, Option<Recorder>) {
+        if let Some(idle) = self.idle {
+            self.pipeline.order(EncoderAction::Start(idle));
+        }
         let mut buffer = vec![0; READ_BYTES];
         let mut progress = tokio::time::interval(PROGRESS_INTERVAL);
         progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.tend(clock::now());
             while let Some(action) = self.pusher.poll_action(clock::wall()) {
                 self.act(action);
             }
+            self.feed(clock::now());
             if let Some(outcome) = self.finished() {
-                return outcome;
+                return (outcome, self.recorder);
             }
-            let timeout = self.pusher.poll_timeout();
+            let timeout = self.poll_timeout();
             let woken = tokio::select! {
                 () = stop.cancelled(), if !self.is_stopping => Woken::Stop,
                 Some(incoming) = recv(&mut self.mqtt) => Woken::Cloud(incoming),
@@ -225,7 +269,7 @@ impl Running {
 
     fn finished(&mut self) -> Option<Outcome> {
         let state = self.pusher.state();
-        if self.is_draining && !self.is_stopping && self.pusher.is_drained() {
+        if self.is_draining && !self.is_stopping && self.pusher.is_drained() && self.backlog.is_empty() {
             self.is_stopping = true;
             self.pusher.handle(clock::now(), Input::Stop);
             return None;
@@ -234,8 +278,9 @@ impl Running {
         if self.is_stopping && is_at_rest {
             return Some(self.outcome.take().unwrap_or(Outcome::Stopped));
         }
-        // With a cloud, a command may start it again; alone, nothing will.
-        (state == StreamState::Error && self.mqtt.is_none()).then(|| Outcome::GaveUp(self.last_error.unwrap_or(ErrorCode::ConnectionLost)))
+        // With a cloud, a command may start it again; a trigger may, too; and a recorder has work without a stream.
+        let is_alone = self.mqtt.is_none() && self.idle.is_none() && self.calendar.is_none();
+        (state == StreamState::Error && is_alone).then(|| Outcome::GaveUp(self.last_error.unwrap_or(ErrorCode::ConnectionLost)))
     }
 
     fn wake(&mut self, woken: Woken, buffer: &[u8]) {
@@ -313,8 +358,12 @@ impl Running {
 
     fn take(&mut self, now: Instant, made: Option<Made>) {
         match made {
-            Some(Made::Track(track)) => self.pusher.handle(now, Input::Track(*track)),
-            Some(Made::Frame(frame, captured_at)) => self.pusher.handle(now, Input::Frame(frame, captured_at)),
+            Some(Made::Track(track)) => self.take_track(now, *track),
+            Some(Made::Frame(frame, captured_at)) => self.take_frame(now, frame, captured_at),
+            Some(Made::Motion(since)) => {
+                let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_motion(now));
+                self.change_event(now, change, since);
+            }
             Some(Made::Lost { attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { attempts, next_retry }),
             Some(Made::Ended) => self.is_draining = true,
             Some(Made::Failed(problem)) => {
@@ -323,6 +372,127 @@ impl Running {
                 self.is_draining = true;
             }
             None => self.is_draining = true,
+        }
+    }
+
+    fn take_track(&mut self, now: Instant, track: Track) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.set_track(&track);
+        }
+        if let Some(motion) = &mut self.motion
+            && motion.preroll.set_track(&track)
+        {
+            // Frames of the old configuration can't follow the new one.
+            self.backlog.clear();
+        }
+        self.pusher.handle(now, Input::Track(track));
+    }
+
+    fn take_frame(&mut self, now: Instant, frame: Frame<Bytes>, captured_at: Instant) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.push(&frame, wall_of(captured_at, now));
+        }
+        if let Some(motion) = &mut self.motion {
+            motion.preroll.push(&frame, captured_at);
+        }
+        if self.backlog.is_empty() {
+            self.pusher.handle(now, Input::Frame(frame, captured_at));
+        } else {
+            self.backlog.push(frame, captured_at);
+        }
+    }
+
+    // ---- motion and the clock -------------------------------------------------------------------------------------------
+
+    /// What time brings.
+    fn tend(&mut self, now: Instant) {
+        let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_timeout(now));
+        self.change_event(now, change, now);
+        if let Some(calendar) = &mut self.calendar {
+            calendar.look(now, jiff::Timestamp::now());
+        }
+        self.pull_trigger(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let gate = self.motion.as_ref().and_then(|motion| motion.gate.poll_timeout());
+        let look_at = self.calendar.as_ref().map(|calendar| calendar.look_at);
+        [self.pusher.poll_timeout(), gate, look_at].into_iter().flatten().min()
+    }
+
+    /// An event of motion begins, or is over. `since`: nothing moved then yet.
+    fn change_event(&mut self, now: Instant, change: Option<bool>, since: Instant) {
+        let (Some(is_on), Some(motion)) = (change, &mut self.motion) else { return };
+        tracing::info!(motion = is_on, "motion");
+        let recorder = self.recorder.as_mut().filter(|recorder| recorder.waits_for_motion());
+        if is_on {
+            motion.preroll.hold(motion.begins_before(since));
+            motion.awaits_stream = motion.starts_stream && !self.pusher.is_streaming();
+            if let Some(recorder) = recorder {
+                recorder.begin();
+                motion.preroll.frames().for_each(|held| recorder.push(&held.frame, wall_of(held.captured_at, now)));
+            }
+        } else {
+            motion.awaits_stream = false;
+            if let Some(recorder) = recorder {
+                recorder.end();
+            }
+        }
+        if !motion.awaits_stream {
+            motion.preroll.release();
+        }
+        if let Some(mqtt) = &self.mqtt {
+            let payload = serde_json::json!({ "motion": is_on }).to_string().into_bytes();
+            mqtt.publish(Outgoing { topic: Topic::Motion, payload, retain: false });
+        }
+        self.pull_trigger(now);
+    }
+
+    /// Tells the pusher where motion or the clock wants something else.
+    fn pull_trigger(&mut self, now: Instant) {
+        let moves = self.motion.as_ref().is_some_and(|motion| motion.starts_stream && motion.gate.is_open());
+        let is_triggered = !self.is_stopping && (moves || self.calendar.as_ref().is_some_and(|calendar| calendar.is_open));
+        if is_triggered != self.is_triggered {
+            self.is_triggered = is_triggered;
+            self.pusher.handle(now, Input::Trigger(is_triggered));
+        }
+    }
+
+    /// The encoder follows the stream; but where others need it, it runs on without one.
+    fn order(&mut self, order: EncoderAction) {
+        let Some(idle) = self.idle else {
+            self.pipeline.order(order);
+            return;
+        };
+        let order = match order {
+            EncoderAction::Start(settings) if self.begins_with_preroll() => EncoderAction::Change(settings),
+            EncoderAction::Stop => EncoderAction::Change(idle),
+            // A recording has no hole because a link has one: what the link can't take, the pusher's queue leaves out.
+            EncoderAction::Pause | EncoderAction::Resume => return,
+            EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe => order,
+        };
+        self.pipeline.order(order);
+    }
+
+    /// A stream that motion started begins with what came before it.
+    fn begins_with_preroll(&mut self) -> bool {
+        let Some(motion) = self.motion.as_mut().filter(|motion| motion.awaits_stream) else { return false };
+        motion.awaits_stream = false;
+        self.backlog.load(&motion.preroll, clock::now());
+        motion.preroll.release();
+        !self.backlog.is_empty()
+    }
+
+    /// Hands the pusher the past as the link takes it.
+    fn feed(&mut self, now: Instant) {
+        if !self.pusher.is_streaming() {
+            self.backlog.clear();
+        }
+        while !self.backlog.is_empty() && self.pusher.is_drained() {
+            for _ in 0..FEED_FRAMES {
+                let Some(frame) = self.backlog.pop(now) else { break };
+                self.pusher.handle(now, Input::Frame(frame, now));
+            }
         }
     }
 
@@ -366,7 +536,7 @@ impl Running {
                 if !matches!(order, EncoderAction::Change(_)) {
                     tracing::debug!(?order, "encoder");
                 }
-                self.pipeline.order(order);
+                self.order(order);
             }
             Action::Status(status) => {
                 if let Some(error) = status.error {
@@ -409,6 +579,12 @@ impl Running {
             let _ = events.try_send(event);
         }
     }
+}
+
+/// The civil time of an instant that has just been.
+fn wall_of(at: Instant, now: Instant) -> WallTime {
+    let ago_micros = i64::try_from(now.since(at).as_micros()).unwrap_or(i64::MAX);
+    WallTime::from_unix_micros(clock::wall().unix_micros.saturating_sub(ago_micros))
 }
 
 async fn recv(mqtt: &mut Option<Mqtt>) -> Option<Incoming> {

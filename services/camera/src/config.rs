@@ -2,12 +2,18 @@
 
 use confique::Config as _;
 use heapless::Vec as BoundedVec;
-use sightline_pusher::{FixedServer, Trigger};
+use sightline_pusher::{FixedServer, GateConfig, Trigger};
 use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::{CustomQuality, DeviceId, Quality, Settings, Text};
 use std::{path::PathBuf, time::Duration};
 
-use crate::source::{Source, rtsp::Transport};
+use crate::{
+    motion::Zone,
+    pipeline::MotionPlan,
+    recorder::{Mode, RecorderPlan},
+    schedule::{Schedule, Window},
+    source::{Source, rtsp::Transport},
+};
 
 /// Settings of `sightline camera`.
 #[derive(confique::Config, Clone, Debug)]
@@ -30,9 +36,19 @@ pub struct Config {
     /// mjpeg, for drivers that offer what they can't do.
     #[config(default = "auto", env = "SIGHTLINE_CAMERA_V4L2_FORMAT")]
     pub v4l2_format: String,
+    /// When a `scheduled` stream runs: any number of `[[schedule]]` with `days = ["mon", "fri"]`, `start = "08:00"`, `end = "17:30"` (not after
+    /// `start`: on the next day) and `tz = "Europe/Berlin"`. In the environment: the same as JSON.
+    #[config(default = [], env = "SIGHTLINE_CAMERA_SCHEDULE", parse_env = from_json)]
+    pub schedule: Vec<Window>,
     /// The stream.
     #[config(nested)]
     pub stream: StreamConfig,
+    /// What counts as motion.
+    #[config(nested)]
+    pub motion: MotionConfig,
+    /// The recorder on the device.
+    #[config(nested)]
+    pub recording: RecordingConfig,
     /// The way to the cloud.
     #[config(nested)]
     pub mqtt: MqttConfig,
@@ -56,9 +72,15 @@ pub struct StreamConfig {
     /// Bits a second of `custom`.
     #[config(default = 1_000_000, env = "SIGHTLINE_CAMERA_STREAM_BITRATE_BPS")]
     pub bitrate_bps: u32,
-    /// What starts the stream: always_on, manual (by command), on_demand (by command, on a lease).
-    #[config(default = "always_on", env = "SIGHTLINE_CAMERA_STREAM_TRIGGER")]
+    /// What starts the stream: motion, scheduled (see `schedule`), always_on, manual (by command), on_demand (by command, on a lease).
+    #[config(default = "motion", env = "SIGHTLINE_CAMERA_STREAM_TRIGGER")]
     pub trigger: String,
+    /// Motion starts the stream whatever `trigger` says.
+    #[config(default = false, env = "SIGHTLINE_CAMERA_STREAM_AUTO_START_STREAM_ON_MOTION")]
+    pub auto_start_stream_on_motion: bool,
+    /// Off: nothing is streamed, whatever starts it; the device only records.
+    #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_LIVE_STREAMING")]
+    pub enable_live_streaming: bool,
     /// Lower and raise the bit rate with the link.
     #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_ADAPTIVE_BITRATE")]
     pub enable_adaptive_bitrate: bool,
@@ -118,6 +140,57 @@ pub struct StreamConfig {
     pub ca: PathBuf,
 }
 
+/// `[motion]`: what counts as motion, and how long an event lasts. It is looked for where motion starts the stream or a recording.
+#[derive(confique::Config, Clone, Debug)]
+pub struct MotionConfig {
+    /// From 0 (only what is large and stands out) to 1 (anything).
+    #[config(default = 0.5, env = "SIGHTLINE_CAMERA_MOTION_SENSITIVITY")]
+    pub sensitivity: f32,
+    /// Where motion counts: any number of `[[motion.zones]]` with `kind = "include"` or `"exclude"` and `points = [[0.0, 0.5], [1.0, 1.0]]`, shares of
+    /// width and height from the upper left: two corners of a rectangle, or three and more of a polygon. None: everywhere. In the environment:
+    /// the same as JSON.
+    #[config(default = [], env = "SIGHTLINE_CAMERA_MOTION_ZONES", parse_env = from_json)]
+    pub zones: Vec<Zone>,
+    /// Streams and recordings begin at least this long before the motion, in seconds.
+    #[config(default = 5, env = "SIGHTLINE_CAMERA_MOTION_PREROLL_SEC")]
+    pub preroll_sec: u32,
+    /// Bytes of memory that this may take; where they do not suffice it is shorter.
+    #[config(default = 16_777_216, env = "SIGHTLINE_CAMERA_MOTION_PREROLL_BYTES")]
+    pub preroll_bytes: u32,
+    /// An event goes on for this long after the last motion, in seconds.
+    #[config(default = 15, env = "SIGHTLINE_CAMERA_MOTION_HOLD_SEC")]
+    pub hold_sec: u32,
+    /// No event lasts longer, in seconds. After one that did there is a pause of `hold_sec`.
+    #[config(default = 600, env = "SIGHTLINE_CAMERA_MOTION_MAX_SEC")]
+    pub max_sec: u32,
+}
+
+/// `[recording]`: fragmented MP4 on the device's disk, whatever the stream does.
+#[derive(confique::Config, Clone, Debug)]
+pub struct RecordingConfig {
+    /// Record on this device.
+    #[config(default = false, env = "SIGHTLINE_CAMERA_RECORDING_ENABLED")]
+    pub enabled: bool,
+    /// Where. Only recordings of one device.
+    #[config(default = "recordings", env = "SIGHTLINE_CAMERA_RECORDING_DIR")]
+    pub dir: PathBuf,
+    /// continuous, or motion: clips of events, each with its pre-roll.
+    #[config(default = "continuous", env = "SIGHTLINE_CAMERA_RECORDING_MODE")]
+    pub mode: String,
+    /// Written and synced at a time, in milliseconds: the most that a power cut costs.
+    #[config(default = 1000, env = "SIGHTLINE_CAMERA_RECORDING_FRAGMENT_MS")]
+    pub fragment_ms: u32,
+    /// The length of a file, in seconds; it ends at the next key frame.
+    #[config(default = 60, env = "SIGHTLINE_CAMERA_RECORDING_SEGMENT_SEC")]
+    pub segment_sec: u32,
+    /// Files older than this are removed, in hours; 0: none is for its age.
+    #[config(default = 168, env = "SIGHTLINE_CAMERA_RECORDING_KEEP_HOURS")]
+    pub keep_hours: u32,
+    /// All files together have at most this many megabytes (10^6 bytes); the oldest are removed first.
+    #[config(default = 4000, env = "SIGHTLINE_CAMERA_RECORDING_KEEP_MB")]
+    pub keep_mb: u32,
+}
+
 /// `[mqtt]`: MQTT over TLS with a client certificate.
 #[derive(confique::Config, Clone, Debug)]
 pub struct MqttConfig {
@@ -160,6 +233,76 @@ pub(crate) struct Checked {
     pub(crate) rtsp_transport: Transport,
     /// `None`: the source's own numbers where it can be passed through.
     pub(crate) limits: Option<Settings>,
+    /// `None`: nobody wants to know of motion.
+    pub(crate) motion: Option<CheckedMotion>,
+    /// `None`: the clock starts nothing.
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) recorder: Option<RecorderPlan>,
+    /// The most that a pre-roll may have.
+    pub(crate) preroll_bytes: usize,
+}
+
+/// Motion, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckedMotion {
+    pub(crate) detector: MotionPlan,
+    pub(crate) gate: GateConfig,
+    pub(crate) preroll: Duration,
+    pub(crate) preroll_bytes: usize,
+    /// Whether it starts the stream.
+    pub(crate) starts_stream: bool,
+}
+
+/// A longer pre-roll than a minute is a recording.
+const PREROLL_SEC_MAX: u32 = 60;
+
+fn secs(value: u32) -> Duration {
+    Duration::from_secs(u64::from(value))
+}
+
+/// A list in an environment variable.
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+impl MotionConfig {
+    fn checked(&self, starts_stream: bool) -> Result<CheckedMotion, Problem> {
+        if !(0.0..=1.0).contains(&self.sensitivity) {
+            return problem("motion.sensitivity", format!("{} is not from 0 to 1; 0.5 is usual", self.sensitivity));
+        }
+        self.zones.iter().try_for_each(Zone::check).or_else(|error| problem("motion.zones", error))?;
+        if self.preroll_sec > PREROLL_SEC_MAX {
+            return problem("motion.preroll_sec", format!("{} is above {PREROLL_SEC_MAX}; 5 is usual", self.preroll_sec));
+        }
+        let hold_sec = at_least("motion.hold_sec", self.hold_sec, 1)?;
+        let max_sec = at_least("motion.max_sec", self.max_sec, hold_sec)?;
+        Ok(CheckedMotion {
+            detector: MotionPlan { sensitivity: self.sensitivity, zones: self.zones.clone() },
+            gate: GateConfig { hold: secs(hold_sec), length_max: secs(max_sec) },
+            preroll: secs(self.preroll_sec),
+            preroll_bytes: self.preroll_bytes as usize,
+            starts_stream,
+        })
+    }
+}
+
+impl RecordingConfig {
+    fn checked(&self) -> Result<Option<RecorderPlan>, Problem> {
+        let mode = match self.mode.as_str() {
+            "continuous" => Mode::Continuous,
+            "motion" => Mode::Motion,
+            other => return problem("recording.mode", format!("{other:?} is neither continuous nor motion")),
+        };
+        let plan = RecorderPlan {
+            dir: self.dir.clone(),
+            mode,
+            fragment: Duration::from_millis(u64::from(at_least("recording.fragment_ms", self.fragment_ms, 100)?)),
+            segment: secs(at_least("recording.segment_sec", self.segment_sec, 1)?),
+            age_max: (self.keep_hours > 0).then(|| secs(self.keep_hours.saturating_mul(3600))),
+            bytes_max: u64::from(at_least("recording.keep_mb", self.keep_mb, 1)?) * 1_000_000,
+        };
+        Ok(self.enabled.then_some(plan))
+    }
 }
 
 impl Config {
@@ -204,19 +347,22 @@ impl Config {
             "always_on" => Trigger::AlwaysOn,
             "manual" => Trigger::Manual,
             "on_demand" => Trigger::OnDemand,
-            "motion" | "scheduled" => {
-                return problem("stream.trigger", "motion and scheduled are not built yet; take always_on, manual or on_demand");
+            "motion" => Trigger::Motion,
+            "scheduled" => Trigger::Scheduled,
+            other => {
+                return problem("stream.trigger", format!("{other:?} is none of motion, scheduled, always_on, manual, on_demand"));
             }
-            other => return problem("stream.trigger", format!("{other:?} is none of always_on, manual, on_demand")),
         };
+        // A device that only records has nothing to start.
+        let trigger = if stream.enable_live_streaming { trigger } else { Trigger::Manual };
         let (quality, custom) = self.quality()?;
         let limits =
             (!stream.quality.is_empty()).then(|| custom.map_or_else(|| quality.settings(), |custom| Some(custom.settings()))).flatten();
-        let secs = |value: u32| Duration::from_secs(u64::from(value));
         let pusher = sightline_pusher::Config {
             quality,
             custom,
             trigger,
+            live_streaming: stream.enable_live_streaming,
             adaptive_bitrate: stream.enable_adaptive_bitrate,
             auto_reconnect: stream.enable_auto_reconnect,
             max_reconnect_attempts: stream.max_reconnect_attempts,
@@ -242,10 +388,34 @@ impl Config {
         if !(0.1..=60.0).contains(&stream.keyframe_interval_sec) {
             return problem("stream.keyframe_interval_sec", "take 0.1 to 60 seconds; 2 is usual");
         }
-        if self.mqtt.url.is_empty() && pusher.server.is_none() {
+        if self.mqtt.url.is_empty() && pusher.server.is_none() && stream.enable_live_streaming {
             return problem("mqtt.url", "neither a cloud (mqtt.url) nor a server by hand (stream.rtmp_server_url) is given: set one");
         }
-        Ok(Checked { pusher, source, rtsp_transport, limits })
+        let recorder = self.recording.checked()?;
+        let motion_starts = stream.enable_live_streaming && (trigger == Trigger::Motion || stream.auto_start_stream_on_motion);
+        let motion = self.motion.checked(motion_starts)?;
+        let wants_motion = motion_starts || recorder.as_ref().is_some_and(|recorder| recorder.mode == Mode::Motion);
+        Ok(Checked {
+            pusher,
+            source,
+            rtsp_transport,
+            limits,
+            motion: wants_motion.then_some(motion),
+            schedule: self.schedule(trigger)?,
+            recorder,
+            preroll_bytes: self.motion.preroll_bytes as usize,
+        })
+    }
+
+    fn schedule(&self, trigger: Trigger) -> Result<Option<Schedule>, Problem> {
+        let schedule = Schedule::new(&self.schedule).or_else(|error| problem("schedule", error))?;
+        if trigger == Trigger::Scheduled && self.schedule.is_empty() {
+            return problem(
+                "schedule",
+                "stream.trigger is scheduled, and there is no window: add a [[schedule]] with days, start, end and tz",
+            );
+        }
+        Ok((trigger == Trigger::Scheduled).then_some(schedule))
     }
 
     fn quality(&self) -> Result<(Quality, Option<CustomQuality>), Problem> {
@@ -295,6 +465,39 @@ mod tests {
         config.mqtt.url = "mqtts://localhost".into();
         assert!(config.check().is_ok());
         assert_eq!(config.stream.reconnect_interval_sec, 10);
+    }
+
+    #[test]
+    fn motion_is_looked_for_where_someone_wants_to_know() {
+        let mut config = Config::new("cam-1", "test");
+        config.mqtt.url = "mqtts://localhost".into();
+        let motion = |config: &Config| config.checked().unwrap().motion.map(|motion| motion.starts_stream);
+        assert_eq!(motion(&config), Some(true), "the default trigger");
+        config.stream.trigger = "always_on".into();
+        assert_eq!(motion(&config), None);
+        config.recording.enabled = true;
+        config.recording.mode = "motion".into();
+        assert_eq!(motion(&config), Some(false));
+        config.stream.auto_start_stream_on_motion = true;
+        assert_eq!(motion(&config), Some(true));
+        config.stream.enable_live_streaming = false;
+        config.mqtt.url = String::new();
+        assert_eq!(motion(&config), Some(false), "only clips, and no server is needed");
+    }
+
+    #[test]
+    fn windows_and_zones_are_read_from_the_file_and_from_json() {
+        let window = r#"[{"days":["mon"],"start":"08:00","end":"17:30","tz":"Europe/Berlin"}]"#;
+        let mut config = Config::new("cam-1", "test");
+        config.mqtt.url = "mqtts://localhost".into();
+        config.stream.trigger = "scheduled".into();
+        assert_eq!(config.check().unwrap_err().key, "schedule");
+        config.schedule = from_json(window).unwrap();
+        config.motion.zones = from_json(r#"[{"kind":"exclude","points":[[0.0,0.5],[1.0,1.0]]}]"#).unwrap();
+        assert!(config.check().is_ok());
+        config.motion.zones = from_json(r#"[{"kind":"exclude","points":[[0.0,0.5],[2.0,1.0]]}]"#).unwrap();
+        assert_eq!(config.check().unwrap_err().key, "motion.zones");
+        assert!(from_json::<Window>(r#"[{"days":["mon"],"begin":"08:00"}]"#).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, an
 use sightline_pusher::EncoderAction;
 use sightline_signal::Settings;
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError},
     time::{Duration, Instant as StdInstant},
 };
@@ -16,6 +16,7 @@ use std::{
 use crate::{
     clock,
     encoder::{self, H264Encoder},
+    motion::{Detector, Watch, Zone},
     picture::{Picture, Scaler},
     scene::Scene,
     source::{
@@ -44,6 +45,8 @@ pub(crate) enum Made {
     Track(Box<Track>),
     /// A frame and when it was captured.
     Frame(Frame<Bytes>, Instant),
+    /// Something moves, and did not yet at that time.
+    Motion(Instant),
     /// The camera behind the agent is gone; the source goes on trying.
     Lost {
         /// Tries in a row that failed.
@@ -79,6 +82,17 @@ pub(crate) struct Plan {
     /// A camera that refuses from the start (password, path, codec) is tried again too, because there is a cloud that hears of it. Otherwise
     /// it ends the source.
     pub(crate) is_patient: bool,
+    /// Looks for motion in what it makes.
+    pub(crate) motion: Option<MotionPlan>,
+}
+
+/// How it looks for motion.
+#[derive(Clone, Debug)]
+pub(crate) struct MotionPlan {
+    /// 0 to 1.
+    pub(crate) sensitivity: f32,
+    /// Where it counts; none: everywhere.
+    pub(crate) zones: Vec<Zone>,
 }
 
 /// What the source turned out to be.
@@ -100,7 +114,9 @@ impl Pipeline {
         let (input, settings) = choose(&plan, default)?;
         let (made_sender, made) = tokio::sync::mpsc::channel(FRAMES_WAITING_MAX);
         let (orders, orders_receiver) = std::sync::mpsc::sync_channel(ORDERS_WAITING_MAX);
-        let worker = Worker { plan, made: made_sender, orders: orders_receiver, has_camera_given: Cell::new(false) };
+        let watch = plan.motion.as_ref().map(|motion| Watch::new(Detector::new(motion.sensitivity, motion.zones.clone())));
+        let worker =
+            Worker { plan, made: made_sender, orders: orders_receiver, has_camera_given: Cell::new(false), watch: RefCell::new(watch) };
         let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(input));
         if let Err(error) = spawned {
             return Err(SourceError::Broken { path: "thread".into(), problem: error.to_string() });
@@ -179,6 +195,8 @@ struct Worker {
     orders: Receiver<EncoderAction>,
     /// Whether the camera ever gave a picture: its settings were right then.
     has_camera_given: Cell<bool>,
+    /// Looks for motion. Only this thread has it.
+    watch: RefCell<Option<Watch>>,
 }
 
 /// Why a run is over.
@@ -216,8 +234,30 @@ impl Worker {
         }
     }
 
-    /// Hands something over; false when the loop is gone.
+    /// Hands something over that others coded, and looks for motion in its key frames; false when the loop is gone.
     fn tell(&self, made: Made) -> bool {
+        let moves_since = match (&mut *self.watch.borrow_mut(), &made) {
+            (Some(watch), Made::Track(track)) => {
+                watch.set_track(track);
+                None
+            }
+            (Some(watch), Made::Frame(frame, at)) => watch.look_at_coded(frame, *at),
+            (Some(_) | None, _) => None,
+        };
+        self.hand_over(made) && moves_since.is_none_or(|since| self.hand_over(Made::Motion(since)))
+    }
+
+    /// Looks for motion in a picture that is about to be encoded here.
+    fn look(&self, picture: &Picture, at: Instant) -> bool {
+        let moves_since = match &mut *self.watch.borrow_mut() {
+            Some(watch) => watch.look(picture.planes()[0], (picture.width(), picture.width(), picture.height()), at),
+            None => None,
+        };
+        moves_since.is_none_or(|since| self.hand_over(Made::Motion(since)))
+    }
+
+    /// Hands something over; false when the loop is gone.
+    fn hand_over(&self, made: Made) -> bool {
         self.made.blocking_send(made).is_ok()
     }
 
@@ -559,6 +599,9 @@ impl<'a> Encoding<'a> {
 
     /// For a source that knows when its picture was captured.
     fn encode_at(&mut self, picture: &Picture, captured: StdInstant) -> Result<(), Stop> {
+        if !self.worker.look(picture, clock::from_std(captured)) {
+            return Err(Stop::Finished);
+        }
         if self.is_paused {
             return Ok(());
         }
@@ -582,8 +625,8 @@ impl<'a> Encoding<'a> {
         if encoded.frame.is_keyframe {
             self.last_keyframe = Some(captured);
         }
-        let is_told = encoded.track.is_none_or(|track| self.worker.tell(Made::Track(Box::new(track))))
-            && self.worker.tell(Made::Frame(encoded.frame, clock::from_std(captured)));
+        let is_told = encoded.track.is_none_or(|track| self.worker.hand_over(Made::Track(Box::new(track))))
+            && self.worker.hand_over(Made::Frame(encoded.frame, clock::from_std(captured)));
         if is_told { Ok(()) } else { Err(Stop::Finished) }
     }
 

@@ -108,10 +108,7 @@ impl Sending {
     }
 
     pub(super) fn pending<'a>(&'a self, payload: &'a [u8]) -> [&'a [u8]; 2] {
-        let head = self.head.get(self.head_at..).unwrap_or(&[]);
-        let part = payload.get(self.at..self.chunk_end).unwrap_or(&[]);
-        // A write may end just behind the header: what is left then is the first slice, because an empty first one means nothing to write.
-        if head.is_empty() { [part, &[]] } else { [head, part] }
+        [self.head.get(self.head_at..).unwrap_or(&[]), payload.get(self.at..self.chunk_end).unwrap_or(&[])]
     }
 
     /// Goes on by `count` bytes; true when the message is done.

@@ -1,0 +1,82 @@
+//! Who wants the stream: commands, on a lease or not, and the trigger. It runs while one of them does.
+
+use core::time::Duration;
+use sightline_media::Instant;
+use sightline_signal::StreamState;
+
+use super::{CLOSE_TIMEOUT, Pusher};
+use crate::{config::Trigger, io::EncoderAction};
+
+/// Who wants it.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Wish {
+    /// A command, or the start of an always-on one.
+    pub(super) is_commanded: bool,
+    /// Motion, or the schedule.
+    pub(super) is_triggered: bool,
+}
+
+impl Wish {
+    pub(super) const fn is_any(self) -> bool {
+        self.is_commanded || self.is_triggered
+    }
+}
+
+impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
+    /// By command.
+    pub(super) fn start(&mut self, now: Instant, lease: Option<Duration>) {
+        if self.config.trigger == Trigger::OnDemand || lease.is_some() {
+            self.lease_until = Some(now + lease.unwrap_or(self.config.lease));
+        }
+        let was_wanted = self.wish.is_any();
+        self.wish.is_commanded = true;
+        self.start_unless(now, was_wanted);
+    }
+
+    /// The trigger opened or closed. A stop by command holds until it opens again.
+    pub(super) fn on_trigger(&mut self, now: Instant, is_open: bool) {
+        let was_wanted = self.wish.is_any();
+        if is_open {
+            self.wish.is_triggered = true;
+            self.start_unless(now, was_wanted);
+        } else {
+            let was_triggered = core::mem::take(&mut self.wish.is_triggered);
+            if was_triggered && !self.wish.is_commanded {
+                self.stop(now);
+            }
+        }
+    }
+
+    /// A lease ran out: what the trigger wants goes on.
+    pub(super) fn end_lease(&mut self, now: Instant) {
+        self.lease_until = None;
+        self.wish.is_commanded = false;
+        if !self.wish.is_triggered {
+            self.stop(now);
+        }
+    }
+
+    fn start_unless(&mut self, now: Instant, was_wanted: bool) {
+        if was_wanted && self.state != StreamState::Error {
+            return;
+        }
+        self.sets_exhausted = 0;
+        self.backoff.reset();
+        self.begin(now);
+    }
+
+    pub(super) fn stop(&mut self, now: Instant) {
+        self.wish = Wish::default();
+        self.lease_until = None;
+        match (&mut self.session, self.state) {
+            (Some(session), StreamState::Streaming) => {
+                session.close();
+                self.queue.clear_as_dropped();
+                self.outbox.encoder(EncoderAction::Stop);
+                self.enter(StreamState::Stopping, Some(now + CLOSE_TIMEOUT));
+            }
+            (_, StreamState::Stopping) => {}
+            _ => self.rest(now),
+        }
+    }
+}
