@@ -69,6 +69,12 @@ pub enum Input<'a, P> {
     Stop,
     /// Other numbers from the next key frame on.
     Quality(Settings),
+    /// Another bit rate to aim at, in bits a second.
+    Bitrate(u32),
+    /// Whether the bit rate follows the link.
+    AdaptiveBitrate(bool),
+    /// The name to publish under on a server that was given by hand, from the next connection on. It may hold a key.
+    StreamKey(Text<512>),
 }
 
 /// What the encoder shall do. It takes effect within one key-frame interval.

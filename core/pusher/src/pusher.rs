@@ -193,6 +193,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::Stop => self.stop(now),
             Input::Trigger(is_open) => self.on_trigger(now, is_open),
             Input::Quality(settings) => self.set_target(Quality::Custom, settings),
+            Input::Bitrate(bitrate_bps) => self.set_target(self.config.quality, Settings { bitrate_bps, ..self.target }),
+            Input::AdaptiveBitrate(is_adaptive) => self.config.adaptive_bitrate = is_adaptive,
+            Input::StreamKey(name) => {
+                if let Some(server) = &mut self.config.server {
+                    server.name = name;
+                    self.servers = Some(Servers::fixed(server));
+                }
+            }
         }
         self.settle(now);
     }

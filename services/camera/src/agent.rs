@@ -8,7 +8,7 @@ use sightline_media::{Frame, Instant, Track, WallTime};
 use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, MotionGate, Pusher, Status, ToDevice, Trigger};
 use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, Text, topic::Topic};
 use std::{future::pending, path::Path, pin::Pin, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -109,6 +109,11 @@ impl Agent {
         if is_free && settings != default {
             adopt(&mut checked.pusher, settings);
         }
+        Self::assemble(config, checked, pipeline)
+    }
+
+    /// Around a source that is there.
+    pub(crate) fn assemble(config: &Config, checked: Checked, pipeline: Pipeline) -> Result<Self, StartError> {
         let ca: &Path = if config.stream.ca.as_os_str().is_empty() { &config.mqtt.ca } else { &config.stream.ca };
         let tls = if ca.as_os_str().is_empty() { None } else { Some(link::tls_config(ca, None).map_err(StartError::Certificates)?) };
         let broker = if config.mqtt.url.is_empty() || checked.pusher.server.is_some() {
@@ -124,11 +129,21 @@ impl Agent {
 
     /// Runs until `stop` is cancelled, the source is over, or it gives up. A stream that runs is ended cleanly.
     pub async fn run(self, stop: CancellationToken, events: Option<mpsc::Sender<StreamEvent>>) -> Outcome {
+        self.run_controlled(stop, events, None).await
+    }
+
+    /// The same; `controls` are what an application wants of it.
+    pub(crate) async fn run_controlled(
+        self,
+        stop: CancellationToken,
+        events: Option<mpsc::Sender<StreamEvent>>,
+        controls: Option<Controls>,
+    ) -> Outcome {
         let tasks = TaskTracker::new();
         let mqtt_stop = CancellationToken::new();
         let mqtt = self.broker.map(|address| mqtt::start(address, &tasks, mqtt_stop.clone()));
         let seed = random_seed();
-        let starts_by_hand = self.checked.pusher.server.is_some() && self.checked.pusher.trigger == Trigger::Manual;
+        let starts_by_hand = controls.is_none() && self.checked.pusher.server.is_some() && self.checked.pusher.trigger == Trigger::Manual;
         let motion = self.checked.motion.map(|motion| MotionEvents {
             gate: MotionGate::new(motion.gate),
             preroll: Preroll::new(motion.preroll + DETECTION_MAX, motion.preroll_bytes),
@@ -149,6 +164,7 @@ impl Agent {
             mqtt,
             tls: self.tls,
             events,
+            controls,
             link: None,
             dialling: None,
             dialled_url: Text::new(),
@@ -189,6 +205,12 @@ fn random_seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
+/// What an application tells a running agent, and what it may look at.
+pub(crate) struct Controls {
+    pub(crate) inputs: mpsc::Receiver<Input<'static, Bytes>>,
+    pub(crate) state: watch::Sender<StreamState>,
+}
+
 type Dialling = Pin<Box<dyn Future<Output = Result<Link, DialError>> + Send>>;
 
 struct Running {
@@ -205,6 +227,7 @@ struct Running {
     mqtt: Option<Mqtt>,
     tls: Option<Arc<rustls::ClientConfig>>,
     events: Option<mpsc::Sender<StreamEvent>>,
+    controls: Option<Controls>,
     link: Option<Link>,
     dialling: Option<Dialling>,
     /// The server that [`Self::dialling`] or [`Self::watching`] is for.
@@ -233,6 +256,7 @@ enum Woken {
     Link(Turn),
     Progress,
     Timeout,
+    Control(Input<'static, Bytes>),
 }
 
 impl Running {
@@ -260,6 +284,7 @@ impl Running {
                 dialled = dialled(&mut self.dialling) => Woken::Dialled(dialled),
                 watched = dialled(&mut self.watching) => Woken::Watched(watched),
                 turn = turn(&mut self.link, self.pusher.pending(), &mut buffer) => Woken::Link(turn),
+                Some(input) = control(&mut self.controls) => Woken::Control(input),
                 _ = progress.tick(), if self.link.is_some() => Woken::Progress,
                 () = sleep_until(timeout) => Woken::Timeout,
             };
@@ -279,7 +304,7 @@ impl Running {
             return Some(self.outcome.take().unwrap_or(Outcome::Stopped));
         }
         // With a cloud, a command may start it again; a trigger may, too; and a recorder has work without a stream.
-        let is_alone = self.mqtt.is_none() && self.idle.is_none() && self.calendar.is_none();
+        let is_alone = self.controls.is_none() && self.mqtt.is_none() && self.idle.is_none() && self.calendar.is_none();
         (state == StreamState::Error && is_alone).then(|| Outcome::GaveUp(self.last_error.unwrap_or(ErrorCode::ConnectionLost)))
     }
 
@@ -323,6 +348,7 @@ impl Running {
                 self.pusher.handle_timeout(now);
             }
             Woken::Timeout => self.pusher.handle_timeout(now),
+            Woken::Control(input) => self.pusher.handle(now, input),
         }
     }
 
@@ -539,6 +565,9 @@ impl Running {
                 self.order(order);
             }
             Action::Status(status) => {
+                if let Some(controls) = &self.controls {
+                    controls.state.send_replace(status.state);
+                }
                 if let Some(error) = status.error {
                     self.last_error = Some(error);
                 }
@@ -590,6 +619,13 @@ fn wall_of(at: Instant, now: Instant) -> WallTime {
 async fn recv(mqtt: &mut Option<Mqtt>) -> Option<Incoming> {
     match mqtt {
         Some(mqtt) => mqtt.incoming.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn control(controls: &mut Option<Controls>) -> Option<Input<'static, Bytes>> {
+    match controls {
+        Some(controls) => controls.inputs.recv().await,
         None => pending().await,
     }
 }

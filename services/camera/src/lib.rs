@@ -19,6 +19,7 @@ pub mod scene;
 mod schedule;
 mod source;
 pub mod stamp;
+mod stream_pusher;
 mod tcp;
 
 pub use agent::{Agent, Outcome, StartError, StreamEvent};
@@ -28,3 +29,4 @@ pub use motion::{Zone, ZoneKind};
 pub use picture::Picture;
 pub use schedule::{Day, Window};
 pub use source::{CameraUrl, PixelFormat, Source, SourceError, V4l2Camera};
+pub use stream_pusher::{Callbacks, ControlError, PushError, PusherStatus, ServerInfo, StreamPusher};

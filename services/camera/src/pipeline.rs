@@ -124,6 +124,13 @@ impl Pipeline {
         Ok((Self { made, orders }, settings))
     }
 
+    /// One that an application feeds: what it makes, and what it is told.
+    pub(crate) fn fed() -> (Self, tokio::sync::mpsc::Sender<Made>, Receiver<EncoderAction>) {
+        let (made_sender, made) = tokio::sync::mpsc::channel(FRAMES_WAITING_MAX);
+        let (orders, orders_receiver) = std::sync::mpsc::sync_channel(ORDERS_WAITING_MAX);
+        (Self { made, orders }, made_sender, orders_receiver)
+    }
+
     /// Tells the encoder. An order that finds no room is lost: the thread hangs, and the next one will say the same.
     pub(crate) fn order(&self, action: EncoderAction) {
         if let Err(TrySendError::Full(action)) = self.orders.try_send(action) {
