@@ -175,7 +175,7 @@ impl Options {
     }
 }
 
-/// Measures and prints; false if a decoder complained.
+/// Measures and prints; false if a trial failed or a decoder complained.
 pub(crate) fn run(options: &Options) -> io::Result<bool> {
     let links = options.links()?;
     if links.is_empty() {
@@ -188,8 +188,13 @@ pub(crate) fn run(options: &Options) -> io::Result<bool> {
     eprintln!("{} trials, about {} min; TCP's congestion control: {congestion}", trials.len(), secs / 60 / jobs as u64 + 1);
     let mut results: Vec<Results> =
         links.into_iter().map(|link| Results { name: link.name, schedule: link.schedule, secs: link.secs, rows: Vec::new() }).collect();
+    let mut has_failed = false;
     for (place, trial, outcome) in run_all(trials, jobs)? {
-        let Some(result) = results.get_mut(place) else { continue };
+        // One that failed has said why; the others' figures stand.
+        let (Some(result), Some(outcome)) = (results.get_mut(place), outcome) else {
+            has_failed = true;
+            continue;
+        };
         match result.rows.iter_mut().find(|(sender, server, _)| (*sender, *server) == (trial.sender, trial.server)) {
             Some((_, _, outcomes)) => outcomes.push(outcome),
             None => result.rows.push((trial.sender, trial.server, vec![outcome])),
@@ -203,15 +208,16 @@ pub(crate) fn run(options: &Options) -> io::Result<bool> {
     let text = if options.json { report::json(&results) } else { report::text(&results) };
     io::Write::write_all(&mut io::stdout(), text.as_bytes())?;
     let ours = results.iter().flat_map(|result| &result.rows).filter(|(sender, _, _)| *sender == Sender::Sightline);
-    Ok(ours.flat_map(|(_, _, outcomes)| outcomes).all(|outcome| outcome.decoder_errors == 0))
+    Ok(!has_failed && ours.flat_map(|(_, _, outcomes)| outcomes).all(|outcome| outcome.decoder_errors == 0))
 }
 
-type Done = (usize, Trial, Outcome);
+/// The link's place, what was tried, and what came of it; `None` where it failed.
+type Done = (usize, Trial, Option<Outcome>);
 
 /// Runs the trials, `jobs` side by side, in order.
 fn run_all(trials: Vec<(usize, Trial)>, jobs: usize) -> io::Result<Vec<Done>> {
     let count = trials.len();
-    let (waiting, done) = (Mutex::new(trials.into_iter().enumerate()), Mutex::new(Vec::<(usize, io::Result<Done>)>::new()));
+    let (waiting, done) = (Mutex::new(trials.into_iter().enumerate()), Mutex::new(Vec::<(usize, Done)>::new()));
     std::thread::scope(|scope| {
         for job in 0..jobs {
             let (waiting, done) = (&waiting, &done);
@@ -220,12 +226,13 @@ fn run_all(trials: Vec<(usize, Trial)>, jobs: usize) -> io::Result<Vec<Done>> {
                 loop {
                     let next = waiting.lock().ok().and_then(|mut waiting| waiting.next());
                     let Some((number, (place, trial))) = next else { return };
-                    let outcome = trial::run(&trial).map_err(|error| io::Error::other(format!("{}: {error}", trial.name)));
-                    if let Ok(outcome) = &outcome {
-                        eprintln!("{} of {count}: {}: {}", number + 1, trial.name, report::line(outcome));
+                    let outcome = trial::run(&trial);
+                    match &outcome {
+                        Ok(outcome) => eprintln!("{} of {count}: {}: {}", number + 1, trial.name, report::line(outcome)),
+                        Err(error) => eprintln!("{} of {count}: {}: failed: {error}", number + 1, trial.name),
                     }
                     if let Ok(mut done) = done.lock() {
-                        done.push((number, outcome.map(|outcome| (place, trial, outcome))));
+                        done.push((number, (place, trial, outcome.ok())));
                     }
                 }
             });
@@ -233,5 +240,5 @@ fn run_all(trials: Vec<(usize, Trial)>, jobs: usize) -> io::Result<Vec<Done>> {
     });
     let mut done = done.into_inner().map_err(|_| io::Error::other("a trial panicked"))?;
     done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, outcome)| outcome).collect()
+    Ok(done.into_iter().map(|(_, done)| done).collect())
 }

@@ -43,7 +43,8 @@ impl Server {
     }
 
     fn start(self, namespace: &str, dir: &Path) -> io::Result<Running> {
-        let conf = dir.join("server.conf");
+        // Ours tells a configuration's language by its name.
+        let conf = dir.join("server.toml");
         let conf_arg = conf.to_str().ok_or_else(|| io::Error::other("the temporary directory's name is not UTF-8"))?;
         let mut command = match self {
             Self::Nginx => {
