@@ -11,9 +11,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock,
     config::{Checked, Config, Problem},
+    encoder::{H264Encoder, OpenEncoder},
     link::{self, DialError, Link, Turn},
     mqtt::{self, Incoming, Mqtt, Outgoing},
-    pipeline::{Made, Pipeline, Plan},
+    pipeline::{Failure, Made, Pipeline, Plan},
     source::SourceError,
 };
 
@@ -49,9 +50,6 @@ pub enum StartError {
     /// The source can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A certificate or key can't be used.
-    #[error("MQTT_CONFIG_INVALID: {0}")]
-    Certificates(String),
 }
 
 /// How a run ended.
@@ -80,6 +78,10 @@ impl Agent {
     /// # Errors
     /// [`StartError`]; nothing has been sent anywhere.
     pub fn start(config: &Config, plays_once: bool) -> Result<Self, StartError> {
+        Self::start_with(config, plays_once, H264Encoder::open)
+    }
+
+    fn start_with(config: &Config, plays_once: bool, open_encoder: OpenEncoder) -> Result<Self, StartError> {
         let mut checked = config.checked()?;
         let default = checked.pusher.wanted();
         let plan = Plan {
@@ -90,6 +92,7 @@ impl Agent {
             plays_once,
             rtsp_transport: checked.rtsp_transport,
             is_patient: !config.mqtt.url.is_empty(),
+            open_encoder,
         };
         let is_free = checked.limits.is_none();
         let (pipeline, settings) = Pipeline::start(plan, default)?;
@@ -97,12 +100,17 @@ impl Agent {
             adopt(&mut checked.pusher, settings);
         }
         let ca: &Path = if config.stream.ca.as_os_str().is_empty() { &config.mqtt.ca } else { &config.stream.ca };
-        let tls = if ca.as_os_str().is_empty() { None } else { Some(link::tls_config(ca, None).map_err(StartError::Certificates)?) };
+        let tls = if ca.as_os_str().is_empty() {
+            None
+        } else {
+            Some(link::tls_config(ca, None).map_err(|problem| Problem { key: "stream.ca", problem })?)
+        };
         let broker = if config.mqtt.url.is_empty() || checked.pusher.server.is_some() {
             None
         } else {
             let (host, port) = mqtt::parse_url(&config.mqtt.url).map_err(|problem| Problem { key: "mqtt.url", problem })?;
-            let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key).map_err(StartError::Certificates)?;
+            let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key)
+                .map_err(|problem| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem })?;
             Some(mqtt::Address { host, port, device: checked.pusher.device.clone(), keep_alive_sec: config.mqtt.keep_alive_sec, tls })
         };
         Ok(Self { checked, pipeline, tls, broker })
@@ -315,20 +323,33 @@ impl Running {
         match made {
             Some(Made::Track(track)) => self.pusher.handle(now, Input::Track(*track)),
             Some(Made::Frame(frame, captured_at)) => self.pusher.handle(now, Input::Frame(frame, captured_at)),
-            Some(Made::Lost { attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { attempts, next_retry }),
+            Some(Made::Lost { code, attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { code, attempts, next_retry }),
             Some(Made::Ended) => self.is_draining = true,
-            Some(Made::Failed(problem)) => {
-                tracing::error!(problem, "the source failed");
-                self.outcome = Some(Outcome::Failed(problem));
-                self.is_draining = true;
-            }
+            Some(Made::Failed(failure)) => self.fail(now, &failure),
             None => self.is_draining = true,
+        }
+    }
+
+    /// A source that is over is the end, once what it gave has gone out. What can't be encoded may be encoded after another command, which
+    /// only a cloud can send.
+    fn fail(&mut self, now: Instant, failure: &Failure) {
+        tracing::error!(code = failure.code.as_str(), problem = failure.problem, "the source or the encoder failed");
+        if failure.code == ErrorCode::SourceLost {
+            self.pusher.handle(now, Input::SourceLost { code: failure.code, attempts: 0, next_retry: Duration::ZERO });
+            self.is_draining = true;
+        } else {
+            self.pusher.handle(now, Input::Failed(failure.code));
+            self.is_stopping = self.mqtt.is_none();
+        }
+        if self.is_draining || self.is_stopping {
+            self.outcome = Some(Outcome::Failed(failure.to_string()));
         }
     }
 
     fn hear(&mut self, now: Instant, incoming: Incoming) {
         match incoming {
             Incoming::Up => self.pusher.handle(now, Input::SignalUp),
+            Incoming::Down(code) => self.pusher.handle(now, Input::SignalDown(code)),
             Incoming::Message(Topic::Response, payload) => match serde_json::from_slice::<Response>(&payload) {
                 Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(response))),
                 Err(error) => tracing::warn!(%error, "an answer from the cloud does not parse"),
@@ -438,3 +459,6 @@ async fn sleep_until(timeout: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod fault_tests;
