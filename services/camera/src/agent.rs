@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sightline_media::Instant;
 use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, Pusher, Status, ToDevice, Trigger};
 use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, Text, topic::Topic};
-use std::{future::pending, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -99,12 +99,10 @@ impl Agent {
         if is_free && settings != default {
             adopt(&mut checked.pusher, settings);
         }
-        let ca: &Path = if config.stream.ca.as_os_str().is_empty() { &config.mqtt.ca } else { &config.stream.ca };
-        let tls = if ca.as_os_str().is_empty() {
-            None
-        } else {
-            Some(link::tls_config(ca, None).map_err(|problem| Problem { key: "stream.ca", problem })?)
-        };
+        let has_own_ca = !config.stream.ca.as_os_str().is_empty();
+        let (key, ca) = if has_own_ca { ("stream.ca", &config.stream.ca) } else { ("mqtt.ca", &config.mqtt.ca) };
+        let tls = (!ca.as_os_str().is_empty()).then(|| link::tls_config(ca, None)).transpose();
+        let tls = tls.map_err(|problem| Problem { key, problem })?;
         let broker = if config.mqtt.url.is_empty() || checked.pusher.server.is_some() {
             None
         } else {

@@ -271,7 +271,6 @@ pub(crate) mod tests {
     macro_rules! faulty {
         ($name:ident, $picture:pat, $time:pat, $encoded:expr) => {
             impl $name {
-                #[expect(clippy::unnecessary_wraps, reason = "as an OpenEncoder is")]
                 pub(crate) fn open(_: Settings, _: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
                     Ok(Box::new(Self))
                 }

@@ -103,8 +103,7 @@ pub(crate) fn tls_config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<Ar
 pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Link, DialError> {
     let parsed = RtmpUrl::parse(&url).map_err(|error| DialError::new(ErrorCode::RtmpConnectRejected, error.to_string()))?;
     let stream = connect(parsed.host, parsed.port).await?;
-    let failed = |error: io::Error| DialError::new(ErrorCode::RtmpConnectTimeout, error.to_string());
-    let probe = Probe::attach(&stream).map_err(failed)?;
+    let probe = Probe::attach(&stream).map_err(|error| DialError::new(tcp_code(&error), error.to_string()))?;
     if !parsed.tls {
         return Ok(Link { stream: Box::new(stream), probe, needs_flush: false });
     }
@@ -137,7 +136,7 @@ pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialErro
                     Some(Err(error)) => {
                         refused += 1;
                         if refused >= addresses.len() {
-                            return Err(DialError::new(ErrorCode::RtmpConnectTimeout, format!("{address}: {error}")));
+                            return Err(DialError::new(tcp_code(&error), format!("{address}: {error}")));
                         }
                         break;
                     }
@@ -169,6 +168,11 @@ pub(crate) async fn handshake(
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let name = rustls_pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     tokio_rustls::TlsConnector::from(config).connect(name, stream).await
+}
+
+/// A server without room takes the connection and resets it at once.
+fn tcp_code(error: &io::Error) -> ErrorCode {
+    if error.kind() == io::ErrorKind::ConnectionReset { ErrorCode::ServerOverloaded } else { ErrorCode::RtmpConnectTimeout }
 }
 
 /// What a TLS handshake, or what follows it, failed at.
