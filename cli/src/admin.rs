@@ -7,7 +7,8 @@ use crate::{
     terminal::{self, WrongUse},
 };
 use sightline_cloud::admin::{self, AddedDevice, Verdict};
-use std::path::PathBuf;
+use sightline_signal::DeviceId;
+use std::path::{Path, PathBuf};
 
 /// The directory that was named, or the configuration's.
 fn data_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
@@ -55,6 +56,8 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
             let shown = admin::show_device(&existing_dir(&device.cloud)?, &id).await?;
             if json { terminal::print(&serde_json::to_string(&shown)?) } else { show_row(&shown) }
         }
+        DeviceAction::Allow { id } => permit(&existing_dir(&device.cloud)?, &id, true, json).await?,
+        DeviceAction::Deny { id } => permit(&existing_dir(&device.cloud)?, &id, false, json).await?,
         DeviceAction::Revoke { id } => {
             admin::revoke_device(&existing_dir(&device.cloud)?, &id).await?;
             if json {
@@ -63,6 +66,16 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
                 terminal::say(&format!("{id} is revoked: its connections end within 10 seconds"))
             }
         }
+    }
+    Ok(())
+}
+
+async fn permit(dir: &Path, id: &DeviceId, may_push: bool, json: bool) -> Result<(), Failure> {
+    admin::permit_push(dir, id, may_push).await?;
+    if json {
+        terminal::print(&serde_json::json!({"id": id, "may_push": may_push}).to_string());
+    } else {
+        terminal::say(&format!("{id} may {}publish", if may_push { "" } else { "not " }));
     }
     Ok(())
 }

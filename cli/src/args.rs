@@ -247,6 +247,16 @@ pub(crate) enum DeviceAction {
         /// Its id
         id: DeviceId,
     },
+    /// Let a device publish again, after `deny`
+    Allow {
+        /// Its id
+        id: DeviceId,
+    },
+    /// Let a device publish no more; it stays known, and a stream that runs goes on until it ends. Its requests get `PERMISSION_DENIED`
+    Deny {
+        /// Its id
+        id: DeviceId,
+    },
     /// Shut a device out, for good: its certificate and tokens are refused, a running stream is ended
     Revoke {
         /// Its id

@@ -50,6 +50,7 @@ pub(crate) fn check() -> Result<(), Problem> {
     }
     check_dependencies(&root, &mut problems)?;
     check_table(&root, &functions, &mut problems)?;
+    check_error_codes(&root, &functions, &mut problems)?;
     if problems.is_empty() { Ok(()) } else { Err(Problem(problems.join("\n       "))) }
 }
 
@@ -85,6 +86,37 @@ fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result<(), Pro
                     problems.push(format!("{}: no service depends on another ({name})", manifest.display()));
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Every error code has a row in the table for its readers, and a test that shows it.
+fn check_error_codes(root: &Path, functions: &BTreeSet<String>, problems: &mut Vec<String>) -> Result<(), Problem> {
+    let (codes, table) = ("core/signal/src/error_code.rs", "docs/protocol/errors.md");
+    let (source, page) = (std::fs::read_to_string(root.join(codes))?, std::fs::read_to_string(root.join(table))?);
+    let declared: BTreeSet<&str> =
+        source.lines().filter_map(|line| line.trim().strip_suffix("\",")?.split_once(" = \"")).map(|(_, code)| code).collect();
+    let rows: Vec<(&str, &str)> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).collect();
+    for code in &declared {
+        match rows.iter().filter(|(name, _)| name == code).count() {
+            1 => {}
+            count => problems.push(format!("{table}: {code} has {count} rows; each code of {codes} has one")),
+        }
+    }
+    if declared.is_empty() {
+        problems.push(format!("{codes}: no code was found in it"));
+    }
+    for (code, row) in rows {
+        if !declared.contains(code) {
+            problems.push(format!("{table}: {code} is no code of {codes}"));
+        }
+        let tests: Vec<&str> = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default().split('`').skip(1).step_by(2).collect();
+        if tests.is_empty() {
+            problems.push(format!("{table}: no test shows {code}"));
+        }
+        for test in tests.iter().filter(|test| !functions.contains(**test)) {
+            problems.push(format!("{table}: there is no test {test}, which shows {code}"));
         }
     }
     Ok(())

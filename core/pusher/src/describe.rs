@@ -18,14 +18,14 @@ pub(crate) const fn describe(code: ErrorCode) -> &'static str {
         ErrorCode::PermissionDenied => "This device may not stream",
         ErrorCode::NoServerAvailable => "No server is available",
         ErrorCode::DiscoveryTimeout => "The cloud did not answer",
-        ErrorCode::ServerOverloaded => "The server has no room",
-        ErrorCode::BandwidthInsufficient
-        | ErrorCode::EncoderFailed
-        | ErrorCode::FrameFormatUnsupported
-        | ErrorCode::EncoderOutOfResources
-        | ErrorCode::InvalidQuality
-        | ErrorCode::MqttConfigInvalid
-        | ErrorCode::ClockSkew
-        | ErrorCode::BadRequest => "The stream failed",
+        ErrorCode::ServerOverloaded => "The server or the cloud has no room",
+        ErrorCode::BandwidthInsufficient => "The uplink carries less than the lowest bit rate",
+        ErrorCode::EncoderFailed => "The encoder failed three times within a minute",
+        ErrorCode::FrameFormatUnsupported => "The camera's pictures are of a format that can't be read",
+        ErrorCode::EncoderOutOfResources => "The encoder can't be opened: too large a picture, or too little memory",
+        ErrorCode::InvalidQuality => "The size, frame rate or bit rate is out of range",
+        ErrorCode::MqttConfigInvalid => "The broker's address or certificates can't be used",
+        ErrorCode::ClockSkew => "The device's clock is wrong, and certificates can't be checked by it",
+        ErrorCode::BadRequest => "The cloud could not read the request",
     }
 }

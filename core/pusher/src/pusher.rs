@@ -63,6 +63,8 @@ pub struct Pusher<P, const QUEUE: usize> {
     deadline: Option<Instant>,
     request_id: Text<64>,
     is_asking: bool,
+    /// Why there is no way to the cloud, while there is none.
+    signal_error: Option<ErrorCode>,
     servers: Option<Servers>,
     /// The server of the set that a reconnect request named.
     moves_to: Option<usize>,
@@ -102,6 +104,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             deadline: (config.trigger == Trigger::AlwaysOn).then_some(Instant::ZERO),
             request_id: Text::new(),
             is_asking: false,
+            signal_error: None,
             servers: config.server.as_ref().map(Servers::fixed),
             moves_to: None,
             sets_exhausted: 0,
@@ -153,9 +156,18 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     /// One thing that happened.
     pub fn handle(&mut self, now: Instant, input: Input<'_, P>) {
+        if matches!(input, Input::SignalUp) {
+            self.signal_error = None;
+        }
         match input {
             Input::Signal(ToDevice::Response(response)) => self.on_response(now, &response),
             Input::Signal(ToDevice::Command(command)) => self.on_command(now, &command),
+            Input::SignalDown(code) => {
+                self.signal_error = Some(code);
+                if self.state == StreamState::Requesting {
+                    self.fail(now, code);
+                }
+            }
             Input::SignalUp => match self.state {
                 // The question may have been lost with the old way: the same one again gets the same answer, and costs no second server.
                 StreamState::Requesting if self.is_asking => self.tell_request(),
@@ -188,7 +200,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::Acknowledged { bytes, outstanding } => self.on_acknowledged(now, bytes, outstanding),
             Input::Track(track) => self.on_track(track),
             Input::Frame(frame, captured_at) => self.on_frame(now, frame, captured_at),
-            Input::SourceLost { attempts, next_retry } => self.report(ErrorCode::SourceLost, next_retry, attempts),
+            Input::Failed(code) => self.give_up(now, code),
+            Input::SourceLost { code, attempts, next_retry } => self.report(code, next_retry, attempts),
             Input::Start => self.start(now, None),
             Input::Stop => self.stop(now),
             Input::Trigger(is_open) => self.on_trigger(now, is_open),
@@ -211,7 +224,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             self.deadline = None;
             match self.state {
                 StreamState::Idle => self.start(now, None),
-                StreamState::Requesting => self.fail(now, ErrorCode::DiscoveryTimeout),
+                StreamState::Requesting => self.fail(now, self.signal_error.unwrap_or(ErrorCode::DiscoveryTimeout)),
                 StreamState::Connecting => self.lose(now, ErrorCode::RtmpConnectTimeout),
                 StreamState::Reconnecting => self.begin(now),
                 StreamState::Stopping => self.rest(now),
@@ -224,7 +237,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         if let Some(session) = &mut self.session
             && session.handle_timeout(now).is_err()
         {
-            self.lose(now, ErrorCode::RtmpHandshakeFailed);
+            self.lose(now, ErrorCode::RtmpConnectTimeout);
         }
         if self.state == StreamState::Streaming {
             self.tend(now);
@@ -376,14 +389,33 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     fn on_link_closed(&mut self, now: Instant, code: Option<ErrorCode>) {
         match self.state {
-            StreamState::Connecting => {
-                let closed = if self.session.is_some() { ErrorCode::RtmpHandshakeFailed } else { ErrorCode::RtmpConnectTimeout };
-                self.lose(now, code.unwrap_or(closed));
-            }
+            StreamState::Connecting => self.lose(now, code.unwrap_or_else(|| self.ended_early())),
             StreamState::Streaming => self.lose(now, code.unwrap_or(ErrorCode::ConnectionLost)),
             StreamState::Stopping => self.rest(now),
             StreamState::Idle | StreamState::Requesting | StreamState::Reconnecting | StreamState::Error | StreamState::Standby => {}
         }
+    }
+
+    /// A server that only closes has refused what it was asked for last: nginx-rtmp does so with an application that it does not have, and
+    /// with a name that its owner's hook refuses. One without room, our origin too, closes unasked and unread.
+    fn ended_early(&self) -> ErrorCode {
+        match self.session.as_ref().map(client::Session::stage) {
+            None => ErrorCode::RtmpConnectTimeout,
+            Some(client::Stage::Unanswered) => ErrorCode::ServerOverloaded,
+            Some(client::Stage::Handshake) => ErrorCode::RtmpHandshakeFailed,
+            Some(client::Stage::Connect) => ErrorCode::RtmpConnectRejected,
+            Some(client::Stage::Publish) => ErrorCode::StreamKeyInvalid,
+            Some(client::Stage::Done) => ErrorCode::ConnectionLost,
+        }
+    }
+
+    /// What is pushed can't be made any more, and trying again does not help: a stream that is wanted ends in error until someone starts it.
+    fn give_up(&mut self, now: Instant, code: ErrorCode) {
+        self.report(code, Duration::ZERO, 0);
+        if !matches!(self.state, StreamState::Idle | StreamState::Standby) {
+            self.rest(now);
+        }
+        self.outbox.status(Status { state: self.state, error: Some(code), next_retry: None });
     }
 
     /// The connection is gone, or given up.

@@ -33,7 +33,7 @@ fn a_camera_that_is_gone_is_told_and_the_stream_stays() {
     let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::Manual) });
     world.input(Input::Start);
     world.run(5.0);
-    world.input(Input::SourceLost { attempts: 3, next_retry: Duration::from_millis(3_500) });
+    world.input(Input::SourceLost { code: ErrorCode::SourceLost, attempts: 3, next_retry: Duration::from_millis(3_500) });
     world.run(5.0);
     assert_eq!((world.pusher.state(), world.errors()), (StreamState::Streaming, vec![(ErrorCode::SourceLost, 3, 4)]));
 }
@@ -355,4 +355,79 @@ fn a_device_that_does_not_stream_says_so() {
     world.command(r#"{"command_id":"c1","cmd":"start"}"#);
     world.run(2.0);
     assert_eq!((world.pusher.state(), world.results[0].error_code), (StreamState::Idle, Some(ErrorCode::PermissionDenied)));
+}
+
+#[test]
+fn a_server_that_only_closes_is_told_by_what_it_was_asked_for_last() {
+    let cases: [(&[u8], ErrorCode); 3] = [
+        (b"", ErrorCode::ServerOverloaded),
+        (b"\x03half of a handshake", ErrorCode::RtmpHandshakeFailed),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ErrorCode::RtmpHandshakeFailed),
+    ];
+    for (answer, expected) in cases {
+        let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::Manual) });
+        world.input(Input::Start);
+        world.link = None;
+        world.input(Input::LinkBytes(answer));
+        world.input(Input::LinkClosed(None));
+        assert_eq!(world.errors(), [(expected, 1, 10)], "{answer:?}");
+    }
+    // Its half of the handshake, and then the end.
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::Manual) });
+    world.input(Input::Start);
+    world.link = None;
+    let mut handshake = vec![3];
+    handshake.resize(1 + 2 * 1536, 0);
+    world.input(Input::LinkBytes(&handshake[..1537]));
+    let sent: usize = world.pusher.pending().iter().map(|part| part.len()).sum();
+    world.pusher.consumed(world.now, sent);
+    world.input(Input::LinkBytes(&handshake[1537..]));
+    while !world.pusher.pending()[0].is_empty() {
+        let sent: usize = world.pusher.pending().iter().map(|part| part.len()).sum();
+        world.pusher.consumed(world.now, sent);
+    }
+    world.input(Input::LinkClosed(None));
+    assert_eq!(world.errors(), [(ErrorCode::RtmpConnectRejected, 1, 10)]);
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up_and_told() {
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::Manual) });
+    world.input(Input::Start);
+    world.link = None;
+    world.run(12.0);
+    assert_eq!(world.errors()[0].0, ErrorCode::RtmpConnectTimeout);
+}
+
+#[test]
+fn why_the_cloud_can_t_be_asked_is_told_instead_of_a_timeout() {
+    let mut world = World::new(config(Trigger::AlwaysOn));
+    world.run(0.1);
+    world.input(Input::SignalDown(ErrorCode::ClockSkew));
+    assert_eq!(world.errors(), [(ErrorCode::ClockSkew, 1, 10)]);
+    // The next question has no answer either, for the same reason.
+    world.run(20.5);
+    assert_eq!(world.errors()[1].0, ErrorCode::ClockSkew);
+    world.input(Input::SignalUp);
+    world.run(0.1);
+    assert_eq!((world.pusher.state(), world.requests.len()), (StreamState::Requesting, 3));
+    world.run(10.0);
+    assert_eq!(world.errors()[2].0, ErrorCode::DiscoveryTimeout);
+}
+
+#[test]
+fn an_encoder_that_failed_for_good_ends_the_stream_until_a_command_starts_it() {
+    let mut world = World::new(config(Trigger::AlwaysOn));
+    world.run(0.1);
+    world.answer(|_| {});
+    world.run(3.0);
+    assert!(world.pusher.is_streaming());
+    world.input(Input::Failed(ErrorCode::EncoderFailed));
+    assert_eq!((world.pusher.state(), world.errors()), (StreamState::Error, vec![(ErrorCode::EncoderFailed, 0, 0)]));
+    assert!(world.events.iter().any(|(_, event)| matches!(event, StatusEvent::Stopped(_))) && world.link.is_none());
+    world.run(600.0);
+    assert_eq!((world.pusher.state(), world.dials.len()), (StreamState::Error, 1), "nothing starts it by itself");
+    world.command(r#"{"command_id":"c","cmd":"start"}"#);
+    world.run(2.0);
+    assert!(world.pusher.is_streaming());
 }

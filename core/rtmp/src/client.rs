@@ -131,6 +131,21 @@ enum Phase {
     Ended,
 }
 
+/// How far the way into the server has come: what it was that failed where a connection ends early, because many servers only close.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The server has not sent a byte yet.
+    Unanswered,
+    /// Its half of the handshake is not whole.
+    Handshake,
+    /// It has not accepted the application.
+    Connect,
+    /// It has not accepted the stream's name.
+    Publish,
+    /// It accepted, or the session has ended by the server's word or by ours.
+    Done,
+}
+
 /// A publishing session over payloads `P`, with at most `QUEUE` frames waiting.
 pub struct Session<P, const QUEUE: usize> {
     config: Config,
@@ -233,6 +248,17 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     /// Frames waiting, the one under way included.
     pub fn queue_len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        match self.phase {
+            Phase::Handshake if self.inbox.received() == 0 => Stage::Unanswered,
+            Phase::Handshake | Phase::AnswerHandshake => Stage::Handshake,
+            Phase::Connect | Phase::AwaitConnected => Stage::Connect,
+            Phase::CreateStream | Phase::AwaitStream | Phase::Publish | Phase::AwaitPublishing => Stage::Publish,
+            Phase::Publishing | Phase::Close | Phase::Ended => Stage::Done,
+        }
     }
 
     /// True from the server's acceptance to the end.

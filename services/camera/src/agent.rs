@@ -7,16 +7,17 @@ use bytes::Bytes;
 use sightline_media::{Frame, Instant, Track, WallTime};
 use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, MotionGate, Pusher, Status, ToDevice, Trigger};
 use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, Text, topic::Topic};
-use std::{future::pending, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock,
     config::{Checked, Config, Problem},
+    encoder::{H264Encoder, OpenEncoder},
     link::{self, DialError, Link, Turn},
     mqtt::{self, Incoming, Mqtt, Outgoing},
-    pipeline::{Made, Pipeline, Plan},
+    pipeline::{Failure, Made, Pipeline, Plan},
     preroll::Preroll,
     recorder::Recorder,
     source::SourceError,
@@ -58,9 +59,6 @@ pub enum StartError {
     /// The source can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A certificate or key can't be used.
-    #[error("MQTT_CONFIG_INVALID: {0}")]
-    Certificates(String),
     /// The recorder can't start.
     #[error("recording: {0}")]
     Recorder(String),
@@ -92,6 +90,10 @@ impl Agent {
     /// # Errors
     /// [`StartError`]; nothing has been sent anywhere.
     pub fn start(config: &Config, plays_once: bool) -> Result<Self, StartError> {
+        Self::start_with(config, plays_once, H264Encoder::open)
+    }
+
+    fn start_with(config: &Config, plays_once: bool, open_encoder: OpenEncoder) -> Result<Self, StartError> {
         let mut checked = config.checked()?;
         let default = checked.pusher.wanted();
         let plan = Plan {
@@ -103,6 +105,7 @@ impl Agent {
             rtsp_transport: checked.rtsp_transport,
             is_patient: !config.mqtt.url.is_empty() || checked.recorder.is_some(),
             motion: checked.motion.as_ref().map(|motion| motion.detector.clone()),
+            open_encoder,
         };
         let is_free = checked.limits.is_none();
         let (pipeline, settings) = Pipeline::start(plan, default)?;
@@ -114,13 +117,16 @@ impl Agent {
 
     /// Around a source that is there.
     pub(crate) fn assemble(config: &Config, checked: Checked, pipeline: Pipeline) -> Result<Self, StartError> {
-        let ca: &Path = if config.stream.ca.as_os_str().is_empty() { &config.mqtt.ca } else { &config.stream.ca };
-        let tls = if ca.as_os_str().is_empty() { None } else { Some(link::tls_config(ca, None).map_err(StartError::Certificates)?) };
+        let has_own_ca = !config.stream.ca.as_os_str().is_empty();
+        let (key, ca) = if has_own_ca { ("stream.ca", &config.stream.ca) } else { ("mqtt.ca", &config.mqtt.ca) };
+        let tls = (!ca.as_os_str().is_empty()).then(|| link::tls_config(ca, None)).transpose();
+        let tls = tls.map_err(|problem| Problem { key, problem })?;
         let broker = if config.mqtt.url.is_empty() || checked.pusher.server.is_some() {
             None
         } else {
             let (host, port) = mqtt::parse_url(&config.mqtt.url).map_err(|problem| Problem { key: "mqtt.url", problem })?;
-            let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key).map_err(StartError::Certificates)?;
+            let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key)
+                .map_err(|problem| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem })?;
             Some(mqtt::Address { host, port, device: checked.pusher.device.clone(), keep_alive_sec: config.mqtt.keep_alive_sec, tls })
         };
         let recorder = checked.recorder.clone().map(Recorder::start).transpose().map_err(StartError::Recorder)?;
@@ -390,13 +396,9 @@ impl Running {
                 let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_motion(now));
                 self.change_event(now, change, since);
             }
-            Some(Made::Lost { attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { attempts, next_retry }),
+            Some(Made::Lost { code, attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { code, attempts, next_retry }),
             Some(Made::Ended) => self.is_draining = true,
-            Some(Made::Failed(problem)) => {
-                tracing::error!(problem, "the source failed");
-                self.outcome = Some(Outcome::Failed(problem));
-                self.is_draining = true;
-            }
+            Some(Made::Failed(failure)) => self.fail(now, &failure),
             None => self.is_draining = true,
         }
     }
@@ -522,9 +524,26 @@ impl Running {
         }
     }
 
+    /// A source that is over is the end, once what it gave has gone out. What can't be encoded may be encoded after another command, which
+    /// only a cloud can send.
+    fn fail(&mut self, now: Instant, failure: &Failure) {
+        tracing::error!(code = failure.code.as_str(), problem = failure.problem, "the source or the encoder failed");
+        if failure.code == ErrorCode::SourceLost {
+            self.pusher.handle(now, Input::SourceLost { code: failure.code, attempts: 0, next_retry: Duration::ZERO });
+            self.is_draining = true;
+        } else {
+            self.pusher.handle(now, Input::Failed(failure.code));
+            self.is_stopping = self.mqtt.is_none();
+        }
+        if self.is_draining || self.is_stopping {
+            self.outcome = Some(Outcome::Failed(failure.to_string()));
+        }
+    }
+
     fn hear(&mut self, now: Instant, incoming: Incoming) {
         match incoming {
             Incoming::Up => self.pusher.handle(now, Input::SignalUp),
+            Incoming::Down(code) => self.pusher.handle(now, Input::SignalDown(code)),
             Incoming::Message(Topic::Response, payload) => match serde_json::from_slice::<Response>(&payload) {
                 Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(response))),
                 Err(error) => tracing::warn!(%error, "an answer from the cloud does not parse"),
@@ -650,3 +669,6 @@ async fn sleep_until(timeout: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod fault_tests;

@@ -4,11 +4,12 @@ use confique::Config as _;
 use heapless::Vec as BoundedVec;
 use sightline_pusher::{FixedServer, GateConfig, Trigger};
 use sightline_rtmp::url::RtmpUrl;
-use sightline_signal::{CustomQuality, DeviceId, Quality, Settings, Text};
+use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Quality, Settings, Text};
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
     motion::Zone,
+    mqtt,
     pipeline::MotionPlan,
     recorder::{Mode, RecorderPlan},
     schedule::{Schedule, Window},
@@ -213,12 +214,20 @@ pub struct MqttConfig {
 
 /// A setting that can't be used: which, why, and the mend.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: {problem}")]
+#[error("{}{key}: {problem}", self.code().map_or(String::new(), |code| format!("{code}: ")))]
 pub struct Problem {
     /// The key, with its table.
     pub key: &'static str,
     /// What is wrong and what would be right.
     pub problem: String,
+}
+
+impl Problem {
+    /// Its code, where it has one.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.key.starts_with("mqtt.").then_some(ErrorCode::MqttConfigInvalid)
+    }
 }
 
 fn problem<T>(key: &'static str, problem: impl std::fmt::Display) -> Result<T, Problem> {
@@ -387,6 +396,9 @@ impl Config {
         };
         if !(0.1..=60.0).contains(&stream.keyframe_interval_sec) {
             return problem("stream.keyframe_interval_sec", "take 0.1 to 60 seconds; 2 is usual");
+        }
+        if !self.mqtt.url.is_empty() {
+            mqtt::parse_url(&self.mqtt.url).or_else(|error| problem("mqtt.url", error))?;
         }
         if self.mqtt.url.is_empty() && pusher.server.is_none() && stream.enable_live_streaming {
             return problem("mqtt.url", "neither a cloud (mqtt.url) nor a server by hand (stream.rtmp_server_url) is given: set one");

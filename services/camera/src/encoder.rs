@@ -1,5 +1,8 @@
 //! Software H.264: openh264 with a bit rate, a frame rate and key frames that follow at run time.
 
+pub(crate) mod guard;
+mod watchdog;
+
 use bytes::Bytes;
 use openh264::{
     OpenH264API,
@@ -7,20 +10,46 @@ use openh264::{
     formats::YUVSlices,
 };
 use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
-use sightline_signal::Settings;
+use sightline_signal::{ErrorCode, Settings};
 
 use crate::picture::Picture;
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EncoderError {
+    /// It can't be opened: too large a picture, too little memory.
+    #[error("openh264 can't be opened: {0}")]
+    Open(String),
     /// openh264 refused.
-    #[error("ENCODER_FAILED: openh264: {0}")]
+    #[error("openh264: {0}")]
     Library(#[from] openh264::Error),
     /// What it made has no readable parameter sets.
-    #[error("ENCODER_FAILED: openh264 made parameter sets that can't be read: {0}")]
+    #[error("openh264 made parameter sets that can't be read: {0}")]
     ParameterSets(#[from] avc::ConfigError),
 }
+
+impl EncoderError {
+    /// As it is reported.
+    pub(crate) const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Open(_) => ErrorCode::EncoderOutOfResources,
+            Self::Library(_) | Self::ParameterSets(_) => ErrorCode::EncoderFailed,
+        }
+    }
+}
+
+/// From pictures of one size to H.264.
+pub(crate) trait VideoEncoder {
+    /// Follows new numbers where it can. Otherwise false: open another one.
+    fn follow(&mut self, settings: Settings) -> bool;
+    /// The next frame will be an IDR.
+    fn force_keyframe(&mut self);
+    /// Encodes one picture. `None`: the rate control left it out.
+    fn encode(&mut self, picture: &Picture, time: MediaTime) -> Result<Option<Encoded>, EncoderError>;
+}
+
+/// Opens an encoder for these numbers, with a key frame at least each so many seconds.
+pub(crate) type OpenEncoder = fn(Settings, f32) -> Result<Box<dyn VideoEncoder>, EncoderError>;
 
 /// What one picture became.
 #[derive(Debug)]
@@ -83,6 +112,11 @@ impl Feedback {
 }
 
 impl H264Encoder {
+    /// [`Self::new`] as an [`OpenEncoder`].
+    pub(crate) fn open(settings: Settings, keyframe_interval_sec: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
+        Ok(Box::new(Self::new(settings, keyframe_interval_sec)?))
+    }
+
     /// `keyframe_interval_sec`: a key frame at least this often.
     pub(crate) fn new(settings: Settings, keyframe_interval_sec: f32) -> Result<Self, EncoderError> {
         let ceiling_bps = settings.bitrate_bps.saturating_mul(CEILING_OVER_TARGET);
@@ -97,7 +131,7 @@ impl H264Encoder {
             .intra_frame_period(IntraFramePeriod::from_num_frames(interval))
             .num_threads(1)
             .skip_frames(true);
-        let inner = Encoder::with_api_config(OpenH264API::from_source(), config)?;
+        let inner = Encoder::with_api_config(OpenH264API::from_source(), config).map_err(|error| EncoderError::Open(error.to_string()))?;
         Ok(Self {
             inner,
             settings,
@@ -109,8 +143,20 @@ impl H264Encoder {
         })
     }
 
-    /// Follows new numbers where it can: the same size, and a rate under the ceiling. Otherwise false: open another one.
-    pub(crate) fn follow(&mut self, settings: Settings) -> bool {
+    #[expect(unsafe_code, reason = "the wrapper has no setter for the bit rate at run time (openh264-rs pull request 80)")]
+    fn apply_bitrate(&mut self) -> bool {
+        let asked = (f64::from(self.settings.bitrate_bps) * self.feedback.factor).min(f64::from(self.ceiling_bps));
+        let bitrate = asked as i32;
+        let mut info = openh264_sys2::SBitrateInfo { iLayer: openh264_sys2::SPATIAL_LAYER_ALL, iBitrate: bitrate };
+        // SAFETY: the encoder is initialised (it has encoded a frame); the option takes an SBitrateInfo, and is given one that outlives the call.
+        let code = unsafe { self.inner.raw_api().set_option(openh264_sys2::ENCODER_OPTION_BITRATE, (&raw mut info).cast()) };
+        code == 0
+    }
+}
+
+impl VideoEncoder for H264Encoder {
+    // The same size, and a rate under the ceiling.
+    fn follow(&mut self, settings: Settings) -> bool {
         if (settings.width, settings.height, settings.fps) != (self.settings.width, self.settings.height, self.settings.fps)
             || settings.bitrate_bps > self.ceiling_bps
         {
@@ -124,25 +170,13 @@ impl H264Encoder {
         !self.is_warm || self.apply_bitrate()
     }
 
-    /// The next frame will be an IDR.
-    pub(crate) fn force_keyframe(&mut self) {
+    fn force_keyframe(&mut self) {
         if self.is_warm {
             self.inner.force_intra_frame();
         }
     }
 
-    #[expect(unsafe_code, reason = "the wrapper has no setter for the bit rate at run time (openh264-rs pull request 80)")]
-    fn apply_bitrate(&mut self) -> bool {
-        let asked = (f64::from(self.settings.bitrate_bps) * self.feedback.factor).min(f64::from(self.ceiling_bps));
-        let bitrate = asked as i32;
-        let mut info = openh264_sys2::SBitrateInfo { iLayer: openh264_sys2::SPATIAL_LAYER_ALL, iBitrate: bitrate };
-        // SAFETY: the encoder is initialised (it has encoded a frame); the option takes an SBitrateInfo, and is given one that outlives the call.
-        let code = unsafe { self.inner.raw_api().set_option(openh264_sys2::ENCODER_OPTION_BITRATE, (&raw mut info).cast()) };
-        code == 0
-    }
-
-    /// Encodes one picture. `None`: the rate control left it out.
-    pub(crate) fn encode(&mut self, picture: &Picture, time: MediaTime) -> Result<Option<Encoded>, EncoderError> {
+    fn encode(&mut self, picture: &Picture, time: MediaTime) -> Result<Option<Encoded>, EncoderError> {
         let source = YUVSlices::new(
             picture.planes().into(),
             (picture.width(), picture.height()),
@@ -150,7 +184,15 @@ impl H264Encoder {
         );
         let at = openh264::Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(0));
         self.annex_b.clear();
-        self.inner.encode_at(&source, at)?.write_vec(&mut self.annex_b);
+        // It is opened with its first picture.
+        let is_warm = self.is_warm;
+        let refused = |error: openh264::Error| {
+            if is_warm {
+                return EncoderError::Library(error);
+            }
+            EncoderError::Open(format!("{}x{}: {error}; take a smaller size", picture.width(), picture.height()))
+        };
+        self.inner.encode_at(&source, at).map_err(refused)?.write_vec(&mut self.annex_b);
         if !self.is_warm {
             self.is_warm = true;
             if !self.apply_bitrate() {
@@ -215,9 +257,44 @@ pub fn measure_encoder_fps() -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{scene::Scene, stamp::Stamp};
+
+    /// Fails on each picture.
+    pub(crate) struct Broken;
+    /// Takes pictures and gives nothing.
+    pub(crate) struct Silent;
+    /// Gives 20 KiB a picture, whatever its rate.
+    pub(crate) struct Wasteful;
+
+    macro_rules! faulty {
+        ($name:ident, $picture:pat, $time:pat, $encoded:expr) => {
+            impl $name {
+                pub(crate) fn open(_: Settings, _: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
+                    Ok(Box::new(Self))
+                }
+            }
+
+            impl VideoEncoder for $name {
+                fn follow(&mut self, _: Settings) -> bool {
+                    true
+                }
+                fn force_keyframe(&mut self) {}
+                fn encode(&mut self, $picture: &Picture, $time: MediaTime) -> Result<Option<Encoded>, EncoderError> {
+                    $encoded
+                }
+            }
+        };
+    }
+
+    faulty!(Broken, _, _, Err(EncoderError::Library(openh264::Error::msg("injected"))));
+    faulty!(Silent, _, _, Ok(None));
+    faulty!(Wasteful, _, time, {
+        let payload = Bytes::from(vec![0; 20 * 1024]);
+        let frame = Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe: false, is_disposable: false, payload };
+        Ok(Some(Encoded { track: None, frame }))
+    });
 
     const LOW: Settings = Settings { width: 640, height: 480, fps: 15, bitrate_bps: 500_000 };
 

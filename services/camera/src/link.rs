@@ -18,7 +18,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::tcp::{Probe, Progress};
+use crate::{
+    clock,
+    tcp::{Probe, Progress},
+};
 
 /// Between two SYNs to a server that does not answer.
 const SYN_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,6 +33,9 @@ const SYN_SLOW_INTERVAL: Duration = Duration::from_secs(3);
 const SYNS_WAITING_MAX: u32 = 5;
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 8;
+
+/// 2026-01-01, before this was written: a clock that shows less is wrong, whatever it was that failed by it.
+const CLOCK_SECS_MIN: i64 = 1_767_225_600;
 
 /// Anything that carries bytes.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -97,14 +103,13 @@ pub(crate) fn tls_config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<Ar
 pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Link, DialError> {
     let parsed = RtmpUrl::parse(&url).map_err(|error| DialError::new(ErrorCode::RtmpConnectRejected, error.to_string()))?;
     let stream = connect(parsed.host, parsed.port).await?;
-    let failed = |error: io::Error| DialError::new(ErrorCode::RtmpConnectTimeout, error.to_string());
-    let probe = Probe::attach(&stream).map_err(failed)?;
+    let probe = Probe::attach(&stream).map_err(|error| DialError::new(tcp_code(&error), error.to_string()))?;
     if !parsed.tls {
         return Ok(Link { stream: Box::new(stream), probe, needs_flush: false });
     }
     let tls =
         tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
-    let stream = handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(ErrorCode::TlsFailed, error.to_string()))?;
+    let stream = handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(tls_code(&error), error.to_string()))?;
     Ok(Link { stream: Box::new(stream), probe, needs_flush: false })
 }
 
@@ -131,7 +136,7 @@ pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialErro
                     Some(Err(error)) => {
                         refused += 1;
                         if refused >= addresses.len() {
-                            return Err(DialError::new(ErrorCode::RtmpConnectTimeout, format!("{address}: {error}")));
+                            return Err(DialError::new(tcp_code(&error), format!("{address}: {error}")));
                         }
                         break;
                     }
@@ -163,6 +168,35 @@ pub(crate) async fn handshake(
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let name = rustls_pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     tokio_rustls::TlsConnector::from(config).connect(name, stream).await
+}
+
+/// A server without room takes the connection and resets it at once.
+fn tcp_code(error: &io::Error) -> ErrorCode {
+    if error.kind() == io::ErrorKind::ConnectionReset { ErrorCode::ServerOverloaded } else { ErrorCode::RtmpConnectTimeout }
+}
+
+/// What a TLS handshake, or what follows it, failed at.
+///
+/// A certificate that is not valid yet means that this device's clock is behind, as one without a battery is after a start. One that has run out
+/// may mean either: its message has both times. A server without room closes unread.
+pub(crate) fn tls_code(error: &io::Error) -> ErrorCode {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. })) => ErrorCode::ClockSkew,
+        // The far end takes this device for no one that it knows.
+        Some(Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        )) => ErrorCode::Unauthorized,
+        None if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => ErrorCode::ServerOverloaded,
+        Some(_) | None if clock::wall().unix_secs() < CLOCK_SECS_MIN => ErrorCode::ClockSkew,
+        Some(_) | None => ErrorCode::TlsFailed,
+    }
 }
 
 impl Link {

@@ -5,8 +5,8 @@ use mqtt_protocol_core::mqtt::{
     packet::{Packet, Qos, SubEntry, SubOpts, v3_1_1},
     prelude::*,
 };
-use sightline_signal::{DeviceId, topic::Topic};
-use std::{path::Path, sync::Arc, time::Duration};
+use sightline_signal::{DeviceId, ErrorCode, topic::Topic};
+use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -44,6 +44,8 @@ pub(crate) struct Outgoing {
 pub(crate) enum Incoming {
     /// Connected and subscribed.
     Up,
+    /// There is no connection, and trying again may not help.
+    Down(ErrorCode),
     /// A message on one of the device's topics.
     Message(Topic, Vec<u8>),
 }
@@ -97,6 +99,51 @@ pub(crate) fn start(address: Address, tasks: &tokio_util::task::TaskTracker, sto
     Mqtt { incoming, outgoing }
 }
 
+/// Why a connection to the broker is not there, or ended.
+struct Trouble {
+    /// Where it says more than that the network is away.
+    code: Option<ErrorCode>,
+    message: String,
+}
+
+impl Trouble {
+    fn tell(&self, address: &Address, incoming: &mpsc::Sender<Incoming>, what: &str) {
+        let (code, error) = (self.code.map(ErrorCode::as_str), &self.message);
+        tracing::warn!(code, error, host = address.host, port = address.port, "{what}");
+        if let Some(code) = self.code {
+            // Without room it hangs, and will hear of the next try.
+            let _ = incoming.try_send(Incoming::Down(code));
+        }
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        // TLS says what it failed at; all else is the network.
+        let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        Self { code: is_tls.then(|| link::tls_code(&error)), message: error.to_string() }
+    }
+}
+
+impl From<link::DialError> for Trouble {
+    fn from(error: link::DialError) -> Self {
+        let code = Some(error.code).filter(|code| *code == ErrorCode::DnsFailed);
+        Self { code, message: error.to_string() }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(message: String) -> Self {
+        Self { code: None, message }
+    }
+}
+
+impl From<&str> for Trouble {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
 async fn run(address: Address, mut outgoing: mpsc::Receiver<Outgoing>, incoming: mpsc::Sender<Incoming>, stop: CancellationToken) {
     let mut delay = RETRY_FIRST;
     loop {
@@ -108,9 +155,9 @@ async fn run(address: Address, mut outgoing: mpsc::Receiver<Outgoing>, incoming:
         match connected {
             Ok(Ok(connection)) => match connection.serve(&address, &mut outgoing, &incoming, &stop).await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(error, "the connection to the broker ended"),
+                Err(error) => error.tell(&address, &incoming, "the connection to the broker ended"),
             },
-            Ok(Err(error)) => tracing::warn!(error, host = address.host, port = address.port, "no connection to the broker"),
+            Ok(Err(error)) => error.tell(&address, &incoming, "no connection to the broker"),
             Err(_) => tracing::warn!(host = address.host, port = address.port, "the broker does not answer"),
         }
         if began.elapsed() > RETRY_MAX {
@@ -136,10 +183,10 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(address: &Address) -> Result<Self, String> {
-        let stream = link::connect(&address.host, address.port).await.map_err(|error| error.to_string())?;
+    async fn open(address: &Address) -> Result<Self, Trouble> {
+        let stream = link::connect(&address.host, address.port).await?;
         let _ = stream.set_nodelay(true);
-        let stream = link::handshake(stream, &address.host, address.tls.clone()).await.map_err(|error| format!("TLS: {error}"))?;
+        let stream = link::handshake(stream, &address.host, address.tls.clone()).await?;
         let mut core = Core::new(mqtt::Version::V3_1_1);
         core.set_auto_pub_response(true);
         let mut connection = Self { core, stream, unacknowledged: 0, is_subscribed: false };
@@ -163,7 +210,7 @@ impl Connection {
         outgoing: &mut mpsc::Receiver<Outgoing>,
         incoming: &mpsc::Sender<Incoming>,
         stop: &CancellationToken,
-    ) -> Result<(), String> {
+    ) -> Result<(), Trouble> {
         let mut buffer = vec![0; 8 * 1024];
         let mut alive = tokio::time::interval(Duration::from_secs(u64::from(address.keep_alive_sec.max(2)) / 2));
         let mut last_read = tokio::time::Instant::now();
@@ -171,9 +218,9 @@ impl Connection {
             let can_send = self.is_subscribed && self.unacknowledged < UNACKNOWLEDGED_MAX;
             tokio::select! {
                 read = self.stream.read(&mut buffer) => {
-                    let read = read.map_err(|error| error.to_string())?;
+                    let read = read?;
                     if read == 0 {
-                        return Err("closed by the broker".to_owned());
+                        return Err("closed by the broker".into());
                     }
                     last_read = tokio::time::Instant::now();
                     self.receive(&buffer[..read], address, incoming).await?;
@@ -181,7 +228,7 @@ impl Connection {
                 Some(message) = outgoing.recv(), if can_send => self.publish(&address.device, message).await?,
                 _ = alive.tick() => {
                     if last_read.elapsed() > Duration::from_secs(u64::from(address.keep_alive_sec) * 2) {
-                        return Err("no sign of life from the broker".to_owned());
+                        return Err("no sign of life from the broker".into());
                     }
                     if self.is_subscribed {
                         let events = self.core.checked_send(v3_1_1::Pingreq::new());
@@ -202,14 +249,14 @@ impl Connection {
         address: &Address,
         outgoing: &mut mpsc::Receiver<Outgoing>,
         incoming: &mpsc::Sender<Incoming>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Trouble> {
         while let Ok(message) = outgoing.try_recv() {
             self.publish(&address.device, message).await?;
         }
         self.publish(&address.device, Outgoing { topic: Topic::Online, payload: br#"{"online":false}"#.to_vec(), retain: true }).await?;
         let mut buffer = vec![0; 8 * 1024];
         while self.unacknowledged > 0 {
-            let read = self.stream.read(&mut buffer).await.map_err(|error| error.to_string())?;
+            let read = self.stream.read(&mut buffer).await?;
             if read == 0 {
                 return Ok(());
             }
@@ -217,10 +264,10 @@ impl Connection {
         }
         let events = self.core.checked_send(v3_1_1::Disconnect::new());
         self.obey(events).await?;
-        self.stream.shutdown().await.map_err(|error| error.to_string())
+        self.stream.shutdown().await.map_err(Trouble::from)
     }
 
-    async fn publish(&mut self, device: &DeviceId, message: Outgoing) -> Result<(), String> {
+    async fn publish(&mut self, device: &DeviceId, message: Outgoing) -> Result<(), Trouble> {
         let id = self.core.acquire_packet_id().map_err(|error| format!("packet id: {error:?}"))?;
         let publish = v3_1_1::Publish::builder()
             .topic_name(message.topic.of(device).as_str())
@@ -233,25 +280,25 @@ impl Connection {
     }
 
     /// Carries out what the protocol core asks for where it needs no one else.
-    async fn obey(&mut self, events: Vec<Event>) -> Result<Vec<Packet>, String> {
+    async fn obey(&mut self, events: Vec<Event>) -> Result<Vec<Packet>, Trouble> {
         let mut packets = Vec::new();
         for event in events {
             match event {
                 Event::RequestSendPacket { packet, .. } => {
-                    self.stream.write_all(&packet.to_continuous_buffer()).await.map_err(|error| error.to_string())?;
+                    self.stream.write_all(&packet.to_continuous_buffer()).await?;
                 }
                 Event::NotifyPacketReceived(packet) => packets.push(packet),
-                Event::NotifyError(error) => return Err(format!("protocol: {error:?}")),
-                Event::RequestClose => return Err("protocol: close".to_owned()),
+                Event::NotifyError(error) => return Err(format!("protocol: {error:?}").into()),
+                Event::RequestClose => return Err("protocol: close".into()),
                 // Our own interval pings; nothing waits for a packet id.
                 Event::NotifyPacketIdReleased(_) | Event::RequestTimerReset { .. } | Event::RequestTimerCancel(_) => {}
             }
         }
-        self.stream.flush().await.map_err(|error| error.to_string())?;
+        self.stream.flush().await?;
         Ok(packets)
     }
 
-    async fn receive(&mut self, bytes: &[u8], address: &Address, incoming: &mpsc::Sender<Incoming>) -> Result<(), String> {
+    async fn receive(&mut self, bytes: &[u8], address: &Address, incoming: &mpsc::Sender<Incoming>) -> Result<(), Trouble> {
         let mut cursor = mqtt::common::Cursor::new(bytes);
         while (cursor.position() as usize) < bytes.len() {
             let events = self.core.recv(&mut cursor);
@@ -263,18 +310,23 @@ impl Connection {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "a client cares for five of MQTT's thirty packets")]
-    async fn take(&mut self, packet: Packet, address: &Address, incoming: &mpsc::Sender<Incoming>) -> Result<(), String> {
+    async fn take(&mut self, packet: Packet, address: &Address, incoming: &mpsc::Sender<Incoming>) -> Result<(), Trouble> {
         match packet {
             Packet::V3_1_1Connack(answer) => {
                 let code = answer.return_code();
                 if code != mqtt::result_code::ConnectReturnCode::Accepted {
-                    return Err(format!("the broker refuses this device: {code:?}"));
+                    let is_busy = code == mqtt::result_code::ConnectReturnCode::ServerUnavailable;
+                    let reported = if is_busy { ErrorCode::ServerOverloaded } else { ErrorCode::Unauthorized };
+                    return Err(Trouble { code: Some(reported), message: format!("the broker refuses this device: {code:?}") });
                 }
                 self.subscribe(&address.device).await?;
             }
             Packet::V3_1_1Suback(answer) => {
                 if answer.return_codes().contains(&mqtt::result_code::SubackReturnCode::Failure) {
-                    return Err("the broker refuses this device's own topics".to_owned());
+                    return Err(Trouble {
+                        code: Some(ErrorCode::Unauthorized),
+                        message: "the broker refuses this device's own topics".to_owned(),
+                    });
                 }
                 self.is_subscribed = true;
                 self.publish(&address.device, Outgoing { topic: Topic::Online, payload: br#"{"online":true}"#.to_vec(), retain: true })
@@ -296,7 +348,7 @@ impl Connection {
         Ok(())
     }
 
-    async fn subscribe(&mut self, device: &DeviceId) -> Result<(), String> {
+    async fn subscribe(&mut self, device: &DeviceId) -> Result<(), Trouble> {
         let id = self.core.acquire_packet_id().map_err(|error| format!("packet id: {error:?}"))?;
         let entries: Result<Vec<_>, _> = [Topic::Response, Topic::Command]
             .into_iter()

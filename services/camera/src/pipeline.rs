@@ -1,12 +1,13 @@
 //! From a source to encoded frames, on a thread of its own: what the pusher's loop receives.
 
 mod camera;
+mod shortfall;
 
 use bytes::Bytes;
 use openh264::formats::YUVSource as _;
 use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
 use sightline_pusher::EncoderAction;
-use sightline_signal::Settings;
+use sightline_signal::{ErrorCode, Settings};
 use std::{
     cell::{Cell, RefCell},
     sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError},
@@ -15,7 +16,7 @@ use std::{
 
 use crate::{
     clock,
-    encoder::{self, H264Encoder},
+    encoder::{self, OpenEncoder, guard::GuardedEncoder},
     motion::{Detector, Watch, Zone},
     picture::{Picture, Scaler},
     scene::Scene,
@@ -28,13 +29,15 @@ use crate::{
         stdin::AccessUnits,
     },
 };
+use shortfall::Shortfall;
 
 /// Frames that may wait for the pusher's loop, which takes them at once unless it hangs: a second's worth.
 const FRAMES_WAITING_MAX: usize = 32;
 /// Orders that may wait for the encoder's thread.
 const ORDERS_WAITING_MAX: usize = 16;
-/// Openings of the encoder in a row that may fail.
-const ENCODER_FAILURES_MAX: u32 = 3;
+/// How much later than the rest of the program the thread with the encoder gets the processor: what reads the camera and what feeds the link
+/// must not wait for it. Five steps are a third of the share of those that want it, too.
+const ENCODER_NICENESS: i32 = 5;
 /// A clip this much above the preset's numbers still fits it: rounding, and a container's overhead.
 pub(crate) const FIT_TOLERANCE: f64 = 1.1;
 
@@ -49,6 +52,8 @@ pub(crate) enum Made {
     Motion(Instant),
     /// The camera behind the agent is gone; the source goes on trying.
     Lost {
+        /// Why.
+        code: ErrorCode,
         /// Tries in a row that failed.
         attempts: u32,
         /// The delay before the next one.
@@ -57,7 +62,22 @@ pub(crate) enum Made {
     /// The source is over: a pipe ended, or one round was all that was asked for.
     Ended,
     /// The source or the encoder failed for good.
-    Failed(String),
+    Failed(Failure),
+}
+
+/// What can't go on.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// [`ErrorCode::SourceLost`]: there will be no other picture. Otherwise the next start may go better.
+    pub(crate) code: ErrorCode,
+    /// What, where and the mend.
+    pub(crate) problem: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.problem)
+    }
 }
 
 /// The loop's end of the thread.
@@ -84,6 +104,8 @@ pub(crate) struct Plan {
     pub(crate) is_patient: bool,
     /// Looks for motion in what it makes.
     pub(crate) motion: Option<MotionPlan>,
+    /// What encodes.
+    pub(crate) open_encoder: OpenEncoder,
 }
 
 /// How it looks for motion.
@@ -216,6 +238,10 @@ enum Stop {
 
 impl Worker {
     fn run(self, input: Input) {
+        // Of this thread alone, as Linux has it. Where it may not, nothing is lost but the order.
+        if let Err(error) = rustix::process::nice(ENCODER_NICENESS) {
+            tracing::debug!(%error, "the encoder's thread keeps its priority");
+        }
         while let Some(settings) = self.wait_for_start() {
             let stopped = match &input {
                 Input::Scene { has_grain } => self.encode_scene(settings, *has_grain),
@@ -268,9 +294,15 @@ impl Worker {
         self.made.blocking_send(made).is_ok()
     }
 
+    /// The source is over, by a failure.
     fn fail(&self, problem: String) -> Stop {
-        self.tell(Made::Failed(problem));
+        self.tell(Made::Failed(Failure { code: ErrorCode::SourceLost, problem }));
         Stop::Finished
+    }
+
+    /// What the source gives can't be encoded: with a cloud, a command may start it again.
+    fn fail_with(&self, code: ErrorCode, problem: String) -> Stop {
+        if self.tell(Made::Failed(Failure { code, problem })) && self.plan.is_patient { Stop::Paused } else { Stop::Finished }
     }
 
     // ---- pictures that are encoded here -------------------------------------------------------------------------------
@@ -326,7 +358,9 @@ impl Worker {
         let config = openh264::decoder::DecoderConfig::new().flush_after_decode(openh264::decoder::Flush::NoFlush);
         let mut decoder = match openh264::decoder::Decoder::with_api_config(openh264::OpenH264API::from_source(), config) {
             Ok(decoder) => decoder,
-            Err(error) => return self.fail(format!("ENCODER_OUT_OF_RESOURCES: openh264's decoder: {error}")),
+            Err(error) => {
+                return self.fail_with(ErrorCode::EncoderOutOfResources, format!("openh264's decoder: {error}"));
+            }
         };
         let own_fps = clip.character().fps.max(1.0);
         let mut encoding = Encoding::new(self, settings, 1.0 / own_fps.min(f64::from(settings.fps)));
@@ -483,7 +517,7 @@ fn to_annex_b(tracks: &[Track], length_bytes: usize, frame: &Frame<Bytes>, out: 
 /// One run of the encoder: its pace, its orders and its times.
 struct Encoding<'a> {
     worker: &'a Worker,
-    encoder: Option<H264Encoder>,
+    encoder: GuardedEncoder,
     settings: Settings,
     frame_interval: Duration,
     /// The source's size and rate are what they are: only the bit rate follows.
@@ -491,7 +525,7 @@ struct Encoding<'a> {
     start: StdInstant,
     due: StdInstant,
     last_keyframe: Option<StdInstant>,
-    failures: u32,
+    shortfall: Shortfall,
     /// What is encoded now would only wait for the link: pictures are left out.
     is_paused: bool,
 }
@@ -502,14 +536,14 @@ impl<'a> Encoding<'a> {
         let frame_interval = Duration::from_secs_f64(frame_interval_secs.clamp(0.001, 10.0));
         Self {
             worker,
-            encoder: None,
+            encoder: GuardedEncoder::new(worker.plan.open_encoder, worker.plan.keyframe_interval_sec),
             settings,
             frame_interval,
             keeps_size: false,
             start: now,
             due: now,
             last_keyframe: None,
-            failures: 0,
+            shortfall: Shortfall::new(now),
             is_paused: false,
         }
     }
@@ -528,6 +562,7 @@ impl<'a> Encoding<'a> {
         let now = StdInstant::now();
         if now.saturating_duration_since(self.due) > self.frame_interval {
             // The machine can't keep up: the frame rate gives way, not the latency.
+            self.shortfall.slip();
             self.due = now;
         }
         Ok(self.settings)
@@ -550,9 +585,7 @@ impl<'a> Encoding<'a> {
                 return Ok(());
             }
         }
-        if let Some(encoder) = &mut self.encoder {
-            encoder.force_keyframe();
-        }
+        self.encoder.force_keyframe();
         Ok(())
     }
 
@@ -574,16 +607,14 @@ impl<'a> Encoding<'a> {
             return;
         }
         self.settings.fps = fps.round().max(1.0) as u32;
-        self.encoder = None;
+        self.encoder.reopen();
     }
 
     /// The encoder counts pictures, not time: where they come slowly, a key frame is asked for.
     fn keep_keyframe_interval(&mut self) {
         let interval = Duration::from_secs_f32(self.worker.plan.keyframe_interval_sec);
-        if let (Some(encoder), Some(last)) = (&mut self.encoder, self.last_keyframe)
-            && last.elapsed() > interval
-        {
-            encoder.force_keyframe();
+        if self.last_keyframe.is_some_and(|last| last.elapsed() > interval) {
+            self.encoder.force_keyframe();
         }
     }
 
@@ -595,9 +626,7 @@ impl<'a> Encoding<'a> {
             settings
         };
         self.settings = settings;
-        if self.encoder.as_mut().is_some_and(|encoder| !encoder.follow(settings)) {
-            self.encoder = None;
-        }
+        self.encoder.follow(settings);
     }
 
     fn encode(&mut self, picture: &Picture) -> Result<(), Stop> {
@@ -610,24 +639,19 @@ impl<'a> Encoding<'a> {
             return Err(Stop::Finished);
         }
         if self.is_paused {
+            self.shortfall.rest(StdInstant::now());
             return Ok(());
         }
         let micros = i64::try_from(captured.duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
-        let encoded = match self.encode_once(picture, MediaTime::from_micros(micros)) {
-            Ok(encoded) => {
-                self.failures = 0;
-                encoded
-            }
-            Err(error) => {
-                self.encoder = None;
-                self.failures += 1;
-                if self.failures >= ENCODER_FAILURES_MAX {
-                    return Err(self.worker.fail(error.to_string()));
-                }
-                tracing::warn!(%error, "the encoder is started again");
-                None
-            }
+        let began = StdInstant::now();
+        let encoded = match self.encoder.encode(picture, MediaTime::from_micros(micros), began.duration_since(self.start), self.settings) {
+            Ok(encoded) => encoded,
+            Err(gave_up) => return Err(self.worker.fail_with(gave_up.code, gave_up.problem)),
         };
+        if began.elapsed() > self.frame_interval {
+            self.shortfall.slip();
+        }
+        self.shortfall.count(StdInstant::now(), self.settings.fps);
         let Some(encoded) = encoded else { return Ok(()) };
         if encoded.frame.is_keyframe {
             self.last_keyframe = Some(captured);
@@ -635,13 +659,5 @@ impl<'a> Encoding<'a> {
         let is_told = encoded.track.is_none_or(|track| self.worker.hand_over(Made::Track(Box::new(track))))
             && self.worker.hand_over(Made::Frame(encoded.frame, clock::from_std(captured)));
         if is_told { Ok(()) } else { Err(Stop::Finished) }
-    }
-
-    fn encode_once(&mut self, picture: &Picture, time: MediaTime) -> Result<Option<crate::encoder::Encoded>, crate::encoder::EncoderError> {
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            None => self.encoder.insert(H264Encoder::new(self.settings, self.worker.plan.keyframe_interval_sec)?),
-        };
-        encoder.encode(picture, time)
     }
 }

@@ -30,12 +30,14 @@ pub(crate) struct Watchdog {
     last_frame_at: Duration,
     window_from: Duration,
     window_bytes: usize,
+    /// The highest rate that was wanted in the window: one that has just been lowered takes a moment.
+    window_bps: u32,
 }
 
 impl Watchdog {
     /// `at`: since the run began, as in all calls.
     pub(crate) const fn new(at: Duration) -> Self {
-        Self { last_frame_at: at, window_from: at, window_bytes: 0 }
+        Self { last_frame_at: at, window_from: at, window_bytes: 0, window_bps: 0 }
     }
 
     /// Nothing was asked of the encoder for a while: the watch begins anew.
@@ -56,12 +58,13 @@ impl Watchdog {
             None if at.saturating_sub(self.last_frame_at) >= SILENCE_MAX => return Err(Fault::Silent),
             None => {}
         }
+        self.window_bps = self.window_bps.max(wanted.bitrate_bps);
         let span = at.saturating_sub(self.window_from);
         if span < WINDOW {
             return Ok(());
         }
-        let times = self.window_bytes as f64 * 8.0 / span.as_secs_f64() / f64::from(wanted.bitrate_bps.max(1));
-        (self.window_from, self.window_bytes) = (at, 0);
+        let times = self.window_bytes as f64 * 8.0 / span.as_secs_f64() / f64::from(self.window_bps.max(1));
+        (self.window_from, self.window_bytes, self.window_bps) = (at, 0, 0);
         if times >= OVERSHOOT_MAX { Err(Fault::Overshoot { times }) } else { Ok(()) }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use openh264::formats::YUVSource as _;
 use sightline_media::{Frame, MediaTime, Track, TrackId, avc};
 use sightline_pusher::EncoderAction;
-use sightline_signal::Settings;
+use sightline_signal::{ErrorCode, Settings};
 use std::{
     sync::mpsc::TryRecvError,
     time::{Duration, Instant as StdInstant},
@@ -38,7 +38,7 @@ impl Worker {
         let wanted = Wanted { settings, is_limit: self.plan.limits.is_some() };
         let live = match Live::open(camera.clone(), wanted, start) {
             Ok(live) => live,
-            Err(problem) => return self.fail(format!("ENCODER_OUT_OF_RESOURCES: {problem}")),
+            Err(problem) => return self.fail_with(ErrorCode::EncoderOutOfResources, problem.to_string()),
         };
         let mut run = Run {
             worker: self,
@@ -128,12 +128,12 @@ impl<'a> Run<'a> {
     fn lose(&mut self, trouble: &Trouble, attempts: u32, next_retry: Duration) -> Result<(), Stop> {
         let has_given = self.worker.has_camera_given.get();
         if trouble.is_refusal && !has_given && !self.worker.plan.is_patient {
-            return Err(self.worker.fail(format!("source {}: {trouble}", self.camera)));
+            return Err(self.worker.fail_with(trouble.code, format!("source {}: {trouble}", self.camera)));
         }
-        let retry_secs = next_retry.as_secs();
-        tracing::warn!(camera = %self.camera, problem = %trouble, attempts, retry_secs, "SOURCE_LOST: the camera gives no pictures");
+        let (code, retry_secs) = (trouble.code, next_retry.as_secs());
+        tracing::warn!(camera = %self.camera, problem = %trouble, attempts, retry_secs, "{code}: the camera gives no pictures");
         self.rate = Rate::default();
-        self.tell(Made::Lost { attempts, next_retry })
+        self.tell(Made::Lost { code, attempts, next_retry })
     }
 
     // ---- H.264 --------------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
                 self.begin_recoding((width, height), fps).decoder = Some(decoder);
                 Ok(())
             }
-            Err(error) => Err(self.worker.fail(format!("ENCODER_OUT_OF_RESOURCES: openh264's decoder: {error}"))),
+            Err(error) => Err(self.worker.fail_with(ErrorCode::EncoderOutOfResources, format!("openh264's decoder: {error}"))),
         }
     }
 
@@ -237,6 +237,13 @@ impl<'a> Run<'a> {
             if self.broken_pictures.is_multiple_of(BROKEN_PICTURES_SAID) {
                 let pictures = self.broken_pictures;
                 tracing::warn!(camera = %self.camera, problem, pictures, "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be decoded");
+            }
+            if self.broken_pictures == BROKEN_PICTURES_SAID {
+                return self.tell(Made::Lost {
+                    code: ErrorCode::FrameFormatUnsupported,
+                    attempts: self.broken_pictures,
+                    next_retry: Duration::ZERO,
+                });
             }
             return Ok(());
         }

@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use super::{segment::Segment, *};
-use crate::{encoder::H264Encoder, scene::Scene};
+use crate::{
+    encoder::{H264Encoder, VideoEncoder as _},
+    scene::Scene,
+};
 use jiff::Timestamp;
 use sightline_signal::Settings;
 use std::path::Path;

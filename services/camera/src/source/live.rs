@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use sightline_media::{Frame, Track};
+use sightline_signal::ErrorCode;
 use std::{
     sync::{
         Arc,
@@ -74,6 +75,8 @@ pub(crate) enum Seen {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{problem}")]
 pub(crate) struct Trouble {
+    /// As it is reported.
+    pub(crate) code: ErrorCode,
     pub(crate) problem: String,
     /// Trying again does not help before someone changes a setting, here or in the camera.
     pub(crate) is_refusal: bool,
@@ -82,12 +85,17 @@ pub(crate) struct Trouble {
 impl Trouble {
     /// It may be over at the next try.
     pub(crate) fn passing(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), is_refusal: false }
+        Self { code: ErrorCode::SourceLost, problem: problem.into(), is_refusal: false }
     }
 
     /// Someone must change something.
     pub(crate) fn refusal(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), is_refusal: true }
+        Self { code: ErrorCode::SourceLost, problem: problem.into(), is_refusal: true }
+    }
+
+    /// What it gives is nothing that is read here.
+    pub(crate) fn format(problem: impl Into<String>) -> Self {
+        Self { code: ErrorCode::FrameFormatUnsupported, problem: problem.into(), is_refusal: true }
     }
 }
 

@@ -111,7 +111,7 @@ fn choose(streams: &[Stream]) -> Result<Vec<usize>, Trouble> {
     let Some(video) = first("video", "h264") else {
         return Err(match named("video") {
             none if none.is_empty() => Trouble::refusal("it offers no video; name the path of its H.264 stream, which its manual gives"),
-            codecs => Trouble::refusal(format!(
+            codecs => Trouble::format(format!(
                 "its video is {codecs}, and only H.264 is read by RTSP in this version: set the camera, or its second stream, to H.264"
             )),
         });

@@ -64,10 +64,7 @@ pub(crate) fn choose(device: &Device, wanted: Wanted, only: Option<PixelFormat>)
         let names: Vec<String> = offers.iter().map(|offer| offer.format.to_string()).collect();
         let asked =
             only.map_or("H264, NV12, YU12, YUYV and MJPG are read".to_owned(), |only| format!("v4l2_format asks for {}", only.name()));
-        Trouble::refusal(format!(
-            "FRAME_FORMAT_UNSUPPORTED: it gives {}; {asked}",
-            if names.is_empty() { "no format".to_owned() } else { names.join(", ") }
-        ))
+        Trouble::format(format!("it gives {}; {asked}", if names.is_empty() { "no format".to_owned() } else { names.join(", ") }))
     })
 }
 
@@ -80,14 +77,14 @@ fn begin(camera: &V4l2Camera, wanted: Wanted) -> Result<(Stream, PixelFormat, Se
     let settled = device.set(choice.code, choice.size, choice.rate).map_err(failed)?;
     let (width, height) = (settled.size.width, settled.size.height);
     if settled.format != choice.code || width < 2 || height < 2 {
-        return Err(Trouble::refusal(format!(
-            "FRAME_FORMAT_UNSUPPORTED: asked for {}, its driver gives {} of {width}x{height}: set v4l2_format to another one",
+        return Err(Trouble::format(format!(
+            "asked for {}, its driver gives {} of {width}x{height}: set v4l2_format to another one",
             choice.code, settled.format
         )));
     }
     if settled.memories != 1 {
-        return Err(Trouble::refusal(format!(
-            "FRAME_FORMAT_UNSUPPORTED: its {} lies in {} memories, and pictures in one are read: set v4l2_format to another one",
+        return Err(Trouble::format(format!(
+            "its {} lies in {} memories, and pictures in one are read: set v4l2_format to another one",
             choice.code, settled.memories
         )));
     }
@@ -225,6 +222,7 @@ fn trouble_of(path: &Path, error: &io::Error) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoder::VideoEncoder as _;
 
     #[test]
     fn what_is_no_camera_is_said_with_its_mend() {
