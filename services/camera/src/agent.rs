@@ -213,7 +213,7 @@ fn random_seed() -> u64 {
 
 /// What an application tells a running agent, and what it may look at.
 pub(crate) struct Controls {
-    pub(crate) inputs: mpsc::Receiver<Input<'static, Bytes>>,
+    pub(crate) inputs: mpsc::Receiver<Box<Input<'static, Bytes>>>,
     pub(crate) state: watch::Sender<StreamState>,
 }
 
@@ -262,7 +262,7 @@ enum Woken {
     Link(Turn),
     Progress,
     Timeout,
-    Control(Input<'static, Bytes>),
+    Control(Box<Input<'static, Bytes>>),
 }
 
 impl Running {
@@ -354,7 +354,7 @@ impl Running {
                 self.pusher.handle_timeout(now);
             }
             Woken::Timeout => self.pusher.handle_timeout(now),
-            Woken::Control(input) => self.pusher.handle(now, input),
+            Woken::Control(input) => self.pusher.handle(now, *input),
         }
     }
 
@@ -642,7 +642,7 @@ async fn recv(mqtt: &mut Option<Mqtt>) -> Option<Incoming> {
     }
 }
 
-async fn control(controls: &mut Option<Controls>) -> Option<Input<'static, Bytes>> {
+async fn control(controls: &mut Option<Controls>) -> Option<Box<Input<'static, Bytes>>> {
     match controls {
         Some(controls) => controls.inputs.recv().await,
         None => pending().await,

@@ -29,4 +29,4 @@ pub use motion::{Zone, ZoneKind};
 pub use picture::Picture;
 pub use schedule::{Day, Window};
 pub use source::{CameraUrl, PixelFormat, Source, SourceError, V4l2Camera};
-pub use stream_pusher::{Callbacks, ControlError, PushError, PusherStatus, ServerInfo, StreamPusher};
+pub use stream_pusher::{Callbacks, ControlError, OnMetrics, OnServerInfo, OnState, PushError, PusherStatus, ServerInfo, StreamPusher};

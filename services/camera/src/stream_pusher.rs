@@ -23,11 +23,7 @@ use bytes::Bytes;
 use sightline_media::{MediaTime, Track, TrackConfig, TrackId, annexb, avc};
 use sightline_pusher::{EncoderAction, Input, Trigger};
 use sightline_signal::{CustomQuality, InvalidQuality, RunningMetrics, Settings, StatusEvent, StreamState, Text};
-use std::{
-    sync::mpsc::{Receiver, TryRecvError},
-    thread::JoinHandle,
-    time::Instant as StdInstant,
-};
+use std::{sync::mpsc::Receiver, thread::JoinHandle, time::Instant as StdInstant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -97,15 +93,22 @@ pub struct ServerInfo {
     pub error: Option<sightline_signal::ErrorCode>,
 }
 
+/// Given the state and its name.
+pub type OnState<'a> = Box<dyn FnMut(StreamState, &str) + Send + 'a>;
+/// Given the figures since the last call.
+pub type OnMetrics<'a> = Box<dyn FnMut(&RunningMetrics) + Send + 'a>;
+/// Given a server, and whether the stream runs there.
+pub type OnServerInfo<'a> = Box<dyn FnMut(&ServerInfo, bool) + Send + 'a>;
+
 /// The founding document's three callbacks. They run on whichever thread calls [`Callbacks::deliver`].
 #[derive(Default)]
 pub struct Callbacks<'a> {
     /// The state and its name.
-    pub on_state: Option<Box<dyn FnMut(StreamState, &str) + Send + 'a>>,
+    pub on_state: Option<OnState<'a>>,
     /// The figures, each five seconds while it streams.
-    pub on_metrics: Option<Box<dyn FnMut(&RunningMetrics) + Send + 'a>>,
+    pub on_metrics: Option<OnMetrics<'a>>,
     /// A server, and whether the stream runs there.
-    pub on_server_info: Option<Box<dyn FnMut(&ServerInfo, bool) + Send + 'a>>,
+    pub on_server_info: Option<OnServerInfo<'a>>,
 }
 
 impl std::fmt::Debug for Callbacks<'_> {
@@ -170,7 +173,7 @@ pub struct StreamPusher {
 
 #[derive(Debug)]
 struct Running {
-    inputs: mpsc::Sender<Input<'static, Bytes>>,
+    inputs: mpsc::Sender<Box<Input<'static, Bytes>>>,
     state: watch::Receiver<StreamState>,
     events: mpsc::Receiver<StreamEvent>,
     stop: CancellationToken,
@@ -280,10 +283,7 @@ impl StreamPusher {
     /// What the application's encoder shall do: another rate, size or frame rate, a key frame, a pause. `None`: nothing new. To be asked
     /// before each picture; what is asked for takes effect within one key-frame interval.
     pub fn poll_order(&mut self) -> Option<EncoderAction> {
-        match self.orders.try_recv() {
-            Ok(order) => Some(order),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.orders.try_recv().ok()
     }
 
     /// Ends the stream; one that does not run stays as it is.
@@ -377,7 +377,7 @@ impl StreamPusher {
 
     fn control(&mut self, input: Input<'static, Bytes>) -> Result<(), ControlError> {
         let running = self.running.as_ref().ok_or(ControlError::NotRunning)?;
-        running.inputs.blocking_send(input).map_err(|_| ControlError::NotRunning)
+        running.inputs.blocking_send(Box::new(input)).map_err(|_| ControlError::NotRunning)
     }
 }
 
