@@ -32,7 +32,7 @@ const SYNS_WAITING_MAX: u32 = 5;
 const ADDRESSES_MAX: usize = 8;
 
 /// Anything that carries bytes.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// An open connection.
