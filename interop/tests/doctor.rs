@@ -205,13 +205,18 @@ fn a_server_that_is_not_reached_is_told_from_one_that_is_not_there() {
     checked.assert_failed("network", "mqtt", "DNS", "/etc/resolv.conf");
 
     // What listens there does not speak TLS.
+    let checked = examine(dir.path(), &Camera { url: format!("mqtts://{}", stack.origin_http), ..Camera::of_same(&good) }.toml("cam-1"));
+    checked.assert_failed("network", "mqtt", "does not speak TLS", "mqtt.url");
+
+    // What listens there speaks TLS, and no MQTT.
     let checked = examine(dir.path(), &Camera { url: format!("mqtts://{}", stack.http), ..Camera::of_same(&good) }.toml("cam-1"));
-    checked.assert_failed("network", "mqtt", "TLS", "mqtt.url");
+    checked.assert_failed("cloud", "mqtt_handling", "", "a broker listens");
+    assert_eq!(checked.failed(), ["cloud mqtt_handling"], "{:#}", checked.report);
 
     // What takes the connection and cuts it in TLS, as some firewalls do.
     let cutter = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = cutter.local_addr().unwrap().port();
-    let cutting = std::thread::spawn(move || drop(cutter.accept()));
+    let cutting = std::thread::Builder::new().name("cutter".into()).spawn(move || drop(cutter.accept())).unwrap();
     let checked = examine(dir.path(), &Camera { url: format!("mqtts://127.0.0.1:{port}"), ..Camera::of_same(&good) }.toml("cam-1"));
     checked.assert_failed("network", "mqtt", "cut", "firewall");
     checked.assert_failed("network", "firewall", &port.to_string(), &port.to_string());

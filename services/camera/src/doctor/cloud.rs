@@ -61,7 +61,11 @@ pub(super) async fn talk(subject: Option<&Subject<'_>>, identity: Option<&Identi
         if !matches!(up, Ok(Some(Incoming::Up))) {
             let detail = format!("the broker does not take the device's connection within {} s", BROKER_TIMEOUT.as_secs());
             let not_asked = Finding::not_applicable("not asked: the broker does not take this device");
-            return Talk { handling: Finding::failed(detail, "look at the broker's log"), allocator: not_asked, response: None };
+            return Talk {
+                handling: Finding::failed(detail, "look whether a broker listens at mqtt.url, and at its log"),
+                allocator: not_asked,
+                response: None,
+            };
         }
         let handling = Finding::Passed("the broker takes the device's certificate, and its topics".to_owned());
         let (allocator, response) = if subject.streams() {
@@ -74,9 +78,9 @@ pub(super) async fn talk(subject: Option<&Subject<'_>>, identity: Option<&Identi
     tokio::select! {
         ended = &mut connection => {
             let problem = ended.err().unwrap_or_else(|| "it ended".to_owned());
-            let mend = "look whether the cloud knows this device (`sightline device show ID`), and whether mqtt.cert comes from this cloud and is its newest";
+            let mend = "look whether a broker listens at mqtt.url, whether the cloud knows this device (`sightline device show ID`), and whether mqtt.cert comes from this cloud and is its newest";
             let not_asked = Finding::not_applicable("not asked: the connection to the broker ended");
-            return Talk { handling: Finding::failed(problem, mend), allocator: not_asked, response: None };
+            Talk { handling: Finding::failed(problem, mend), allocator: not_asked, response: None }
         }
         talk = asking => {
             stop.cancel();
