@@ -27,6 +27,7 @@ Examples:
   sightline demo                                    watch a live camera in the browser
   sightline push test rtmp://localhost/live/name    send a moving scene to any RTMP server
   sightline device add cam-1 --dir DIR              let a camera in, and get its certificate
+  sightline doctor --config camera.toml             what works on a device, what does not, and how to mend it
 
 Exit status: 0 done, 1 failed, 2 wrong use. Documentation: README.md and docs/.";
 
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Origin(Role),
     /// Send one source to any RTMP or RTMPS server
     Push(Push),
+    /// Go through the deployment checklist: what works, what does not, and how to mend it
+    Doctor(Doctor),
     /// Let devices in, look at them, shut them out
     Device(Device),
     /// What a camera has recorded on its own disk: list it, export a time range
@@ -204,6 +207,21 @@ pub(crate) struct Push {
     pub(crate) ca: Option<PathBuf>,
 
     /// Print events as lines of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Stop the camera first: its own program holds the camera and the connection to the broker, which the check takes for some seconds. Nothing is published.
+
+Exit status: 0 nothing failed, 1 something did, 2 wrong use.")]
+pub(crate) struct Doctor {
+    /// The camera's settings (TOML). Without it, what needs none is looked at: hardware, cameras, encoder, network link, clock
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

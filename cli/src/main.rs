@@ -4,6 +4,7 @@
 mod admin;
 mod args;
 mod demo;
+mod doctor;
 mod probe;
 mod push;
 mod recordings;
@@ -38,13 +39,16 @@ fn main() -> ExitCode {
     // Threads that encode end with the process; what matters was ended by its owner.
     runtime.shutdown_background();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => terminal::fail(&*error),
     }
 }
 
-async fn run(args: Args) -> Result<(), Failure> {
+/// False: it was done, and what it says is that something failed.
+async fn run(args: Args) -> Result<bool, Failure> {
     match args.command {
+        Command::Doctor(doctor) => return doctor::run(doctor).await,
         Command::Demo(demo) => demo::run(demo).await,
         Command::Camera(camera) => roles::camera(&camera).await,
         Command::Cloud(role) => roles::cloud(&role).await,
@@ -54,5 +58,6 @@ async fn run(args: Args) -> Result<(), Failure> {
         Command::Recordings(recordings) => recordings::run(&recordings),
         Command::Audit(audit) => admin::audit(audit).await,
         Command::Config(config) => settings::command(config),
-    }
+    }?;
+    Ok(true)
 }

@@ -84,6 +84,12 @@ fn template(role: RoleArg) -> String {
     }
 }
 
+/// Whose settings a file holds.
+pub(crate) fn role_of(file: &Path) -> Result<RoleArg, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(guess_role(&text.parse().map_err(|error| format!("{}: {error}", file.display()))?))
+}
+
 /// Each role has keys that no other has.
 fn guess_role(table: &toml::Table) -> RoleArg {
     let has = |key: &str| table.contains_key(key);

@@ -7,7 +7,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Logs go to standard error; `RUST_LOG` rules where it is set. The demo keeps quiet about what goes well.
 pub(crate) fn start_logging(args: &Args) {
-    let calm = matches!(args.command, Command::Demo(_) | Command::Push(_) | Command::Camera(Camera { action: Some(_), .. }));
+    let calm =
+        matches!(args.command, Command::Demo(_) | Command::Push(_) | Command::Doctor(_) | Command::Camera(Camera { action: Some(_), .. }));
     let level = match (args.quiet, args.verbose, calm) {
         (true, _, _) => "error",
         (_, 0, true) => "warn",

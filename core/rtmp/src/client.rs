@@ -261,6 +261,11 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         }
     }
 
+    /// True from the server's answer to `connect` on: it speaks RTMP, and has the application. It may still refuse the stream.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::CreateStream | Phase::AwaitStream | Phase::Publish | Phase::AwaitPublishing | Phase::Publishing)
+    }
+
     /// True from the server's acceptance to the end.
     pub fn is_publishing(&self) -> bool {
         self.phase == Phase::Publishing

@@ -206,7 +206,7 @@ fn adopt(config: &mut PusherConfig, settings: Settings) {
 }
 
 /// Ids and jitter need to differ between starts, not to be secret.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id())
 }

@@ -6,6 +6,7 @@
 mod agent;
 mod clock;
 mod config;
+pub mod doctor;
 mod encoder;
 mod link;
 mod motion;

@@ -38,7 +38,7 @@ const ADDRESSES_MAX: usize = 8;
 const CLOCK_SECS_MIN: i64 = 1_767_225_600;
 
 /// Anything that carries bytes.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// An open connection.

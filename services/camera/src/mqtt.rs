@@ -171,6 +171,18 @@ async fn run(address: Address, mut outgoing: mpsc::Receiver<Outgoing>, incoming:
     }
 }
 
+/// One connection, without a second try: until `stop` is cancelled, with a goodbye, or until it ends, with the reason.
+pub(crate) async fn serve_once(
+    address: &Address,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    incoming: mpsc::Sender<Incoming>,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    let connection = tokio::time::timeout(CONNECT_TIMEOUT, Connection::open(address)).await;
+    let connection = connection.map_err(|_| "the broker does not answer".to_owned())?.map_err(|trouble| trouble.message)?;
+    connection.serve(address, &mut outgoing, &incoming, stop).await.map_err(|trouble| trouble.message)
+}
+
 type Core = mqtt::Connection<mqtt::role::Client>;
 type Event = mqtt::connection::Event;
 

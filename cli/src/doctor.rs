@@ -1,0 +1,110 @@
+//! `sightline doctor`: the deployment checklist, for people and for programs.
+
+use crate::{
+    Failure,
+    args::{self, RoleArg},
+    settings,
+    terminal::{self, WrongUse},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use sightline_camera::doctor::{self, Item, Part, Report, Verdict};
+use std::{fmt::Write as _, time::Duration};
+
+/// True: nothing failed.
+pub(crate) async fn run(doctor: args::Doctor) -> Result<bool, Failure> {
+    let config = match &doctor.config {
+        None => None,
+        Some(file) => {
+            let role = settings::role_of(file)?;
+            if role != RoleArg::Camera {
+                let text = format!("{} is no camera's configuration, and no other is looked at by this version", file.display());
+                return Err(WrongUse(text).into());
+            }
+            Some(settings::load::<sightline_camera::Config>(file)?)
+        }
+    };
+    let line = ProgressBar::new_spinner()
+        .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    line.enable_steady_tick(Duration::from_millis(120));
+    let report = doctor::examine(config.as_ref(), &|what| line.set_message(format!("looking at {what}"))).await;
+    line.finish_and_clear();
+    if doctor.json {
+        terminal::print(&serde_json::to_string(&report)?);
+    } else {
+        terminal::print(describe(&report, is_utf8()).trim_end());
+    }
+    Ok(report.failed == 0)
+}
+
+/// Whether the terminal shows more than ASCII, by the variables that say so, the strongest first.
+fn is_utf8() -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    set.is_some_and(|value| value.to_ascii_lowercase().replace('-', "").contains("utf8"))
+}
+
+fn describe(report: &Report, is_utf8: bool) -> String {
+    let mut text = String::new();
+    for (part, title) in [(Part::Device, "Device"), (Part::Cloud, "Cloud"), (Part::Network, "Network")] {
+        let _ = writeln!(text, "{title}");
+        for item in report.items.iter().filter(|item| item.part == part) {
+            describe_item(&mut text, item, is_utf8);
+        }
+    }
+    let count = |verdict| report.items.iter().filter(|item| item.result == verdict).count();
+    let (passed, none) = (count(Verdict::Passed), count(Verdict::NotApplicable));
+    let _ = writeln!(text, "\n{passed} passed, {} failed, {none} not applicable", report.failed);
+    text
+}
+
+fn describe_item(text: &mut String, item: &Item, is_utf8: bool) {
+    let mark = match (item.result, is_utf8) {
+        (Verdict::Passed, true) => "✓",
+        (Verdict::Failed, true) => "✗",
+        (Verdict::NotApplicable, true) => "–",
+        (Verdict::Passed, false) => "ok  ",
+        (Verdict::Failed, false) => "FAIL",
+        (Verdict::NotApplicable, false) => "-   ",
+    };
+    let _ = writeln!(text, "  {mark} {:<20}  {}", title(item.item), item.detail);
+    if let Some(mend) = &item.mend {
+        // Below what failed.
+        let indent = 2 + mark.chars().count() + 1 + 20 + 2;
+        let arrow = if is_utf8 { "→" } else { "->" };
+        let _ = writeln!(text, "{:indent$}{arrow} {mend}", "");
+    }
+}
+
+/// `mqtt_settings`: MQTT settings.
+fn title(item: &str) -> String {
+    let words = item.split('_').map(|word| match word {
+        "mqtt" | "rtmp" => word.to_ascii_uppercase(),
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_a_table_with_the_mend_below_what_failed() {
+        let passed = Item { part: Part::Device, item: "hardware", result: Verdict::Passed, detail: "2 cores".into(), mend: None };
+        let failed = Item {
+            part: Part::Network,
+            item: "mqtt",
+            result: Verdict::Failed,
+            detail: "a.example:8883: TCP: refused".into(),
+            mend: Some("start the server".into()),
+        };
+        let none = Item { item: "bandwidth", result: Verdict::NotApplicable, detail: "not measured".into(), mend: None, ..failed.clone() };
+        let report = Report { items: vec![passed, failed, none], failed: 1 };
+        assert_eq!(
+            describe(&report, true),
+            "Device\n  ✓ hardware              2 cores\nCloud\nNetwork\n  ✗ MQTT                  a.example:8883: TCP: refused\n                          \
+             → start the server\n  – bandwidth             not measured\n\n1 passed, 1 failed, 1 not applicable\n"
+        );
+        let ascii = describe(&report, false);
+        assert!(ascii.is_ascii() && ascii.contains("  FAIL MQTT "), "{ascii}");
+    }
+}
