@@ -6,7 +6,8 @@ use super::schedule::Outage;
 use super::sender::{self, NAME, Said, Sender, Wanted};
 use super::space::{Space, inside};
 use sightline_signal::{PLAYBACK_ID_BYTES, Text, playback_id};
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,10 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(10);
 /// No picture for so long is a stall to whoever watches.
 const STALL_MS: u64 = 1000;
+
+/// Where our origin listens. It takes a publisher without a token from the loopback address only, so that what comes over the link is handed on
+/// to it by this program, on the server's side.
+const ORIGIN_ADDRESS: &str = "127.0.0.1:1936";
 
 /// Which server takes the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -77,7 +82,7 @@ fn nginx_conf(dir: &Path) -> String {
 
 fn origin_conf(dir: &Path) -> String {
     format!(
-        "data_dir = \"{}\"\n[rtmp]\nlisten = \"0.0.0.0:1935\"\n[http]\nlisten = \"127.0.0.1:8080\"\n[auth]\nallow_unsigned_publish = true\n\
+        "data_dir = \"{}\"\n[rtmp]\nlisten = \"{ORIGIN_ADDRESS}\"\n[http]\nlisten = \"127.0.0.1:8080\"\n[auth]\nallow_unsigned_publish = true\n\
          [record]\nenabled = false\n",
         dir.join("data").display()
     )
@@ -160,6 +165,9 @@ pub(crate) fn run(trial: &Trial) -> io::Result<Outcome> {
             hurry(thread);
             space.address()?;
             let server = trial.server.start(&space.server, dir.path())?;
+            if trial.server == Server::Sightline {
+                scope.spawn(|| hand_on(&space.server, &is_over));
+            }
             scope
                 .spawn(|| receiver::wait_for_server(&space.server, BEGIN_LIMIT))
                 .join()
@@ -194,6 +202,45 @@ pub(crate) fn run(trial: &Trial) -> io::Result<Outcome> {
         keep(keeps, trial, &said, &pictures, began_ms, dir.path())?;
     }
     Ok(judge(trial, &said, pictures, began_ms, unreadable, decoder_errors))
+}
+
+/// Takes connections in the server's namespace, and hands their bytes on to our origin.
+fn hand_on(namespace: &str, is_over: &AtomicBool) -> io::Result<()> {
+    emulator::enter(namespace)?;
+    let listener = TcpListener::bind("0.0.0.0:1935")?;
+    listener.set_nonblocking(true)?;
+    std::thread::scope(|scope| {
+        while !is_over.load(Ordering::Relaxed) {
+            let Ok((camera, _)) = listener.accept() else {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            };
+            let Ok(origin) = TcpStream::connect(ORIGIN_ADDRESS) else { continue };
+            camera.set_nonblocking(false)?;
+            for (from, to) in [(camera.try_clone()?, origin.try_clone()?), (origin, camera)] {
+                from.set_read_timeout(Some(Duration::from_secs(1)))?;
+                to.set_nodelay(true)?;
+                scope.spawn(move || pipe(&from, &to, is_over));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Until either end closes.
+fn pipe(mut from: &TcpStream, mut to: &TcpStream, is_over: &AtomicBool) {
+    let mut buffer = vec![0; 64 * 1024];
+    while !is_over.load(Ordering::Relaxed) {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) if to.write_all(buffer.get(..read).unwrap_or_default()).is_ok() => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    // Either may be closed already.
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 /// A link does not wait for the programs that it connects.
