@@ -48,6 +48,9 @@ pub struct Config {
     pub live_streaming: bool,
     /// Lower and raise the bit rate with the link. Default true.
     pub adaptive_bitrate: bool,
+    /// Before a stream's first connection publishes, see what the uplink carries, and begin with the preset that fits. Only where the bit
+    /// rate is adaptive and the link tells what has arrived. Default true.
+    pub bandwidth_check: bool,
     /// Try again after a failure. Default true.
     pub auto_reconnect: bool,
     /// Failed rounds on one set of servers before the next discovery. Default 5.
@@ -99,6 +102,7 @@ impl Config {
             trigger: Trigger::AlwaysOn,
             live_streaming: true,
             adaptive_bitrate: true,
+            bandwidth_check: true,
             auto_reconnect: true,
             max_reconnect_attempts: 5,
             reconnect_interval: Duration::from_secs(10),

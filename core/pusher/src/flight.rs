@@ -81,6 +81,11 @@ impl Flight {
     }
 
     /// Bytes that the link took and the far end has not acknowledged.
+    /// Bytes of ours that have arrived.
+    pub(crate) const fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
     pub(crate) const fn unacknowledged(&self) -> u64 {
         self.handed.saturating_sub(self.acknowledged)
     }

@@ -45,6 +45,11 @@ pub(crate) struct Ladder {
 }
 
 impl Ladder {
+    /// Begins on the rung of a link that was tried before the stream. `share`: of the target's bit rate.
+    pub(crate) fn begin_at(&mut self, share: f32) {
+        *self = Self { rung: Self::default().wanted(share), since: None };
+    }
+
     /// True when the rung has changed. `share`: of the target's bit rate.
     pub(crate) fn tick(&mut self, now: Instant, share: f32) -> bool {
         let wanted = self.wanted(share);

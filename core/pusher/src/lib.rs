@@ -16,6 +16,7 @@
 extern crate std;
 
 mod backoff;
+mod bandwidth;
 mod config;
 mod describe;
 mod flight;

@@ -1,5 +1,6 @@
 //! The state machine.
 
+mod opening;
 mod streaming;
 mod wish;
 
@@ -25,6 +26,7 @@ use crate::{
     servers::Servers,
     tally::Tally,
 };
+use opening::Opening;
 use wish::Wish;
 
 /// Frames inside the session: the one whose bytes go out, and the next, so that the link never waits for this queue.
@@ -54,8 +56,11 @@ const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Pusher<P, const QUEUE: usize> {
     config: Config,
-    /// What is asked of the encoder: the preset, lowered by the answer.
+    /// What was agreed: the preset, lowered by the answer.
+    ceiling: Settings,
+    /// What is asked of the encoder on a link that carries it: the ceiling, or less where the uplink was found to carry less.
     target: Settings,
+    opening: Opening,
     state: StreamState,
     wish: Wish,
     lease_until: Option<Instant>,
@@ -97,7 +102,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     pub fn new(config: Config, seed: u64) -> Self {
         let target = config.wanted();
         Self {
+            ceiling: target,
             target,
+            opening: Opening::default(),
             state: at_rest(config.trigger),
             wish: Wish::default(),
             lease_until: None,
@@ -206,7 +213,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::Stop => self.stop(now),
             Input::Trigger(is_open) => self.on_trigger(now, is_open),
             Input::Quality(settings) => self.set_target(Quality::Custom, settings),
-            Input::Bitrate(bitrate_bps) => self.set_target(self.config.quality, Settings { bitrate_bps, ..self.target }),
+            Input::Bitrate(bitrate_bps) => self.set_target(self.config.quality, Settings { bitrate_bps, ..self.ceiling }),
             Input::AdaptiveBitrate(is_adaptive) => self.config.adaptive_bitrate = is_adaptive,
             Input::StreamKey(name) => {
                 if let Some(server) = &mut self.config.server {
@@ -239,8 +246,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         {
             self.lose(now, ErrorCode::RtmpConnectTimeout);
         }
-        if self.state == StreamState::Streaming {
-            self.tend(now);
+        match self.state {
+            StreamState::Streaming => self.tend(now),
+            StreamState::Connecting => self.tend_check(now),
+            StreamState::Idle
+            | StreamState::Requesting
+            | StreamState::Reconnecting
+            | StreamState::Stopping
+            | StreamState::Error
+            | StreamState::Standby => {}
         }
         self.settle(now);
     }
@@ -248,13 +262,21 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// When to call [`Self::handle_timeout`], at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let mut next =
-            [self.deadline, self.lease_until, self.session.as_ref().and_then(client::Session::poll_timeout), None, None, None, None];
+        let mut next = [
+            self.deadline,
+            self.lease_until,
+            self.session.as_ref().and_then(client::Session::poll_timeout),
+            self.check_ends_at(),
+            None,
+            None,
+            None,
+            None,
+        ];
         if self.state == StreamState::Streaming {
-            next[3] = self.metrics_at;
-            next[4] = self.rate.next_tick();
-            next[5] = if self.config.frame_dropping { self.queue.expires_at() } else { None };
-            next[6] = self.flight.progress_at().map(|at| at + self.config.send_timeout);
+            next[4] = self.metrics_at;
+            next[5] = self.rate.next_tick();
+            next[6] = if self.config.frame_dropping { self.queue.expires_at() } else { None };
+            next[7] = self.flight.progress_at().map(|at| at + self.config.send_timeout);
         }
         next.into_iter().flatten().min()
     }
@@ -293,6 +315,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 final_metrics: tally.finish(now, dropped),
             }));
         }
+        self.forget_check();
         let state = if self.wish.is_any() { StreamState::Error } else { at_rest(self.config.trigger) };
         self.enter(state, None);
     }
@@ -341,8 +364,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         match Servers::of(response, now).filter(|_| response.success) {
             Some(servers) => {
                 self.servers = Some(servers);
-                self.target = effective_settings(self.config.wanted(), response, self.config.source_fps_max);
-                self.rate.set_target(self.target.bitrate_bps);
+                self.ceiling = effective_settings(self.config.wanted(), response, self.config.source_fps_max);
+                self.retarget();
                 if waits {
                     self.dial(now);
                 }
@@ -373,6 +396,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             chunk_size: self.config.chunk_size,
             handshake_timeout: self.config.publish_timeout,
             publish_timeout: self.config.publish_timeout,
+            waits_connected: true,
             ..client::Config::default()
         };
         let seed = self.backoff.next_random();
@@ -422,6 +446,11 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     fn lose(&mut self, now: Instant, code: ErrorCode) {
         if self.state == StreamState::Stopping {
             self.rest(now);
+            return;
+        }
+        if self.check_was_cut() {
+            self.drop_link();
+            self.begin(now);
             return;
         }
         let held = self.streaming_since.map(|since| now.since(since));
@@ -603,7 +632,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 None => refused = Some((ErrorCode::InvalidQuality, "size, fps or bitrate_bps is missing or out of range")),
             },
             CommandName::SetBitrate => match command.bitrate_bps.filter(|&bps| bps >= CustomQuality::BITRATE_BPS_MIN) {
-                Some(bitrate_bps) => self.set_target(self.config.quality, Settings { bitrate_bps, ..self.target }),
+                Some(bitrate_bps) => self.set_target(self.config.quality, Settings { bitrate_bps, ..self.ceiling }),
                 None => refused = Some((ErrorCode::InvalidQuality, "bitrate_bps is missing or under 50000")),
             },
         }
@@ -649,8 +678,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     fn set_target(&mut self, quality: Quality, settings: Settings) {
         self.config.quality = quality;
         self.config.custom = CustomQuality::new(settings, settings.fps).ok();
-        self.target = settings;
-        self.rate.set_target(settings.bitrate_bps);
+        self.ceiling = settings;
+        self.forget_check();
         if self.state == StreamState::Streaming {
             self.outbox.encoder(EncoderAction::Change(self.settings()));
         }

@@ -114,6 +114,17 @@ impl RateControl {
         self.told_bps = self.present_bps as u32;
     }
 
+    /// The link has been tried before the stream, and carries this.
+    pub(crate) fn begin_at(&mut self, bps: f32) {
+        self.set_present(bps);
+        self.told_bps = self.present_bps as u32;
+    }
+
+    /// The caller has told already that the link carries less than the least rate.
+    pub(crate) const fn has_told(&mut self) {
+        self.has_starved = true;
+    }
+
     /// A new link; the rate that the last one found is kept.
     pub(crate) fn restart(&mut self, now: Instant) {
         self.next_tick = Some(now + TICK);

@@ -5,6 +5,7 @@
 
 mod inbox;
 mod outgoing;
+mod padding;
 
 use crate::chunk::{CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX};
 use crate::error::{Cause, Error};
@@ -17,6 +18,7 @@ use core::time::Duration;
 use heapless::{Deque, String};
 use inbox::{Heard, Inbox};
 use outgoing::{Scratch, Sending};
+use padding::Padding;
 use sightline_media::{Codec, Frame, Instant, MediaTime, Track, TrackConfig};
 
 /// The longest `tcUrl`, in bytes: those of the cloud services are under 100.
@@ -39,6 +41,8 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// How long the server may take from there to accept the publish.
     pub publish_timeout: Duration,
+    /// Stop at [`Event::Connected`], where the link may be tried with [`Session::pad`], until [`Session::go_on`].
+    pub waits_connected: bool,
 }
 
 impl Default for Config {
@@ -48,6 +52,7 @@ impl Default for Config {
             window_ack_size: 32 * 1024,
             handshake_timeout: Duration::from_secs(10),
             publish_timeout: Duration::from_secs(10),
+            waits_connected: false,
         }
     }
 }
@@ -85,6 +90,8 @@ impl<P> core::error::Error for QueueFull<P> {}
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event<P> {
+    /// The server has the application, and the stream is not asked for before [`Session::go_on`]. Only with [`Config::waits_connected`].
+    Connected,
     /// The server accepted the publish.
     Publishing,
     /// The server refused the application or the stream.
@@ -122,6 +129,8 @@ enum Phase {
     AwaitConnected,
     CreateStream,
     AwaitStream,
+    /// Until [`Session::go_on`]; padding may be sent.
+    Wait,
     Publish,
     AwaitPublishing,
     Publishing,
@@ -163,6 +172,7 @@ pub struct Session<P, const QUEUE: usize> {
     is_announced: bool,
     queue: Deque<Frame<P>, QUEUE>,
     sending: Option<Sending>,
+    padding: Padding,
     first_dts: Option<MediaTime>,
     events: Events<P, QUEUE>,
 }
@@ -181,6 +191,7 @@ enum Said {
 }
 
 struct Events<P, const QUEUE: usize> {
+    connected: bool,
     publishing: bool,
     said: Said,
     acknowledged: Option<u64>,
@@ -220,8 +231,16 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             is_announced: false,
             queue: Deque::new(),
             sending: None,
+            padding: Padding::default(),
             first_dts: None,
-            events: Events { publishing: false, said: Said::Nothing, acknowledged: None, frames: Deque::new(), closed: false },
+            events: Events {
+                connected: false,
+                publishing: false,
+                said: Said::Nothing,
+                acknowledged: None,
+                frames: Deque::new(),
+                closed: false,
+            },
         };
         session.scratch.put_opening(seed);
         Ok(session)
@@ -256,14 +275,34 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             Phase::Handshake if self.inbox.received() == 0 => Stage::Unanswered,
             Phase::Handshake | Phase::AnswerHandshake => Stage::Handshake,
             Phase::Connect | Phase::AwaitConnected => Stage::Connect,
-            Phase::CreateStream | Phase::AwaitStream | Phase::Publish | Phase::AwaitPublishing => Stage::Publish,
+            Phase::CreateStream | Phase::AwaitStream | Phase::Wait | Phase::Publish | Phase::AwaitPublishing => Stage::Publish,
             Phase::Publishing | Phase::Close | Phase::Ended => Stage::Done,
         }
     }
 
     /// True from the server's answer to `connect` on: it speaks RTMP, and has the application. It may still refuse the stream.
     pub fn is_connected(&self) -> bool {
-        matches!(self.phase, Phase::CreateStream | Phase::AwaitStream | Phase::Publish | Phase::AwaitPublishing | Phase::Publishing)
+        matches!(
+            self.phase,
+            Phase::CreateStream | Phase::AwaitStream | Phase::Wait | Phase::Publish | Phase::AwaitPublishing | Phase::Publishing
+        )
+    }
+
+    /// At [`Event::Connected`]: at least `bytes` go out that say nothing. Ignored at any other time, and with chunks that are smaller than
+    /// such a message.
+    pub fn pad(&mut self, bytes: usize) {
+        if self.phase == Phase::Wait && usize::try_from(self.chunk_size).is_ok_and(|size| size >= padding::BODY_BYTES) {
+            self.padding.add(bytes);
+        }
+    }
+
+    /// After [`Event::Connected`]: asks for the stream. Padding that has not gone out is left out.
+    pub fn go_on(&mut self, now: Instant) {
+        if self.phase == Phase::Wait {
+            self.deadline = Some(now + self.config.publish_timeout);
+            self.phase = Phase::Publish;
+            self.advance();
+        }
     }
 
     /// True from the server's acceptance to the end.
@@ -336,6 +375,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         if let Some(frame) = events.frames.pop_front() {
             return Some(Event::FrameSent(frame));
         }
+        if core::mem::take(&mut events.connected) {
+            return Some(Event::Connected);
+        }
         if core::mem::take(&mut events.publishing) {
             return Some(Event::Publishing);
         }
@@ -355,6 +397,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     pub fn pending(&self) -> [&[u8]; 2] {
         let parts = match (&self.sending, self.queue.front()) {
             (Some(sending), Some(frame)) if sending.is_mid_chunk() || self.scratch.is_empty() => sending.pending(frame.payload.as_ref()),
+            _ if self.is_padding() => [self.padding.pending(), &[]],
             _ => [self.scratch.pending(), &[]],
         };
         // A link that takes exactly the header would see nothing left, and the stream would stand still.
@@ -364,6 +407,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     /// The first `n` bytes of [`Session::pending`] were written.
     pub fn consumed(&mut self, n: usize) {
         self.sent += u64::try_from(n).unwrap_or(0);
+        let is_padding = self.is_padding();
         match (&mut self.sending, self.queue.front()) {
             (Some(sending), Some(frame)) if sending.is_mid_chunk() || self.scratch.is_empty() => {
                 if sending.consumed(n, frame.payload.as_ref().len(), self.chunk_size) {
@@ -371,9 +415,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                     self.give_back_front();
                 }
             }
+            _ if is_padding => self.padding.consumed(n),
             _ => self.scratch.consumed(n),
         }
         self.advance();
+    }
+
+    fn is_padding(&self) -> bool {
+        self.padding.is_mid_message() || (self.phase == Phase::Wait && self.scratch.is_empty())
     }
 
     /// Ends the stream after the message under way: FCUnpublish, deleteStream. Frames that wait are not sent.
@@ -387,6 +436,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             | Phase::AwaitConnected
             | Phase::CreateStream
             | Phase::AwaitStream
+            | Phase::Wait
             | Phase::Publish => self.phase = Phase::Ended,
         }
         self.deadline = None;
@@ -429,7 +479,12 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 let id = command.arguments.value()?.and_then(|value| value.as_number()).unwrap_or(1.0);
                 // Saturates for what no server sends.
                 self.stream_id = id as u32;
-                self.phase = Phase::Publish;
+                self.phase = if self.config.waits_connected { Phase::Wait } else { Phase::Publish };
+                self.events.connected = self.config.waits_connected;
+                if self.config.waits_connected {
+                    // The next one to be waited for is the caller.
+                    self.deadline = None;
+                }
             }
             ("_error", Phase::AwaitConnected) if is(command.transaction, TRANSACTION_CONNECT) => {
                 let (code, description) = information(&mut command);
@@ -475,7 +530,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 | "NetStream.Failed"
                 | "NetConnection.Connect.Rejected"
                 | "NetStream.Publish.Failed",
-                Phase::AwaitConnected | Phase::AwaitStream | Phase::AwaitPublishing,
+                Phase::AwaitConnected | Phase::AwaitStream | Phase::Wait | Phase::AwaitPublishing,
             ) => self.reject(code, description),
             ("NetStream.Publish.BadName" | "NetStream.Unpublish.Success" | "NetConnection.Connect.Closed" | "NetStream.Failed", _) => {
                 self.end()
@@ -493,7 +548,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     /// Puts into the scratch what is to be sent next, or takes the next frame in hand.
     fn advance(&mut self) {
         loop {
-            if !self.scratch.is_empty() || self.sending.as_ref().is_some_and(Sending::is_mid_chunk) {
+            let is_mid_message = self.sending.as_ref().is_some_and(Sending::is_mid_chunk) || self.padding.is_mid_message();
+            if !self.scratch.is_empty() || is_mid_message {
                 return;
             }
             if let Some((type_id, body)) = self.inbox.take_reply() {
@@ -534,7 +590,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 self.scratch.put_command(&delete, 0, self.chunk_size);
                 self.phase = Phase::Ended;
             }
-            Phase::Handshake | Phase::AwaitConnected | Phase::AwaitStream | Phase::AwaitPublishing | Phase::Ended => return false,
+            Phase::Handshake | Phase::AwaitConnected | Phase::AwaitStream | Phase::Wait | Phase::AwaitPublishing | Phase::Ended => {
+                return false;
+            }
         }
         true
     }

@@ -144,6 +144,37 @@ fn split_at_every_byte_a_stream_arrives_as_it_was_sent() {
 }
 
 #[test]
+fn padding_before_the_publish_says_nothing_to_the_server() {
+    for step in [1, 700, 1_000_000] {
+        let mut pair = Pair::new(step, Config { waits_connected: true, ..Config::default() });
+        pair.client.pad(10_000);
+        pair.run();
+        assert!(pair.from_client == [Event::Connected] && pair.from_server.is_empty() && pair.client.is_connected());
+        let before = pair.server.bytes_received();
+        pair.client.pad(10_000);
+        pair.run();
+        assert_eq!(pair.server.bytes_received() - before, 10 * 1036);
+        // In the middle of a message, too, the stream is asked for behind it.
+        pair.client.pad(5000);
+        let taken = pair.client.pending()[0].len().min(100);
+        let piece = pair.client.pending()[0][..taken].to_vec();
+        pair.client.consumed(taken);
+        pair.server.handle_bytes(pair.now, &piece).unwrap();
+        pair.client.go_on(pair.now);
+        pair.client.set_track(video_track());
+        pair.client.send_frame(frame(TrackId::VIDEO, 0, 100)).unwrap();
+        pair.run();
+        assert!(pair.client.is_publishing() && pair.frames().len() == 1);
+        pair.client.pad(5000);
+        assert_eq!(pair.client.pending(), [&[][..], &[]], "a stream is not padded");
+    }
+    let mut small = Pair::new(1000, Config { waits_connected: true, chunk_size: 512, ..Config::default() });
+    small.run();
+    small.client.pad(10_000);
+    assert!(small.client.pending()[0].is_empty(), "a message has to fit a chunk");
+}
+
+#[test]
 fn a_link_that_takes_just_the_header_sees_that_there_is_more() {
     let mut pair = Pair::new(1_000_000, Config::default());
     pair.client.set_track(video_track());

@@ -28,6 +28,9 @@ pub struct StartMetrics {
     pub bitrate_kbps: f32,
     /// Whether the server has accepted the stream.
     pub is_connected: bool,
+    /// What the uplink carried before the stream began, where it was tried: at least this. Ours, not the seed's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink_kbps: Option<f32>,
 }
 
 /// `stream_started`.

@@ -347,10 +347,7 @@ impl Running {
                 self.pusher.handle(now, Input::LinkClosed(None));
             }
             Woken::Progress => {
-                if let Some(progress) = self.link.as_ref().and_then(Link::progress) {
-                    let (bytes, outstanding) = (progress.acknowledged, progress.outstanding);
-                    self.pusher.handle(now, Input::Acknowledged { bytes, outstanding });
-                }
+                self.tell_progress(now);
                 self.pusher.handle_timeout(now);
             }
             Woken::Timeout => self.pusher.handle_timeout(now),
@@ -364,6 +361,15 @@ impl Running {
         }
         self.link = Some(link);
         self.pusher.handle(now, Input::LinkUp);
+        self.tell_progress(now);
+    }
+
+    /// What the far end has acknowledged, where the system knows.
+    fn tell_progress(&mut self, now: Instant) {
+        if let Some(progress) = self.link.as_ref().and_then(Link::progress) {
+            let (bytes, outstanding) = (progress.acknowledged, progress.outstanding);
+            self.pusher.handle(now, Input::Acknowledged { bytes, outstanding });
+        }
     }
 
     fn dial(&mut self, url: Text<192>) {

@@ -85,6 +85,10 @@ pub struct StreamConfig {
     /// Lower and raise the bit rate with the link.
     #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_ADAPTIVE_BITRATE")]
     pub enable_adaptive_bitrate: bool,
+    /// Before a stream begins, see for a moment what the uplink carries, and begin with the preset that fits; it is raised to `quality` when the
+    /// link turns out better.
+    #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_BANDWIDTH_CHECK")]
+    pub bandwidth_check: bool,
     /// Try again after a failure.
     #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_AUTO_RECONNECT")]
     pub enable_auto_reconnect: bool,
@@ -373,6 +377,7 @@ impl Config {
             trigger,
             live_streaming: stream.enable_live_streaming,
             adaptive_bitrate: stream.enable_adaptive_bitrate,
+            bandwidth_check: stream.bandwidth_check,
             auto_reconnect: stream.enable_auto_reconnect,
             max_reconnect_attempts: stream.max_reconnect_attempts,
             reconnect_interval: secs(stream.reconnect_interval_sec),

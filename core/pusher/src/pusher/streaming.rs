@@ -39,9 +39,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             state: StreamState::Streaming,
             server_url: self.servers.as_ref().map(Servers::tc_url).unwrap_or_default(),
             stream_key: text("***"),
-            quality: self.config.quality,
+            quality: self.quality(),
             session_id: self.session_id.clone(),
-            metrics: StartMetrics { fps: settings.fps as f32, bitrate_kbps: settings.bitrate_bps as f32 / 1000.0, is_connected: true },
+            metrics: StartMetrics {
+                fps: settings.fps as f32,
+                bitrate_kbps: settings.bitrate_bps as f32 / 1000.0,
+                is_connected: true,
+                uplink_kbps: self.opening.uplink_bps.take().map(|bps| bps as f32 / 1000.0),
+            },
         }));
     }
 
@@ -70,6 +75,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 self.outbox.encoder(EncoderAction::Change(self.settings()));
             }
         }
+        self.tend_picked(now);
         if self.streaming_since.is_some_and(|since| now.since(since) >= HEALTHY_AFTER) {
             self.backoff.reset();
             self.sets_exhausted = 0;
@@ -103,6 +109,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 tally.acknowledged(latency);
             }
         });
+        self.tend_check(now);
     }
 
     /// The age of the oldest frame that the link has not taken: in the session, or in the queue behind it.
@@ -134,7 +141,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         StateReport {
             state: self.state,
             state_name: text(self.state.name()),
-            quality: self.config.quality,
+            quality: self.quality(),
             width,
             height,
             ..StateReport::default()
@@ -154,6 +161,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     pub(super) fn settle(&mut self, now: Instant) {
         while let Some(event) = self.session.as_mut().and_then(client::Session::poll_event) {
             match event {
+                client::Event::Connected => self.on_connected(now),
                 client::Event::Publishing => self.on_publishing(now),
                 client::Event::Rejected { code, .. } => self.on_rejected(now, &code),
                 client::Event::Acknowledged { bytes } => {
