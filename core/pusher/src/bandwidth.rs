@@ -7,6 +7,8 @@
 use core::time::Duration;
 use sightline_media::Instant;
 
+/// Of what the link carried, so much is for the encoder: the rest is for key frames, for audio, and for a link that has a worse moment.
+pub const USABLE_SHARE: f32 = 0.8;
 /// Bytes of the first round: what TCP sends without waiting (RFC 6928), and no more than 200 ms of the slowest link that makes sense.
 const FIRST_BYTES: u32 = 4 * 1024;
 /// Bytes of the last: more than a link of 5 Mbit/s carries in 400 ms.
@@ -19,9 +21,9 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Shorter than two looks, a round's time says little.
 const LEAST: Duration = Duration::from_millis(25);
 
-/// A check that runs.
+/// A check that runs. Each round's bytes are sent at once, and the next round's when all of them have been acknowledged.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BandwidthCheck {
+pub struct BandwidthCheck {
     /// Faster than this need not be known.
     enough_bps: u32,
     started_at: Instant,
@@ -35,7 +37,7 @@ pub(crate) struct BandwidthCheck {
 
 /// How it goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Progress {
+pub enum BandwidthProgress {
     /// Send so many bytes of padding.
     Pad(u32),
     /// It is over: bits a second that the link carries, or at least does; `None` where nothing came back.
@@ -43,23 +45,26 @@ pub(crate) enum Progress {
 }
 
 impl BandwidthCheck {
-    /// Begins with a round of [`Self::round_bytes`].
-    pub(crate) const fn new(now: Instant, enough_bps: u32) -> Self {
+    /// Begins with a round of [`Self::round_bytes`]. `enough_bps`: a link that is faster need not be known better.
+    #[must_use]
+    pub const fn new(now: Instant, enough_bps: u32) -> Self {
         Self { enough_bps, started_at: now, round_bytes: FIRST_BYTES, round_at: now, last: None, seen_bps: None }
     }
 
     /// The present round's.
-    pub(crate) const fn round_bytes(&self) -> u32 {
+    #[must_use]
+    pub const fn round_bytes(&self) -> u32 {
         self.round_bytes
     }
 
     /// When [`Self::handle_timeout`] ends it.
-    pub(crate) fn poll_timeout(&self) -> Instant {
+    #[must_use]
+    pub fn poll_timeout(&self) -> Instant {
         self.started_at + CHECK_TIMEOUT
     }
 
     /// It took too long. `arrived`: bytes of the present round.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, arrived: u64) -> Option<Progress> {
+    pub fn handle_timeout(&mut self, now: Instant, arrived: u64) -> Option<BandwidthProgress> {
         if now < self.poll_timeout() {
             return None;
         }
@@ -67,27 +72,27 @@ impl BandwidthCheck {
         if arrived > 0 {
             self.see(rate_bps(arrived, now.since(self.round_at)));
         }
-        Some(Progress::Done(self.seen_bps))
+        Some(BandwidthProgress::Done(self.seen_bps))
     }
 
     /// All of the present round has arrived.
-    pub(crate) fn round_arrived(&mut self, now: Instant) -> Progress {
+    pub fn round_arrived(&mut self, now: Instant) -> BandwidthProgress {
         let took = now.since(self.round_at);
         self.see(rate_bps(self.round_bytes, took.max(LEAST)));
         let longer = self.last.map_or(Duration::ZERO, |last| took.saturating_sub(last));
         if longer >= TELLING {
             let bps = rate_bps(self.round_bytes / 2, longer);
             self.seen_bps = Some(bps);
-            return Progress::Done(self.seen_bps);
+            return BandwidthProgress::Done(self.seen_bps);
         }
         let is_enough = self.seen_bps.is_some_and(|bps| bps >= self.enough_bps);
         if is_enough || self.round_bytes >= LAST_BYTES {
-            return Progress::Done(self.seen_bps);
+            return BandwidthProgress::Done(self.seen_bps);
         }
         self.last = Some(took);
         self.round_bytes *= 2;
         self.round_at = now;
-        Progress::Pad(self.round_bytes)
+        BandwidthProgress::Pad(self.round_bytes)
     }
 
     fn see(&mut self, bps: u32) {
@@ -115,8 +120,8 @@ mod tests {
             let progress =
                 if arrived >= u64::from(check.round_bytes()) { Some(check.round_arrived(now)) } else { check.handle_timeout(now, arrived) };
             match progress {
-                Some(Progress::Done(seen)) => return (seen, now.since(start)),
-                Some(Progress::Pad(_)) => round_at = now,
+                Some(BandwidthProgress::Done(seen)) => return (seen, now.since(start)),
+                Some(BandwidthProgress::Pad(_)) => round_at = now,
                 None => {}
             }
         }

@@ -31,6 +31,7 @@ mod servers;
 mod tally;
 
 pub use backoff::Backoff;
+pub use bandwidth::{BandwidthCheck, BandwidthProgress, USABLE_SHARE};
 pub use config::{Config, FixedServer, Trigger};
 pub use gate::{GateConfig, MotionGate};
 pub use io::{Action, EncoderAction, FromDevice, Input, Status, ToDevice};

@@ -127,10 +127,12 @@ enum Phase {
     AnswerHandshake,
     Connect,
     AwaitConnected,
+    /// Chunk size and window are to be sent.
+    Settings,
+    /// They are sent. Until [`Session::go_on`]; padding may be.
+    Wait,
     CreateStream,
     AwaitStream,
-    /// Until [`Session::go_on`]; padding may be sent.
-    Wait,
     Publish,
     AwaitPublishing,
     Publishing,
@@ -275,7 +277,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             Phase::Handshake if self.inbox.received() == 0 => Stage::Unanswered,
             Phase::Handshake | Phase::AnswerHandshake => Stage::Handshake,
             Phase::Connect | Phase::AwaitConnected => Stage::Connect,
-            Phase::CreateStream | Phase::AwaitStream | Phase::Wait | Phase::Publish | Phase::AwaitPublishing => Stage::Publish,
+            Phase::Settings | Phase::Wait | Phase::CreateStream | Phase::AwaitStream | Phase::Publish | Phase::AwaitPublishing => {
+                Stage::Publish
+            }
             Phase::Publishing | Phase::Close | Phase::Ended => Stage::Done,
         }
     }
@@ -284,7 +288,13 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     pub fn is_connected(&self) -> bool {
         matches!(
             self.phase,
-            Phase::CreateStream | Phase::AwaitStream | Phase::Wait | Phase::Publish | Phase::AwaitPublishing | Phase::Publishing
+            Phase::Settings
+                | Phase::Wait
+                | Phase::CreateStream
+                | Phase::AwaitStream
+                | Phase::Publish
+                | Phase::AwaitPublishing
+                | Phase::Publishing
         )
     }
 
@@ -300,7 +310,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     pub fn go_on(&mut self, now: Instant) {
         if self.phase == Phase::Wait {
             self.deadline = Some(now + self.config.publish_timeout);
-            self.phase = Phase::Publish;
+            self.phase = Phase::CreateStream;
             self.advance();
         }
     }
@@ -434,9 +444,10 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             | Phase::AnswerHandshake
             | Phase::Connect
             | Phase::AwaitConnected
+            | Phase::Settings
+            | Phase::Wait
             | Phase::CreateStream
             | Phase::AwaitStream
-            | Phase::Wait
             | Phase::Publish => self.phase = Phase::Ended,
         }
         self.deadline = None;
@@ -473,18 +484,13 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             found.unwrap_or_default()
         };
         match (command.name, self.phase) {
-            ("_result", Phase::AwaitConnected) if is(command.transaction, TRANSACTION_CONNECT) => self.phase = Phase::CreateStream,
+            ("_result", Phase::AwaitConnected) if is(command.transaction, TRANSACTION_CONNECT) => self.phase = Phase::Settings,
             ("_result", Phase::AwaitStream) if is(command.transaction, TRANSACTION_CREATE_STREAM) => {
                 command.arguments.value()?;
                 let id = command.arguments.value()?.and_then(|value| value.as_number()).unwrap_or(1.0);
                 // Saturates for what no server sends.
                 self.stream_id = id as u32;
-                self.phase = if self.config.waits_connected { Phase::Wait } else { Phase::Publish };
-                self.events.connected = self.config.waits_connected;
-                if self.config.waits_connected {
-                    // The next one to be waited for is the caller.
-                    self.deadline = None;
-                }
+                self.phase = Phase::Publish;
             }
             ("_error", Phase::AwaitConnected) if is(command.transaction, TRANSACTION_CONNECT) => {
                 let (code, description) = information(&mut command);
@@ -530,7 +536,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 | "NetStream.Failed"
                 | "NetConnection.Connect.Rejected"
                 | "NetStream.Publish.Failed",
-                Phase::AwaitConnected | Phase::AwaitStream | Phase::Wait | Phase::AwaitPublishing,
+                Phase::AwaitConnected | Phase::Wait | Phase::AwaitStream | Phase::AwaitPublishing,
             ) => self.reject(code, description),
             ("NetStream.Publish.BadName" | "NetStream.Unpublish.Success" | "NetConnection.Connect.Closed" | "NetStream.Failed", _) => {
                 self.end()
@@ -575,6 +581,17 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 self.scratch.put_command(&Outgoing::Connect { app, tc_url: &self.tc_url, is_player: false }, 0, self.chunk_size);
                 self.phase = Phase::AwaitConnected;
             }
+            Phase::Settings => {
+                self.put_settings();
+                if self.config.waits_connected {
+                    self.phase = Phase::Wait;
+                    // The next one to be waited for is the caller.
+                    self.deadline = None;
+                    self.events.connected = true;
+                } else {
+                    self.put_create_stream();
+                }
+            }
             Phase::CreateStream => self.put_create_stream(),
             Phase::Publish => {
                 let publish = Outgoing::Publish { transaction: 5.0, name: &self.name };
@@ -597,13 +614,16 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         true
     }
 
-    /// Chunk size and window first, then the historical commands that nginx-rtmp and others expect before createStream.
-    fn put_create_stream(&mut self) {
+    fn put_settings(&mut self) {
         let size = SetChunkSize(self.config.chunk_size).encode();
         self.scratch.put_message(CSID_CONTROL, type_id::SET_CHUNK_SIZE, 0, 0, &size, self.chunk_size);
         self.chunk_size = self.config.chunk_size;
         let window = WindowAckSize(self.config.window_ack_size).encode();
         self.scratch.put_message(CSID_CONTROL, type_id::WINDOW_ACK_SIZE, 0, 0, &window, self.chunk_size);
+    }
+
+    /// The historical commands that nginx-rtmp and others expect before createStream, and that.
+    fn put_create_stream(&mut self) {
         // Only `publish` carries the query with the token: these are logged by servers, and none checks it here.
         let name = bare(&self.name);
         for (command, transaction) in [("releaseStream", 2.0), ("FCPublish", 3.0)] {

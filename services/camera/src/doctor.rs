@@ -9,6 +9,7 @@ mod cloud;
 mod device;
 mod network;
 mod reach;
+mod rtmp;
 
 use serde::Serialize;
 use sightline_signal::Response;
@@ -19,6 +20,7 @@ use crate::{
     link,
 };
 use network::{Dialled, Target};
+use rtmp::Greeted;
 
 /// Whose matter an item is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -159,7 +161,12 @@ pub async fn examine(config: Option<&Config>, progress: &(dyn Fn(&'static str) +
     let is_open = matches!(mqtt, Finding::Passed(_));
     let talk = cloud::talk(subject, identity.as_ref().filter(|_| is_open)).await;
     progress("the RTMP server");
-    let (rtmp, rtmp_server) = look_at_servers(subject, talk.response.as_ref(), &mut dialled).await;
+    let (rtmp, rtmp_server, greeted) = look_at_servers(subject, talk.response.as_ref(), &mut dialled).await;
+    progress("the bandwidth");
+    let bandwidth = match subject {
+        Some(subject) => rtmp::bandwidth(greeted, subject.checked.pusher.wanted()).await,
+        None => Finding::not_applicable(NEEDS_CONFIG),
+    };
 
     let validity = identity.as_ref().and_then(|identity| identity.validity);
     let cloud_secs = talk.response.as_ref().and_then(|response| response.server_time);
@@ -173,7 +180,7 @@ pub async fn examine(config: Option<&Config>, progress: &(dyn Fn(&'static str) +
     items.push(mqtt.of(Part::Network, "mqtt"));
     items.push(rtmp.of(Part::Network, "rtmp"));
     items.push(network::firewall(&dialled).of(Part::Network, "firewall"));
-    items.push(network::bandwidth().of(Part::Network, "bandwidth"));
+    items.push(bandwidth.of(Part::Network, "bandwidth"));
     let failed = items.iter().filter(|item| item.result == Verdict::Failed).count();
     Report { items, failed }
 }
@@ -196,9 +203,14 @@ async fn look_at_device(subject: Option<&Subject<'_>>, progress: &(dyn Fn(&'stat
     named.into_iter().map(|(item, finding)| finding.of(Part::Device, item)).collect()
 }
 
-/// The way to the RTMP servers, and what they say: those by hand, or those that the allocator has named.
-async fn look_at_servers(subject: Option<&Subject<'_>>, response: Option<&Response>, dialled: &mut Vec<Dialled>) -> (Finding, Finding) {
-    let both = |text: &str| (Finding::not_applicable(text), Finding::not_applicable(text));
+/// The way to the RTMP servers, and what they say: those by hand, or those that the allocator has named. And the first that took the
+/// application, for more.
+async fn look_at_servers(
+    subject: Option<&Subject<'_>>,
+    response: Option<&Response>,
+    dialled: &mut Vec<Dialled>,
+) -> (Finding, Finding, Option<(Greeted, String)>) {
+    let both = |text: &str| (Finding::not_applicable(text), Finding::not_applicable(text), None);
     let Some(subject) = subject else { return both(NEEDS_CONFIG) };
     if !subject.streams() {
         return both("stream.enable_live_streaming is false: nothing is sent");
@@ -210,19 +222,21 @@ async fn look_at_servers(subject: Option<&Subject<'_>>, response: Option<&Respon
     };
     let url_key = if subject.checked.pusher.server.is_some() { "stream.rtmp_server_url" } else { "the origin's rtmp_url in the cloud" };
     let (ca_key, authority) = subject.rtmps_authority();
-    let (mut ways, mut words) = (Vec::new(), Vec::new());
+    let (mut ways, mut words, mut first) = (Vec::new(), Vec::new(), None);
     for url in &urls {
         let Some(target) = Target::of_rtmp(url, url_key, ca_key) else {
             ways.push(Finding::failed("a server's URL can't be read", format!("set {url_key} to rtmp(s)://host[:port]/app")));
             continue;
         };
-        let (way, stream) = network::dial(&target, &authority, dialled).await;
+        let (way, link) = network::dial(&target, &authority, dialled).await;
         ways.push(way);
-        if let Some(stream) = stream {
-            words.push(cloud::greet(stream, url, &target.name()).await);
+        if let Some(link) = link {
+            let (word, greeted) = rtmp::greet(link, url, &target.name()).await;
+            words.push(word);
+            first = first.or(greeted.map(|greeted| (greeted, target.name())));
         }
     }
-    (network::all(ways, "no server is named"), network::all(words, "not tried: no server is reached"))
+    (network::all(ways, "no server is named"), network::all(words, "not tried: no server is reached"), first)
 }
 
 #[cfg(test)]

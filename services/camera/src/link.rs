@@ -105,12 +105,12 @@ pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) ->
     let stream = connect(parsed.host, parsed.port).await?;
     let probe = Probe::attach(&stream).map_err(|error| DialError::new(tcp_code(&error), error.to_string()))?;
     if !parsed.tls {
-        return Ok(Link { stream: Box::new(stream), probe, needs_flush: false });
+        return Ok(Link::over(Box::new(stream), probe));
     }
     let tls =
         tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
     let stream = handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(tls_code(&error), error.to_string()))?;
-    Ok(Link { stream: Box::new(stream), probe, needs_flush: false })
+    Ok(Link::over(Box::new(stream), probe))
 }
 
 /// The first address that answers. While none does a fresh connection is tried each second, beside those that wait: the kernel sends a lost
@@ -200,6 +200,11 @@ pub(crate) fn tls_code(error: &io::Error) -> ErrorCode {
 }
 
 impl Link {
+    /// Over a connection that is open; `probe` is attached to its TCP.
+    pub(crate) fn over(stream: Box<dyn Stream>, probe: Probe) -> Self {
+        Self { stream, probe, needs_flush: false }
+    }
+
     /// Writes what is pending, reads what is there, whichever comes first. Dropping the future loses nothing.
     pub(crate) async fn turn(&mut self, pending: [&[u8]; 2], buffer: &mut [u8]) -> Turn {
         poll_fn(|context| {

@@ -5,11 +5,9 @@ use sightline_media::Instant;
 use sightline_signal::{ErrorCode, Quality, Settings};
 
 use super::Pusher;
-use crate::bandwidth::{BandwidthCheck, Progress};
+use crate::bandwidth::{BandwidthCheck, BandwidthProgress, USABLE_SHARE};
 use crate::io::EncoderAction;
 
-/// Of what the link carried, so much is for the encoder: the rest is for key frames, for audio, and for a link that has a worse moment.
-const USABLE_SHARE: f32 = 0.8;
 /// A preset that the check picked is left for the next one after so long at its full rate: a moment's weakness shall not keep a camera
 /// small, and each size begins with a key frame.
 const BETTER_AFTER: Duration = Duration::from_secs(20);
@@ -78,8 +76,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         let Some(check) = &mut self.opening.check else { return };
         let progress = if is_over && arrived > 0 { Some(check.round_arrived(now)) } else { check.handle_timeout(now, arrived) };
         match progress {
-            Some(Progress::Pad(bytes)) => self.pad(bytes),
-            Some(Progress::Done(seen_bps)) => {
+            Some(BandwidthProgress::Pad(bytes)) => self.pad(bytes),
+            Some(BandwidthProgress::Done(seen_bps)) => {
                 self.opening.check = None;
                 self.opening.uplink_bps = seen_bps;
                 if let Some(seen_bps) = seen_bps {
@@ -107,12 +105,10 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// The best preset that the link carries, up to the wanted one; below `low`, its fewer and smaller pictures.
     fn begin_at(&mut self, usable_bps: f32) {
         let fits = |quality: &Quality| quality.settings().is_some_and(|settings| settings.bitrate_bps as f32 <= usable_bps);
-        let below = Quality::PRESETS.into_iter().take_while(|preset| *preset != self.config.quality);
-        self.opening.picked = match self.config.quality {
-            Quality::Custom => None,
-            wanted if usable_bps >= self.ceiling.bitrate_bps as f32 || wanted == Quality::Low => None,
-            _ => Some(below.filter(fits).last().unwrap_or(Quality::Low)),
-        };
+        let wanted = self.config.quality;
+        let is_lowered = usable_bps < self.ceiling.bitrate_bps as f32 && !matches!(wanted, Quality::Custom | Quality::Low);
+        let below = Quality::PRESETS.into_iter().take_while(|preset| *preset != wanted);
+        self.opening.picked = is_lowered.then(|| below.filter(fits).last().unwrap_or(Quality::Low));
         self.retarget();
         self.rate.begin_at(usable_bps);
         self.ladder.begin_at(usable_bps / self.target.bitrate_bps.max(1) as f32);

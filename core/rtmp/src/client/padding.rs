@@ -3,8 +3,6 @@
 //! They are `_checkbw` commands that ask for no answer, with a string: Flash Media Live Encoder sends that command, Adobe's servers know it,
 //! and RTMP 1.0, section 7.2.1, has a server pass over a command that it does not know.
 
-use crate::message::{CSID_COMMAND, type_id};
-
 /// A message's body, in bytes: a chunk of its own for any chunk size that is not smaller.
 pub(super) const BODY_BYTES: usize = 1024;
 /// With its chunk's header (fmt 0).
@@ -12,37 +10,14 @@ const MESSAGE_BYTES: usize = 12 + BODY_BYTES;
 
 static MESSAGE: [u8; MESSAGE_BYTES] = message();
 
+/// A chunk's header: chunk stream 3, time 0, 1,024 bytes, a command, message stream 0; then the name, transaction 0 (no answer), null, and the
+/// head of a string that fills the rest.
+const PREFIX: &[u8; 36] = b"\x03\0\0\0\0\x04\0\x14\0\0\0\0\x02\0\x08_checkbw\0\0\0\0\0\0\0\0\0\x05\x02\x03\xe8";
+
 const fn message() -> [u8; MESSAGE_BYTES] {
-    const NAME: &[u8] = b"_checkbw";
     let mut bytes = [b' '; MESSAGE_BYTES];
-    let [_, _, length_high, length_low] = (BODY_BYTES as u32).to_be_bytes();
-    // Timestamp 0, the length in three bytes, the type, message stream 0.
-    let header = [CSID_COMMAND as u8, 0, 0, 0, 0, length_high, length_low, type_id::COMMAND, 0, 0, 0, 0];
-    // The name, transaction 0 (no answer), null, and a string that fills the rest.
-    let prefix = 3 + NAME.len() + 9 + 1 + 3;
-    let [text_high, text_low] = ((BODY_BYTES - prefix) as u16).to_be_bytes();
-    let mut at = 0;
-    while at < header.len() + prefix {
-        let in_body = at.wrapping_sub(header.len());
-        bytes[at] = if at < header.len() {
-            header[at]
-        } else if in_body == 0 || in_body == prefix - 3 {
-            2
-        } else if in_body == 2 {
-            NAME.len() as u8
-        } else if in_body >= 3 && in_body < 3 + NAME.len() {
-            NAME[in_body - 3]
-        } else if in_body == prefix - 4 {
-            5
-        } else if in_body == prefix - 2 {
-            text_high
-        } else if in_body == prefix - 1 {
-            text_low
-        } else {
-            0
-        };
-        at += 1;
-    }
+    let (prefix, _) = bytes.split_at_mut(PREFIX.len());
+    prefix.copy_from_slice(PREFIX);
     bytes
 }
 

@@ -1,21 +1,14 @@
-//! What the cloud says to a device: the broker, the allocator, and an RTMP server up to its answer to `connect`.
+//! What the cloud says to a device: the broker, and the allocator.
 
-use bytes::Bytes;
-use sightline_rtmp::client::{self, Event, Session};
 use sightline_signal::{ErrorCode, Request, Response, Text, topic::Topic};
 use std::{pin::pin, time::Duration};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Finding, NEEDS_CONFIG, Subject, certificates::Identity};
 use crate::{
     agent::random_seed,
     clock,
-    link::Stream,
     mqtt::{self, Incoming, Outgoing},
 };
 
@@ -145,47 +138,4 @@ fn mend_of(code: ErrorCode) -> &'static str {
     } else {
         "look at the cloud's log and at its audit log: `sightline audit show`"
     }
-}
-
-/// RTMP's handshake and `connect`. No name is said, and no token.
-pub(super) async fn greet(mut stream: Box<dyn Stream>, tc_url: &str, name: &str) -> Finding {
-    let config = client::Config::default();
-    let limit = config.handshake_timeout + config.publish_timeout;
-    let mend = "look whether an RTMP server listens at that port (rtmps: with TLS), and whether it has this application";
-    let mut session: Session<Bytes, 1> = match Session::publish(config, tc_url, "doctor", clock::now(), random_seed()) {
-        Ok(session) => session,
-        Err(problem) => return Finding::failed(format!("{name}: {problem}"), "shorten the server's URL"),
-    };
-    match timeout(limit, connect(&mut session, &mut stream)).await {
-        Ok(Ok(())) => Finding::Passed(format!("{name}: RTMP's handshake is done, and the application taken")),
-        Ok(Err(problem)) => Finding::failed(format!("{name}: {problem}"), mend),
-        Err(_) => Finding::failed(format!("{name}: no answer in RTMP within {} s", limit.as_secs()), mend),
-    }
-}
-
-async fn connect(session: &mut Session<Bytes, 1>, stream: &mut Box<dyn Stream>) -> Result<(), String> {
-    let mut buffer = [0; 4096];
-    while !session.is_connected() {
-        loop {
-            let [head, rest] = session.pending();
-            if head.is_empty() {
-                break;
-            }
-            let (bytes, length) = ([head, rest].concat(), head.len() + rest.len());
-            stream.write_all(&bytes).await.map_err(|error| format!("RTMP: {error}"))?;
-            session.consumed(length);
-        }
-        stream.flush().await.map_err(|error| format!("RTMP: {error}"))?;
-        let read = stream.read(&mut buffer).await.map_err(|error| format!("RTMP: {error}"))?;
-        if read == 0 {
-            return Err("RTMP: the server ended the connection".to_owned());
-        }
-        session.handle_bytes(clock::now(), &buffer[..read]).map_err(|error| format!("RTMP: {error}"))?;
-        while let Some(event) = session.poll_event() {
-            if let Event::Rejected { code, description } = event {
-                return Err(format!("RTMP: the server refuses: {code} {description}"));
-            }
-        }
-    }
-    Ok(())
 }

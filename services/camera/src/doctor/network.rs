@@ -8,7 +8,11 @@ use super::{
     certificates::Identity,
     reach::{self, Fault},
 };
-use crate::{link::Stream, mqtt};
+use crate::{
+    link::{Link, Stream},
+    mqtt,
+    tcp::Probe,
+};
 
 /// A server to be reached.
 pub(super) struct Target {
@@ -46,10 +50,11 @@ pub(super) async fn dial(
     target: &Target,
     authority: &Result<Arc<rustls::ClientConfig>, String>,
     dialled: &mut Vec<Dialled>,
-) -> (Finding, Option<Box<dyn Stream>>) {
+) -> (Finding, Option<Link>) {
     let name = target.name();
     let (address, connected) = reach::connect(&target.host, target.port).await;
     let mut unchecked = None;
+    let probe = connected.as_ref().ok().and_then(|stream| Probe::attach(stream).ok());
     let outcome = match (connected, target.is_secure, authority) {
         (Ok(stream), false, _) => Ok(Some(Box::new(stream) as Box<dyn Stream>)),
         (Ok(stream), true, Ok(tls)) => reach::secure(stream, &target.host, tls.clone()).await.map(Some),
@@ -59,10 +64,10 @@ pub(super) async fn dial(
         }
         (Err(fault), _, _) => Err(fault),
     };
-    let (finding, stream, fault) = match outcome {
+    let (finding, link, fault) = match outcome {
         Ok(Some(stream)) => {
             let steps = if target.is_secure { "DNS, TCP and TLS" } else { "DNS and TCP" };
-            (Finding::Passed(format!("{name}: {steps}")), Some(stream), None)
+            (Finding::Passed(format!("{name}: {steps}")), probe.map(|probe| Link::over(stream, probe)), None)
         }
         Ok(None) => {
             let problem = unchecked.unwrap_or_default();
@@ -75,7 +80,7 @@ pub(super) async fn dial(
         }
     };
     dialled.push(Dialled { name, port: target.port, address, fault });
-    (finding, stream)
+    (finding, link)
 }
 
 /// The way to the broker. The connection is closed again.
@@ -152,13 +157,6 @@ pub(super) fn firewall(dialled: &[Dialled]) -> Finding {
     } else {
         Finding::Passed(format!("open: {}", names(&open)))
     }
-}
-
-/// Only a stream can tell.
-pub(super) fn bandwidth() -> Finding {
-    Finding::not_applicable(
-        "not measured, for it takes a stream: `sightline push test:grain URL --quality high` under a name of its own says what the link carries",
-    )
 }
 
 fn names(dialled: &[&Dialled]) -> String {
