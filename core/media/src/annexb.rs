@@ -114,10 +114,89 @@ pub fn write_avcc(stream: &[u8], out: &mut [u8]) -> Option<usize> {
     Some(at)
 }
 
+/// Turns an access unit into AVCC form where it lies, and returns what is sent of it: for encoders whose buffers are lent, not copied.
+///
+/// Each start code becomes the length of what follows it, for which it has to be the one of four bytes: hardware encoders write only
+/// those. What is sent begins behind the parameter sets and the delimiter that lead it, as encoders write them. `None`, and the unit as it was, where a
+/// start code is of three bytes, where something that is not sent lies between what is, or where nothing is to be sent: [`write_avcc`] takes it then.
+#[must_use]
+pub fn lend_avcc(unit: &mut [u8]) -> Option<&mut [u8]> {
+    let mut from = None;
+    // Checked whole first: half a conversion could be read by nobody.
+    let mut at = find_start_code(unit)?.checked_sub(1)?;
+    while at < unit.len() {
+        if unit.get(at..at + LENGTH_BYTES) != Some(&[0, 0, 0, 1]) {
+            return None;
+        }
+        let sent = unit.get(at + LENGTH_BYTES).is_some_and(|&header| is_sent(header));
+        match (sent, from) {
+            (true, None) => from = Some(at),
+            (false, Some(_)) => return None,
+            (true, Some(_)) | (false, None) => {}
+        }
+        at = next_start(unit, at);
+    }
+    let from = from?;
+    let mut at = from;
+    while at < unit.len() {
+        let next = next_start(unit, at);
+        let length = u32::try_from(next - at - LENGTH_BYTES).ok()?.to_be_bytes();
+        unit.get_mut(at..at + LENGTH_BYTES)?.copy_from_slice(&length);
+        at = next;
+    }
+    unit.get_mut(from..)
+}
+
+/// Where the start code after the one at `at` begins, of whatever length; the end where there is none.
+fn next_start(unit: &[u8], at: usize) -> usize {
+    let body = at + LENGTH_BYTES;
+    let next = unit.get(body..).and_then(find_start_code).map(|offset| body + offset);
+    // The zero before it is part of it.
+    next.map_or(unit.len(), |start| if start > body && unit.get(start - 1) == Some(&0) { start - 1 } else { start })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::vec::Vec;
+
+    #[test]
+    fn a_unit_is_lent_where_it_lies_or_left_alone() {
+        let unit = [0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 0, 1, 0x65, 7, 8, 0, 0, 0, 1, 0x65, 0x80, 9];
+        let mut lent = unit;
+        let mut written = [0; 64];
+        let length = write_avcc(&unit, &mut written).unwrap();
+        assert_eq!(lend_avcc(&mut lent).unwrap(), &written[..length]);
+        // A start code of three bytes, a delimiter in the middle, parameter sets alone, nothing.
+        for other in [
+            &[0, 0, 0, 1, 0x65, 7, 8, 0, 0, 1, 0x65, 0x80][..],
+            &[0, 0, 1, 0x65, 7],
+            &[0, 0, 0, 1, 0x65, 7, 0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x65, 0x80],
+            &[0, 0, 0, 1, 0x67, 1],
+            &[1, 2, 3],
+            &[],
+        ] {
+            let mut left = other.to_vec();
+            assert!(lend_avcc(&mut left).is_none());
+            assert_eq!(left, other);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_lent_is_what_would_be_written(nals: Vec<Vec<u8>>) {
+            // Whatever an encoder writes: no start code within, no zero at the end.
+            let nals: Vec<Vec<u8>> = nals.into_iter().map(|nal| {
+                let body = nal.into_iter().map(|byte| byte | 1).chain([0x80]);
+                [0x41].into_iter().chain(body).collect()
+            }).collect();
+            let mut unit: Vec<u8> = [0, 0, 0, 1, 9, 0xf0].into_iter().chain(nals.iter().flat_map(|nal| [0, 0, 0, 1].into_iter().chain(nal.iter().copied()))).collect();
+            let mut written = std::vec![0; unit.len()];
+            let length = write_avcc(&unit, &mut written).unwrap();
+            let lent = lend_avcc(&mut unit).map(|lent| lent.to_vec());
+            proptest::prop_assert_eq!(lent.unwrap_or_default(), &written[..length]);
+        }
+    }
 
     #[test]
     fn start_codes_of_three_and_four_bytes_and_trailing_zeros() {
