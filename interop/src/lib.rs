@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod camera;
+pub mod chip;
 pub mod guest;
 pub mod media;
 pub mod nginx;

@@ -189,3 +189,16 @@ pub fn probe(input: &str) -> Value {
     let printed: Value = serde_json::from_slice(&printed).expect("JSON");
     printed["streams"][0].clone()
 }
+
+/// The access units of a byte stream with delimiters, which are left out: each as its NAL units, without start codes.
+#[must_use]
+pub fn avc_units(stream: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let mut units: Vec<Vec<Vec<u8>>> = Vec::new();
+    for nal in sightline_media::annexb::NalUnits::new(stream) {
+        match (nal.first().map_or(0, |header| header & 0x1f), units.last_mut()) {
+            (9, _) | (_, None) => units.push(Vec::new()),
+            (_, Some(unit)) => unit.push(nal.to_vec()),
+        }
+    }
+    units
+}

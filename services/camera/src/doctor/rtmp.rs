@@ -59,8 +59,8 @@ fn judge(name: &str, bps: u32, wanted_bps: u32) -> Finding {
     if usable_bps >= wanted_bps as f32 {
         return Finding::Passed(format!("{carries} or more: enough for the {} that are wanted", wanted_bps / 1000));
     }
-    let fitting =
-        Quality::PRESETS.into_iter().filter(|preset| preset.settings().is_some_and(|of| of.bitrate_bps as f32 <= usable_bps)).last();
+    let fits = |preset: &Quality| preset.settings().is_some_and(|settings| settings.bitrate_bps as f32 <= usable_bps);
+    let fitting = Quality::PRESETS.into_iter().rfind(fits);
     let mend = match fitting {
         Some(preset) => {
             format!(

@@ -1,0 +1,167 @@
+//! QEMU's `virt` machine: serial port, clock, counters, the end. And the stack, which is painted to see how deep it was.
+#![expect(unsafe_code, reason = "registers of the machine, its control registers, and the memory of the stack")]
+
+use core::arch::{asm, global_asm};
+use core::fmt::{self, Write as _};
+
+/// NS16550A's transmitter.
+const UART: *mut u8 = 0x1000_0000 as *mut u8;
+/// CLINT: machine time, 10 MHz.
+const MTIME: *const u32 = 0x0200_bff8 as *const u32;
+/// CLINT: when the timer of hart 0 goes off.
+const MTIMECMP: *mut u32 = 0x0200_4000 as *mut u32;
+/// Ends QEMU.
+const TEST_FINISHER: *mut u32 = 0x0010_0000 as *mut u32;
+const TICKS_PER_MICRO: u64 = 10;
+/// What the stack is painted with.
+const PAINT: u32 = 0xcdcd_cdcd;
+
+// The stack, floating point on, .data and .bss, paint, and Rust. Traps are not expected: one hangs, which the harness sees as a timeout.
+global_asm!(
+    r"
+    .section .init
+    .globl _start
+_start:
+    .option push
+    .option norelax
+    la gp, __global_pointer$
+    .option pop
+    la sp, _stack_top
+    li t0, 0x2000
+    csrs mstatus, t0
+    la t0, trap
+    csrw mtvec, t0
+    la t0, _data_start
+    la t1, _data_end
+    la t2, _data_load
+1:  bgeu t0, t1, 2f
+    lw t3, 0(t2)
+    sw t3, 0(t0)
+    addi t0, t0, 4
+    addi t2, t2, 4
+    j 1b
+2:  la t0, _bss_start
+    la t1, _bss_end
+3:  bgeu t0, t1, 4f
+    sw zero, 0(t0)
+    addi t0, t0, 4
+    j 3b
+4:  la t0, _stack_bottom
+    li t2, 0xcdcdcdcd
+5:  bgeu t0, sp, 6f
+    sw t2, 0(t0)
+    addi t0, t0, 4
+    j 5b
+6:  call main
+    .align 4
+trap:
+    csrr a0, mcause
+    csrr a1, mepc
+    csrr a2, mtval
+    call trapped
+"
+);
+
+unsafe extern "C" {
+    static _stack_bottom: u32;
+    static _stack_top: u32;
+    static _data_start: u32;
+    static _bss_end: u32;
+}
+
+/// An exception: none is expected.
+#[unsafe(no_mangle)]
+extern "C" fn trapped(cause: u32, at: u32, value: u32) -> ! {
+    println(format_args!("trap: cause {cause}, at {at:#x}, value {value:#x}"));
+    exit(3)
+}
+
+struct Serial;
+
+impl fmt::Write for Serial {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            // SAFETY: the transmitter's register; QEMU's is always ready.
+            unsafe { UART.write_volatile(byte) };
+        }
+        Ok(())
+    }
+}
+
+/// A line on the serial port.
+pub(crate) fn println(line: fmt::Arguments<'_>) {
+    // The serial port takes everything.
+    let _ = Serial.write_fmt(line);
+    let _ = Serial.write_str("\n");
+}
+
+/// Microseconds since the machine was switched on.
+pub(crate) fn micros() -> u64 {
+    loop {
+        // SAFETY: the clock's registers, high, low, high: a carry between shows.
+        let (high, low, again) = unsafe { (MTIME.add(1).read_volatile(), MTIME.read_volatile(), MTIME.add(1).read_volatile()) };
+        if high == again {
+            return (u64::from(high) << 32 | u64::from(low)) / TICKS_PER_MICRO;
+        }
+    }
+}
+
+/// Sleeps until then, or about.
+pub(crate) fn sleep_until(at_micros: u64) {
+    let ticks = at_micros * TICKS_PER_MICRO;
+    // SAFETY: the timer's registers, in the order in which it can't go off between; the timer's interrupt is enabled for `wfi` to see, but interrupts are
+    // not taken (mstatus.MIE is off).
+    unsafe {
+        MTIMECMP.add(1).write_volatile(u32::MAX);
+        MTIMECMP.write_volatile(ticks as u32);
+        MTIMECMP.add(1).write_volatile((ticks >> 32) as u32);
+        asm!("csrs mie, {timer}", "wfi", timer = in(reg) 0x80);
+    }
+}
+
+/// Instructions retired, with `-icount`; host time otherwise.
+pub(crate) fn instructions() -> u64 {
+    loop {
+        let (high, low, again): (u32, u32, u32);
+        // SAFETY: reads a counter.
+        unsafe { asm!("csrr {0}, minstreth", "csrr {1}, minstret", "csrr {2}, minstreth", out(reg) high, out(reg) low, out(reg) again) };
+        if high == again {
+            return u64::from(high) << 32 | u64::from(low);
+        }
+    }
+}
+
+/// The deepest that the stack has been, in bytes.
+pub(crate) fn stack_high_water() -> usize {
+    let (bottom, top) = (&raw const _stack_bottom, &raw const _stack_top);
+    let mut at = bottom;
+    // SAFETY: between the two lies the stack and nothing else; what is not in use is paint.
+    while at < top && unsafe { at.read_volatile() } == PAINT {
+        at = at.wrapping_add(1);
+    }
+    top as usize - at as usize
+}
+
+/// Static memory, in bytes.
+pub(crate) fn static_bytes() -> usize {
+    &raw const _bss_end as usize - &raw const _data_start as usize
+}
+
+/// What QEMU's loader has put there: as chips see their PSRAM.
+///
+/// # Safety
+/// The memory from `at` on is nobody else's, and this is called once for it.
+pub(crate) unsafe fn loaded(at: usize, bytes: usize) -> &'static mut [u8] {
+    // SAFETY: as the caller says; RAM is all initialised in QEMU.
+    unsafe { core::slice::from_raw_parts_mut(at as *mut u8, bytes) }
+}
+
+/// Ends QEMU with this exit status.
+pub(crate) fn exit(status: u32) -> ! {
+    // SAFETY: the finisher's register; QEMU is gone after it.
+    unsafe { TEST_FINISHER.write_volatile(if status == 0 { 0x5555 } else { status << 16 | 0x3333 }) };
+    loop {
+        // SAFETY: waits.
+        unsafe { asm!("wfi") };
+    }
+}

@@ -1,0 +1,265 @@
+//! MQTT 5 over the network's first connection: what the pusher says goes out, what the cloud says goes in.
+
+use core::{cell::RefCell, future::poll_fn, num::NonZero, task::Poll};
+use embassy_futures::select::{Either3, select3};
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use rust_mqtt::{
+    Bytes,
+    buffer::BumpBuffer,
+    client::{
+        Client,
+        event::Event,
+        options::{ConnectOptions, PublicationOptions, SubscriptionOptions, TopicReference, WillOptions},
+    },
+    config::KeepAlive,
+    types::{MqttBinary, MqttString, TopicFilter, TopicName},
+};
+use sightline_media::Instant;
+use sightline_pusher::{Input, ToDevice};
+use sightline_signal::{Command, DeviceId, ErrorCode, Response, json, topic::Topic};
+use smoltcp::wire::Ipv4Address;
+
+use crate::{
+    Brain, machine,
+    network::{Network, Which},
+    println,
+};
+
+/// The longest message in, in bytes: an answer with three servers and a token.
+pub(crate) const MESSAGE_IN_BYTES_MAX: usize = 1536;
+/// The longest message out: an event with its figures, a request.
+pub(crate) const MESSAGE_OUT_BYTES_MAX: usize = 640;
+const KEEP_ALIVE_SECS: u16 = 20;
+/// Between two tries to reach a broker.
+const RETRY_MICROS: u64 = 3_000_000;
+/// For TCP, and for the broker's answers.
+const ANSWER_MICROS: u64 = 10_000_000;
+
+/// What waits to be published: one message, so that the pusher keeps the others, and the newest where only the newest matters.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    pub(crate) message: Option<(Topic, usize)>,
+    pub(crate) bytes: heapless::Vec<u8, MESSAGE_OUT_BYTES_MAX>,
+    pub(crate) is_connected: bool,
+}
+
+/// The connection as a stream of bytes.
+struct Stream<'a>(&'a RefCell<Network>);
+
+/// The connection ended.
+#[derive(Clone, Copy, Debug)]
+struct Ended;
+
+impl core::fmt::Display for Ended {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the connection ended")
+    }
+}
+
+impl core::error::Error for Ended {}
+
+impl embedded_io_async::Error for Ended {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::ConnectionReset
+    }
+}
+
+impl ErrorType for Stream<'_> {
+    type Error = Ended;
+}
+
+impl Read for Stream<'_> {
+    async fn read(&mut self, into: &mut [u8]) -> Result<usize, Ended> {
+        poll_fn(|_| {
+            let mut network = self.0.borrow_mut();
+            let socket = network.socket(Which::Mqtt);
+            match socket.recv_slice(into) {
+                Ok(0) => Poll::Pending,
+                Ok(bytes) => Poll::Ready(Ok(bytes)),
+                Err(_) => Poll::Ready(Err(Ended)),
+            }
+        })
+        .await
+    }
+}
+
+impl Write for Stream<'_> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Ended> {
+        poll_fn(|_| {
+            let mut network = self.0.borrow_mut();
+            match network.socket(Which::Mqtt).send_slice(bytes) {
+                Ok(0) => Poll::Pending,
+                Ok(sent) => Poll::Ready(Ok(sent)),
+                Err(_) => Poll::Ready(Err(Ended)),
+            }
+        })
+        .await
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        Ok(())
+    }
+}
+
+/// Everything that the conversation touches.
+pub(crate) struct Mqtt<'a> {
+    pub(crate) network: &'a RefCell<Network>,
+    pub(crate) brain: &'a RefCell<Brain>,
+    pub(crate) outgoing: &'a RefCell<Outgoing>,
+    pub(crate) device: &'a DeviceId,
+    pub(crate) broker: (Ipv4Address, u16),
+}
+
+async fn sleep_until(at_micros: u64) {
+    poll_fn(|_| if machine::micros() >= at_micros { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+impl Mqtt<'_> {
+    /// Never ends: connects, talks, and connects again.
+    pub(crate) async fn run(&self, memory: &mut [u8]) -> ! {
+        loop {
+            let problem = self.talk(memory).await;
+            println(format_args!("mqtt: {problem}"));
+            self.outgoing.borrow_mut().is_connected = false;
+            self.network.borrow_mut().socket(Which::Mqtt).abort();
+            self.tell(Input::SignalDown(ErrorCode::DiscoveryTimeout));
+            sleep_until(machine::micros() + RETRY_MICROS).await;
+        }
+    }
+
+    fn tell(&self, input: Input<'_, &'static [u8]>) {
+        self.brain.borrow_mut().handle(Instant::from_micros(machine::micros()), input);
+    }
+
+    async fn connect(&self) -> Result<(), &'static str> {
+        let now = machine::micros();
+        let (address, port) = self.broker;
+        if !self.network.borrow_mut().connect(now, Which::Mqtt, address, port) {
+            return Err("no connection can be begun");
+        }
+        poll_fn(|_| {
+            let mut network = self.network.borrow_mut();
+            let socket = network.socket(Which::Mqtt);
+            match (socket.may_send(), socket.is_open(), machine::micros() > now + ANSWER_MICROS) {
+                (true, ..) => Poll::Ready(Ok(())),
+                (_, false, _) => Poll::Ready(Err("the broker refuses")),
+                (.., true) => Poll::Ready(Err("the broker does not answer")),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// One connection, to its end; why it ended.
+    async fn talk(&self, memory: &mut [u8]) -> &'static str {
+        if let Err(problem) = self.connect().await {
+            return problem;
+        }
+        let mut buffer = BumpBuffer::new(memory);
+        let mut client: Broker<'_, '_> = Client::new(&mut buffer);
+        let online = Topic::Online.of(self.device);
+        let Some(will) = topic(&online) else { return "the device's id is no topic" };
+        let offline = MqttBinary::from_slice_unchecked(br#"{"online":false}"#);
+        let options = ConnectOptions::new()
+            .clean_start()
+            .keep_alive(NonZero::new(KEEP_ALIVE_SECS).map_or(KeepAlive::Infinite, KeepAlive::Seconds))
+            .will(WillOptions::new(will, offline).at_least_once().retain());
+        let id = MqttString::from_str_unchecked(self.device.as_str());
+        if client.connect(Stream(self.network), &options, Some(id)).await.is_err() {
+            return "the broker does not take the connection";
+        }
+        reset(&mut client);
+        for wanted in [Topic::Response, Topic::Command] {
+            let name = wanted.of(self.device);
+            let filter = TopicFilter::new(MqttString::from_str_unchecked(&name));
+            let Some(filter) = filter else { return "the device's id is no topic" };
+            if client.subscribe(filter, &SubscriptionOptions::new().at_least_once()).await.is_err() {
+                return "the broker does not take a subscription";
+            }
+        }
+        let Some(online) = topic(&online) else { return "the device's id is no topic" };
+        let options = PublicationOptions::new(TopicReference::Name(online)).at_least_once().retain();
+        if client.publish(&options, Bytes::Borrowed(br#"{"online":true}"#)).await.is_err() {
+            return "the broker does not take a message";
+        }
+        self.outgoing.borrow_mut().is_connected = true;
+        println(format_args!("mqtt: connected"));
+        self.tell(Input::SignalUp);
+        let mut ping_at = machine::micros();
+        loop {
+            let waiting = poll_fn(|_| if self.outgoing.borrow().message.is_some() { Poll::Ready(()) } else { Poll::Pending });
+            let next = select3(client.poll_header(), waiting, sleep_until(ping_at)).await;
+            let result = match next {
+                Either3::First(Ok(header)) => match client.poll_body(header).await {
+                    Ok(Event::Publish(message)) => {
+                        self.hear(message.topic.name().map(|name| name.as_ref().as_str()), &message.message);
+                        Ok(())
+                    }
+                    Ok(_) => Ok(()),
+                    Err(_) => Err("the broker's message can't be read"),
+                },
+                Either3::First(Err(_)) => Err("the broker is gone"),
+                Either3::Second(()) => {
+                    let outgoing = self.outgoing.borrow().message;
+                    let sent = self.publish(&mut client, outgoing).await;
+                    self.outgoing.borrow_mut().message = None;
+                    sent
+                }
+                Either3::Third(()) => {
+                    ping_at = machine::micros() + u64::from(KEEP_ALIVE_SECS) * 500_000;
+                    client.ping().await.map_err(|_| "the broker is gone")
+                }
+            };
+            reset(&mut client);
+            if let Err(problem) = result {
+                return problem;
+            }
+        }
+    }
+}
+
+type Broker<'a, 'c> = Client<'a, 'c, Stream<'a>, BumpBuffer<'c>, 2, 2, 4, 0, 0, 0, 0>;
+
+impl<'a> Mqtt<'a> {
+    /// Publishes what waits.
+    async fn publish(&self, client: &mut Broker<'a, '_>, outgoing: Option<(Topic, usize)>) -> Result<(), &'static str> {
+        let Some((kind, length)) = outgoing else { return Ok(()) };
+        let name = kind.of(self.device);
+        let Some(name) = topic(&name) else { return Ok(()) };
+        let options = PublicationOptions::new(TopicReference::Name(name)).at_least_once();
+        let options = if kind == Topic::State { options.retain() } else { options };
+        // Nobody else takes it while it waits.
+        let bytes = self.outgoing.borrow().bytes.clone();
+        let message = bytes.get(..length).unwrap_or_default();
+        client.publish(&options, Bytes::Borrowed(message)).await.map(|_| ()).map_err(|_| "the broker does not take a message")
+    }
+
+    /// A message for this device.
+    fn hear(&self, name: Option<&str>, payload: &[u8]) {
+        match name.and_then(Topic::parse) {
+            Some((device, Topic::Response)) if device == *self.device => match json::read::<Response>(payload) {
+                Ok(response) => self.tell(Input::Signal(ToDevice::Response(response))),
+                Err(_) => println(format_args!("mqtt: an answer of the cloud does not parse")),
+            },
+            Some((device, Topic::Command)) if device == *self.device => match json::read::<Command>(payload) {
+                Ok(command) => {
+                    println(format_args!("mqtt: command {:?}", command.cmd));
+                    self.tell(Input::Signal(ToDevice::Command(command)));
+                }
+                Err(_) => println(format_args!("mqtt: a command does not parse")),
+            },
+            _ => println(format_args!("mqtt: a message that this device does not take")),
+        }
+    }
+}
+
+fn topic(name: &str) -> Option<TopicName<'_>> {
+    TopicName::new(MqttString::from_str(name).ok()?)
+}
+
+/// Whatever the client has read is not looked at any more: its memory is free again.
+#[expect(unsafe_code, reason = "the buffer's reset, whose condition the compiler does not see")]
+fn reset(client: &mut Broker<'_, '_>) {
+    // SAFETY: called where no event, header or error of this client lives: they are matched by value before.
+    unsafe { client.buffer_mut().reset() };
+}

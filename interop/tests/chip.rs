@@ -1,0 +1,122 @@
+//! The camera's side on RV32IMAFC in QEMU: a real broker, real servers, one brain.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use interop::{
+    Stack,
+    chip::{Board, Broker, Clip, DEVICE, HOST, recorded},
+    media, nginx,
+    process::{eventually, output},
+};
+use serde_json::{Value, json};
+use std::{path::Path, process::Command, time::Duration};
+
+/// Each test streams for so long.
+const STREAM_SECS: u64 = 60;
+
+/// What came through is a piece of the clip, over and over, whatever was left out between key frames. Gives the units.
+fn assert_is_of(clip: &Clip, recording: &Path) -> usize {
+    let units = recorded(recording);
+    let mut expected: Option<usize> = None;
+    for (number, unit) in units.iter().enumerate() {
+        let count = clip.units.len();
+        let follows = expected.is_some_and(|at| clip.units[at % count] == *unit);
+        let at = if follows { expected } else { clip.units.iter().position(|known| known == unit) };
+        let at = at.unwrap_or_else(|| panic!("{}: unit {number} was never sent", recording.display()));
+        let is_idr = unit.iter().any(|nal| nal[0] & 0x1f == 5);
+        assert!(follows || is_idr, "{}: unit {number} follows something that it does not refer to", recording.display());
+        expected = Some(at + 1);
+    }
+    assert_eq!(media::decode(recording), units.len(), "every unit becomes a picture");
+    units.len()
+}
+
+#[test]
+fn a_chip_streams_to_nginx_and_survives_a_cut_of_the_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = Clip::make(dir.path(), "1920x1080", 30, 4000);
+    let records = dir.path().join("nginx");
+    std::fs::create_dir(&records).unwrap();
+    let (_nginx, url) = nginx::start(&records);
+    let server = format!("{}/", url.replace("127.0.0.1", HOST));
+    // What a cloud answers for a server that was entered by hand: no token.
+    let broker = Broker::start(
+        dir.path(),
+        move |request| json!({"success": true, "request_id": request["request_id"], "rtmp_url": server, "stream_key": "chip", "max_bitrate": 4_000_000}),
+    );
+    let settings = json!({"device": DEVICE, "quality": "ultra", "broker_port": broker.port, "seconds": STREAM_SECS, "is_always_on": true});
+    let mut board = Board::start(dir.path(), &clip, &settings);
+    board.wait_for("state: streaming", 1);
+    std::thread::sleep(Duration::from_secs(STREAM_SECS / 3));
+    board.set_link(false);
+    std::thread::sleep(Duration::from_secs(8));
+    board.set_link(true);
+    board.wait_for("state: streaming", 2);
+    let report = board.report(Duration::from_secs(STREAM_SECS + 60));
+    println!("{report}");
+
+    let error = broker.find("stream/status", |event| event["event"] == "connection_error").unwrap();
+    assert_eq!(error["error_code"], "SEND_TIMEOUT");
+    let stopped =
+        eventually("its last words", Duration::from_secs(10), || broker.find("stream/status", |event| event["event"] == "stream_stopped"));
+    // nginx names a file for a stream; what comes after the cut overwrites it, so that the file has all since then.
+    let kept = assert_is_of(&clip, &records.join("chip.flv"));
+    assert!(kept > 600 && kept as u64 <= stopped["final_metrics"]["total_frames_sent"].as_u64().unwrap(), "{kept} of {stopped}");
+    assert!(broker.find("online", |message| message["online"] == false).is_some(), "its will");
+    assert!(report["arena_bytes"].as_u64().unwrap() <= 24 * 1024);
+}
+
+#[test]
+fn a_chip_obeys_commands_and_survives_the_death_of_the_origin() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = Clip::make(dir.path(), "1920x1080", 30, 4000);
+    let mut stack = Stack::start();
+    let _ = stack.add_device(DEVICE);
+    let bearer = std::fs::read_to_string(stack.file(&format!("cloud/devices/{DEVICE}.token"))).unwrap();
+    let ask = format!("http://{}/stream/request", stack.http);
+    // The cloud's own answer, by its other door.
+    let broker = Broker::start(dir.path(), move |request| {
+        let authorisation = format!("Authorization: Bearer {}", bearer.trim());
+        let answer = output(
+            Command::new("curl").args(["-s", "--max-time", "5", "-H", &authorisation, "-H", "Content-Type: application/json"]).args([
+                "--data",
+                &request.to_string(),
+                &ask,
+            ]),
+        );
+        let answer = String::from_utf8(answer).unwrap().replace("127.0.0.1", HOST);
+        serde_json::from_str::<Value>(&answer).unwrap()
+    });
+    let settings = json!({"device": DEVICE, "quality": "ultra", "broker_port": broker.port, "seconds": STREAM_SECS, "is_always_on": false});
+    let mut board = Board::start(dir.path(), &clip, &settings);
+    board.wait_for("mqtt: connected", 1);
+    assert!(board.process.log().matches("dial:").count() == 0, "nobody has asked for it");
+
+    assert_eq!(broker.command("c1", json!({"cmd": "start"}))["success"], true);
+    board.wait_for("state: streaming", 1);
+    std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(broker.command("c2", json!({"cmd": "set_bitrate", "bitrate_bps": 1_500_000}))["success"], true);
+    board.wait_for("bitrate_bps: 1500000", 1);
+    assert_eq!(broker.command("c3", json!({"cmd": "set_bitrate", "bitrate_bps": 10}))["error_code"], "INVALID_QUALITY");
+    assert_eq!(broker.command("c4", json!({"cmd": "set_bitrate", "bitrate_bps": 4_000_000}))["success"], true);
+
+    stack.origin.kill();
+    std::thread::sleep(Duration::from_secs(3));
+    stack.restart_origin();
+    board.wait_for("state: streaming", 2);
+    std::thread::sleep(Duration::from_secs(8));
+
+    assert_eq!(broker.command("c5", json!({"cmd": "stop"}))["success"], true);
+    board.wait_for("state: idle", 1);
+    assert_eq!(broker.command("c6", json!({"cmd": "start"}))["success"], true);
+    board.wait_for("state: streaming", 3);
+    let report = board.report(Duration::from_secs(STREAM_SECS + 60));
+    println!("{report}");
+
+    // Origins close a recording a moment after its stream.
+    std::thread::sleep(Duration::from_secs(2));
+    let recordings = stack.recordings(DEVICE, "flv");
+    assert!(recordings.len() >= 3, "one each: {recordings:?}");
+    let units: usize = recordings.iter().map(|recording| assert_is_of(&clip, recording)).sum();
+    let sent = report["frames"].as_u64().unwrap();
+    assert!(units as u64 <= sent && units > 600, "{units} of {sent}");
+}
