@@ -6,6 +6,7 @@ pub mod browser;
 pub mod camera;
 pub mod guest;
 pub mod media;
+pub mod narrow;
 pub mod nginx;
 pub mod process;
 pub mod stack;
