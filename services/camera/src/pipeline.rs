@@ -400,7 +400,9 @@ impl Worker {
                 };
                 index += 1;
                 if index.is_multiple_of(clip.len()) && self.plan.plays_once {
-                    self.tell(Made::Ended);
+                    if encoding.finish().is_ok() {
+                        self.tell(Made::Ended);
+                    }
                     return Stop::Finished;
                 }
                 if frame.track != TrackId::VIDEO {

@@ -164,11 +164,8 @@ pub enum ProbeError {
 /// The cameras of this machine, by their numbers. What gives no pictures is left out, also where it is a camera's: outputs, metadata.
 #[must_use]
 pub fn devices() -> Vec<DeviceReport> {
-    let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("video")?.parse::<u32>().ok();
-    let mut found: Vec<(u32, PathBuf)> = entries(Path::new("/dev")).into_iter().filter_map(|path| Some((number(&path)?, path))).collect();
-    found.sort();
     let links: Vec<PathBuf> = ["/dev/v4l/by-id", "/dev/v4l/by-path"].iter().flat_map(|dir| entries(Path::new(dir))).collect();
-    found.into_iter().filter_map(|(_, path)| device(path, &links)).collect()
+    v4l2::nodes().into_iter().filter_map(|path| device(path, &links)).collect()
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
@@ -189,7 +186,7 @@ fn device(path: PathBuf, links: &[PathBuf]) -> Option<DeviceReport> {
         problem: None,
     };
     let identity = Device::open(&path).and_then(|mut device| device.identity());
-    if identity.as_ref().is_ok_and(|identity| identity.ability == Ability::Other) {
+    if identity.as_ref().is_ok_and(|identity| identity.ability != Ability::Capture) {
         return None;
     }
     let named = identity.map_or_else(

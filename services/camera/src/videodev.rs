@@ -121,7 +121,7 @@ pub(crate) struct MultiPlanarFormat {
 }
 
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PlaneFormat {
     pub(crate) image_bytes: u32,
     pub(crate) line_bytes: u32,
@@ -224,6 +224,12 @@ pub(crate) struct Selection {
     pub(crate) reserved: [u32; 9],
 }
 
+impl StreamParameters {
+    pub(crate) const fn of(kind: u32) -> Self {
+        Self { kind, capability: 0, mode: 0, interval: [0; 2], extended_mode: 0, read_buffers: 0, rest: [0; 176] }
+    }
+}
+
 /// Of the union that `place` is, the 32 bits.
 pub(crate) fn offset_of(place: usize) -> u32 {
     let [a, b, c, d, ..] = place.to_ne_bytes();
@@ -320,6 +326,8 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
+/// The most formats, sizes of a format and rates of a size that are asked for: a driver that never says that these were all is broken.
+pub(crate) const LISTED_MAX: u32 = 256;
 /// The most memories that a picture can lie in.
 pub(crate) const PLANES_MAX: usize = 8;
 
@@ -351,6 +359,74 @@ impl PlanedBuffer {
         }
         Ok(())
     }
+}
+
+/// What a driver made of a format that it was asked for, by either interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Negotiated {
+    pub(crate) pixel_format: u32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Of each memory.
+    pub(crate) planes: [PlaneFormat; PLANES_MAX],
+    pub(crate) planes_count: u8,
+    pub(crate) quantization: u32,
+}
+
+/// Sets a queue's format. `image_bytes`: wanted of the first memory; 0: the driver's choice.
+pub(crate) fn set_format(file: &File, kind: u32, pixel_format: u32, (width, height): (u32, u32), image_bytes: u32) -> io::Result<Negotiated> {
+    let mut planes = [PlaneFormat::default(); PLANES_MAX];
+    planes[0].image_bytes = image_bytes;
+    if matches!(kind, CAPTURE_MPLANE | OUTPUT_MPLANE) {
+        let mut answer = MultiPlanarFormat {
+            kind,
+            alignment: [],
+            width,
+            height,
+            pixel_format,
+            field: FIELD_NONE,
+            colour_space: 0,
+            planes,
+            planes_count: 1,
+            flags: 0,
+            encoding: 0,
+            quantization: 0,
+            rest: [0; 16],
+        };
+        call(file, S_FMT, &mut answer)?;
+        let MultiPlanarFormat { pixel_format, width, height, planes, planes_count, quantization, .. } = answer;
+        return Ok(Negotiated { pixel_format, width, height, planes, planes_count, quantization: quantization.into() });
+    }
+    let mut answer = Format {
+        kind,
+        alignment: [],
+        width,
+        height,
+        pixel_format,
+        field: FIELD_NONE,
+        line_bytes: 0,
+        image_bytes,
+        colour_space: 0,
+        private: 0,
+        flags: 0,
+        encoding: 0,
+        quantization: 0,
+        transfer: 0,
+        rest: [0; 152],
+    };
+    call(file, S_FMT, &mut answer)?;
+    let Format { pixel_format, width, height, line_bytes, image_bytes, quantization, .. } = answer;
+    planes[0] = PlaneFormat { image_bytes, line_bytes, ..PlaneFormat::default() };
+    Ok(Negotiated { pixel_format, width, height, planes, planes_count: 1, quantization })
+}
+
+/// The formats that a queue takes or gives.
+pub(crate) fn enumerate_formats(file: &File, kind: u32) -> Vec<FormatDescription> {
+    let formats = (0..LISTED_MAX).map_while(|index| {
+        let mut answer = FormatDescription { index, kind, ..Default::default() };
+        call(file, ENUM_FMT, &mut answer).ok().map(|()| answer)
+    });
+    formats.collect()
 }
 
 /// Memory of a buffer, in ours too.

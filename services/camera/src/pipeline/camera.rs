@@ -315,7 +315,7 @@ impl std::fmt::Display for Camera {
 mod tests {
     use super::*;
     use crate::{
-        encoder::H264Encoder,
+        encoder::{H264Encoder, Opening},
         pipeline::Plan,
         scene::Scene,
         source::{Source, V4l2Camera, rtsp::Transport},
@@ -323,7 +323,7 @@ mod tests {
     use sightline_media::TrackConfig;
     use std::{
         cell::{Cell, RefCell},
-        sync::mpsc::sync_channel,
+        sync::{Arc, mpsc::sync_channel},
     };
 
     const MEDIUM: Settings = Settings { width: 1280, height: 720, fps: 20, bitrate_bps: 1_000_000 };
@@ -398,7 +398,7 @@ mod tests {
             rtsp_transport: Transport::Tcp,
             is_patient: false,
             motion: None,
-            open_encoder: H264Encoder::open,
+            open_encoder: Arc::new(H264Encoder::open as Opening),
         };
         let worker =
             Worker { plan, full: MEDIUM, made: made_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
@@ -448,7 +448,7 @@ mod tests {
             rtsp_transport: Transport::Tcp,
             is_patient: false,
             motion: None,
-            open_encoder: H264Encoder::open,
+            open_encoder: Arc::new(H264Encoder::open as Opening),
         };
         let worker = Worker { plan, full: MEDIUM, made, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
         let low = Settings { width: 640, height: 360, fps: 10, bitrate_bps: 200_000 };

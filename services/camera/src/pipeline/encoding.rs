@@ -69,7 +69,7 @@ impl<'a> Encoding<'a> {
         let now = StdInstant::now();
         let mut encoding = Self {
             worker,
-            encoder: GuardedEncoder::new(worker.plan.open_encoder, worker.plan.keyframe_interval_sec),
+            encoder: GuardedEncoder::new(std::sync::Arc::clone(&worker.plan.open_encoder), worker.plan.keyframe_interval_sec),
             asked,
             own,
             settings: asked,
@@ -203,20 +203,36 @@ impl<'a> Encoding<'a> {
         let micros = i64::try_from(captured.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
         let began = StdInstant::now();
         let picture = if self.own.is_some() { self.scaler.scale(picture) } else { picture };
-        let encoded = match self.encoder.encode(picture, MediaTime::from_micros(micros), began.duration_since(self.start), self.settings) {
-            Ok(encoded) => encoded,
-            Err(gave_up) => return Err(self.worker.fail_with(gave_up.code, gave_up.problem)),
-        };
+        let (time, at) = (MediaTime::from_micros(micros), began.duration_since(self.start));
+        if let Err(gave_up) = self.encoder.encode(picture, time, at, self.settings) {
+            return Err(self.worker.fail_with(gave_up.code, gave_up.problem));
+        }
         if began.elapsed() > self.frame_interval {
             self.shortfall.slip();
         }
         self.shortfall.count(StdInstant::now(), self.settings.fps);
-        let Some(encoded) = encoded else { return Ok(()) };
-        if encoded.frame.is_keyframe {
-            self.last_keyframe = Some(captured);
+        self.hand_over()
+    }
+
+    /// No more pictures: what is still in the encoder goes out.
+    pub(super) fn finish(&mut self) -> Result<(), Stop> {
+        self.encoder.reopen();
+        self.hand_over()
+    }
+
+    /// Hands over what is ready, each frame with the time of its own picture.
+    fn hand_over(&mut self) -> Result<(), Stop> {
+        while let Some(encoded) = self.encoder.take() {
+            let captured = self.start + Duration::from_micros(u64::try_from(encoded.frame.pts.as_micros()).unwrap_or(0));
+            if encoded.frame.is_keyframe {
+                self.last_keyframe = Some(captured);
+            }
+            let is_told = encoded.track.is_none_or(|track| self.worker.hand_over(Made::Track(Box::new(track))))
+                && self.worker.hand_over(Made::Frame(encoded.frame, clock::from_std(captured)));
+            if !is_told {
+                return Err(Stop::Finished);
+            }
         }
-        let is_told = encoded.track.is_none_or(|track| self.worker.hand_over(Made::Track(Box::new(track))))
-            && self.worker.hand_over(Made::Frame(encoded.frame, clock::from_std(captured)));
-        if is_told { Ok(()) } else { Err(Stop::Finished) }
+        Ok(())
     }
 }

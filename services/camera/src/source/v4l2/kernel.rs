@@ -19,17 +19,15 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::modes::{FourCc, Offer, Rate, Rates, Sides, Size};
 use crate::videodev::{
-    BUFFER_ERROR, BUFFER_TIMESTAMP_MASK, BUFFER_TIMESTAMP_MONOTONIC, Buffer, CAP_CAPTURE, CAP_CAPTURE_MPLANE, CAP_DEVICE_CAPS,
-    CAP_STREAMING, CAP_TIME_PER_FRAME, CAPTURE, CAPTURE_MPLANE, CONTROL_BITRATE, CONTROL_REPEAT_SETS, Call, Capability, Control, DISCRETE,
-    DQBUF, ENUM_FMT, ENUM_FRAMEINTERVALS, ENUM_FRAMESIZES, FIELD_NONE, Format, FormatDescription, FrameInterval, FrameSize, G_PARM,
-    MEMORY_MMAP, Map, MultiPlanarFormat, PlaneFormat, PlanedBuffer, QBUF, QUANTIZATION_FULL, QUERYBUF, QUERYCAP, REQBUFS, RequestBuffers,
-    S_CTRL, S_FMT, S_PARM, STREAMON, StreamParameters, call, text,
+    BUFFER_ERROR, BUFFER_TIMESTAMP_MASK, BUFFER_TIMESTAMP_MONOTONIC, Buffer, CAP_CAPTURE, CAP_CAPTURE_MPLANE, CAP_DEVICE_CAPS, CAP_M2M,
+    CAP_M2M_MPLANE, CAP_STREAMING, CAP_TIME_PER_FRAME, CAPTURE, CAPTURE_MPLANE, CONTROL_BITRATE, CONTROL_REPEAT_SETS, Call, Capability,
+    Control, DISCRETE, DQBUF, ENUM_FRAMEINTERVALS, ENUM_FRAMESIZES, FrameInterval, FrameSize, G_PARM, LISTED_MAX, MEMORY_MMAP, Map,
+    PlanedBuffer, QBUF, QUANTIZATION_FULL, QUERYBUF, QUERYCAP, REQBUFS, RequestBuffers, S_CTRL, S_PARM, STREAMON, StreamParameters, call,
+    enumerate_formats, set_format, text,
 };
 
 /// Buffers that the driver fills in turn: one that is read, one that is filled, two for a moment's delay.
 const BUFFERS: u32 = 4;
-/// The most formats, sizes of a format and rates of a size that are asked for: a driver that never says that these were all is broken.
-const LISTED_MAX: u32 = 256;
 /// A time of capture further back than this is not believed: some drivers stamp with another clock than they say.
 const AGE_MAX: Duration = Duration::from_secs(2);
 
@@ -43,10 +41,13 @@ pub(crate) struct Identity {
     pub(crate) ability: Ability,
 }
 
-/// Whether a device gives pictures.
+/// What a device is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ability {
+    /// It gives pictures.
     Capture,
+    /// From memory to memory: an encoder, a decoder, a scaler.
+    Convert,
     /// An output, metadata, a radio.
     Other,
 }
@@ -54,9 +55,9 @@ pub(crate) enum Ability {
 /// An open `/dev/videoN`.
 #[derive(Debug)]
 pub(crate) struct Device {
-    file: File,
-    /// By the interface for pictures in one memory, or in several.
-    kind: u32,
+    pub(crate) file: File,
+    /// By the interface for pictures in one memory, or in several; of what gives pictures, or coded frames.
+    pub(crate) kind: u32,
 }
 
 /// What the driver settled for.
@@ -85,20 +86,25 @@ impl Device {
         let mut answer = Capability::default();
         call(&self.file, QUERYCAP, &mut answer)?;
         let caps = if answer.capabilities & CAP_DEVICE_CAPS != 0 { answer.device_caps } else { answer.capabilities };
-        self.kind = if caps & CAP_CAPTURE == 0 && caps & CAP_CAPTURE_MPLANE != 0 { CAPTURE_MPLANE } else { CAPTURE };
-        let gives_pictures = caps & CAP_STREAMING != 0 && caps & (CAP_CAPTURE | CAP_CAPTURE_MPLANE) != 0;
-        let ability = if gives_pictures { Ability::Capture } else { Ability::Other };
+        // A converter of an older driver names both ways apart as well.
+        let is_converter = caps & (CAP_M2M | CAP_M2M_MPLANE) != 0;
+        let is_single_planar = caps & if is_converter { CAP_M2M } else { CAP_CAPTURE } != 0;
+        let is_multi_planar = caps & if is_converter { CAP_M2M_MPLANE } else { CAP_CAPTURE_MPLANE } != 0;
+        self.kind = if !is_single_planar && is_multi_planar { CAPTURE_MPLANE } else { CAPTURE };
+        let ability = match (caps & CAP_STREAMING != 0 && (is_single_planar || is_multi_planar), is_converter) {
+            (true, true) => Ability::Convert,
+            (true, false) => Ability::Capture,
+            (false, _) => Ability::Other,
+        };
         let (name, driver, bus) = (text(&answer.card), text(&answer.driver), text(&answer.bus_info));
         Ok(Identity { name, driver, bus, ability })
     }
 
     /// Every format with its sizes and rates, as the driver lists them.
     pub(crate) fn offers(&self) -> Vec<Offer> {
-        let formats = (0..LISTED_MAX).map_while(|index| {
-            let mut answer = FormatDescription { index, kind: self.kind, ..Default::default() };
-            call(&self.file, ENUM_FMT, &mut answer).ok()?;
-            let format = FourCc(answer.pixel_format.to_le_bytes());
-            Some(Offer { format, description: text(&answer.description), sizes: self.sizes(answer.pixel_format) })
+        let formats = enumerate_formats(&self.file, self.kind).into_iter().map(|format| {
+            let code = FourCc(format.pixel_format.to_le_bytes());
+            Offer { format: code, description: text(&format.description), sizes: self.sizes(format.pixel_format) }
         });
         formats.collect()
     }
@@ -143,76 +149,20 @@ impl Device {
 
     /// Asks for a format, a size and a rate; gives what the driver makes of it.
     pub(crate) fn set(&self, format: FourCc, size: Size, rate: Option<Rate>) -> io::Result<Settled> {
-        if self.kind == CAPTURE_MPLANE { self.set_multi_planar(format, size, rate) } else { self.set_single_planar(format, size, rate) }
-    }
-
-    fn set_multi_planar(&self, format: FourCc, size: Size, rate: Option<Rate>) -> io::Result<Settled> {
-        let mut answer = MultiPlanarFormat {
-            kind: self.kind,
-            alignment: [],
-            width: size.width,
-            height: size.height,
-            pixel_format: u32::from_le_bytes(format.0),
-            field: FIELD_NONE,
-            colour_space: 0,
-            planes: [PlaneFormat::default(); 8],
-            planes_count: 1,
-            flags: 0,
-            encoding: 0,
-            quantization: 0,
-            rest: [0; 16],
-        };
-        call(&self.file, S_FMT, &mut answer)?;
+        let set = set_format(&self.file, self.kind, u32::from_le_bytes(format.0), (size.width, size.height), 0)?;
         Ok(Settled {
-            format: FourCc(answer.pixel_format.to_le_bytes()),
-            size: Size { width: answer.width, height: answer.height },
-            memories: answer.planes_count,
-            line_bytes: answer.planes[0].line_bytes as usize,
-            is_full_range: u32::from(answer.quantization) == QUANTIZATION_FULL,
-            rate: self.set_rate(rate),
-        })
-    }
-
-    fn set_single_planar(&self, format: FourCc, size: Size, rate: Option<Rate>) -> io::Result<Settled> {
-        let mut answer = Format {
-            kind: self.kind,
-            alignment: [],
-            width: size.width,
-            height: size.height,
-            pixel_format: u32::from_le_bytes(format.0),
-            field: FIELD_NONE,
-            line_bytes: 0,
-            image_bytes: 0,
-            colour_space: 0,
-            private: 0,
-            flags: 0,
-            encoding: 0,
-            quantization: 0,
-            transfer: 0,
-            rest: [0; 152],
-        };
-        call(&self.file, S_FMT, &mut answer)?;
-        Ok(Settled {
-            format: FourCc(answer.pixel_format.to_le_bytes()),
-            size: Size { width: answer.width, height: answer.height },
-            memories: 1,
-            line_bytes: answer.line_bytes as usize,
-            is_full_range: answer.quantization == QUANTIZATION_FULL,
+            format: FourCc(set.pixel_format.to_le_bytes()),
+            size: Size { width: set.width, height: set.height },
+            memories: set.planes_count,
+            line_bytes: set.planes[0].line_bytes as usize,
+            is_full_range: set.quantization == QUANTIZATION_FULL,
             rate: self.set_rate(rate),
         })
     }
 
     /// Cameras without a choice of rates have their own.
     fn set_rate(&self, rate: Option<Rate>) -> Option<Rate> {
-        let mut answer = StreamParameters {
-            kind: self.kind,
-            capability: 0,
-            mode: 0,
-            interval: [0; 2],
-            extended_mode: 0,
-            read_buffers: 0,
-            rest: [0; 176],
-        };
+        let mut answer = StreamParameters::of(self.kind);
         call(&self.file, G_PARM, &mut answer).ok()?;
         if let (Some(rate), true) = (rate, answer.capability & CAP_TIME_PER_FRAME != 0) {
             answer.interval = [rate.seconds, rate.frames];
