@@ -1,5 +1,9 @@
 //! What sources there are and what they give, for `sightline camera probe`: found out by reading them as the agent would.
 
+mod encoders;
+
+pub use encoders::{EncoderReport, Trial, TrialReport, encoders, try_encoder};
+
 use serde::Serialize;
 use sightline_media::{MediaTime, Track, TrackConfig, TrackId};
 use sightline_signal::{Quality, Settings};
@@ -154,6 +158,12 @@ pub enum ProbeError {
         /// The source, without what may be secret.
         name: String,
         /// Why, with the mend.
+        problem: String,
+    },
+    /// An encoder can't be tried.
+    #[error("{problem}")]
+    Encoder {
+        /// Which, why, with the mend.
         problem: String,
     },
     /// It is a pipe.

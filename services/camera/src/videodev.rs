@@ -374,7 +374,13 @@ pub(crate) struct Negotiated {
 }
 
 /// Sets a queue's format. `image_bytes`: wanted of the first memory; 0: the driver's choice.
-pub(crate) fn set_format(file: &File, kind: u32, pixel_format: u32, (width, height): (u32, u32), image_bytes: u32) -> io::Result<Negotiated> {
+pub(crate) fn set_format(
+    file: &File,
+    kind: u32,
+    pixel_format: u32,
+    (width, height): (u32, u32),
+    image_bytes: u32,
+) -> io::Result<Negotiated> {
     let mut planes = [PlaneFormat::default(); PLANES_MAX];
     planes[0].image_bytes = image_bytes;
     if matches!(kind, CAPTURE_MPLANE | OUTPUT_MPLANE) {

@@ -11,8 +11,9 @@ use super::{Encoded, EncoderError};
 /// of their own, make the same stream. Key frames are told by their NAL units, whatever a driver's flags say.
 #[derive(Debug, Default)]
 pub(crate) struct Bitstream {
-    /// SPS and PPS that came last.
-    sets: Option<(Vec<u8>, Vec<u8>)>,
+    /// The last that came. Each may come in a buffer of its own.
+    sps: Option<Vec<u8>>,
+    pps: Option<Vec<u8>>,
     /// The track to be sent before the next frame.
     track: Option<Track>,
     has_begun: bool,
@@ -22,18 +23,19 @@ impl Bitstream {
     /// What one buffer holds. `None`: no picture, or one that can't be decoded because nothing before it can.
     pub(crate) fn take(&mut self, stream: &[u8], time: MediaTime) -> Result<Option<Encoded>, EncoderError> {
         let unit = annexb::AccessUnit::scan(stream);
-        let (old_sps, old_pps) = self.sets.as_ref().map_or((None, None), |(sps, pps)| (Some(sps.as_slice()), Some(pps.as_slice())));
-        // One may come without the other.
-        let now = (unit.sps.or(old_sps), unit.pps.or(old_pps));
-        if let ((Some(sps), Some(pps)), true) = (now, (unit.sps.is_some() || unit.pps.is_some()) && now != (old_sps, old_pps)) {
-            let config = TrackConfig::H264(avc::DecoderConfig::from_sets(sps, pps)?);
-            self.track = Some(Track { id: TrackId::VIDEO, config });
-            self.sets = Some((sps.to_vec(), pps.to_vec()));
+        let has_changed = |new: Option<&[u8]>, old: &Option<Vec<u8>>| new.is_some_and(|new| old.as_deref() != Some(new));
+        if has_changed(unit.sps, &self.sps) || has_changed(unit.pps, &self.pps) {
+            self.sps = unit.sps.map(<[u8]>::to_vec).or(self.sps.take());
+            self.pps = unit.pps.map(<[u8]>::to_vec).or(self.pps.take());
+            if let (Some(sps), Some(pps)) = (&self.sps, &self.pps) {
+                let config = TrackConfig::H264(avc::DecoderConfig::from_sets(sps, pps)?);
+                self.track = Some(Track { id: TrackId::VIDEO, config });
+            }
         }
         if !unit.has_picture || !(self.has_begun || unit.is_idr) {
             return Ok(None);
         }
-        if self.sets.is_none() {
+        if self.sps.is_none() || self.pps.is_none() {
             return Err(EncoderError::NoParameterSets);
         }
         self.has_begun = true;
@@ -100,8 +102,13 @@ mod tests {
             let Some(encoded) = bitstream.take(buffer, MediaTime::from_millis(index as i64 * 50)).unwrap() else { continue };
             assert_eq!(encoded.frame.pts, MediaTime::from_millis(index as i64 * 50));
             let units: Vec<Vec<u8>> = avc::NalUnits::new(&encoded.frame.payload, 4).map(<[u8]>::to_vec).collect();
-            let sets: Vec<Vec<u8>> =
-                encoded.track.iter().filter_map(|track| track.config.avc()).flat_map(|avc| avc.parameter_sets()).map(<[u8]>::to_vec).collect();
+            let sets: Vec<Vec<u8>> = encoded
+                .track
+                .iter()
+                .filter_map(|track| track.config.avc())
+                .flat_map(|avc| avc.parameter_sets())
+                .map(<[u8]>::to_vec)
+                .collect();
             assert!(decoder.decode(&joined(sets.iter().chain(&units))).unwrap().is_some(), "frame {index} is decoded");
             seen.push((encoded.frame.is_keyframe, encoded.track.is_some(), units.iter().map(|nal| nal[0] & 0x1f).collect()));
         }

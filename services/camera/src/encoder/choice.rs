@@ -53,7 +53,9 @@ impl FromStr for EncoderChoice {
             "auto" => Ok(Self::Auto),
             "software" => Ok(Self::Software),
             path if path.starts_with("/dev/") => Ok(Self::Device(path.into())),
-            other => Err(format!("{other:?} is none of auto, software, /dev/videoN; `sightline camera probe` lists the encoders of a machine")),
+            other => {
+                Err(format!("{other:?} is none of auto, software, /dev/videoN; `sightline camera probe` lists the encoders of a machine"))
+            }
         }
     }
 }
@@ -154,7 +156,9 @@ mod tests {
 
     #[test]
     fn what_is_no_encoder_is_passed_over_by_itself_and_an_error_where_it_is_asked_for() {
-        let auto = Auto { state: Mutex::new(Candidates { left: Some(VecDeque::from(["/dev/null".into(), "/dev/video-none".into()])), is_proven: false }) };
+        let auto = Auto {
+            state: Mutex::new(Candidates { left: Some(VecDeque::from(["/dev/null".into(), "/dev/video-none".into()])), is_proven: false }),
+        };
         assert!(auto.open(LOW, 2.0).is_ok(), "openh264");
         assert!(!auto.give_up(), "nothing is left to take instead of it");
         let error = EncoderChoice::Device("/dev/null".into()).source().open(LOW, 2.0).err().unwrap();

@@ -57,14 +57,7 @@ pub(crate) struct GuardedEncoder {
 
 impl GuardedEncoder {
     pub(crate) const fn new(open: OpenEncoder, keyframe_interval_sec: f32) -> Self {
-        Self {
-            open,
-            keyframe_interval_sec,
-            inner: None,
-            last_picture_at: Duration::ZERO,
-            faults: VecDeque::new(),
-            ready: VecDeque::new(),
-        }
+        Self { open, keyframe_interval_sec, inner: None, last_picture_at: Duration::ZERO, faults: VecDeque::new(), ready: VecDeque::new() }
     }
 
     /// The next picture gets a fresh one. What is still in this one comes first.
@@ -212,7 +205,10 @@ mod tests {
             }
         }
         let (at, is_keyframe, has_track) = first.unwrap();
-        assert!(is_keyframe && has_track && (9..12).contains(&at.as_secs()), "three times three seconds, then a stream that begins anew: {at:?}");
+        assert!(
+            is_keyframe && has_track && (9..12).contains(&at.as_secs()),
+            "three times three seconds, then a stream that begins anew: {at:?}"
+        );
     }
 
     /// Gives each frame one picture later, and the last at its end.

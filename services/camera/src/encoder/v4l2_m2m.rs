@@ -24,7 +24,7 @@ use crate::{
     },
     videodev::{CAPTURE_MPLANE, OUTPUT, OUTPUT_MPLANE, set_format},
 };
-pub(crate) use bench::{Exercise, Exercised, exercise};
+pub(crate) use bench::{Exercise, exercise};
 use layout::Layout;
 use machine::{Coded, Machine, Taken, Wanted};
 

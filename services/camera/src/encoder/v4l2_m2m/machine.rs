@@ -286,7 +286,8 @@ impl Queue {
 
 /// The raw formats that a driver takes for the coded one that is set, and that are written here: the cheapest first.
 pub(super) fn raw_formats(file: &File, raw_kind: u32) -> Vec<RawFormat> {
-    let offered: Vec<FourCc> = enumerate_formats(file, raw_kind).into_iter().map(|format| FourCc(format.pixel_format.to_le_bytes())).collect();
+    let offered: Vec<FourCc> =
+        enumerate_formats(file, raw_kind).into_iter().map(|format| FourCc(format.pixel_format.to_le_bytes())).collect();
     let is_multi_planar = raw_kind == OUTPUT_MPLANE;
     let fits = |format: &RawFormat| offered.contains(&format.code()) && (is_multi_planar || format.memories() == 1);
     RawFormat::ALL.into_iter().filter(fits).collect()
@@ -343,6 +344,8 @@ fn set_rate(file: &File, path: &Path, raw_kind: u32, fps: u32) {
             tracing::debug!(encoder = %path.display(), "the encoder does not say whether it follows a frame rate");
         }
         Ok(()) => {}
-        Err(error) => tracing::info!(encoder = %path.display(), %error, "the encoder takes no frame rate: its bit rate may be off by as much"),
+        Err(error) => {
+            tracing::info!(encoder = %path.display(), %error, "the encoder takes no frame rate: its bit rate may be off by as much")
+        }
     }
 }
