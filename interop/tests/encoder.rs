@@ -10,6 +10,13 @@ const VICODEC: &str = "vicodec multiplanar=0";
 /// How its format begins: two marks of four bytes, then version, width and height.
 const MARK: &str = "4f4f4f4fffffffff00000003";
 
+/// The bit of a frame's header, in its flags, that says that it needs no other frame.
+const INTRA: u32 = 1 << 10;
+
+fn is_intra(head: &str) -> bool {
+    u32::from_str_radix(&head[40..48], 16).unwrap() & INTRA != 0
+}
+
 fn json(printed: &str) -> Value {
     serde_json::from_str(printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
 }
@@ -34,11 +41,13 @@ fn every_picture_comes_out_of_an_encoder_of_the_machine_by_either_interface() {
             let report = json(&guest.run(&format!("{command} 2>/tmp/log")));
             assert_eq!(numbers(&report["frames"]), (0..60).collect::<Vec<i64>>(), "{what}: frames out are pictures in");
             // The driver's longest interval is 16; before the 31st picture one is asked for, and since it has no control for that, a stream begins anew.
-            assert_eq!(numbers(&report["keyframes"]), [0, 16, 30, 46], "{what}");
+            let heads: Vec<&str> = report["heads"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            let intra: Vec<usize> = (0..heads.len()).filter(|index| is_intra(heads[*index])).collect();
+            assert_eq!(intra, [0, 16, 30, 46], "{what}");
+            // A driver that does not keep its word: key frames are told by what is in them.
+            assert_eq!(numbers(&report["keyframes"]), Vec::<i64>::new(), "{what}");
             let head = format!("{MARK}{width:08x}{height:08x}");
-            for frame in report["heads"].as_array().unwrap() {
-                assert!(frame.as_str().unwrap().starts_with(&head), "{what}: {frame} is a frame of another size");
-            }
+            assert!(heads.iter().all(|frame| frame.starts_with(&head)), "{what}: of another size: {heads:?}");
             assert!(numbers(&report["bytes"]).iter().all(|bytes| *bytes > 24), "{what}: {report}");
             let (stride, rows) = (report["stride"].as_u64().unwrap(), report["rows"].as_u64().unwrap());
             assert!(stride >= width && rows >= height, "{what}: {stride} x {rows}");

@@ -71,6 +71,7 @@ impl Pump {
         if self.begins_anew {
             self.drain()?;
             self.machine.restart()?;
+            self.inside.clear();
             self.begins_anew = false;
         }
         let until = Instant::now() + self.interval;
