@@ -40,7 +40,7 @@ impl Narrow {
         let address = listener.local_addr().expect("it is bound");
         let rate = Arc::new(AtomicU32::new(bps));
         let link = Self { address, bps: Arc::clone(&rate) };
-        std::thread::spawn(move || {
+        thread("narrow link", move || {
             for near in listener.incoming().flatten() {
                 let Ok(far) = TcpStream::connect(server) else { continue };
                 carry(near, far, &rate);
@@ -59,7 +59,7 @@ fn carry(near: TcpStream, far: TcpStream, bps: &Arc<AtomicU32>) {
     let (mut near_reader, mut far_writer) =
         (near.try_clone().expect("a socket can be cloned"), far.try_clone().expect("a socket can be cloned"));
     let bps = Arc::clone(bps);
-    std::thread::spawn(move || {
+    thread("narrow up", move || {
         let mut packet = [0; PACKET_BYTES];
         let mut free_at = Instant::now();
         while let Ok(bytes @ 1..) = near_reader.read(&mut packet) {
@@ -72,9 +72,13 @@ fn carry(near: TcpStream, far: TcpStream, bps: &Arc<AtomicU32>) {
         }
         let _ = far_writer.shutdown(std::net::Shutdown::Both);
     });
-    std::thread::spawn(move || {
+    thread("narrow down", move || {
         let (mut far, mut near) = (far, near);
         let _ = std::io::copy(&mut far, &mut near);
         let _ = near.shutdown(std::net::Shutdown::Both);
     });
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) {
+    drop(std::thread::Builder::new().name(name.to_owned()).spawn(run).expect("a thread"));
 }
