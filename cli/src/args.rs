@@ -143,7 +143,7 @@ pub(crate) struct Camera {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum CameraAction {
-    /// List the cameras of this machine; or read a source for a few seconds, and say what it gives and what each preset makes of it
+    /// List the cameras and encoders of this machine; or read a source for a few seconds, and say what it gives and what each preset makes of it
     Probe {
         /// `/dev/videoN`, `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG), a media file, or `test`
         #[arg(value_name = "SRC")]
@@ -156,6 +156,18 @@ pub(crate) enum CameraAction {
         /// The authority that the certificate of a camera by rtsps or https must come from (PEM) [default: those that the machine trusts]
         #[arg(long, value_name = "FILE")]
         source_ca: Option<PathBuf>,
+
+        /// Try this encoder (`/dev/videoN`) instead: three seconds of the test scene, with a forced key frame, half of the bit rate and a drain
+        #[arg(long, value_name = "DEVICE", conflicts_with = "source")]
+        encoder: Option<PathBuf>,
+
+        /// The size that the encoder is tried with
+        #[arg(long, value_name = "WxH", default_value = "1280x720", requires = "encoder")]
+        encoder_size: String,
+
+        /// What the encoder is to make; our tests have a driver that makes another format
+        #[arg(long, value_name = "FOURCC", default_value = "H264", hide = true)]
+        encoder_format: String,
 
         /// Print JSON
         #[arg(long)]

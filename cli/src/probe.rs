@@ -7,21 +7,26 @@ use crate::{
 use indicatif::{ProgressBar, ProgressStyle};
 use sightline_camera::{
     Source,
-    probe::{self, DeviceReport, FormatReport, PresetReport, SizeReport, SourceReport},
+    probe::{self, DeviceReport, EncoderReport, FormatReport, PresetReport, SizeReport, SourceReport, Trial, TrialReport},
 };
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {
     let Some(source) = source else {
-        let devices = tokio::task::spawn_blocking(probe::devices).await?;
+        let (devices, encoders) = tokio::task::spawn_blocking(|| (probe::devices(), probe::encoders())).await?;
         if json {
-            terminal::print(&serde_json::to_string(&serde_json::json!({ "devices": devices }))?);
-        } else if devices.is_empty() {
+            terminal::print(&serde_json::to_string(&serde_json::json!({ "devices": devices, "encoders": encoders }))?);
+            return Ok(());
+        }
+        devices.iter().for_each(|device| terminal::print(describe_device(device).trim_end()));
+        encoders.iter().for_each(|encoder| terminal::print(describe_encoder(encoder).trim_end()));
+        if devices.is_empty() {
             terminal::say(
                 "no camera of this machine: nothing that gives pictures is at /dev/video*. A network camera is looked at by its URL: sightline camera probe rtsp://…",
             );
-        } else {
-            devices.iter().for_each(|device| terminal::print(describe_device(device).trim_end()));
+        }
+        if encoders.is_empty() {
+            terminal::say("no H.264 encoder of this machine: pictures are encoded by openh264, on the processor");
         }
         return Ok(());
     };
@@ -42,6 +47,52 @@ pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, source_ca: O
         terminal::print(describe_source(&report).trim_end());
     }
     Ok(())
+}
+
+/// `sightline camera probe --encoder`.
+pub(crate) async fn try_encoder(path: &Path, size: &str, coded: &str, json: bool) -> Result<(), Failure> {
+    let sides = size.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let (width, height) = sides.ok_or_else(|| WrongUse(format!("--encoder-size {size}: take WIDTHxHEIGHT, as in 1280x720")))?;
+    let (path, trial) = (path.to_owned(), Trial { width, height, coded: coded.to_owned() });
+    let report = tokio::task::spawn_blocking(move || probe::try_encoder(&path, &trial)).await??;
+    if json {
+        terminal::print(&serde_json::to_string(&report)?);
+    } else {
+        terminal::print(describe_trial(&report).trim_end());
+    }
+    Ok(())
+}
+
+fn describe_trial(report: &TrialReport) -> String {
+    let TrialReport { path, coded, raw_format, stride, rows, memories, missing, follows_bitrate, pictures_in, .. } = report;
+    let TrialReport { frames, bytes, keyframes, drained, picture_ms, picture_ms_max, .. } = report;
+    let mut text = format!("{}  {coded} from {raw_format}: lines of {stride} bytes, {rows} of them, in {memories}\n", path.display());
+    let _ = writeln!(
+        text,
+        "  {pictures_in} pictures in, {} frames out ({drained} at the end), {} bytes",
+        frames.len(),
+        bytes.iter().sum::<usize>()
+    );
+    let _ = writeln!(text, "  key frames by its driver's word: {keyframes:?}");
+    let _ = writeln!(text, "  {picture_ms:.1} ms a picture, at most {picture_ms_max:.1}");
+    let _ = writeln!(text, "  another bit rate while it runs: {}", if *follows_bitrate { "taken" } else { "not taken" });
+    if !missing.is_empty() {
+        let _ = writeln!(text, "  can't be told: {}", missing.join(", "));
+    }
+    text
+}
+
+fn describe_encoder(encoder: &EncoderReport) -> String {
+    let EncoderReport { path, name, driver, bus, formats, raw_formats } = encoder;
+    let mut text = format!("{}  {name} ({driver}, {bus}), encoder\n  takes {}\n", path.display(), raw_formats.join(", "));
+    for FormatReport { format, description, is_read, sizes } in formats {
+        let remark = if *is_read { "" } else { ", not used by this version" };
+        let _ = writeln!(text, "  makes {format}  {description}{remark}");
+        for size in sizes {
+            let _ = writeln!(text, "    {}", describe_size(size));
+        }
+    }
+    text
 }
 
 fn describe_device(device: &DeviceReport) -> String {

@@ -7,6 +7,7 @@ pub mod camera;
 pub mod chip;
 pub mod guest;
 pub mod media;
+pub mod narrow;
 pub mod nginx;
 pub mod process;
 pub mod stack;

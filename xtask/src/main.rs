@@ -56,6 +56,7 @@ fn test(filters: &[&str]) -> Result<(), Problem> {
     tools::nextest()?;
     tools::ffmpeg()?;
     tools::guest()?;
+    tools::guest_codec()?;
     if filters.is_empty() {
         tools::install(tools::BARE_METAL)?;
         lint()?;

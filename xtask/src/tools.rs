@@ -115,6 +115,67 @@ pub(crate) fn guest() -> Result<(), Problem> {
     Ok(std::fs::write(dir.join("ready"), version)?)
 }
 
+/// Of the kernel's source, what is built: the test encoder, and what it stands on.
+const CODEC_SOURCES: [&str; 2] = ["drivers/media/test-drivers/vicodec/*", "drivers/media/v4l2-core/v4l2-mem2mem.c"];
+const CODEC_KBUILD: &str = "vicodec-objs := vicodec-core.o codec-fwht.o codec-v4l2-fwht.o\nobj-m += v4l2-mem2mem.o vicodec.o\n";
+
+/// Builds `vicodec`, Linux's own test driver for encoders, for the virtual machine: Debian's kernel comes without. From Debian's packages of the
+/// kernel's source and headers; asked for once.
+pub(crate) fn guest_codec() -> Result<(), Problem> {
+    let guest = root().join("target/tools/guest");
+    if guest.join("ready-codec").exists() {
+        return Ok(());
+    }
+    step("build the kernel's test encoder for the virtual machine");
+    let version = std::fs::read_to_string(guest.join("ready"))?;
+    // 6.1.0-56-amd64: headers for it, and for all of 6.1.0-56; build tools and source are those of 6.1.
+    let (abi, _) = version.rsplit_once('-').ok_or_else(|| Problem(format!("{version:?} is no version of a Debian kernel")))?;
+    let series: Vec<&str> = abi.split('.').take(2).collect();
+    let series = series.join(".");
+    let packages = [format!("linux-headers-{version}"), format!("linux-headers-{abi}-common"), format!("linux-kbuild-{series}")];
+    let source = format!("linux-source-{series}");
+    let dir = root().join("target/tools/codec");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    std::fs::create_dir_all(&dir)?;
+    output_of(Command::new("apt-get").args(["-qq", "download", &source]).args(&packages).current_dir(&dir)).ok_or_else(|| {
+        Problem(format!(
+            "apt-get download {source} {} failed: as root on a Debian machine, `apt-get update` must reach its mirror",
+            packages.join(" ")
+        ))
+    })?;
+    for entry in std::fs::read_dir(&dir)?.collect::<Result<Vec<_>, _>>()? {
+        if entry.file_name().to_string_lossy().starts_with("linux-source") {
+            // A thousand megabytes of which five files are wanted.
+            let unpack = "dpkg-deb --fsys-tarfile \"$0\" | tar -xO \"./usr/src/$1.tar.xz\" | tar -xJ --wildcards --strip-components=1 \"$1/$2\" \"$1/$3\"";
+            run(Command::new("sh").args(["-c", unpack]).arg(entry.path()).arg(&source).args(CODEC_SOURCES).current_dir(&dir))?;
+        } else {
+            run(Command::new("dpkg-deb").arg("-x").arg(entry.path()).arg(&dir))?;
+        }
+    }
+    let build = dir.join("build");
+    std::fs::create_dir_all(&build)?;
+    for file in std::fs::read_dir(dir.join("drivers/media/test-drivers/vicodec"))?.collect::<Result<Vec<_>, _>>()? {
+        std::fs::copy(file.path(), build.join(file.file_name()))?;
+    }
+    std::fs::copy(dir.join("drivers/media/v4l2-core/v4l2-mem2mem.c"), build.join("v4l2-mem2mem.c"))?;
+    std::fs::write(build.join("Kbuild"), CODEC_KBUILD)?;
+    let headers = dir.join("usr/src").join(&packages[0]);
+    // As installed it names its other half by where that would be.
+    std::fs::write(headers.join("Makefile"), format!("include {}/Makefile\n", dir.join("usr/src").join(&packages[1]).display()))?;
+    output_of(Command::new("make").arg("-C").arg(&headers).arg(format!("M={}", build.display())).args(["CC=gcc", "modules"]))
+        .ok_or_else(|| Problem(format!("the kernel's test encoder does not build in {}: make, gcc and bc are needed", build.display())))?;
+    let modules = guest.join("lib/modules").join(&version);
+    std::fs::create_dir_all(modules.join("extra"))?;
+    for module in ["v4l2-mem2mem.ko", "vicodec.ko"] {
+        std::fs::copy(build.join(module), modules.join("extra").join(module))?;
+    }
+    run(Command::new(guest.join("bin/busybox")).args(["depmod", "-b"]).arg(&guest).arg(&version))?;
+    std::fs::remove_dir_all(&dir)?;
+    Ok(std::fs::write(guest.join("ready-codec"), version)?)
+}
+
 fn is_there(sign: &str) -> bool {
     if sign.starts_with('/') {
         return std::path::Path::new(sign).exists();

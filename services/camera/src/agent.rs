@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock,
     config::{Checked, Config, Problem},
-    encoder::{H264Encoder, OpenEncoder},
+    encoder::OpenEncoder,
     link::{self, DialError, Link, Turn},
     mqtt::{self, Incoming, Mqtt, Outgoing},
     pipeline::{Failure, Made, Pipeline, Plan},
@@ -90,7 +90,7 @@ impl Agent {
     /// # Errors
     /// [`StartError`]; nothing has been sent anywhere.
     pub fn start(config: &Config, plays_once: bool) -> Result<Self, StartError> {
-        Self::start_with(config, plays_once, H264Encoder::open)
+        Self::start_with(config, plays_once, config.checked()?.encoder.source())
     }
 
     fn start_with(config: &Config, plays_once: bool, open_encoder: OpenEncoder) -> Result<Self, StartError> {

@@ -8,6 +8,7 @@ use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Quality, Settings, Te
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
+    encoder::choice::EncoderChoice,
     motion::Zone,
     mqtt,
     pipeline::MotionPlan,
@@ -37,6 +38,10 @@ pub struct Config {
     /// mjpeg, for drivers that offer what they can't do.
     #[config(default = "auto", env = "SIGHTLINE_CAMERA_V4L2_FORMAT")]
     pub v4l2_format: String,
+    /// What encodes: auto (the first H.264 encoder of this machine that proves itself, and otherwise openh264), software (openh264), or /dev/videoN (this
+    /// encoder and no other). `sightline camera probe` lists those that are there.
+    #[config(default = "auto", env = "SIGHTLINE_CAMERA_ENCODER")]
+    pub encoder: String,
     /// When a `scheduled` stream runs: any number of `[[schedule]]` with `days = ["mon", "fri"]`, `start = "08:00"`, `end = "17:30"` (not after
     /// `start`: on the next day) and `tz = "Europe/Berlin"`. In the environment: the same as JSON.
     #[config(default = [], env = "SIGHTLINE_CAMERA_SCHEDULE", parse_env = from_json)]
@@ -243,6 +248,7 @@ fn problem<T>(key: &'static str, problem: impl std::fmt::Display) -> Result<T, P
 pub(crate) struct Checked {
     pub(crate) pusher: sightline_pusher::Config,
     pub(crate) source: Source,
+    pub(crate) encoder: EncoderChoice,
     pub(crate) rtsp_transport: Transport,
     /// `None`: the source's own numbers where it can be passed through.
     pub(crate) limits: Option<Settings>,
@@ -356,6 +362,7 @@ impl Config {
             camera.format = format;
         }
         let rtsp_transport = self.rtsp_transport.parse().or_else(|error: String| problem("rtsp_transport", error))?;
+        let encoder = self.encoder.parse().or_else(|error: String| problem("encoder", error))?;
         let trigger = match stream.trigger.as_str() {
             "always_on" => Trigger::AlwaysOn,
             "manual" => Trigger::Manual,
@@ -415,6 +422,7 @@ impl Config {
         Ok(Checked {
             pusher,
             source,
+            encoder,
             rtsp_transport,
             limits,
             motion: wants_motion.then_some(motion),

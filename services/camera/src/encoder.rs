@@ -1,6 +1,9 @@
-//! Software H.264: openh264 with a bit rate, a frame rate and key frames that follow at run time.
+//! From pictures to H.264: what every encoder does, and openh264, with a bit rate, a frame rate and key frames that follow at run time.
 
+mod bitstream;
+pub(crate) mod choice;
 pub(crate) mod guard;
+pub(crate) mod v4l2_m2m;
 mod watchdog;
 
 use bytes::Bytes;
@@ -9,10 +12,14 @@ use openh264::{
     encoder::{BitRate, Complexity, Encoder, EncoderConfig, FrameRate, IntraFramePeriod, Profile, RateControlMode, UsageType},
     formats::YUVSlices,
 };
-use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_media::{Frame, MediaTime, Track, avc};
 use sightline_signal::{ErrorCode, Settings};
+use std::path::{Path, PathBuf};
 
 use crate::picture::Picture;
+use bitstream::Bitstream;
+pub(crate) use bitstream::frame_of;
+pub(crate) use choice::{EncoderSource, OpenEncoder, Opening};
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
@@ -24,16 +31,39 @@ pub(crate) enum EncoderError {
     #[error("openh264: {0}")]
     Library(#[from] openh264::Error),
     /// What it made has no readable parameter sets.
-    #[error("openh264 made parameter sets that can't be read: {0}")]
+    #[error("the encoder made parameter sets that can't be read: {0}")]
     ParameterSets(#[from] avc::ConfigError),
+    /// It made a key frame, and never said what a decoder needs for it.
+    #[error("the encoder made a key frame without parameter sets")]
+    NoParameterSets,
+    /// One of the machine can't be opened, or not for these numbers.
+    #[error("encoder {path} can't be opened: {problem}")]
+    DeviceOpen {
+        /// Its device.
+        path: PathBuf,
+        /// Why, and where.
+        problem: String,
+    },
+    /// One of the machine failed at its work.
+    #[error("encoder {path}: {problem}")]
+    Device {
+        /// Its device.
+        path: PathBuf,
+        /// Why, and where.
+        problem: String,
+    },
 }
 
 impl EncoderError {
+    fn device_open(path: &Path, problem: String) -> Self {
+        Self::DeviceOpen { path: path.to_owned(), problem }
+    }
+
     /// As it is reported.
     pub(crate) const fn code(&self) -> ErrorCode {
         match self {
-            Self::Open(_) => ErrorCode::EncoderOutOfResources,
-            Self::Library(_) | Self::ParameterSets(_) => ErrorCode::EncoderFailed,
+            Self::Open(_) | Self::DeviceOpen { .. } => ErrorCode::EncoderOutOfResources,
+            Self::Library(_) | Self::ParameterSets(_) | Self::NoParameterSets | Self::Device { .. } => ErrorCode::EncoderFailed,
         }
     }
 }
@@ -46,10 +76,15 @@ pub(crate) trait VideoEncoder {
     fn force_keyframe(&mut self);
     /// Encodes one picture. `None`: the rate control left it out.
     fn encode(&mut self, picture: &Picture, time: MediaTime) -> Result<Option<Encoded>, EncoderError>;
+    /// Another frame that is ready: one with a queue may give none of one picture, and two of the next.
+    fn take(&mut self) -> Option<Encoded> {
+        None
+    }
+    /// No more pictures: what is still in it.
+    fn finish(&mut self) -> Vec<Encoded> {
+        Vec::new()
+    }
 }
-
-/// Opens an encoder for these numbers, with a key frame at least each so many seconds.
-pub(crate) type OpenEncoder = fn(Settings, f32) -> Result<Box<dyn VideoEncoder>, EncoderError>;
 
 /// What one picture became.
 #[derive(Debug)]
@@ -67,7 +102,7 @@ pub(crate) struct H264Encoder {
     ceiling_bps: u32,
     is_warm: bool,
     annex_b: Vec<u8>,
-    parameter_sets: Option<(Vec<u8>, Vec<u8>)>,
+    bitstream: Bitstream,
     feedback: Feedback,
 }
 
@@ -112,7 +147,7 @@ impl Feedback {
 }
 
 impl H264Encoder {
-    /// [`Self::new`] as an [`OpenEncoder`].
+    /// [`Self::new`] as an [`Opening`].
     pub(crate) fn open(settings: Settings, keyframe_interval_sec: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
         Ok(Box::new(Self::new(settings, keyframe_interval_sec)?))
     }
@@ -138,7 +173,7 @@ impl H264Encoder {
             ceiling_bps,
             is_warm: false,
             annex_b: Vec::new(),
-            parameter_sets: None,
+            bitstream: Bitstream::default(),
             feedback: Feedback::new(interval),
         })
     }
@@ -202,34 +237,7 @@ impl VideoEncoder for H264Encoder {
         if self.feedback.see(self.annex_b.len(), self.settings) && !self.apply_bitrate() {
             tracing::warn!(bitrate_bps = self.settings.bitrate_bps, "openh264 did not take its bit rate");
         }
-        let unit = annexb::AccessUnit::scan(&self.annex_b);
-        if !unit.has_picture {
-            return Ok(None);
-        }
-        let track = match (unit.sps, unit.pps) {
-            (Some(sps), Some(pps)) if self.parameter_sets.as_ref().is_none_or(|(old_sps, old_pps)| old_sps != sps || old_pps != pps) => {
-                self.parameter_sets = Some((sps.to_vec(), pps.to_vec()));
-                Some(Track { id: TrackId::VIDEO, config: TrackConfig::H264(avc::DecoderConfig::from_sets(sps, pps)?) })
-            }
-            _ => None,
-        };
-        let frame = frame_of(&self.annex_b, &unit, time);
-        Ok(Some(Encoded { track, frame }))
-    }
-}
-
-/// An access unit of a byte stream as a frame of the video track, without the parameter sets that its track holds.
-pub(crate) fn frame_of(stream: &[u8], unit: &annexb::AccessUnit<'_>, time: MediaTime) -> Frame<Bytes> {
-    let mut payload = vec![0; unit.avcc_bytes];
-    let written = annexb::write_avcc(stream, &mut payload).unwrap_or(0);
-    payload.truncate(written);
-    Frame {
-        track: TrackId::VIDEO,
-        dts: time,
-        pts: time,
-        is_keyframe: unit.is_idr,
-        is_disposable: unit.is_disposable,
-        payload: Bytes::from(payload),
+        self.bitstream.take(&self.annex_b, time)
     }
 }
 
@@ -242,10 +250,15 @@ pub const ENCODER_BUILD: &str = env!("SIGHTLINE_ENCODER_BUILD");
 /// Never: a failing encoder counts as zero.
 #[must_use]
 pub fn measure_encoder_fps() -> f32 {
+    measure(&(H264Encoder::open as Opening))
+}
+
+/// The same of any encoder. One of the machine is waited for after each picture, so this is what it does in real time, and not the most that it could.
+pub(crate) fn measure(source: &dyn EncoderSource) -> f32 {
     const FRAMES: u32 = 30;
     let settings = Settings { width: 1280, height: 720, fps: 20, bitrate_bps: 1_000_000 };
     let mut scene = crate::scene::Scene::new(1280, 720, "measure");
-    let Ok(mut encoder) = H264Encoder::new(settings, 2.0) else { return 0.0 };
+    let Ok(mut encoder) = source.open(settings, 2.0) else { return 0.0 };
     let start = std::time::Instant::now();
     for index in 0..FRAMES {
         let picture = scene.paint(u64::from(index) * 50);
@@ -260,6 +273,7 @@ pub fn measure_encoder_fps() -> f32 {
 pub(crate) mod tests {
     use super::*;
     use crate::{scene::Scene, stamp::Stamp};
+    use sightline_media::{TrackConfig, TrackId};
 
     /// Fails on each picture.
     pub(crate) struct Broken;

@@ -22,6 +22,7 @@ mod source;
 pub mod stamp;
 mod stream_pusher;
 mod tcp;
+mod videodev;
 
 pub use agent::{Agent, Outcome, StartError, StreamEvent};
 pub use config::{Config, MotionConfig, MqttConfig, Problem, RecordingConfig, StreamConfig};

@@ -86,6 +86,11 @@ impl Scaler {
         Self { resizer: Resizer::new(), target: Picture::new(width, height) }
     }
 
+    /// Of the pictures that come out.
+    pub(crate) const fn size(&self) -> (usize, usize) {
+        (self.target.width, self.target.height)
+    }
+
     /// The picture in this scaler's size; the same one where it has it already.
     pub(crate) fn scale<'a>(&'a mut self, source: &'a Picture) -> &'a Picture {
         let (width, height) = (self.target.width, self.target.height);

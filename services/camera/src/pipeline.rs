@@ -1,6 +1,7 @@
 //! From a source to encoded frames, on a thread of its own: what the pusher's loop receives.
 
 mod camera;
+mod encoding;
 mod shortfall;
 
 use bytes::Bytes;
@@ -16,9 +17,9 @@ use std::{
 
 use crate::{
     clock,
-    encoder::{self, OpenEncoder, guard::GuardedEncoder},
+    encoder::{self, OpenEncoder},
     motion::{Detector, Watch, Zone},
-    picture::{Picture, Scaler},
+    picture::Picture,
     scene::Scene,
     source::{
         self, Opened, Source, SourceError,
@@ -29,7 +30,7 @@ use crate::{
         stdin::AccessUnits,
     },
 };
-use shortfall::Shortfall;
+use encoding::{Encoding, Own};
 
 /// Frames that may wait for the pusher's loop, which takes them at once unless it hangs: a second's worth.
 const FRAMES_WAITING_MAX: usize = 32;
@@ -123,8 +124,8 @@ enum Input {
         has_grain: bool,
     },
     PassThrough(Clip),
-    /// With the size and rate that it is brought to.
-    ReEncode(Clip, Settings),
+    /// Above the preset, and brought down to it.
+    ReEncode(Clip),
     Ffmpeg(std::path::PathBuf),
     Stdin,
     Camera(Camera),
@@ -137,8 +138,14 @@ impl Pipeline {
         let (made_sender, made) = tokio::sync::mpsc::channel(FRAMES_WAITING_MAX);
         let (orders, orders_receiver) = std::sync::mpsc::sync_channel(ORDERS_WAITING_MAX);
         let watch = plan.motion.as_ref().map(|motion| Watch::new(Detector::new(motion.sensitivity, motion.zones.clone())));
-        let worker =
-            Worker { plan, made: made_sender, orders: orders_receiver, has_camera_given: Cell::new(false), watch: RefCell::new(watch) };
+        let worker = Worker {
+            full: plan.limits.unwrap_or(default),
+            plan,
+            made: made_sender,
+            orders: orders_receiver,
+            has_camera_given: Cell::new(false),
+            watch: RefCell::new(watch),
+        };
         let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(input));
         if let Err(error) = spawned {
             return Err(SourceError::Broken { path: "thread".into(), problem: error.to_string() });
@@ -192,9 +199,8 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
                     };
                     (Input::PassThrough(clip), settings)
                 } else {
-                    let fps = limits.fps.min((own.fps.round() as u32).max(1));
-                    let settings = Settings { fps, ..scaled_into((own.width, own.height), limits) };
-                    (Input::ReEncode(clip, settings), settings)
+                    let settings = Own::of(own).within(limits);
+                    (Input::ReEncode(clip), settings)
                 }
             }
         },
@@ -220,6 +226,8 @@ pub(crate) fn scaled_into((width, height): (u32, u32), limits: Settings) -> Sett
 /// The thread's own side.
 struct Worker {
     plan: Plan,
+    /// What is wanted of the source where the link lets it through.
+    full: Settings,
     made: tokio::sync::mpsc::Sender<Made>,
     orders: Receiver<EncoderAction>,
     /// Whether the camera ever gave a picture: its settings were right then.
@@ -246,7 +254,7 @@ impl Worker {
             let stopped = match &input {
                 Input::Scene { has_grain } => self.encode_scene(settings, *has_grain),
                 Input::PassThrough(clip) => self.pass_through(clip),
-                Input::ReEncode(clip, own) => self.re_encode(clip, Settings { bitrate_bps: settings.bitrate_bps, ..*own }),
+                Input::ReEncode(clip) => self.re_encode(clip, settings),
                 Input::Ffmpeg(path) => self.encode_ffmpeg(path, settings),
                 Input::Stdin => self.pass_stdin(),
                 Input::Camera(camera) => self.run_camera(camera, settings),
@@ -311,7 +319,7 @@ impl Worker {
         let make = if has_grain { Scene::with_grain } else { Scene::new };
         let mut scene = make(settings.width as usize, settings.height as usize, &self.plan.title);
         let mut size = (settings.width, settings.height);
-        let mut encoding = Encoding::new(self, settings, 1.0 / f64::from(settings.fps.max(1)));
+        let mut encoding = Encoding::drawn(self, settings);
         loop {
             let current = match encoding.wait() {
                 Ok(settings) => settings,
@@ -328,23 +336,35 @@ impl Worker {
         }
     }
 
+    /// What a source is opened with: a start may come while the link is slow, and the size must be able to come back.
+    fn openable(&self, asked: Settings) -> Settings {
+        let Settings { width, height, fps, .. } = self.full;
+        Settings { width: asked.width.max(width), height: asked.height.max(height), fps: asked.fps.max(fps), ..asked }
+    }
+
     fn encode_ffmpeg(&self, path: &std::path::Path, settings: Settings) -> Stop {
-        let mut decoder = match ffmpeg::Decoder::start(path, settings) {
+        let mut decoder = match ffmpeg::Decoder::start(path, self.openable(settings)) {
             Ok(decoder) => decoder,
             Err(error) => return self.fail(error.to_string()),
         };
         let (width, height) = decoder.size;
-        let settings = Settings { width: width as u32, height: height as u32, fps: (decoder.fps.round() as u32).max(1), ..settings };
-        let mut encoding = Encoding::new(self, settings, 1.0 / decoder.fps);
-        encoding.keeps_size = true;
+        let own = Own { size: (width as u32, height as u32), fps: Some(decoder.fps) };
+        let mut encoding = Encoding::of(self, settings, own);
         let mut picture = Picture::new(width, height);
+        let mut due = 0.0_f64;
         loop {
             if let Err(stop) = encoding.wait() {
                 return stop;
             }
-            // The pipe is ahead of us: reading it late keeps the real time.
-            if !decoder.read(&mut picture) {
-                return self.fail(format!("source {}: ffmpeg ended: {}", path.display(), decoder.last_words()));
+            due += encoding.stride();
+            let mut has_picture = false;
+            while due >= 1.0 || !has_picture {
+                // The pipe is ahead of us: reading it late keeps the real time.
+                if !decoder.read(&mut picture) {
+                    return self.fail(format!("source {}: ffmpeg ended: {}", path.display(), decoder.last_words()));
+                }
+                due -= 1.0;
+                has_picture = true;
             }
             if let Err(stop) = encoding.encode(&picture) {
                 return stop;
@@ -362,10 +382,7 @@ impl Worker {
                 return self.fail_with(ErrorCode::EncoderOutOfResources, format!("openh264's decoder: {error}"));
             }
         };
-        let own_fps = clip.character().fps.max(1.0);
-        let mut encoding = Encoding::new(self, settings, 1.0 / own_fps.min(f64::from(settings.fps)));
-        encoding.keeps_size = true;
-        let mut scaler = Scaler::new(settings.width as usize, settings.height as usize);
+        let mut encoding = Encoding::of(self, settings, Own::of(clip.character()));
         let mut picture = Picture::new(2, 2);
         let mut annex_b = Vec::new();
         let (mut due, mut index) = (0.0_f64, 0_usize);
@@ -373,8 +390,8 @@ impl Worker {
             if let Err(stop) = encoding.wait() {
                 return stop;
             }
-            // Every frame is decoded, and as many are shown as the preset has.
-            due += own_fps / own_fps.min(f64::from(settings.fps));
+            // Every frame is decoded, and as many are shown as are asked for.
+            due += encoding.stride();
             let mut has_picture = false;
             while due >= 1.0 || !has_picture {
                 let frame = match clip.read(index) {
@@ -383,7 +400,9 @@ impl Worker {
                 };
                 index += 1;
                 if index.is_multiple_of(clip.len()) && self.plan.plays_once {
-                    self.tell(Made::Ended);
+                    if encoding.finish().is_ok() {
+                        self.tell(Made::Ended);
+                    }
                     return Stop::Finished;
                 }
                 if frame.track != TrackId::VIDEO {
@@ -398,7 +417,7 @@ impl Worker {
                     has_picture = true;
                 }
             }
-            if let Err(stop) = encoding.encode(scaler.scale(&picture)) {
+            if let Err(stop) = encoding.encode(&picture) {
                 return stop;
             }
         }
@@ -512,152 +531,4 @@ fn to_annex_b(tracks: &[Track], length_bytes: usize, frame: &Frame<Bytes>, out: 
         }
     }
     avc::NalUnits::new(&frame.payload, length_bytes).for_each(put);
-}
-
-/// One run of the encoder: its pace, its orders and its times.
-struct Encoding<'a> {
-    worker: &'a Worker,
-    encoder: GuardedEncoder,
-    settings: Settings,
-    frame_interval: Duration,
-    /// The source's size and rate are what they are: only the bit rate follows.
-    keeps_size: bool,
-    start: StdInstant,
-    due: StdInstant,
-    last_keyframe: Option<StdInstant>,
-    shortfall: Shortfall,
-    /// What is encoded now would only wait for the link: pictures are left out.
-    is_paused: bool,
-}
-
-impl<'a> Encoding<'a> {
-    fn new(worker: &'a Worker, settings: Settings, frame_interval_secs: f64) -> Self {
-        let now = StdInstant::now();
-        let frame_interval = Duration::from_secs_f64(frame_interval_secs.clamp(0.001, 10.0));
-        Self {
-            worker,
-            encoder: GuardedEncoder::new(worker.plan.open_encoder, worker.plan.keyframe_interval_sec),
-            settings,
-            frame_interval,
-            keeps_size: false,
-            start: now,
-            due: now,
-            last_keyframe: None,
-            shortfall: Shortfall::new(now),
-            is_paused: false,
-        }
-    }
-
-    /// Waits for the next picture's time and follows orders meanwhile.
-    fn wait(&mut self) -> Result<Settings, Stop> {
-        loop {
-            let wait = self.due.saturating_duration_since(StdInstant::now());
-            match self.worker.orders.recv_timeout(wait) {
-                Ok(order) => self.obey(order)?,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => break,
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Err(Stop::Finished),
-            }
-        }
-        self.due += self.frame_interval;
-        let now = StdInstant::now();
-        if now.saturating_duration_since(self.due) > self.frame_interval {
-            // The machine can't keep up: the frame rate gives way, not the latency.
-            self.shortfall.slip();
-            self.due = now;
-        }
-        Ok(self.settings)
-    }
-
-    fn obey(&mut self, order: EncoderAction) -> Result<(), Stop> {
-        match order {
-            EncoderAction::Stop => return Err(Stop::Paused),
-            EncoderAction::Pause | EncoderAction::Resume => {
-                self.is_paused = order == EncoderAction::Pause;
-                return Ok(());
-            }
-            EncoderAction::Keyframe => {}
-            EncoderAction::Start(settings) => {
-                self.is_paused = false;
-                self.follow(settings);
-            }
-            EncoderAction::Change(settings) => {
-                self.follow(settings);
-                return Ok(());
-            }
-        }
-        self.encoder.force_keyframe();
-        Ok(())
-    }
-
-    /// For a source with a pace of its own: whether a picture that came now is one to encode. Two may come at once, but no more than the
-    /// frame rate in the mean.
-    fn is_due(&mut self) -> bool {
-        let now = StdInstant::now();
-        if now + self.frame_interval < self.due {
-            return false;
-        }
-        self.due = self.due.max(now) + self.frame_interval;
-        true
-    }
-
-    /// A source that gives fewer pictures than expected would get fewer bits, too: the encoder spends them by the picture.
-    fn adapt_fps(&mut self, fps: f64, ratio: f64) {
-        let known = f64::from(self.settings.fps.max(1));
-        if fps < 0.5 || (fps < known * ratio && fps * ratio > known) {
-            return;
-        }
-        self.settings.fps = fps.round().max(1.0) as u32;
-        self.encoder.reopen();
-    }
-
-    /// The encoder counts pictures, not time: where they come slowly, a key frame is asked for.
-    fn keep_keyframe_interval(&mut self) {
-        let interval = Duration::from_secs_f32(self.worker.plan.keyframe_interval_sec);
-        if self.last_keyframe.is_some_and(|last| last.elapsed() > interval) {
-            self.encoder.force_keyframe();
-        }
-    }
-
-    fn follow(&mut self, settings: Settings) {
-        let settings = if self.keeps_size {
-            Settings { bitrate_bps: settings.bitrate_bps, ..self.settings }
-        } else {
-            self.frame_interval = Duration::from_secs_f64(1.0 / f64::from(settings.fps.max(1)));
-            settings
-        };
-        self.settings = settings;
-        self.encoder.follow(settings);
-    }
-
-    fn encode(&mut self, picture: &Picture) -> Result<(), Stop> {
-        self.encode_at(picture, StdInstant::now())
-    }
-
-    /// For a source that knows when its picture was captured.
-    fn encode_at(&mut self, picture: &Picture, captured: StdInstant) -> Result<(), Stop> {
-        if !self.worker.look(picture, clock::from_std(captured)) {
-            return Err(Stop::Finished);
-        }
-        if self.is_paused {
-            self.shortfall.rest(StdInstant::now());
-            return Ok(());
-        }
-        let micros = i64::try_from(captured.duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
-        let began = StdInstant::now();
-        let encoded = match self.encoder.encode(picture, MediaTime::from_micros(micros), began.duration_since(self.start), self.settings) {
-            Ok(encoded) => encoded,
-            Err(gave_up) => return Err(self.worker.fail_with(gave_up.code, gave_up.problem)),
-        };
-        if began.elapsed() > self.frame_interval {
-            self.shortfall.slip();
-        }
-        self.shortfall.count(StdInstant::now(), self.settings.fps);
-        let Some(encoded) = encoded else { return Ok(()) };
-        if encoded.frame.is_keyframe {
-            self.last_keyframe = Some(captured);
-        }
-        let is_told = encoded.track.is_none_or(|track| self.worker.hand_over(Made::Track(Box::new(track))))
-            && self.worker.hand_over(Made::Frame(encoded.frame, clock::from_std(captured)));
-        if is_told { Ok(()) } else { Err(Stop::Finished) }
-    }
 }

@@ -1,5 +1,9 @@
 //! What sources there are and what they give, for `sightline camera probe`: found out by reading them as the agent would.
 
+mod encoders;
+
+pub use encoders::{EncoderReport, Trial, TrialReport, encoders, try_encoder};
+
 use serde::Serialize;
 use sightline_media::{MediaTime, Track, TrackConfig, TrackId};
 use sightline_signal::{Quality, Settings};
@@ -156,6 +160,12 @@ pub enum ProbeError {
         /// Why, with the mend.
         problem: String,
     },
+    /// An encoder can't be tried.
+    #[error("{problem}")]
+    Encoder {
+        /// Which, why, with the mend.
+        problem: String,
+    },
     /// It is a pipe.
     #[error("source -: what is read from a pipe is gone: look at a file of it")]
     Pipe,
@@ -164,11 +174,8 @@ pub enum ProbeError {
 /// The cameras of this machine, by their numbers. What gives no pictures is left out, also where it is a camera's: outputs, metadata.
 #[must_use]
 pub fn devices() -> Vec<DeviceReport> {
-    let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("video")?.parse::<u32>().ok();
-    let mut found: Vec<(u32, PathBuf)> = entries(Path::new("/dev")).into_iter().filter_map(|path| Some((number(&path)?, path))).collect();
-    found.sort();
     let links: Vec<PathBuf> = ["/dev/v4l/by-id", "/dev/v4l/by-path"].iter().flat_map(|dir| entries(Path::new(dir))).collect();
-    found.into_iter().filter_map(|(_, path)| device(path, &links)).collect()
+    v4l2::nodes().into_iter().filter_map(|path| device(path, &links)).collect()
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
@@ -189,7 +196,7 @@ fn device(path: PathBuf, links: &[PathBuf]) -> Option<DeviceReport> {
         problem: None,
     };
     let identity = Device::open(&path).and_then(|mut device| device.identity());
-    if identity.as_ref().is_ok_and(|identity| identity.ability == Ability::Other) {
+    if identity.as_ref().is_ok_and(|identity| identity.ability != Ability::Capture) {
         return None;
     }
     let named = identity.map_or_else(

@@ -1,7 +1,7 @@
 //! Faulty encoders in an agent that streams to a real RTMP session over a real socket.
 
 use super::*;
-use crate::encoder::{EncoderError, VideoEncoder, tests::Broken};
+use crate::encoder::{EncoderError, Opening, VideoEncoder, tests::Broken};
 use sightline_rtmp::server;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -29,13 +29,13 @@ async fn serve(mut socket: TcpStream) -> std::io::Result<()> {
 }
 
 /// Runs an agent without a cloud until it ends: its codes, its last state, and how it ended.
-async fn run(open: OpenEncoder) -> (Vec<ErrorCode>, Option<StreamState>, Outcome) {
+async fn run(open: Opening) -> (Vec<ErrorCode>, Option<StreamState>, Outcome) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = Config::new("cam-1", "test");
     config.stream.rtmp_server_url = format!("rtmp://{}/live", listener.local_addr().unwrap());
     config.stream.trigger = "manual".to_owned();
     config.stream.quality = "low".to_owned();
-    let agent = Agent::start_with(&config, false, open).unwrap();
+    let agent = Agent::start_with(&config, false, Arc::new(open)).unwrap();
     let (sender, mut receiver) = mpsc::channel(64);
     let server = async {
         let (socket, _) = listener.accept().await.unwrap();
@@ -90,7 +90,7 @@ async fn with_a_cloud_the_next_start_tries_the_encoder_again() {
         plays_once: false,
         rtsp_transport: checked.rtsp_transport,
         is_patient: true,
-        open_encoder: Broken::open,
+        open_encoder: Arc::new(Broken::open as Opening),
         motion: None,
     };
     let (mut pipeline, _) = Pipeline::start(plan, settings).unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Finding, NEEDS_CONFIG, Subject};
 use crate::{
-    encoder::{ENCODER_BUILD, measure_encoder_fps},
+    encoder::{ENCODER_BUILD, choice::EncoderChoice, measure},
     mqtt,
     probe::{self, PresetReport, SourceReport},
     recorder::RecorderPlan,
@@ -18,7 +18,7 @@ use crate::{
 
 /// For the program, its encoder and its pictures: twenty of 1920x1080 in YUV 4:2:0. An allowance, not a measurement.
 const AGENT_BYTES: u64 = 64 << 20;
-/// A picture of [`measure_encoder_fps`].
+/// A picture of [`measure`].
 const MEASURED_PIXELS: f64 = 1280.0 * 720.0;
 
 /// Cores and memory.
@@ -82,14 +82,31 @@ fn cameras(devices: &[probe::DeviceReport]) -> Finding {
     }
 }
 
-/// Whether one core makes the pictures that are wanted as fast as they come.
+/// Which encoder would be used, and whether it makes the pictures that are wanted as fast as they come.
 pub(super) async fn encoder(subject: Option<&Subject<'_>>, seen: Option<&SourceReport>) -> Finding {
     let wanted = subject.map(|subject| wanted(subject, seen));
     if wanted.is_some_and(|(_, is_passed_through)| is_passed_through) {
         return Finding::not_applicable("the source is H.264 already, and passed through as it is");
     }
-    let measured_fps = tokio::task::spawn_blocking(measure_encoder_fps).await.unwrap_or(0.0);
-    judge_encoder(f64::from(measured_fps) * MEASURED_PIXELS, wanted.map(|(settings, _)| settings))
+    let choice = subject.map_or(EncoderChoice::Auto, |subject| subject.checked.encoder.clone());
+    let wanted = wanted.map(|(settings, _)| settings);
+    let looked = tokio::task::spawn_blocking(move || measure_choice(&choice, wanted)).await;
+    match looked {
+        Ok(Ok((name, fps))) => judge_encoder(&name, f64::from(fps) * MEASURED_PIXELS, wanted),
+        Ok(Err(problem)) => {
+            Finding::failed(problem, "set encoder = \"auto\" or \"software\"; `sightline camera probe` lists the encoders of this machine")
+        }
+        Err(_) => judge_encoder(ENCODER_BUILD, 0.0, wanted),
+    }
+}
+
+/// The name of the encoder that would be used, and how many pictures of 1280x720 it makes in a second.
+fn measure_choice(choice: &EncoderChoice, wanted: Option<Settings>) -> Result<(String, f32), String> {
+    let settings = wanted.unwrap_or(Settings { width: 1280, height: 720, fps: 20, bitrate_bps: 1_000_000 });
+    Ok(match choice.device(settings).map_err(|problem| problem.to_string())? {
+        Some(path) => (format!("encoder {}", path.display()), measure(&*EncoderChoice::Device(path).source())),
+        None => (ENCODER_BUILD.to_owned(), measure(&*EncoderChoice::Software.source())),
+    })
 }
 
 /// What is to be made, and whether it comes so.
@@ -105,8 +122,12 @@ fn pixels_per_second(settings: Settings) -> f64 {
     f64::from(settings.width) * f64::from(settings.height) * f64::from(settings.fps)
 }
 
-fn judge_encoder(measured: f64, wanted: Option<Settings>) -> Finding {
-    let shown = format!("{ENCODER_BUILD}: {:.0} pictures of 1280x720 a second on a core", measured / MEASURED_PIXELS);
+fn judge_encoder(name: &str, measured: f64, wanted: Option<Settings>) -> Finding {
+    let on = if name == ENCODER_BUILD { " on a core" } else { "" };
+    let shown = format!("{name}: {:.0} pictures of 1280x720 a second{on}", measured / MEASURED_PIXELS);
+    if measured <= 0.0 && name != ENCODER_BUILD {
+        return Finding::failed(format!("{name}: it fails"), "set encoder = \"software\"");
+    }
     if measured <= 0.0 {
         return Finding::failed(
             format!("{ENCODER_BUILD}: it fails"),
@@ -280,11 +301,12 @@ mod tests {
     #[test]
     fn an_encoder_that_is_too_slow_names_the_preset_that_fits() {
         let high = Quality::High.settings();
-        assert!(matches!(judge_encoder(60.0 * MEASURED_PIXELS, high), Finding::Passed(_)));
-        let Finding::Failed { mend, .. } = judge_encoder(30.0 * MEASURED_PIXELS, high) else { panic!("it passed") };
+        assert!(matches!(judge_encoder(ENCODER_BUILD, 60.0 * MEASURED_PIXELS, high), Finding::Passed(_)));
+        let Finding::Failed { mend, .. } = judge_encoder(ENCODER_BUILD, 30.0 * MEASURED_PIXELS, high) else { panic!("it passed") };
         assert!(mend.contains("\"medium\""), "{mend}");
-        assert!(matches!(judge_encoder(0.0, high), Finding::Failed { .. }));
-        assert!(matches!(judge_encoder(1.0, high), Finding::Failed { mend, .. } if mend.contains("H.264")));
+        assert!(matches!(judge_encoder(ENCODER_BUILD, 0.0, high), Finding::Failed { .. }));
+        assert!(matches!(judge_encoder("encoder /dev/video11", 0.0, high), Finding::Failed { mend, .. } if mend.contains("software")));
+        assert!(matches!(judge_encoder(ENCODER_BUILD, 1.0, high), Finding::Failed { mend, .. } if mend.contains("H.264")));
     }
 
     #[test]

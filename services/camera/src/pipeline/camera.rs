@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use super::{Encoding, Made, Stop, Worker, exceeds, scaled_into, to_annex_b};
+use super::{Encoding, Made, Own, Stop, Worker, exceeds, to_annex_b};
 use crate::{
     clock,
-    picture::{Picture, Scaler},
+    picture::Picture,
     source::{
         clip::Character,
         jpeg,
@@ -35,22 +35,12 @@ impl Worker {
     /// Runs until told to stop; a camera that is lost is waited for.
     pub(super) fn run_camera(&self, camera: &Camera, settings: Settings) -> Stop {
         let start = StdInstant::now();
-        let wanted = Wanted { settings, is_limit: self.plan.limits.is_some() };
+        let wanted = Wanted { settings: self.openable(settings), is_limit: self.plan.limits.is_some() };
         let live = match Live::open(camera.clone(), wanted, start) {
             Ok(live) => live,
             Err(problem) => return self.fail_with(ErrorCode::EncoderOutOfResources, problem.to_string()),
         };
-        let mut run = Run {
-            worker: self,
-            camera,
-            settings,
-            start,
-            tracks: Vec::new(),
-            rate: Rate::default(),
-            measured: None,
-            recoding: None,
-            broken_pictures: 0,
-        };
+        let mut run = Run::new(self, camera, settings, start);
         loop {
             let taken = run.obey().and_then(|()| match live.next(ORDERS_INTERVAL) {
                 Ok(Some(seen)) => run.take(seen),
@@ -81,7 +71,6 @@ struct Run<'a> {
 /// What is encoded here.
 struct Recoding<'a> {
     encoding: Encoding<'a>,
-    scaler: Scaler,
     /// Of the camera's pictures.
     size: (u32, u32),
     decoder: Option<openh264::decoder::Decoder>,
@@ -90,6 +79,20 @@ struct Recoding<'a> {
 }
 
 impl<'a> Run<'a> {
+    fn new(worker: &'a Worker, camera: &'a Camera, settings: Settings, start: StdInstant) -> Self {
+        Self {
+            worker,
+            camera,
+            settings,
+            start,
+            tracks: Vec::new(),
+            rate: Rate::default(),
+            measured: None,
+            recoding: None,
+            broken_pictures: 0,
+        }
+    }
+
     /// Follows the orders that wait.
     fn obey(&mut self) -> Result<(), Stop> {
         loop {
@@ -161,7 +164,7 @@ impl<'a> Run<'a> {
             self.decide()?;
         }
         self.rate.count(frame.dts, frame.payload.len());
-        if self.recoding.is_some() { self.recode_video(&frame) } else { self.tell(Made::Frame(frame, clock::from_std(at))) }
+        if self.recoding.is_some() { self.recode_video(&frame, at) } else { self.tell(Made::Frame(frame, clock::from_std(at))) }
     }
 
     /// At a key frame: pass it through, or encode it again from here on?
@@ -182,43 +185,34 @@ impl<'a> Run<'a> {
         let config = openh264::decoder::DecoderConfig::new().flush_after_decode(openh264::decoder::Flush::NoFlush);
         match openh264::decoder::Decoder::with_api_config(openh264::OpenH264API::from_source(), config) {
             Ok(decoder) => {
-                let fps = if fps > 0.0 { (fps.round() as u32).max(1).min(self.settings.fps) } else { self.settings.fps };
-                self.begin_recoding((width, height), fps).decoder = Some(decoder);
+                self.begin_recoding(Own { size: (width, height), fps: (fps > 0.0).then_some(fps) }).decoder = Some(decoder);
                 Ok(())
             }
             Err(error) => Err(self.worker.fail_with(ErrorCode::EncoderOutOfResources, format!("openh264's decoder: {error}"))),
         }
     }
 
-    fn begin_recoding(&mut self, size: (u32, u32), fps: u32) -> &mut Recoding<'a> {
-        let settings = Settings { fps, ..scaled_into(size, self.settings) };
-        let mut encoding = Encoding::new(self.worker, settings, 1.0 / f64::from(fps.max(1)));
-        encoding.keeps_size = true;
+    fn begin_recoding(&mut self, own: Own) -> &mut Recoding<'a> {
+        let mut encoding = Encoding::of(self.worker, self.settings, own);
         // One media time for sound and picture.
         encoding.start = self.start;
-        self.recoding.insert(Recoding {
-            encoding,
-            scaler: Scaler::new(settings.width as usize, settings.height as usize),
-            size,
-            decoder: None,
-            picture: Picture::new(2, 2),
-            annex_b: Vec::new(),
-        })
+        let size = own.size;
+        self.recoding.insert(Recoding { encoding, size, decoder: None, picture: Picture::new(2, 2), annex_b: Vec::new() })
     }
 
-    fn recode_video(&mut self, frame: &Frame<Bytes>) -> Result<(), Stop> {
+    fn recode_video(&mut self, frame: &Frame<Bytes>, at: StdInstant) -> Result<(), Stop> {
         let Some(recoding) = &mut self.recoding else { return Ok(()) };
         let Some(decoder) = &mut recoding.decoder else { return Ok(()) };
         to_annex_b(&self.tracks, avc::LENGTH_BYTES, frame, &mut recoding.annex_b);
         let Ok(Some(decoded)) = decoder.decode(&recoding.annex_b) else { return Ok(()) };
-        // Every frame is decoded, and as many are shown as the preset has.
-        if !recoding.encoding.is_due() {
+        // Every frame is decoded, and as many are shown as are asked for.
+        if !recoding.encoding.is_due(at) {
             return Ok(());
         }
         let (width, height) = decoded.dimensions();
         let (y, u, v) = decoded.strides();
         recoding.picture.copy_from([decoded.y(), decoded.u(), decoded.v()], [y, u, v], width, height);
-        recoding.encoding.encode(recoding.scaler.scale(&recoding.picture))
+        recoding.encoding.encode(&recoding.picture)
     }
 
     // ---- pictures, JPEG or raw ----------------------------------------------------------------------------------------
@@ -262,22 +256,21 @@ impl<'a> Run<'a> {
         let time = MediaTime::from_micros(i64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX));
         self.measured = self.rate.measure(time).or(self.measured);
         self.rate.count(time, bytes);
-        self.recoding.as_mut().is_none_or(|recoding| recoding.encoding.is_due())
+        self.recoding.as_mut().is_none_or(|recoding| recoding.encoding.is_due(at))
     }
 
     fn encode_picture(&mut self, picture: Picture, at: StdInstant) -> Result<(), Stop> {
         let size = (picture.width() as u32, picture.height() as u32);
         if self.recoding.as_ref().is_none_or(|recoding| recoding.size != size) {
-            let fps = self.settings.fps;
-            self.begin_recoding(size, fps);
+            self.begin_recoding(Own { size, fps: None });
         }
         let Some(recoding) = &mut self.recoding else { return Ok(()) };
         recoding.picture = picture;
         if let Some((fps, _)) = self.measured {
-            recoding.encoding.adapt_fps(fps.min(f64::from(self.settings.fps)), FPS_RATIO);
+            recoding.encoding.adapt_fps(fps, FPS_RATIO);
         }
         recoding.encoding.keep_keyframe_interval();
-        recoding.encoding.encode_at(recoding.scaler.scale(&recoding.picture), at)
+        recoding.encoding.encode_at(&recoding.picture, at)
     }
 }
 
@@ -321,6 +314,148 @@ impl std::fmt::Display for Camera {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        encoder::{H264Encoder, Opening},
+        pipeline::Plan,
+        scene::Scene,
+        source::{Source, V4l2Camera, rtsp::Transport},
+    };
+    use sightline_media::TrackConfig;
+    use std::{
+        cell::{Cell, RefCell},
+        sync::{Arc, mpsc::sync_channel},
+    };
+
+    const MEDIUM: Settings = Settings { width: 1280, height: 720, fps: 20, bitrate_bps: 1_000_000 };
+
+    /// What came out in a while: sizes that tracks announced, and each frame's time and whether it is a key frame.
+    #[derive(Default, Debug)]
+    struct Came {
+        sizes: Vec<(u32, u32)>,
+        frames: Vec<(i64, bool)>,
+        /// Decoded by another decoder than the next one's.
+        decoded: Vec<(usize, usize)>,
+        /// Whether a track came right before the first frame.
+        begins_with_track: bool,
+    }
+
+    /// A camera of the machine that gives 30 pictures a second, in its own time.
+    struct Bench<'a> {
+        run: Run<'a>,
+        made: tokio::sync::mpsc::Receiver<Made>,
+        scene: Scene,
+        decoder: openh264::decoder::Decoder,
+        tracks: Vec<Track>,
+        pictures: u32,
+    }
+
+    impl Bench<'_> {
+        fn watch(&mut self, seconds: u32) -> Came {
+            let mut came = Came::default();
+            for _ in 0..seconds * 30 {
+                let at = self.run.start + Duration::from_micros(u64::from(self.pictures) * 33_333);
+                let picture = self.scene.paint(1_795_364_000_000 + u64::from(self.pictures) * 33).clone();
+                self.pictures += 1;
+                assert!(self.run.take(Seen::Pixels(picture, at)).is_ok());
+                while let Ok(made) = self.made.try_recv() {
+                    self.note(made, &mut came);
+                }
+            }
+            came
+        }
+
+        fn note(&mut self, made: Made, came: &mut Came) {
+            match made {
+                Made::Track(track) => {
+                    assert!(matches!(track.config, TrackConfig::H264(_)));
+                    came.sizes.extend(track.config.size());
+                    came.begins_with_track |= came.frames.is_empty();
+                    self.tracks = vec![*track];
+                }
+                Made::Frame(frame, _) => {
+                    came.frames.push((frame.pts.as_millis(), frame.is_keyframe));
+                    let mut annex_b = Vec::new();
+                    to_annex_b(&self.tracks, avc::LENGTH_BYTES, &frame, &mut annex_b);
+                    let decoded = self.decoder.decode(&annex_b).unwrap();
+                    came.decoded.extend(decoded.map(|picture| picture.dimensions()));
+                }
+                Made::Motion(_) | Made::Lost { .. } | Made::Ended | Made::Failed(_) => panic!("{made:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_camera_s_pictures_are_scaled_and_thinned_out_to_what_is_asked_for_and_back() {
+        let (made_sender, made) = tokio::sync::mpsc::channel(64);
+        let (orders_sender, orders) = sync_channel(4);
+        let camera = V4l2Camera { path: "/dev/video0".into(), format: None };
+        let plan = Plan {
+            source: Source::V4l2(camera.clone()),
+            limits: Some(MEDIUM),
+            keyframe_interval_sec: 2.0,
+            title: "cam-1".to_owned(),
+            plays_once: false,
+            rtsp_transport: Transport::Tcp,
+            is_patient: false,
+            motion: None,
+            open_encoder: Arc::new(H264Encoder::open as Opening),
+        };
+        let worker =
+            Worker { plan, full: MEDIUM, made: made_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+        let camera = Camera::V4l2(camera);
+        let decoder = openh264::decoder::Decoder::new().unwrap();
+        let run = Run::new(&worker, &camera, MEDIUM, StdInstant::now());
+        let mut bench = Bench { run, made, scene: Scene::new(1280, 720, "cam-1"), decoder, tracks: Vec::new(), pictures: 0 };
+
+        let full = bench.watch(3);
+        assert_eq!(full.sizes, [(1280, 720)]);
+        assert!((58..=62).contains(&full.frames.len()), "20 a second of 30: {}", full.frames.len());
+
+        let change = |bench: &mut Bench<'_>, settings: Settings| {
+            orders_sender.send(EncoderAction::Change(settings)).unwrap();
+            assert!(bench.run.obey().is_ok());
+        };
+        change(&mut bench, Settings { width: 640, height: 360, fps: 12, bitrate_bps: 250_000 });
+        let low = bench.watch(4);
+        assert!(low.begins_with_track && low.frames[0].1, "a key frame with its track first: {low:?}");
+        assert_eq!(low.sizes, [(640, 360)]);
+        assert!(low.decoded.len() + 1 >= low.frames.len() && low.decoded.iter().all(|size| *size == (640, 360)), "{:?}", low.decoded);
+        assert!((46..=50).contains(&low.frames.len()), "12 a second: {}", low.frames.len());
+        let gaps: Vec<i64> = low.frames.windows(2).map(|pair| pair[1].0 - pair[0].0).skip(2).collect();
+        assert!(gaps.iter().all(|gap| (60..=101).contains(gap)), "evenly, by two or three of the camera's pictures: {gaps:?}");
+
+        change(&mut bench, MEDIUM);
+        let back = bench.watch(2);
+        assert!(back.begins_with_track && back.frames[0].1 && back.sizes == [(1280, 720)], "{back:?}");
+        assert!((38..=42).contains(&back.frames.len()), "{}", back.frames.len());
+        let low_last = low.frames.last().unwrap().0;
+        assert!(back.frames[0].0 > low_last, "the time goes on");
+        // What is asked for in another shape keeps the camera's own.
+        change(&mut bench, Settings { width: 640, height: 480, ..MEDIUM });
+        assert_eq!(bench.watch(1).sizes, [(640, 360)]);
+    }
+
+    #[test]
+    fn a_start_on_a_slow_link_opens_the_camera_as_large_as_the_preset() {
+        let (made, _keep) = tokio::sync::mpsc::channel(1);
+        let (_orders, orders) = sync_channel(1);
+        let plan = Plan {
+            source: Source::Test { has_grain: false },
+            limits: None,
+            keyframe_interval_sec: 2.0,
+            title: String::new(),
+            plays_once: false,
+            rtsp_transport: Transport::Tcp,
+            is_patient: false,
+            motion: None,
+            open_encoder: Arc::new(H264Encoder::open as Opening),
+        };
+        let worker = Worker { plan, full: MEDIUM, made, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+        let low = Settings { width: 640, height: 360, fps: 10, bitrate_bps: 200_000 };
+        assert_eq!(worker.openable(low), Settings { bitrate_bps: 200_000, ..MEDIUM });
+        let larger = Settings { width: 1920, height: 1080, fps: 25, bitrate_bps: 2_000_000 };
+        assert_eq!(worker.openable(larger), larger);
+    }
 
     #[test]
     fn rates_are_those_of_the_camera_s_own_time() {

@@ -41,6 +41,15 @@ pub(crate) async fn read(camera: &V4l2Camera, wanted: Wanted, start: Instant, ou
     }
 }
 
+/// `/dev/videoN`, by their numbers.
+pub(crate) fn nodes() -> Vec<PathBuf> {
+    let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("video")?.parse::<u32>().ok();
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<(u32, PathBuf)> = entries.filter_map(|path| Some((number(&path)?, path))).collect();
+    found.sort();
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
 /// Opens a device and asks what it is.
 pub(crate) fn open(path: &Path) -> Result<(Device, Identity), Trouble> {
     let mut device = Device::open(path).map_err(|error| trouble_of(path, &error))?;
@@ -50,7 +59,7 @@ pub(crate) fn open(path: &Path) -> Result<(Device, Identity), Trouble> {
     })?;
     match identity.ability {
         Ability::Capture => Ok((device, identity)),
-        Ability::Other => Err(Trouble::refusal(format!(
+        Ability::Convert | Ability::Other => Err(Trouble::refusal(format!(
             "{} gives no pictures by this device (a camera can have several): take one that `sightline camera probe` lists",
             identity.name
         ))),
