@@ -33,4 +33,4 @@ pub use backoff::Backoff;
 pub use config::{Config, FixedServer, Trigger};
 pub use gate::{GateConfig, MotionGate};
 pub use io::{Action, EncoderAction, FromDevice, Input, Status, ToDevice};
-pub use pusher::Pusher;
+pub use pusher::{Commanded, Pusher};

@@ -139,7 +139,9 @@ impl Pipeline {
         let watch = plan.motion.as_ref().map(|motion| Watch::new(Detector::new(motion.sensitivity, motion.zones.clone())));
         let worker =
             Worker { plan, made: made_sender, orders: orders_receiver, has_camera_given: Cell::new(false), watch: RefCell::new(watch) };
-        let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(input));
+        // With several cameras the log says whose it is.
+        let span = tracing::Span::current();
+        let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || span.in_scope(|| worker.run(input)));
         if let Err(error) = spawned {
             return Err(SourceError::Broken { path: "thread".into(), problem: error.to_string() });
         }
