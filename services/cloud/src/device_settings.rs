@@ -51,8 +51,12 @@ impl SettingsRow {
         }
     }
 
+    /// Empty where someone has taken back what was desired; `None` where nothing ever was.
     fn message(&self) -> Option<Vec<u8>> {
-        self.desired.as_ref().and_then(|desired| serde_json::to_vec(desired).ok())
+        match &self.desired {
+            Some(desired) => serde_json::to_vec(desired).ok(),
+            None => self.desired_at.map(|_| Vec::new()),
+        }
     }
 }
 
@@ -263,6 +267,8 @@ mod tests {
         let is_in_sync = |desired, reported| SettingsRow { desired, reported, ..SettingsRow::default() }.is_in_sync();
         assert!(is_in_sync(None, None) && is_in_sync(None, reported(None, true)) && is_in_sync(desired(3), reported(Some(3), true)));
         assert!(!is_in_sync(desired(3), None) && !is_in_sync(desired(3), reported(Some(2), true)));
+        let taken_back = SettingsRow { desired_at: Some(1), ..SettingsRow::default() };
+        assert_eq!((taken_back.message(), SettingsRow::default().message()), (Some(Vec::new()), None));
         assert!(!is_in_sync(desired(3), reported(Some(3), false)) && !is_in_sync(None, reported(Some(2), true)));
     }
 }

@@ -47,9 +47,9 @@ impl Running {
     /// Nobody is waited for: one that does not listen hears it at the next connection.
     pub(super) fn tell(&self, told: Told) {
         if let Some(supervision) = &self.supervision
-            && let Err(mpsc::error::TrySendError::Full(told)) = supervision.told.try_send(told)
+            && let Err(mpsc::error::TrySendError::Full(_)) = supervision.told.try_send(told)
         {
-            tracing::warn!(?told, "no room for what the camera's keeper should know");
+            tracing::warn!("no room for what the camera's keeper should know");
         }
     }
 
