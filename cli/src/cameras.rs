@@ -9,7 +9,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) enum Cameras {
     /// No `[[cameras]]`.
-    One(Config),
+    One(Box<Config>),
     /// One for each of its tables.
     Several(Vec<Config>),
 }
@@ -32,7 +32,7 @@ type Layer = <Config as confique::Config>::Layer;
 /// Reads a file; of several cameras, each must have its own id.
 pub(crate) fn load(file: &Path) -> Result<Cameras, Failure> {
     match split(&read(file)?).map_err(|problem| format!("{}: {problem}", file.display()))? {
-        None => Ok(Cameras::One(settings::load::<Config>(file)?.for_device())),
+        None => Ok(Cameras::One(Box::new(settings::load::<Config>(file)?.for_device()))),
         Some((defaults, tables)) => {
             let cameras = tables.iter().map(|own| config_of(own, &defaults)).collect::<Result<_, _>>();
             Ok(Cameras::Several(cameras.map_err(|problem| format!("{}: {problem}", file.display()))?))
@@ -43,7 +43,7 @@ pub(crate) fn load(file: &Path) -> Result<Cameras, Failure> {
 /// A file of one camera, for what only one can be asked.
 pub(crate) fn load_one(file: &Path, otherwise: &str) -> Result<Config, Failure> {
     match load(file)? {
-        Cameras::One(config) => Ok(config),
+        Cameras::One(config) => Ok(*config),
         Cameras::Several(cameras) => {
             Err(terminal::WrongUse(format!("{} has {} cameras: {otherwise}", file.display(), cameras.len())).into())
         }
@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn each_camera_has_its_own_keys_and_the_rest_of_the_file() {
-        let text = format!("{FILE}[[cameras]]\ndevice_id = 'a'\n[cameras.stream]\nquality = 'medium'\n[[cameras]]\ndevice_id = 'b'\nsource = 'x.mp4'");
+        let text = format!(
+            "{FILE}[[cameras]]\ndevice_id = 'a'\n[cameras.stream]\nquality = 'medium'\n[[cameras]]\ndevice_id = 'b'\nsource = 'x.mp4'"
+        );
         let Cameras::Several(found) = cameras(&text).unwrap() else { panic!("several") };
         assert_eq!(found.iter().map(|config| config.device_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         let [a, b] = &found[..] else { panic!("two") };

@@ -22,7 +22,7 @@ pub(crate) async fn run(doctor: args::Doctor) -> Result<bool, Failure> {
                 return Err(WrongUse(text).into());
             }
             match cameras::load(file)? {
-                Cameras::One(config) => vec![Some(config)],
+                Cameras::One(config) => vec![Some(*config)],
                 Cameras::Several(configs) => configs.into_iter().map(Some).collect(),
             }
         }

@@ -67,7 +67,7 @@ fn seen(stack: &Stack, stream: &Value) -> Option<(u64, u64)> {
     let url = format!("http://{}/live/{}/snapshot.jpg", stack.origin_http, stream["playback"].as_str().unwrap());
     let status = Command::new("curl").args(["-sf", "--max-time", "5", &url, "-o"]).arg(&file).status().ok()?;
     let probed = status.success().then(|| media::probe(file.to_str().unwrap()))?;
-    Some((probed["streams"][0]["width"].as_u64()?, probed["streams"][0]["height"].as_u64()?))
+    Some((probed["width"].as_u64()?, probed["height"].as_u64()?))
 }
 
 #[test]
@@ -148,11 +148,13 @@ fn settings_from_afar_reach_the_running_stream_or_begin_it_anew_and_bad_ones_cha
 
     // A bad one: refused by key, and everything stays.
     put(json!({"stream": {"quality": "best", "trigger": "manual"}}));
-    let refused = eventually("it is refused", LIMIT, || {
-        Some(config_of(&stack, "cam-1")).filter(|config| config["reported"]["version"] == 2)
-    });
+    let refused =
+        eventually("it is refused", LIMIT, || Some(config_of(&stack, "cam-1")).filter(|config| config["reported"]["version"] == 2));
     let told = &refused["reported"];
-    assert_eq!((&told["applied"], &told["errors"][0]["key"], &refused["in_sync"]), (&false.into(), &"stream.quality".into(), &false.into()));
+    assert_eq!(
+        (&told["applied"], &told["errors"][0]["key"], &refused["in_sync"]),
+        (&false.into(), &"stream.quality".into(), &false.into())
+    );
     assert_eq!((&told["settings"]["stream"]["quality"], &told["settings"]["stream"]["trigger"]), (&"medium".into(), &"always_on".into()));
     assert_eq!(stream_of(&stack, "cam-1").unwrap()["since"], first["since"]);
 
@@ -186,11 +188,8 @@ fn after_a_kill_settings_and_a_started_stream_are_back_and_a_lease_that_ended_is
                    [[cameras]]\ndevice_id = 'cam-2'\n[cameras.stream]\ntrigger = 'on_demand'\n";
     write_fleet(&stack, cameras);
     let mut fleet = start_fleet(&stack);
-    let subscriber = Process::start(
-        "mosquitto_sub",
-        &stack.file(""),
-        mosquitto("mosquitto_sub", &stack).args(["-v", "-q", "1", "-t", "devices/#"]),
-    );
+    let subscriber =
+        Process::start("mosquitto_sub", &stack.file(""), mosquitto("mosquitto_sub", &stack).args(["-v", "-q", "1", "-t", "devices/#"]));
     let reports = |id: &str| said(&subscriber, &format!("devices/{id}/config/reported"));
     let requests = |id: &str| said(&subscriber, &format!("devices/{id}/stream/request")).len();
     for id in ["cam-1", "cam-2"] {

@@ -130,7 +130,14 @@ impl Agent {
             let (host, port) = mqtt::parse_url(&config.mqtt.url).map_err(|problem| Problem { key: "mqtt.url", problem })?;
             let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key)
                 .map_err(|problem| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem })?;
-            Some(mqtt::Address { host, port, device: checked.pusher.device.clone(), keep_alive_sec: config.mqtt.keep_alive_sec, takes_settings: false, tls })
+            Some(mqtt::Address {
+                host,
+                port,
+                device: checked.pusher.device.clone(),
+                keep_alive_sec: config.mqtt.keep_alive_sec,
+                takes_settings: false,
+                tls,
+            })
         };
         let recorder = checked.recorder.clone().map(Recorder::start).transpose().map_err(StartError::Recorder)?;
         Ok(Self { checked, pipeline, recorder, tls, broker, supervision: None })

@@ -88,8 +88,7 @@ impl Fleet {
             let span = tracing::info_span!("camera", device = config.device_id);
             running.spawn(keep(config, stop.clone()).instrument(span)).id()
         };
-        let mut by_task: HashMap<_, _> =
-            self.cameras.into_iter().map(|config| (spawn(&mut running, config.clone()), config)).collect();
+        let mut by_task: HashMap<_, _> = self.cameras.into_iter().map(|config| (spawn(&mut running, config.clone()), config)).collect();
         while let Some(ended) = running.join_next_with_id().await {
             // A panic is our bug; it is one camera's.
             let Err(error) = ended else { continue };

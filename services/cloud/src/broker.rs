@@ -123,8 +123,13 @@ impl Broker {
     ) -> Arc<Self> {
         let storage = Arc::new(DynamicStorage::Memory(MemoryBackend::new()));
         let router = Arc::new(MessageRouter::with_storage(Arc::clone(&storage)).with_retained_limits(RETAINED_MAX, RETAINED_BYTES_MAX));
-        let uplink =
-            Uplink { allocator, presence: Arc::clone(&presence), commands, settings: Arc::clone(&settings), router: Arc::downgrade(&router) };
+        let uplink = Uplink {
+            allocator,
+            presence: Arc::clone(&presence),
+            commands,
+            settings: Arc::clone(&settings),
+            router: Arc::downgrade(&router),
+        };
         let config = BrokerConfig {
             max_clients: CONNECTIONS_MAX,
             session_expiry_interval: SESSION_EXPIRY,

@@ -1,12 +1,6 @@
 //! Settings from afar: what devices shall be set to, kept in the database, and what they say that they are set to.
 
-use crate::{
-    audit::Operation,
-    authority::OPERATOR,
-    data_dir::unix_secs,
-    database::Database,
-    rate_limit::RateLimit,
-};
+use crate::{audit::Operation, authority::OPERATOR, data_dir::unix_secs, database::Database, rate_limit::RateLimit};
 use serde_json::{Map, Value, json};
 use sightline_signal::{
     DeviceId,
@@ -88,10 +82,11 @@ impl DeviceSettings {
 
     /// What is known of a device; all empty where nothing is.
     pub(crate) async fn of(&self, device: &DeviceId) -> Result<SettingsRow, sqlx::Error> {
-        let row = sqlx::query("SELECT version, settings, desired_at, version_max, reported, reported_at FROM device_settings WHERE device = $1")
-            .bind(device.as_str())
-            .fetch_optional(self.database.pool())
-            .await?;
+        let row =
+            sqlx::query("SELECT version, settings, desired_at, version_max, reported, reported_at FROM device_settings WHERE device = $1")
+                .bind(device.as_str())
+                .fetch_optional(self.database.pool())
+                .await?;
         row.as_ref().map(row_of).transpose().map(Option::unwrap_or_default)
     }
 

@@ -74,10 +74,9 @@ impl State {
             Allocator::new(database.clone(), Arc::clone(&inventory), Arc::clone(&presence), Arc::clone(&keys), config.token.ttl_sec);
         let (allocator, commands) = (Arc::new(allocator), Arc::<Commands>::default());
         let settings = Arc::new(DeviceSettings::new(database.clone()));
-        let broker = config
-            .mqtt
-            .enabled
-            .then(|| Broker::new(database.clone(), Arc::clone(&presence), Arc::clone(&allocator), Arc::clone(&commands), Arc::clone(&settings)));
+        let broker = config.mqtt.enabled.then(|| {
+            Broker::new(database.clone(), Arc::clone(&presence), Arc::clone(&allocator), Arc::clone(&commands), Arc::clone(&settings))
+        });
         Ok(Arc::new(Self {
             registry: Registry::new(dir.clone(), authority, database.clone()),
             dir,

@@ -498,12 +498,17 @@ async fn settings_from_afar_reach_a_device_that_comes_later_and_its_answer_is_sh
     let nothing = bench.get(&path).await;
     assert_eq!((&nothing["desired"], &nothing["reported"], &nothing["in_sync"]), (&Value::Null, &Value::Null, &true.into()));
     // A wrong shape is refused by name, and changes nothing.
-    for (settings, key) in [(json!({"mqtt": {}}), "mqtt"), (json!({"stream": 3}), "stream"), (json!({"recording": {"dir": "/"}}), "recording.dir")] {
+    for (settings, key) in
+        [(json!({"mqtt": {}}), "mqtt"), (json!({"stream": 3}), "stream"), (json!({"recording": {"dir": "/"}}), "recording.dir")]
+    {
         let (status, answer) = put(settings).await;
         assert!(status == 400 && answer["error_message"].as_str().unwrap().starts_with(key), "{answer}");
     }
     assert_eq!(bench.get(&path).await, nothing);
-    assert_eq!(bench.http.put(bench.url("/api/v1/devices/nobody/config")).json(&json!({"settings": {}})).send().await.unwrap().status(), 404);
+    assert_eq!(
+        bench.http.put(bench.url("/api/v1/devices/nobody/config")).json(&json!({"settings": {}})).send().await.unwrap().status(),
+        404
+    );
 
     let (status, view) = put(json!({"stream": {"quality": "medium"}})).await;
     assert_eq!((status, &view["desired"]["version"], &view["in_sync"]), (200, &1.into(), &false.into()));
@@ -517,7 +522,8 @@ async fn settings_from_afar_reach_a_device_that_comes_later_and_its_answer_is_sh
     assert_eq!(heard, json!({"version": 2, "settings": {"stream": {"quality": "low"}}}));
     drop(device);
 
-    let answer = json!({"version": 2, "applied": true, "errors": [], "settings": {"stream": {"quality": "low"}}, "timestamp": 1, "software": "x 1"});
+    let answer =
+        json!({"version": 2, "applied": true, "errors": [], "settings": {"stream": {"quality": "low"}}, "timestamp": 1, "software": "x 1"});
     let more = ["-q", "1", "-r", "-t", &reported, "-m", &answer.to_string()];
     assert!(run(bench.mosquitto("mosquitto_pub", &as_cam, cam.as_str(), &more)).await.0);
     assert!(eventually(async || bench.get(&path).await["in_sync"] == true).await);

@@ -66,14 +66,14 @@ pub(crate) fn merged(file: &Config, wanted: &Tables) -> Result<Config, Vec<Setti
                 errors.extend(table.iter().filter_map(|(key, value)| refused(file, known, name, key, value)));
             }
             (true, Some(Value::Object(_)), _) => errors.push(SettingError::new(name, "a table of settings is expected")),
-            (true, ..) => errors.extend(with_schedule(file, value).err()),
+            (true, ..) => errors.extend(with_schedule(file, value).err().map(|problem| SettingError::new(name, &problem))),
             (false, ..) => errors.push(unknown(name)),
         }
     }
     if !errors.is_empty() {
         return Err(errors);
     }
-    let config = with(file, wanted).map_err(|error| vec![error])?;
+    let config = with(file, wanted).map_err(|problem| vec![SettingError::new("settings", &problem)])?;
     match config.checked() {
         Ok(_) => Ok(config),
         Err(Problem { key, problem }) => Err(vec![SettingError::new(key, &problem)]),
@@ -87,7 +87,7 @@ fn refused(file: &Config, known: &Tables, table: &str, key: &str, value: &Value)
         return Some(unknown(&path));
     }
     let alone: Tables = [(table.to_owned(), Value::Object([(key.to_owned(), value.clone())].into_iter().collect()))].into_iter().collect();
-    with(file, &alone).err().map(|error| SettingError { key: SettingError::new(&path, "").key, ..error })
+    with(file, &alone).err().map(|problem| SettingError::new(&path, &problem))
 }
 
 fn unknown(key: &str) -> SettingError {
@@ -98,21 +98,21 @@ fn unknown(key: &str) -> SettingError {
 }
 
 /// Without a check of what the values mean.
-fn with(file: &Config, wanted: &Tables) -> Result<Config, SettingError> {
+fn with(file: &Config, wanted: &Tables) -> Result<Config, String> {
     let mut config = file.clone();
     for (name, value) in wanted {
         let Value::Object(table) = value else { continue };
         match name.as_str() {
             "stream" => {
-                config.stream = replaced(name, &file.stream, table)?;
+                config.stream = replaced(&file.stream, table)?;
                 config.stream.rtmp_server_url.clone_from(&file.stream.rtmp_server_url);
                 config.stream.backup_servers.clone_from(&file.stream.backup_servers);
                 config.stream.stream_key.clone_from(&file.stream.stream_key);
                 config.stream.ca.clone_from(&file.stream.ca);
             }
-            "motion" => config.motion = replaced(name, &file.motion, table)?,
+            "motion" => config.motion = replaced(&file.motion, table)?,
             "recording" => {
-                config.recording = replaced(name, &file.recording, table)?;
+                config.recording = replaced(&file.recording, table)?;
                 config.recording.dir.clone_from(&file.recording.dir);
             }
             _ => {}
@@ -124,17 +124,17 @@ fn with(file: &Config, wanted: &Tables) -> Result<Config, SettingError> {
     Ok(config)
 }
 
-fn with_schedule(file: &Config, windows: &Value) -> Result<Config, SettingError> {
-    let schedule = serde_json::from_value(windows.clone()).map_err(|error| SettingError::new("schedule", &error.to_string()))?;
+fn with_schedule(file: &Config, windows: &Value) -> Result<Config, String> {
+    let schedule = serde_json::from_value(windows.clone()).map_err(|error| error.to_string())?;
     Ok(Config { schedule, ..file.clone() })
 }
 
 /// A table with some of its keys replaced; null is as in the file.
-fn replaced<C: confique::Config + Serialize>(name: &str, file: &C, wanted: &Tables) -> Result<C, SettingError> {
-    let Value::Object(mut table) = written(file) else { return Err(SettingError::new(name, "can't be written")) };
+fn replaced<C: confique::Config + Serialize>(file: &C, wanted: &Tables) -> Result<C, String> {
+    let Value::Object(mut table) = written(file) else { return Err("can't be written".to_owned()) };
     table.extend(wanted.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())));
-    let layer: C::Layer = serde_json::from_value(Value::Object(table)).map_err(|error| SettingError::new(name, &error.to_string()))?;
-    C::from_layer(layer.with_fallback(C::Layer::default_values())).map_err(|error| SettingError::new(name, &error.to_string()))
+    let layer: C::Layer = serde_json::from_value(Value::Object(table)).map_err(|error| error.to_string())?;
+    C::from_layer(layer.with_fallback(C::Layer::default_values())).map_err(|error| error.to_string())
 }
 
 /// Whether it says anything of size, frame rate or bit rate.

@@ -49,15 +49,8 @@ struct Answer {
 impl Desired {
     /// With what was kept over a restart. Settings that the file does not go together with any more are left out, and the answer says so.
     pub(super) fn new(file: Config, kept: Option<Applied>, commanded: Option<Settings>) -> Self {
-        let mut desired = Self {
-            runs: file.clone(),
-            file,
-            applied: None,
-            commanded,
-            answer: Answer::default(),
-            failed: None,
-            before: None,
-        };
+        let mut desired =
+            Self { runs: file.clone(), file, applied: None, commanded, answer: Answer::default(), failed: None, before: None };
         if let Some(kept) = kept {
             desired.answer.version = Some(kept.version);
             match afar::merged(&desired.file, &kept.settings) {
@@ -195,7 +188,11 @@ fn parsed(payload: &[u8]) -> Result<Applied, Answer> {
         Ok(_) => refuse(None, "version", &format!("at most {VERSION_MAX}")),
         Err(error) => {
             let version = serde_json::from_slice::<serde_json::Value>(payload).ok().and_then(|value| value.get("version")?.as_u64());
-            refuse(version.filter(|version| *version <= VERSION_MAX), "settings", &format!("{error}; take {{\"version\":1,\"settings\":{{}}}}"))
+            refuse(
+                version.filter(|version| *version <= VERSION_MAX),
+                "settings",
+                &format!("{error}; take {{\"version\":1,\"settings\":{{}}}}"),
+            )
         }
     }
 }
@@ -228,7 +225,10 @@ mod tests {
         let medium = Change::Running { quality: Quality::Medium.settings(), adaptive: None };
         assert_eq!(desired.handle(&says(4, json!({"stream": {"quality": "medium"}}))), medium);
         let told = report(&desired);
-        assert_eq!((&told["version"], &told["applied"], &told["settings"]["stream"]["quality"]), (&4.into(), &true.into(), &"medium".into()));
+        assert_eq!(
+            (&told["version"], &told["applied"], &told["settings"]["stream"]["quality"]),
+            (&4.into(), &true.into(), &"medium".into())
+        );
         assert!(told["software"].as_str().unwrap().starts_with("sightline ") && told["settings"]["stream"].get("stream_key").is_none());
         assert_eq!(desired.handle(&says(4, json!({"stream": {"quality": "high"}}))), Change::Nothing);
         assert_eq!((desired.runs().stream.quality.as_str(), &report(&desired)["applied"]), ("medium", &true.into()));
