@@ -126,7 +126,7 @@ fn settings_from_afar_reach_the_running_stream_or_begin_it_anew_and_bad_ones_cha
         let _ = stack.add_device(id);
     }
     write_fleet(&stack, "[[cameras]]\ndevice_id = 'cam-1'\n[[cameras]]\ndevice_id = 'cam-2'\n");
-    let _fleet = start_fleet(&stack);
+    let fleet = start_fleet(&stack);
     let (first, second) = (live(&stack, "cam-1"), live(&stack, "cam-2"));
     let reported = eventually("what it does is reported", LIMIT, || {
         let config = config_of(&stack, "cam-1");
@@ -176,6 +176,19 @@ fn settings_from_afar_reach_the_running_stream_or_begin_it_anew_and_bad_ones_cha
         Some(config_of(&stack, "cam-1")).filter(|config| config["in_sync"] == true && config["reported"]["version"].is_null())
     });
     assert_eq!(config["reported"]["settings"], reported["settings"]);
+
+    // A dashboard that flaps: the last one counts, and the camera is not begun anew for each.
+    let starts = || fleet.log().lines().filter(|line| line.contains("cam-1") && line.contains("connected to the broker")).count();
+    let before = starts();
+    for version in 20..28 {
+        let wanted = json!({"version": version, "settings": {"stream": {"metrics_interval_sec": version}}}).to_string();
+        output(mosquitto("mosquitto_pub", &stack).args(["-q", "1", "-r", "-t", "devices/cam-1/config/desired", "-m", &wanted]));
+    }
+    let config = eventually("the last one runs", LIMIT, || {
+        Some(config_of(&stack, "cam-1")).filter(|config| config["in_sync"] == true && config["reported"]["version"] == 27)
+    });
+    assert_eq!(config["reported"]["settings"]["stream"]["metrics_interval_sec"], 27);
+    assert!(starts() - before <= 2, "{} starts for eight versions", starts() - before);
 }
 
 #[test]

@@ -34,9 +34,17 @@ pub(crate) struct Kept {
     /// A command has started the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) start: Option<Start>,
-    /// A command has set these numbers.
+    /// A command has set other numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) quality: Option<Settings>,
+    pub(crate) quality: Option<SetQuality>,
+}
+
+/// Numbers that a command has set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct SetQuality {
+    pub(crate) settings: Settings,
+    /// Those of the file at that time: who changes the file since has the last word.
+    pub(crate) file: Settings,
 }
 
 /// Settings from afar that were found good.
@@ -178,7 +186,8 @@ mod tests {
         kept.desired = Some(Applied { version: 7, settings: Tables::new() });
         kept.start = Some(Start { lease: None });
         file.save(&kept).unwrap();
-        kept.quality = sightline_signal::Quality::Low.settings();
+        let low = sightline_signal::Quality::Low.settings().unwrap();
+        kept.quality = Some(SetQuality { settings: low, file: low });
         file.save(&kept).unwrap();
         assert_eq!(file.load(), kept);
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);

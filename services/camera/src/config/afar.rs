@@ -183,6 +183,11 @@ pub(crate) fn change(from: &Config, to: &Config) -> Change {
     Change::Running { quality, adaptive: (before.pusher.adaptive_bitrate != is_adaptive).then_some(is_adaptive) }
 }
 
+/// The numbers that a good configuration aims at.
+pub(crate) fn wanted(config: &Config) -> Option<Settings> {
+    config.checked().ok().map(|checked| checked.pusher.wanted())
+}
+
 /// Whether a start by command is worth remembering: an always-on camera starts by itself, and one that does not stream starts by nothing.
 pub(crate) fn starts_by_command(config: &Config) -> bool {
     config.checked().is_ok_and(|checked| checked.pusher.trigger != Trigger::AlwaysOn && checked.pusher.live_streaming)

@@ -62,8 +62,9 @@ impl Camera {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         config.check()?;
         let file = StateFile::new(&config.state_dir, &config.device_id);
-        let kept = file.as_ref().map(StateFile::load).unwrap_or_default();
-        let mut desired = Desired::new(config.clone(), kept.desired.clone(), kept.quality);
+        let mut kept = file.as_ref().map(StateFile::load).unwrap_or_default();
+        kept.quality = kept.quality.filter(|quality| Some(quality.file) == afar::wanted(config));
+        let mut desired = Desired::new(config.clone(), kept.desired.clone(), kept.quality.map(|quality| quality.settings));
         let agent = match Agent::start(desired.runs(), false) {
             Ok(agent) => agent,
             // What is kept must not keep a camera down that starts without it.
@@ -156,8 +157,7 @@ impl Keeper {
                 let change = self.desired.handle(&payload);
                 tracing::info!(?change, "settings from afar");
                 self.carry_out(change, orders);
-                self.kept.desired = self.desired.applied().cloned();
-                self.kept.quality = self.desired.commanded();
+                self.keep();
             }
             Told::Commanded { before, after } => self.note(before, after, orders),
         }
@@ -194,9 +194,14 @@ impl Keeper {
         self.kept.start = after.is_started.then(|| Start { lease: left.map(|left| Lease::of(left, clock::wall())) });
         if before.settings != after.settings {
             self.desired.handle_quality(after.settings);
-            self.kept.quality = self.desired.commanded();
+            self.keep();
             self.report(orders);
         }
+    }
+
+    fn keep(&mut self) {
+        self.kept.desired = self.desired.applied().cloned();
+        self.kept.quality = self.desired.set_quality();
     }
 
     /// A certificate that the broker does not take may have been replaced on the disk.
@@ -231,8 +236,7 @@ impl Keeper {
                     return Err(error);
                 }
                 tracing::warn!(%error, "the camera can't start with the settings from afar: it goes back to those before");
-                self.kept.desired = self.desired.applied().cloned();
-                self.kept.quality = self.desired.commanded();
+                self.keep();
                 start(self.desired.runs()).await?
             }
         };

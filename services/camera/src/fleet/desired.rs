@@ -11,7 +11,7 @@ use crate::{
         Config,
         afar::{self, Change, Tables},
     },
-    state::Applied,
+    state::{Applied, SetQuality},
 };
 
 /// What this program is, in `config/reported`.
@@ -72,9 +72,10 @@ impl Desired {
         self.applied.as_ref()
     }
 
-    /// The numbers that a command has set.
-    pub(super) fn commanded(&self) -> Option<Settings> {
-        self.commanded
+    /// The numbers that a command has set, to be kept over a restart.
+    pub(super) fn set_quality(&self) -> Option<SetQuality> {
+        let file = afar::wanted(&self.file)?;
+        self.commanded.map(|settings| SetQuality { settings, file })
     }
 
     /// A message on `config/desired`. What is not good changes nothing.
@@ -268,12 +269,16 @@ mod tests {
         let mut desired = desired();
         let high = Quality::High.settings().unwrap();
         desired.handle_quality(high);
-        assert_eq!((desired.runs().stream.quality.as_str(), desired.commanded()), ("high", Some(high)));
+        let low = Quality::Low.settings().unwrap();
+        assert_eq!(
+            (desired.runs().stream.quality.as_str(), desired.set_quality()),
+            ("high", Some(SetQuality { settings: high, file: low }))
+        );
         // What says nothing of it leaves it.
         assert_eq!(desired.handle(&says(1, json!({"motion": {"sensitivity": 0.6}}))), Change::Restart);
         assert_eq!(desired.runs().stream.quality, "high");
         assert!(matches!(desired.handle(&says(2, json!({"stream": {"quality": "low"}}))), Change::Restart));
-        assert_eq!((desired.runs().stream.quality.as_str(), desired.commanded()), ("low", None));
+        assert_eq!((desired.runs().stream.quality.as_str(), desired.set_quality()), ("low", None));
     }
 
     #[test]
