@@ -35,7 +35,7 @@ Exit status: 0 done, 1 failed, 2 wrong use. Documentation: README.md and docs/."
 pub(crate) enum Command {
     /// All of it on this machine: cloud, media server, a live camera and a page to watch it
     Demo(Demo),
-    /// Run a camera: the agent on a device; or look at what cameras there are
+    /// Run a camera, or several: the agent on a device; or look at what cameras there are
     Camera(Camera),
     /// Run the cloud: MQTT broker, allocator, HTTP API and console
     Cloud(Role),
@@ -136,7 +136,7 @@ pub(crate) struct Camera {
     #[command(subcommand)]
     pub(crate) action: Option<CameraAction>,
 
-    /// The settings (TOML). `sightline config template camera` prints one to start from; each key can also be set as SIGHTLINE_…
+    /// The settings (TOML), of one camera or of several (`[[cameras]]`). `sightline config template camera` prints one to start from; each key can also be set as SIGHTLINE_…
     #[arg(long, value_name = "FILE", required = true)]
     pub(crate) config: Option<PathBuf>,
 }

@@ -5,7 +5,7 @@ use crate::{
     args::{Demo, QualityArg},
     terminal::{self, WrongUse},
 };
-use sightline_camera::{Agent, Source, measure_encoder_fps};
+use sightline_camera::{Camera, Source, measure_encoder_fps};
 use sightline_cloud::{
     Cloud,
     admin::{self, AddedDevice, Prepared},
@@ -57,14 +57,14 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     while !cloud.has_server() && Instant::now() < waited_until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let agents = devices.iter().map(|device| Agent::start(&camera_config(device, &demo, &addresses, quality), false));
+    let agents = devices.iter().map(|device| Camera::start(&camera_config(device, &demo, &addresses, quality)));
     let agents = agents.collect::<Result<Vec<_>, _>>()?;
     announce(&demo, &addresses, &devices, quality).await?;
 
     let camera_stop = CancellationToken::new();
     let mut cameras = JoinSet::new();
     for agent in agents {
-        cameras.spawn(agent.run(camera_stop.clone(), None));
+        cameras.spawn(agent.run(camera_stop.clone()));
     }
     tokio::select! {
         () = stop.cancelled() => {}
@@ -138,6 +138,7 @@ fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quali
     config.stream.trigger = "always_on".to_owned();
     config.stream.reconnect_interval_sec = 1;
     config.stream.metrics_interval_sec = 2;
+    config.state_dir = demo.dir.join("cameras").join(device.id.as_str());
     config.mqtt.url = format!("mqtts://{}", addresses.mqtt);
     (config.mqtt.ca, config.mqtt.cert, config.mqtt.key) = (device.ca.clone(), device.pem.clone(), device.key.clone());
     config

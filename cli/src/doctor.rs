@@ -3,6 +3,7 @@
 use crate::{
     Failure,
     args::{self, RoleArg},
+    cameras::{self, Cameras},
     settings,
     terminal::{self, WrongUse},
 };
@@ -12,28 +13,49 @@ use std::{fmt::Write as _, time::Duration};
 
 /// True: nothing failed.
 pub(crate) async fn run(doctor: args::Doctor) -> Result<bool, Failure> {
-    let config = match &doctor.config {
-        None => None,
+    let cameras = match &doctor.config {
+        None => vec![None],
         Some(file) => {
             let role = settings::role_of(file)?;
             if role != RoleArg::Camera {
                 let text = format!("{} is no camera's configuration, and no other is looked at by this version", file.display());
                 return Err(WrongUse(text).into());
             }
-            Some(settings::load::<sightline_camera::Config>(file)?)
+            match cameras::load(file)? {
+                Cameras::One(config) => vec![Some(*config)],
+                Cameras::Several(configs) => configs.into_iter().map(Some).collect(),
+            }
         }
     };
+    let mut reports = Vec::new();
+    for config in &cameras {
+        reports.push(examine(config.as_ref()).await);
+    }
+    let failed = reports.iter().map(|report| report.failed).sum::<usize>();
+    let ids = || cameras.iter().map(|config| config.as_ref().map_or("", |config| config.device_id.as_str()));
+    match (&reports[..], doctor.json) {
+        ([report], true) => terminal::print(&serde_json::to_string(report)?),
+        ([report], false) => terminal::print(describe(report, is_utf8()).trim_end()),
+        (all, true) => {
+            let all: Vec<_> = ids().zip(all).map(|(id, report)| serde_json::json!({"device_id": id, "report": report})).collect();
+            terminal::print(&serde_json::to_string(&all)?);
+        }
+        (all, false) => {
+            for (id, report) in ids().zip(all) {
+                terminal::print(&format!("\n[{id}]\n{}", describe(report, is_utf8()).trim_end()));
+            }
+        }
+    }
+    Ok(failed == 0)
+}
+
+async fn examine(config: Option<&sightline_camera::Config>) -> Report {
     let line = ProgressBar::new_spinner()
         .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
     line.enable_steady_tick(Duration::from_millis(120));
-    let report = doctor::examine(config.as_ref(), &|what| line.set_message(format!("looking at {what}"))).await;
+    let report = doctor::examine(config, &|what| line.set_message(format!("looking at {what}"))).await;
     line.finish_and_clear();
-    if doctor.json {
-        terminal::print(&serde_json::to_string(&report)?);
-    } else {
-        terminal::print(describe(&report, is_utf8()).trim_end());
-    }
-    Ok(report.failed == 0)
+    report
 }
 
 /// Whether the terminal shows more than ASCII, by the variables that say so, the strongest first.

@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod cameras;
 mod demo;
 mod doctor;
 mod probe;

@@ -3,7 +3,7 @@
 use crate::{
     Failure,
     args::{Recordings, RecordingsAction},
-    settings,
+    cameras,
     terminal::{self, WrongUse},
 };
 use sightline_camera::recorder::{self, Recording};
@@ -46,7 +46,7 @@ pub(crate) fn run(recordings: &Recordings) -> Result<(), Failure> {
 fn dir(recordings: &Recordings) -> Result<PathBuf, Failure> {
     match (&recordings.dir, &recordings.config) {
         (Some(dir), _) => Ok(dir.clone()),
-        (None, Some(file)) => Ok(settings::load::<sightline_camera::Config>(file)?.recording.dir),
+        (None, Some(file)) => Ok(cameras::load_one(file, "say whose with --dir DIR")?.recording.dir),
         (None, None) => Err(WrongUse("say where the camera records: --dir DIR, or --config FILE".to_owned()).into()),
     }
 }

@@ -3,9 +3,10 @@
 use crate::{
     Failure,
     args::{Camera, CameraAction, Role},
+    cameras::{self, Cameras},
     probe, settings, terminal,
 };
-use sightline_camera::{Agent, Outcome};
+use sightline_camera::{Fleet, Outcome};
 use sightline_cloud::Cloud;
 use sightline_origin::Origin;
 
@@ -17,9 +18,15 @@ pub(crate) async fn camera(camera: &Camera) -> Result<(), Failure> {
         return probe::run(source.as_deref(), rtsp_transport, source_ca.as_deref(), *json).await;
     }
     let file = camera.config.as_deref().ok_or_else(|| terminal::WrongUse("--config FILE is missing".to_owned()))?;
-    let config: sightline_camera::Config = settings::load(file)?;
-    let agent = Agent::start(&config, false)?;
-    match agent.run(terminal::stop_signal()?, None).await {
+    let config = match cameras::load(file)? {
+        Cameras::One(config) => config,
+        Cameras::Several(configs) => {
+            Fleet::new(configs)?.run(terminal::stop_signal()?).await;
+            return Ok(());
+        }
+    };
+    let camera = sightline_camera::Camera::start(&config)?;
+    match camera.run(terminal::stop_signal()?).await {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(code) => Err(format!("gave up: {code}").into()),
         Outcome::Failed(problem) => Err(problem.into()),

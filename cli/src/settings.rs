@@ -3,7 +3,7 @@
 use crate::{
     Failure,
     args::{self, ConfigAction, RoleArg},
-    terminal,
+    cameras, terminal,
 };
 use confique::{
     Config,
@@ -16,11 +16,15 @@ pub(crate) fn load<C: Config>(file: &Path) -> Result<C, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("{}: {error}; `sightline config template ROLE` prints a file to start from", file.display()))?;
     let table: toml::Table = text.parse().map_err(|error| format!("{}: {error}", file.display()))?;
-    if let Some((key, nearest)) = unknown_key(&C::META, &table, "") {
-        let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
-        return Err(format!("{}: unknown key `{key}`{hint}", file.display()).into());
-    }
+    check_keys(&C::META, &table).map_err(|problem| format!("{}: {problem}", file.display()))?;
     C::builder().env().file(file).load().map_err(|error| format!("{error:#}").into())
+}
+
+/// Every key is one of the settings.
+pub(crate) fn check_keys(meta: &'static Meta, table: &toml::Table) -> Result<(), String> {
+    let Some((key, nearest)) = unknown_key(meta, table, "") else { return Ok(()) };
+    let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+    Err(format!("unknown key `{key}`{hint}"))
 }
 
 /// The first key that no setting has, and the known one nearest to it.
@@ -56,17 +60,14 @@ pub(crate) fn command(config: args::Config) -> Result<(), Failure> {
                 .parse()
                 .map_err(|error| format!("{}: {error}", file.display()))?;
             match role.unwrap_or_else(|| guess_role(&table)) {
-                RoleArg::Camera => {
-                    load::<sightline_camera::Config>(&file)?.check()?;
-                    show(&sightline_camera::Config::META, &table, json);
-                }
+                RoleArg::Camera => cameras::check(&file, json)?,
                 RoleArg::Cloud => {
                     load::<sightline_cloud::Config>(&file)?.validate()?;
-                    show(&sightline_cloud::Config::META, &table, json);
+                    show(&settings_of(&sightline_cloud::Config::META, &table), json);
                 }
                 RoleArg::Origin => {
                     load::<sightline_origin::Config>(&file)?;
-                    show(&sightline_origin::Config::META, &table, json);
+                    show(&settings_of(&sightline_origin::Config::META, &table), json);
                 }
             }
             Ok(())
@@ -78,7 +79,7 @@ pub(crate) fn command(config: args::Config) -> Result<(), Failure> {
 fn template(role: RoleArg) -> String {
     let options = confique::toml::FormatOptions::default();
     match role {
-        RoleArg::Camera => confique::toml::template::<sightline_camera::Config>(options),
+        RoleArg::Camera => confique::toml::template::<sightline_camera::Config>(options) + cameras::TEMPLATE,
         RoleArg::Cloud => confique::toml::template::<sightline_cloud::Config>(options),
         RoleArg::Origin => confique::toml::template::<sightline_origin::Config>(options),
     }
@@ -93,7 +94,7 @@ pub(crate) fn role_of(file: &Path) -> Result<RoleArg, Failure> {
 /// Each role has keys that no other has.
 fn guess_role(table: &toml::Table) -> RoleArg {
     let has = |key: &str| table.contains_key(key);
-    if has("device_id") || has("stream") || has("source") {
+    if has("device_id") || has("stream") || has("source") || has("cameras") {
         RoleArg::Camera
     } else if has("server_id") || has("rtmp") || has("rtmps") || has("record") || has("auth") {
         RoleArg::Origin
@@ -103,27 +104,45 @@ fn guess_role(table: &toml::Table) -> RoleArg {
 }
 
 /// One setting as it will be.
-struct Shown {
+pub(crate) struct Shown {
     key: String,
     value: String,
     from: &'static str,
     doc: String,
 }
 
-fn show(meta: &'static Meta, table: &toml::Table, json: bool) {
+/// Every setting of a role, as a file has it.
+fn settings_of(meta: &'static Meta, table: &toml::Table) -> Vec<Shown> {
     let mut rows = Vec::new();
-    collect(meta, Some(table), "", &mut rows);
+    collect(meta, &[table], "", &mut rows);
+    rows
+}
+
+/// The same of one camera: its own table, and the file's.
+pub(crate) fn settings_of_camera(own: &toml::Table, file: &toml::Table) -> Vec<Shown> {
+    let mut rows = Vec::new();
+    collect(&sightline_camera::Config::META, &[own, file], "", &mut rows);
+    rows
+}
+
+fn show(rows: &[Shown], json: bool) {
     if json {
-        let rows: Vec<_> =
-            rows.iter().map(|row| serde_json::json!({"key": row.key, "value": row.value, "from": row.from, "doc": row.doc})).collect();
-        terminal::print(&serde_json::Value::from(rows).to_string());
+        terminal::print(&json_of(rows).to_string());
         return;
     }
+    print_rows(rows);
+    terminal::say("the configuration is good");
+}
+
+pub(crate) fn json_of(rows: &[Shown]) -> serde_json::Value {
+    rows.iter().map(|row| serde_json::json!({"key": row.key, "value": row.value, "from": row.from, "doc": row.doc})).collect()
+}
+
+pub(crate) fn print_rows(rows: &[Shown]) {
     let width = rows.iter().map(|row| row.key.len() + row.value.len() + 3).max().unwrap_or(0).min(56);
-    for row in &rows {
+    for row in rows {
         terminal::print(&format!("{:width$}  # {}: {}", format!("{} = {}", row.key, row.value), row.from, row.doc));
     }
-    terminal::say("the configuration is good");
 }
 
 /// A camera's URL without user, password and query.
@@ -134,21 +153,28 @@ fn shown_source(value: &str) -> String {
     }
 }
 
-fn collect(meta: &'static Meta, table: Option<&toml::Table>, prefix: &str, rows: &mut Vec<Shown>) {
+/// `tables`: a camera's own first, then those of all; a table of one camera comes before the environment, as it was meant for that camera.
+fn collect(meta: &'static Meta, tables: &[&toml::Table], prefix: &str, rows: &mut Vec<Shown>) {
     for field in meta.fields {
         let key = format!("{prefix}{}", field.name);
-        let given = table.and_then(|table| table.get(field.name));
+        let given: Vec<_> = tables.iter().map(|table| table.get(field.name)).collect();
         match field.kind {
-            FieldKind::Nested { meta } => collect(meta, given.and_then(toml::Value::as_table), &format!("{key}."), rows),
+            FieldKind::Nested { meta } => {
+                let empty = toml::Table::new();
+                let inner: Vec<_> = given.iter().map(|given| given.and_then(toml::Value::as_table).unwrap_or(&empty)).collect();
+                collect(meta, &inner, &format!("{key}."), rows);
+            }
             FieldKind::Leaf { env, kind } => {
                 let from_env = env.and_then(|name| std::env::var(name).ok());
                 let is_secret =
                     field.name.contains("key") && !field.name.contains("keyframe") && !field.name.ends_with("file") && field.name != "key";
-                let (value, from) = match (from_env, given, kind) {
-                    (Some(value), _, _) => (value, "environment"),
-                    (None, Some(value), _) => (value.to_string(), "file"),
-                    (None, None, LeafKind::Required { default: Some(default) }) => (literal(&default), "default"),
-                    (None, None, LeafKind::Required { default: None } | LeafKind::Optional) => ("(unset)".to_owned(), "default"),
+                let own = given.iter().rev().skip(1).copied().flatten().next();
+                let (value, from) = match (own, from_env, given.last().copied().flatten(), kind) {
+                    (Some(value), ..) => (value.to_string(), "its own table"),
+                    (None, Some(value), ..) => (value, "environment"),
+                    (None, None, Some(value), _) => (value.to_string(), "file"),
+                    (None, None, None, LeafKind::Required { default: Some(default) }) => (literal(&default), "default"),
+                    (None, None, None, LeafKind::Required { default: None } | LeafKind::Optional) => ("(unset)".to_owned(), "default"),
                 };
                 let value = if key == "source" { shown_source(&value) } else { value };
                 let value = if is_secret && from != "default" { "\"***\"".to_owned() } else { value };

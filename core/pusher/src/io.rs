@@ -71,9 +71,11 @@ pub enum Input<'a, P> {
     Trigger(bool),
     /// Start, or renew the lease.
     Start,
+    /// The same, on a lease of this length.
+    StartFor(Duration),
     /// Stop.
     Stop,
-    /// Other numbers from the next key frame on.
+    /// Other numbers from the next key frame on; those of a preset are called by its name.
     Quality(Settings),
     /// Another bit rate to aim at, in bits a second.
     Bitrate(u32),

@@ -35,4 +35,4 @@ pub use bandwidth::{BandwidthCheck, BandwidthProgress, USABLE_SHARE};
 pub use config::{Config, FixedServer, Trigger};
 pub use gate::{GateConfig, MotionGate};
 pub use io::{Action, EncoderAction, FromDevice, Input, Status, ToDevice};
-pub use pusher::Pusher;
+pub use pusher::{Commanded, Pusher};

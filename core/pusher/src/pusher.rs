@@ -27,6 +27,7 @@ use crate::{
     tally::Tally,
 };
 use opening::Opening;
+pub use wish::Commanded;
 use wish::Wish;
 
 /// Frames inside the session: the one whose bytes go out, and the next, so that the link never waits for this queue.
@@ -210,9 +211,10 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::Failed(code) => self.give_up(now, code),
             Input::SourceLost { code, attempts, next_retry } => self.report(code, next_retry, attempts),
             Input::Start => self.start(now, None),
+            Input::StartFor(lease) => self.start(now, Some(lease)),
             Input::Stop => self.stop(now),
             Input::Trigger(is_open) => self.on_trigger(now, is_open),
-            Input::Quality(settings) => self.set_target(Quality::Custom, settings),
+            Input::Quality(settings) => self.set_target(Quality::of(settings), settings),
             Input::Bitrate(bitrate_bps) => self.set_target(self.config.quality, Settings { bitrate_bps, ..self.ceiling }),
             Input::AdaptiveBitrate(is_adaptive) => self.config.adaptive_bitrate = is_adaptive,
             Input::StreamKey(name) => {

@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 mod command;
+pub mod config;
 mod error_code;
 mod ids;
 pub mod json;

@@ -99,6 +99,12 @@ impl Quality {
         Some(Settings { width, height, fps, bitrate_bps })
     }
 
+    /// The preset that has these numbers; else [`Quality::Custom`].
+    #[must_use]
+    pub fn of(settings: Settings) -> Self {
+        Self::PRESETS.into_iter().find(|preset| preset.settings() == Some(settings)).unwrap_or(Self::Custom)
+    }
+
     /// The name as messages have it.
     #[must_use]
     pub const fn name(self) -> &'static str {

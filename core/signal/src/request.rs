@@ -110,22 +110,11 @@ impl Response {
             success: false,
             request_id: Text::try_from(request_id).unwrap_or_default(),
             error_code: Some(code),
-            error_message: Some(cut(message)),
+            error_message: Some(crate::text::cut(message)),
             retry_after: retry_after_secs,
             ..Self::default()
         }
     }
-}
-
-/// As much of `message` as fits, whole characters.
-fn cut<const N: usize>(message: &str) -> Text<N> {
-    let mut text = Text::new();
-    for character in message.chars() {
-        if text.push(character).is_err() {
-            break;
-        }
-    }
-    text
 }
 
 /// The least of what was asked for, what was answered and what the device can do. A recommendation never raises a preset.

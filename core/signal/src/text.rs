@@ -6,6 +6,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A UTF-8 string of at most `N` bytes.
 pub type Text<const N: usize> = heapless::String<N>;
 
+/// As much of `message` as fits, whole characters.
+pub(crate) fn cut<const N: usize>(message: &str) -> Text<N> {
+    let mut text = Text::new();
+    for character in message.chars() {
+        if text.push(character).is_err() {
+            break;
+        }
+    }
+    text
+}
+
 /// A secret of at most `N` bytes: a token, a key. `Debug` and `Display` print `***`; only serialisation to the one it is meant for writes it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Redacted<const N: usize>(Text<N>);

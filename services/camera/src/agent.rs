@@ -2,6 +2,7 @@
 //! the source gives before the pusher does.
 
 mod events;
+pub(crate) mod supervision;
 
 use bytes::Bytes;
 use sightline_media::{Frame, Instant, Track, WallTime};
@@ -23,6 +24,7 @@ use crate::{
     source::SourceError,
 };
 use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
+use supervision::{Order, Supervision, Told, order};
 
 /// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
 const QUEUE_FRAMES: usize = 128;
@@ -42,6 +44,7 @@ pub struct Agent {
     recorder: Option<Recorder>,
     tls: Option<Arc<rustls::ClientConfig>>,
     broker: Option<mqtt::Address>,
+    supervision: Option<Supervision>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -127,10 +130,25 @@ impl Agent {
             let (host, port) = mqtt::parse_url(&config.mqtt.url).map_err(|problem| Problem { key: "mqtt.url", problem })?;
             let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key)
                 .map_err(|problem| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem })?;
-            Some(mqtt::Address { host, port, device: checked.pusher.device.clone(), keep_alive_sec: config.mqtt.keep_alive_sec, tls })
+            Some(mqtt::Address {
+                host,
+                port,
+                device: checked.pusher.device.clone(),
+                keep_alive_sec: config.mqtt.keep_alive_sec,
+                takes_settings: false,
+                tls,
+            })
         };
         let recorder = checked.recorder.clone().map(Recorder::start).transpose().map_err(StartError::Recorder)?;
-        Ok(Self { checked, pipeline, recorder, tls, broker })
+        Ok(Self { checked, pipeline, recorder, tls, broker, supervision: None })
+    }
+
+    /// Tells someone what comes from afar, and does what that one says.
+    pub(crate) fn supervise(&mut self, supervision: Supervision) {
+        if let Some(broker) = &mut self.broker {
+            broker.takes_settings = true;
+        }
+        self.supervision = Some(supervision);
     }
 
     /// Runs until `stop` is cancelled, the source is over, or it gives up. A stream that runs is ended cleanly.
@@ -171,6 +189,7 @@ impl Agent {
             tls: self.tls,
             events,
             controls,
+            supervision: self.supervision,
             link: None,
             dialling: None,
             dialled_url: Text::new(),
@@ -234,6 +253,7 @@ struct Running {
     tls: Option<Arc<rustls::ClientConfig>>,
     events: Option<mpsc::Sender<StreamEvent>>,
     controls: Option<Controls>,
+    supervision: Option<Supervision>,
     link: Option<Link>,
     dialling: Option<Dialling>,
     /// The server that [`Self::dialling`] or [`Self::watching`] is for.
@@ -263,6 +283,7 @@ enum Woken {
     Progress,
     Timeout,
     Control(Box<Input<'static, Bytes>>),
+    Order(Order),
 }
 
 impl Running {
@@ -291,6 +312,7 @@ impl Running {
                 watched = dialled(&mut self.watching) => Woken::Watched(watched),
                 turn = turn(&mut self.link, self.pusher.pending(), &mut buffer) => Woken::Link(turn),
                 Some(input) = control(&mut self.controls) => Woken::Control(input),
+                Some(order) = order(&mut self.supervision) => Woken::Order(order),
                 _ = progress.tick(), if self.link.is_some() => Woken::Progress,
                 () = sleep_until(timeout) => Woken::Timeout,
             };
@@ -352,6 +374,7 @@ impl Running {
             }
             Woken::Timeout => self.pusher.handle_timeout(now),
             Woken::Control(input) => self.pusher.handle(now, *input),
+            Woken::Order(order) => self.obey(now, order),
         }
     }
 
@@ -548,14 +571,21 @@ impl Running {
 
     fn hear(&mut self, now: Instant, incoming: Incoming) {
         match incoming {
-            Incoming::Up => self.pusher.handle(now, Input::SignalUp),
-            Incoming::Down(code) => self.pusher.handle(now, Input::SignalDown(code)),
+            Incoming::Up => {
+                self.pusher.handle(now, Input::SignalUp);
+                self.tell(Told::Up);
+            }
+            Incoming::Down(code) => {
+                self.pusher.handle(now, Input::SignalDown(code));
+                self.tell(Told::Down(code));
+            }
+            Incoming::Message(Topic::ConfigDesired, payload) => self.tell(Told::Desired(payload)),
             Incoming::Message(Topic::Response, payload) => match serde_json::from_slice::<Response>(&payload) {
                 Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(response))),
                 Err(error) => tracing::warn!(%error, "an answer from the cloud does not parse"),
             },
             Incoming::Message(Topic::Command, payload) => match serde_json::from_slice::<Command>(&payload) {
-                Ok(command) => self.pusher.handle(now, Input::Signal(ToDevice::Command(command))),
+                Ok(command) => self.command(now, command),
                 Err(error) => self.refuse(&payload, &error),
             },
             Incoming::Message(topic, _) => tracing::debug!(topic = topic.suffix(), "a message that this device does not take"),

@@ -1,5 +1,7 @@
 //! The agent's settings: one TOML file, each key also as `SIGHTLINE_…`.
 
+pub(crate) mod afar;
+
 use confique::Config as _;
 use heapless::Vec as BoundedVec;
 use sightline_pusher::{FixedServer, GateConfig, Trigger};
@@ -46,6 +48,10 @@ pub struct Config {
     /// `start`: on the next day) and `tz = "Europe/Berlin"`. In the environment: the same as JSON.
     #[config(default = [], env = "SIGHTLINE_CAMERA_SCHEDULE", parse_env = from_json)]
     pub schedule: Vec<Window>,
+    /// Where the agent keeps what is to survive a restart: settings from afar, and what commands have asked for. `{device_id}` stands for the id.
+    /// Empty: nothing is kept.
+    #[config(default = "", env = "SIGHTLINE_CAMERA_STATE_DIR")]
+    pub state_dir: PathBuf,
     /// The stream.
     #[config(nested)]
     pub stream: StreamConfig,
@@ -61,7 +67,7 @@ pub struct Config {
 }
 
 /// `[stream]`: what is sent, when, and how hard it is tried.
-#[derive(confique::Config, Clone, Debug)]
+#[derive(confique::Config, Clone, Debug, serde::Serialize)]
 pub struct StreamConfig {
     /// low, medium, high, ultra, custom; empty: `high`, and H.264 of a file or an RTSP camera is passed through as it is.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_QUALITY")]
@@ -138,20 +144,24 @@ pub struct StreamConfig {
     pub stream_type: String,
     /// A server by hand, `rtmp(s)://host[:port]/app`; empty: ask the cloud.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_RTMP_SERVER_URL")]
+    #[serde(skip)]
     pub rtmp_server_url: String,
     /// Servers to try at once when `rtmp_server_url` dies; at most two.
     #[config(default = [], env = "SIGHTLINE_CAMERA_STREAM_BACKUP_SERVERS", parse_env = confique::env::parse::list_by_comma)]
+    #[serde(skip)]
     pub backup_servers: Vec<String>,
     /// The name to publish under on a server by hand, with its query. A secret.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_STREAM_KEY")]
+    #[serde(skip)]
     pub stream_key: String,
     /// The authority that an rtmps server's certificate must come from (PEM); empty: `mqtt.ca`.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_CA")]
+    #[serde(skip)]
     pub ca: PathBuf,
 }
 
 /// `[motion]`: what counts as motion, and how long an event lasts. It is looked for where motion starts the stream or a recording.
-#[derive(confique::Config, Clone, Debug)]
+#[derive(confique::Config, Clone, Debug, serde::Serialize)]
 pub struct MotionConfig {
     /// From 0 (only what is large and stands out) to 1 (anything).
     #[config(default = 0.5, env = "SIGHTLINE_CAMERA_MOTION_SENSITIVITY")]
@@ -176,13 +186,14 @@ pub struct MotionConfig {
 }
 
 /// `[recording]`: fragmented MP4 on the device's disk, whatever the stream does.
-#[derive(confique::Config, Clone, Debug)]
+#[derive(confique::Config, Clone, Debug, serde::Serialize)]
 pub struct RecordingConfig {
     /// Record on this device.
     #[config(default = false, env = "SIGHTLINE_CAMERA_RECORDING_ENABLED")]
     pub enabled: bool,
-    /// Where. Only recordings of one device.
+    /// Where. Only recordings of one device; `{device_id}` stands for the id.
     #[config(default = "recordings", env = "SIGHTLINE_CAMERA_RECORDING_DIR")]
+    #[serde(skip)]
     pub dir: PathBuf,
     /// continuous, or motion: clips of events, each with its pre-roll.
     #[config(default = "continuous", env = "SIGHTLINE_CAMERA_RECORDING_MODE")]
@@ -210,7 +221,7 @@ pub struct MqttConfig {
     /// The authority that the broker's certificate must come from (PEM).
     #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_CA")]
     pub ca: PathBuf,
-    /// The device's certificate (PEM). Its common name is the device's id.
+    /// The device's certificate (PEM). Its common name is the device's id. `{device_id}` stands for the id, here and in `mqtt.key`.
     #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_CERT")]
     pub cert: PathBuf,
     /// The certificate's private key (PEM).
@@ -272,6 +283,8 @@ pub(crate) struct CheckedMotion {
     pub(crate) starts_stream: bool,
 }
 
+/// What stands for the device's id in settings that differ from device to device.
+const DEVICE_ID_MARK: &str = "{device_id}";
 /// A longer pre-roll than a minute is a recording.
 const PREROLL_SEC_MAX: u32 = 60;
 
@@ -339,6 +352,21 @@ impl Config {
             Ok(config) => config,
             Err(error) => unreachable!("the defaults are complete: {error}"),
         }
+    }
+
+    /// Puts the id where `{device_id}` stands: in the settings that differ from device to device.
+    #[must_use]
+    pub fn for_device(mut self) -> Self {
+        let id = self.device_id.clone();
+        for text in [&mut self.source, &mut self.stream.rtmp_server_url, &mut self.stream.stream_key] {
+            *text = text.replace(DEVICE_ID_MARK, &id);
+        }
+        for path in [&mut self.mqtt.cert, &mut self.mqtt.key, &mut self.recording.dir, &mut self.state_dir] {
+            if let Some(text) = path.to_str().filter(|text| text.contains(DEVICE_ID_MARK)) {
+                *path = text.replace(DEVICE_ID_MARK, &id).into();
+            }
+        }
+        self
     }
 
     /// Checks every setting, before any I/O.
@@ -523,6 +551,16 @@ mod tests {
         config.motion.zones = from_json(r#"[{"kind":"exclude","points":[[0.0,0.5],[2.0,1.0]]}]"#).unwrap();
         assert_eq!(config.check().unwrap_err().key, "motion.zones");
         assert!(from_json::<Window>(r#"[{"days":["mon"],"begin":"08:00"}]"#).is_err());
+    }
+
+    #[test]
+    fn the_id_stands_where_its_mark_is() {
+        let mut config = Config::new("cam-1", "/clips/{device_id}.mp4");
+        config.mqtt.cert = "devices/{device_id}.pem".into();
+        config.state_dir = "state/{device_id}".into();
+        let config = config.for_device();
+        assert_eq!((config.source.as_str(), config.mqtt.cert.to_str()), ("/clips/cam-1.mp4", Some("devices/cam-1.pem")));
+        assert_eq!((config.state_dir.to_str(), config.recording.dir.to_str()), (Some("state/cam-1"), Some("recordings")));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::link;
 
@@ -30,6 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Acknowledgements that may be outstanding: AWS IoT's limit is 100, mosquitto's default 20.
 const UNACKNOWLEDGED_MAX: usize = 16;
+
+/// Without these a device can't stream.
+const NEEDED_TOPICS: [Topic; 2] = [Topic::Response, Topic::Command];
 
 /// One message to the broker.
 #[derive(Clone, Debug)]
@@ -71,6 +75,8 @@ pub(crate) struct Address {
     pub(crate) port: u16,
     pub(crate) device: DeviceId,
     pub(crate) keep_alive_sec: u16,
+    /// Settings from afar are listened for.
+    pub(crate) takes_settings: bool,
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }
 
@@ -95,7 +101,7 @@ pub(crate) fn load_tls(ca: &Path, cert: &Path, key: &Path) -> Result<Arc<rustls:
 pub(crate) fn start(address: Address, tasks: &tokio_util::task::TaskTracker, stop: CancellationToken) -> Mqtt {
     let (outgoing, outgoing_receiver) = mpsc::channel(OUTGOING_WAITING_MAX);
     let (incoming_sender, incoming) = mpsc::channel(INCOMING_WAITING_MAX);
-    tasks.spawn(run(address, outgoing_receiver, incoming_sender, stop));
+    tasks.spawn(run(address, outgoing_receiver, incoming_sender, stop).in_current_span());
     Mqtt { incoming, outgoing }
 }
 
@@ -331,10 +337,15 @@ impl Connection {
                     let reported = if is_busy { ErrorCode::ServerOverloaded } else { ErrorCode::Unauthorized };
                     return Err(Trouble { code: Some(reported), message: format!("the broker refuses this device: {code:?}") });
                 }
-                self.subscribe(&address.device).await?;
+                self.subscribe(address).await?;
             }
             Packet::V3_1_1Suback(answer) => {
-                if answer.return_codes().contains(&mqtt::result_code::SubackReturnCode::Failure) {
+                let is_refused = |code: &mqtt::result_code::SubackReturnCode| *code == mqtt::result_code::SubackReturnCode::Failure;
+                let codes = answer.return_codes();
+                if codes.iter().skip(NEEDED_TOPICS.len()).any(is_refused) {
+                    tracing::warn!("the broker refuses config/desired: settings from afar do not reach this device");
+                }
+                if codes.iter().take(NEEDED_TOPICS.len()).any(is_refused) {
                     return Err(Trouble {
                         code: Some(ErrorCode::Unauthorized),
                         message: "the broker refuses this device's own topics".to_owned(),
@@ -360,11 +371,13 @@ impl Connection {
         Ok(())
     }
 
-    async fn subscribe(&mut self, device: &DeviceId) -> Result<(), Trouble> {
+    async fn subscribe(&mut self, address: &Address) -> Result<(), Trouble> {
         let id = self.core.acquire_packet_id().map_err(|error| format!("packet id: {error:?}"))?;
-        let entries: Result<Vec<_>, _> = [Topic::Response, Topic::Command]
+        let settings = address.takes_settings.then_some(Topic::ConfigDesired);
+        let entries: Result<Vec<_>, _> = NEEDED_TOPICS
             .into_iter()
-            .map(|topic| SubEntry::new(topic.of(device).as_str(), SubOpts::new().set_qos(Qos::AtLeastOnce)))
+            .chain(settings)
+            .map(|topic| SubEntry::new(topic.of(&address.device).as_str(), SubOpts::new().set_qos(Qos::AtLeastOnce)))
             .collect();
         let subscribe = entries
             .and_then(|entries| v3_1_1::Subscribe::builder().packet_id(id).entries(entries).build())

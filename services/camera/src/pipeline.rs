@@ -146,7 +146,9 @@ impl Pipeline {
             has_camera_given: Cell::new(false),
             watch: RefCell::new(watch),
         };
-        let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(input));
+        // With several cameras the log says whose it is.
+        let span = tracing::Span::current();
+        let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || span.in_scope(|| worker.run(input)));
         if let Err(error) = spawned {
             return Err(SourceError::Broken { path: "thread".into(), problem: error.to_string() });
         }

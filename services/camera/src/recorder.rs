@@ -111,9 +111,10 @@ impl Recorder {
         let (queue, jobs) = sync_channel(FRAGMENTS_WAITING_MAX);
         let has_failed = Arc::new(AtomicBool::new(false));
         let writer = Writer::new(plan.clone(), has_failed.clone());
+        let span = tracing::Span::current();
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || writer.run(&jobs))
+            .spawn(move || span.in_scope(|| writer.run(&jobs)))
             .map_err(|error| format!("the recorder's thread: {error}"))?;
         Ok(Self {
             is_on: plan.mode == Mode::Continuous,

@@ -5,10 +5,10 @@ use jiff::{
     Timestamp, ToSpan as _, civil,
     tz::{AmbiguousOffset, AmbiguousTimestamp, TimeZone},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One window, as the settings have it.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
     /// The days on which it begins: mon, tue, wed, thu, fri, sat, sun.
@@ -22,7 +22,7 @@ pub struct Window {
 }
 
 /// A day of the week.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Day {
     /// Monday

@@ -9,7 +9,7 @@ mod uplink;
 
 pub(crate) use uplink::Commands;
 
-use crate::{authority::Subject, database::Database, presence::Presence, tls::peer_subject};
+use crate::{authority::Subject, database::Database, device_settings::DeviceSettings, presence::Presence, tls::peer_subject};
 use access::Access;
 use mqtt5::{
     QoS,
@@ -49,7 +49,7 @@ const PACKET_BYTES_MAX: usize = 1 << 20;
 const RETAINED_BYTES_MAX: usize = 16 << 10;
 /// Retained messages: four for each device of the largest fleet that one process is for.
 const RETAINED_MAX: usize = 100_000;
-/// Subscriptions of one connection; a device needs two, a dashboard a few.
+/// Subscriptions of one connection; a device needs three, a dashboard a few.
 const SUBSCRIPTIONS_MAX: usize = 64;
 /// Messages that wait for one slow client; a device that is behind by more has other troubles.
 const CLIENT_QUEUE_MAX: usize = 256;
@@ -74,6 +74,7 @@ pub(crate) struct Broker {
     connections: Arc<Connections>,
     database: Database,
     presence: Arc<Presence>,
+    settings: Arc<DeviceSettings>,
 }
 
 impl std::fmt::Debug for Broker {
@@ -118,10 +119,17 @@ impl Broker {
         presence: Arc<Presence>,
         allocator: Arc<crate::allocator::Allocator>,
         commands: Arc<Commands>,
+        settings: Arc<DeviceSettings>,
     ) -> Arc<Self> {
         let storage = Arc::new(DynamicStorage::Memory(MemoryBackend::new()));
         let router = Arc::new(MessageRouter::with_storage(Arc::clone(&storage)).with_retained_limits(RETAINED_MAX, RETAINED_BYTES_MAX));
-        let uplink = Uplink { allocator, presence: Arc::clone(&presence), commands, router: Arc::downgrade(&router) };
+        let uplink = Uplink {
+            allocator,
+            presence: Arc::clone(&presence),
+            commands,
+            settings: Arc::clone(&settings),
+            router: Arc::downgrade(&router),
+        };
         let config = BrokerConfig {
             max_clients: CONNECTIONS_MAX,
             session_expiry_interval: SESSION_EXPIRY,
@@ -151,6 +159,7 @@ impl Broker {
             connections: Arc::default(),
             database,
             presence,
+            settings,
         })
     }
 
@@ -255,6 +264,18 @@ impl Broker {
         if let Subject::Device { id, .. } = subject {
             self.connections.remove(&id, number);
             self.presence.disconnected(&id, number);
+        }
+    }
+
+    /// Fills the memory of retained messages with what devices shall be set to.
+    pub(crate) async fn restore(&self) {
+        match self.settings.all().await {
+            Ok(messages) => {
+                for (device, message) in messages {
+                    self.publish(&device, Topic::ConfigDesired, message, true).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "what devices shall be set to could not be read"),
         }
     }
 

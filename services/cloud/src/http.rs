@@ -7,6 +7,7 @@ mod devices;
 mod listener;
 mod reports;
 mod requests;
+mod settings;
 
 pub(crate) use listener::serve;
 
@@ -39,6 +40,7 @@ pub(crate) fn router(state: Arc<State>, extra: Router) -> Router {
         .route("/api/v1/devices", get(devices::list).post(devices::add))
         .route("/api/v1/devices/{id}", get(devices::show).delete(devices::revoke))
         .route("/api/v1/devices/{id}/command", post(devices::command))
+        .route("/api/v1/devices/{id}/config", get(settings::show).put(settings::set))
         .route("/api/v1/devices/{id}/rotate", post(devices::rotate))
         .route("/api/v1/streams", get(api::streams))
         .route("/api/v1/servers", get(api::servers))

@@ -22,6 +22,7 @@ mod broker;
 mod config;
 mod data_dir;
 mod database;
+mod device_settings;
 mod error;
 mod http;
 mod inventory;
@@ -71,6 +72,7 @@ impl Cloud {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let mut mqtts_addr = None;
         if let Some(broker) = &state.broker {
+            broker.restore().await;
             let listener = listen("MQTT", "mqtt.listen", config.mqtt.listen).await?;
             mqtts_addr = Some(local(&listener, config.mqtt.listen)?);
             let tls = tls::server_config(&state.dir, tls::ClientCertificate::Required, &[])?;

@@ -8,6 +8,7 @@ use crate::{
     broker::{Broker, Commands},
     data_dir::{self, DataDir},
     database::Database,
+    device_settings::DeviceSettings,
     inventory::Inventory,
     presence::Presence,
     signing_keys::SigningKeys,
@@ -34,6 +35,7 @@ pub(crate) struct State {
     pub(crate) keys: Arc<RwLock<SigningKeys>>,
     pub(crate) allocator: Arc<Allocator>,
     pub(crate) commands: Arc<Commands>,
+    pub(crate) settings: Arc<DeviceSettings>,
     pub(crate) broker: Option<Arc<Broker>>,
     pub(crate) cluster_key_sha256: [u8; 32],
     /// `None`: the API is open to this machine.
@@ -71,10 +73,10 @@ impl State {
         let allocator =
             Allocator::new(database.clone(), Arc::clone(&inventory), Arc::clone(&presence), Arc::clone(&keys), config.token.ttl_sec);
         let (allocator, commands) = (Arc::new(allocator), Arc::<Commands>::default());
-        let broker = config
-            .mqtt
-            .enabled
-            .then(|| Broker::new(database.clone(), Arc::clone(&presence), Arc::clone(&allocator), Arc::clone(&commands)));
+        let settings = Arc::new(DeviceSettings::new(database.clone()));
+        let broker = config.mqtt.enabled.then(|| {
+            Broker::new(database.clone(), Arc::clone(&presence), Arc::clone(&allocator), Arc::clone(&commands), Arc::clone(&settings))
+        });
         Ok(Arc::new(Self {
             registry: Registry::new(dir.clone(), authority, database.clone()),
             dir,
@@ -84,6 +86,7 @@ impl State {
             keys,
             allocator,
             commands,
+            settings,
             broker,
             cluster_key_sha256: sha256(&cluster_key),
             operator_token_sha256: operator_token.as_deref().map(sha256),

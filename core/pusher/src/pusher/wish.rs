@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use sightline_media::Instant;
-use sightline_signal::StreamState;
+use sightline_signal::{Quality, Settings, StreamState};
 
 use super::{CLOSE_TIMEOUT, Pusher};
 use crate::{config::Trigger, io::EncoderAction};
@@ -22,7 +22,26 @@ impl Wish {
     }
 }
 
+/// What commands have asked for: a shell that is to survive a restart keeps it, and asks for it again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Commanded {
+    /// A command has started the stream, or it is always on.
+    pub is_started: bool,
+    /// When the lease of that start ends.
+    pub lease_until: Option<Instant>,
+    /// The preset that is aimed at.
+    pub quality: Quality,
+    /// The numbers that are aimed at.
+    pub settings: Settings,
+}
+
 impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
+    /// What commands have asked for so far.
+    #[must_use]
+    pub const fn commanded(&self) -> Commanded {
+        Commanded { is_started: self.wish.is_commanded, lease_until: self.lease_until, quality: self.config.quality, settings: self.ceiling }
+    }
+
     /// By command.
     pub(super) fn start(&mut self, now: Instant, lease: Option<Duration>) {
         if self.config.trigger == Trigger::OnDemand || lease.is_some() {

@@ -43,7 +43,7 @@ pub(super) async fn talk(subject: Option<&Subject<'_>>, identity: Option<&Identi
         return Talk::none("not tried: the broker is not reached, or the device's files are not in order");
     };
     let device = subject.checked.pusher.device.clone();
-    let address = mqtt::Address { host, port, device, keep_alive_sec: subject.config.mqtt.keep_alive_sec, tls };
+    let address = mqtt::Address { host, port, device, keep_alive_sec: subject.config.mqtt.keep_alive_sec, takes_settings: false, tls };
     let (outgoing, outgoing_receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
     let (incoming_sender, mut incoming) = mpsc::channel(MESSAGES_WAITING_MAX);
     let stop = CancellationToken::new();

@@ -1,12 +1,12 @@
 //! Where motion counts.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Corners of one polygon: what people draw has fewer, and each costs a division a row of the small picture, once.
 const POINTS_MAX: usize = 64;
 
 /// A part of the picture in which motion counts, or does not.
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
     /// Whether motion inside counts.
@@ -16,7 +16,7 @@ pub struct Zone {
 }
 
 /// What a zone does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ZoneKind {
     /// Only motion inside one of these counts, where there are any.

@@ -206,7 +206,8 @@ impl Live {
                 let _ = tokio::time::timeout(GOODBYE_TIMEOUT, group.await_teardown()).await;
             });
         };
-        std::thread::Builder::new().name("camera".into()).spawn(run).map_err(|error| error.to_string())?;
+        let span = tracing::Span::current();
+        std::thread::Builder::new().name("camera".into()).spawn(move || span.in_scope(run)).map_err(|error| error.to_string())?;
         Ok(Self { seen, pictures_waiting, stop })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     allocator::{Allocator, Identity},
+    device_settings::DeviceSettings,
     presence::Presence,
 };
 use mqtt5::{
@@ -28,6 +29,7 @@ pub(super) struct Uplink {
     pub(super) allocator: Arc<Allocator>,
     pub(super) presence: Arc<Presence>,
     pub(super) commands: Arc<Commands>,
+    pub(super) settings: Arc<DeviceSettings>,
     /// Weak, because the router belongs to the broker that holds this.
     pub(super) router: Weak<MessageRouter>,
 }
@@ -62,12 +64,27 @@ impl Uplink {
             Topic::Request => self.request(device, event).await,
             Topic::Status => self.presence.status_message(device, &event.payload),
             Topic::State => self.presence.state_message(device, &event.payload),
-            Topic::Online => self.presence.online_message(device, &event.payload),
+            Topic::Online => {
+                self.presence.online_message(device, &event.payload);
+                self.remind(device).await;
+            }
             Topic::Motion => self.presence.motion_message(device, &event.payload),
             Topic::Result => self.commands.answered(device, &event.payload),
-            // Pictures and settings are for other subscribers; the rest is what the cloud itself publishes.
-            Topic::Snapshot | Topic::ConfigReported | Topic::Response | Topic::Command | Topic::ConfigDesired => {}
+            Topic::ConfigReported => self.settings.heard_reported(device, &event.payload).await,
+            Topic::ConfigDesired => self.settings.heard_desired(device, &event.payload).await,
+            // Pictures are for other subscribers; the rest is what the cloud itself publishes, and commands of the operator.
+            Topic::Snapshot | Topic::Response | Topic::Command => {}
         }
+    }
+
+    /// A device that has come, and does not do yet what it shall do, is told again.
+    async fn remind(&self, device: &DeviceId) {
+        if !self.presence.device(device).is_online() {
+            return;
+        }
+        let (Some(message), Some(router)) = (self.settings.due(device).await, self.router.upgrade()) else { return };
+        let packet = PublishPacket::new(Topic::ConfigDesired.of(device).as_str(), message, QoS::AtLeastOnce).with_retain(true);
+        router.route_message(&packet, None).await;
     }
 
     async fn request(&self, device: &DeviceId, event: &ClientPublishEvent) {

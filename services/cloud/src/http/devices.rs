@@ -59,7 +59,7 @@ fn device_id(id: &str) -> ApiResult<DeviceId> {
     DeviceId::new(id).map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", error.to_string()))
 }
 
-async fn known(state: &State, id: &str) -> ApiResult<DeviceRow> {
+pub(super) async fn known(state: &State, id: &str) -> ApiResult<DeviceRow> {
     let id = device_id(id)?;
     let row = state.database.device(&id).await.map_err(|error| ApiError::internal(&error))?;
     row.ok_or_else(|| ApiError::not_found(format_args!("device {id}")))
@@ -177,6 +177,6 @@ async fn send(state: &State, peer: &Peer, id: &str, mut command: Command) -> Api
     }
 }
 
-fn bad_json(error: &JsonRejection) -> ApiError {
+pub(super) fn bad_json(error: &JsonRejection) -> ApiError {
     ApiError::new(error.status(), "BAD_REQUEST", error.body_text())
 }
