@@ -1,4 +1,5 @@
-//! Links the camera's side of `core/` for a chip without an operating system and without an allocator.
+//! Builds the camera's side for a chip without an operating system and without an allocator: the image that runs in QEMU. If any of it asked for an
+//! allocator, an operating system or `std`, it would not link.
 //!
 //! rustup has no library for `riscv32imafc-unknown-none-elf`: Debian's rustc and its sources build `core` for it.
 
@@ -24,18 +25,15 @@ pub(crate) fn link() -> Result<(), Problem> {
     let linker = Path::new(&sysroot).join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
     run(Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--release", "-Zbuild-std=core", "--target", TARGET])
-        .current_dir(root().join("firmware/no-alloc"))
+        .current_dir(root().join("firmware/qemu-virt"))
         // Its library is nightly's business, its compiler Debian's: this is for one target only, never for the product.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", DEBIAN_RUSTC)
         .env_remove("RUSTFLAGS")
         .env("CARGO_TARGET_RISCV32IMAFC_UNKNOWN_NONE_ELF_LINKER", linker)
         .env("CARGO_TARGET_DIR", root().join("target-rv32")))?;
-    let image = root().join("target-rv32").join(TARGET).join("release/no-alloc");
-    let bytes = std::fs::metadata(&image)?.len();
-    eprintln!(
-        "linked {} ({bytes} bytes with symbols), no allocator in it",
-        image.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-    );
+    let image = root().join("target-rv32").join(TARGET).join("release/qemu-virt");
+    std::fs::metadata(&image)?;
+    eprintln!("built {}, no allocator in it", image.display());
     Ok(())
 }

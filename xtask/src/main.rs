@@ -16,7 +16,7 @@ cargo xtask COMMAND
   test [FILTER…]   install what tests need (as root, from Debian's packages), then format check, lints,
                    the bare-metal link, and every test; FILTER goes to nextest and runs only those tests
   lint             format check, clippy and the project's own rules
-  bare-metal       link the camera's side of core/ for RV32IMAFC without an allocator
+  bare-metal       build the camera's side for RV32IMAFC without an allocator, the image for QEMU
   fuzz [TARGET…]   fuzz every target, or those named, for 60 s each (`--secs N`: other than 60; `--minimise`: instead, take what
                    was reached into the kept corpus; `--coverage`: instead, say what that reaches)
   bench origin     our origin beside nginx-rtmp: fan-out to 1,000 viewers (options: `cargo xtask bench origin --help`)

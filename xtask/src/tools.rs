@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Package] = &[
     ("curl", "curl"),
     ("python3-pip", "/usr/lib/python3/dist-packages/pip"),
     ("qemu-system-x86", "qemu-system-x86_64"),
+    ("qemu-system-misc", "qemu-system-riscv32"),
     ("binutils", "objcopy"),
 ];
 

@@ -39,7 +39,12 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// What commands have asked for so far.
     #[must_use]
     pub const fn commanded(&self) -> Commanded {
-        Commanded { is_started: self.wish.is_commanded, lease_until: self.lease_until, quality: self.config.quality, settings: self.ceiling }
+        Commanded {
+            is_started: self.wish.is_commanded,
+            lease_until: self.lease_until,
+            quality: self.config.quality,
+            settings: self.ceiling,
+        }
     }
 
     /// By command.
