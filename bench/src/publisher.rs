@@ -183,7 +183,11 @@ impl Camera {
         }
         while let Some(event) = self.session.poll_event() {
             match event {
-                Event::Publishing | Event::Acknowledged { .. } | Event::FrameSent(_) | Event::ReconnectRequested { .. } => {}
+                Event::Connected
+                | Event::Publishing
+                | Event::Acknowledged { .. }
+                | Event::FrameSent(_)
+                | Event::ReconnectRequested { .. } => {}
                 Event::Rejected { code, description } => {
                     return Err(io::Error::other(format!("the publish was refused: {code} {description}")));
                 }

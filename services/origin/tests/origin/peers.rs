@@ -30,7 +30,9 @@ impl Publisher {
             match publisher.session.poll_event() {
                 Some(Event::Publishing) => return Ok(publisher),
                 Some(Event::Rejected { code, description }) => return Err((code.to_string(), description.to_string())),
-                Some(Event::Acknowledged { .. } | Event::FrameSent(_) | Event::Closed | Event::ReconnectRequested { .. }) => {}
+                Some(
+                    Event::Connected | Event::Acknowledged { .. } | Event::FrameSent(_) | Event::Closed | Event::ReconnectRequested { .. },
+                ) => {}
                 None => assert!(publisher.turn().await, "hung up before an answer"),
             }
         }
