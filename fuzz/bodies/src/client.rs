@@ -21,8 +21,10 @@ struct Published {
 }
 
 impl Published {
-    fn new() -> Self {
-        let config = Config { chunk_size: 200, window_ack_size: 5000, ..Config::default() };
+    /// `waits`: it tries the link before it asks for the stream.
+    fn new(waits: bool) -> Self {
+        let chunk_size = if waits { 4096 } else { 200 };
+        let config = Config { chunk_size, window_ack_size: 5000, waits_connected: waits, ..Config::default() };
         let session = Client::publish(config, "rtmp://h/live", "cam?token=t", Instant::ZERO, 1).expect("the URL is short");
         Self { session, now: Instant::ZERO, events: vec![], failed: None, sent: vec![] }
     }
@@ -54,9 +56,11 @@ impl Published {
         self.events.extend(std::iter::from_fn(|| self.session.poll_event()));
     }
 
-    fn act(&mut self, choice: u8) {
+    fn act(&mut self, choice: u8, waits: bool) {
         let milliseconds = i64::from(choice) * 40;
         match choice % 8 {
+            2 if waits => self.session.pad(usize::from(choice) * 16),
+            3 if waits => self.session.go_on(self.now),
             0 => self.session.close(),
             1 => {
                 if let Ok(config) = avc::DecoderConfig::parse(&avc_record(choice & 0xf0)) {
@@ -86,12 +90,13 @@ impl Published {
     }
 }
 
-/// First byte: whether the handshake is done, and whether the socket takes everything at once; second: how each piece is cut; then
+/// First byte: whether the handshake is done, whether the socket takes everything at once, and whether the link is tried first; second: how each piece is cut; then
 /// instructions.
 pub fn run(data: &[u8]) {
     let mut cursor = Cursor::new(data);
     let (mode, cut) = (cursor.u8(), cursor.u8());
-    let (mut whole, mut split) = (Published::new(), Published::new());
+    let waits = mode & 4 != 0;
+    let (mut whole, mut split) = (Published::new(waits), Published::new(waits));
     let mut cuts = sizes(cut);
     let mut peer = Peer::new();
     if mode & 1 == 0 {
@@ -112,7 +117,7 @@ pub fn run(data: &[u8]) {
             match step {
                 Step::Wire => {}
                 Step::Pass(time) => published.pass(time),
-                Step::Act(choice) => published.act(choice),
+                Step::Act(choice) => published.act(choice, waits),
             }
             published.write(limit);
         }
