@@ -19,8 +19,8 @@ use crate::{
     lent,
     platform::{Platform, SightlinePlatform},
     types::{
-        SightlineConfig, SightlineError, SightlineFormat, SightlineLogLevel, SightlineMetrics, SightlineOrder, SightlineServer, SightlineSettings,
-        SightlineStateChange, SightlineStatus, code_text,
+        SightlineConfig, SightlineError, SightlineFormat, SightlineLogLevel, SightlineMetrics, SightlineOrder, SightlineServer,
+        SightlineSettings, SightlineStateChange, SightlineStatus, code_text,
     },
 };
 

@@ -199,7 +199,12 @@ impl Face {
     /// # Safety
     /// See [`Lent::new`]; `bytes` is the caller's, and nobody else looks at it until it is released.
     #[expect(unsafe_code, reason = "lends the caller's memory")]
-    pub(crate) unsafe fn push_frame(&mut self, frame: Pushed<'_>, platform: &Platform, count: *const AtomicU32) -> Result<(), SightlineError> {
+    pub(crate) unsafe fn push_frame(
+        &mut self,
+        frame: Pushed<'_>,
+        platform: &Platform,
+        count: *const AtomicU32,
+    ) -> Result<(), SightlineError> {
         self.running()?;
         let Pushed { bytes, token, pts_us, dts_us } = frame;
         let (track, unit) = match self.format {
@@ -371,7 +376,10 @@ impl Face {
         let named = parsed.as_ref().and_then(|url| Some((host(url)?, url.port, url.tls)));
         let Some((host, port, with_tls)) = named else { return self.lose_link(platform, Some(ErrorCode::DnsFailed)) };
         let Ok(name) = CStr::from_bytes_with_nul(host.as_bytes()) else { return self.lose_link(platform, Some(ErrorCode::DnsFailed)) };
-        platform.log(SightlineLogLevel::Info, format_args!("dial {}:{port}{}", host.trim_end_matches('\0'), if with_tls { " (TLS)" } else { "" }));
+        platform.log(
+            SightlineLogLevel::Info,
+            format_args!("dial {}:{port}{}", host.trim_end_matches('\0'), if with_tls { " (TLS)" } else { "" }),
+        );
         platform.open(name, port, with_tls);
         self.link = Link::Opening;
     }

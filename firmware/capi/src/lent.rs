@@ -93,9 +93,9 @@ fn move_back(unit: &mut [u8]) -> Option<usize> {
     let base = unit.as_ptr().addr();
     let mut nals: Vec<core::ops::Range<usize>, NALS_MAX> = Vec::new();
     for nal in NalUnits::new(unit) {
-        let is_sent = nal.first().is_some_and(|&header| {
-            !matches!(NalKind::of(header), NalKind::Sps | NalKind::Pps | NalKind::Delimiter | NalKind::Other(12))
-        });
+        let is_sent = nal
+            .first()
+            .is_some_and(|&header| !matches!(NalKind::of(header), NalKind::Sps | NalKind::Pps | NalKind::Delimiter | NalKind::Other(12)));
         if is_sent {
             let from = nal.as_ptr().addr() - base;
             nals.push(from..from + nal.len()).ok()?;

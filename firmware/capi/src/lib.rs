@@ -31,3 +31,9 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: of the C library that every user of this crate has; takes nothing and does not come back.
     unsafe { abort() }
 }
+
+/// Named by the unwinding tables of core's library on hosts, and never called: a panic aborts.
+#[cfg(all(not(test), not(target_os = "none")))]
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the name that the tables have")]
+extern "C" fn rust_eh_personality() {}

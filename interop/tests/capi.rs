@@ -1,0 +1,92 @@
+//! The C and C++ face of the pusher: its headers, its examples, and what they stream to a real server.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use interop::{
+    chip::{Clip, recorded},
+    media, nginx,
+    process::{eventually, output},
+};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
+
+fn face() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware/capi")
+}
+
+fn compiler(program: &str, standard: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg(standard).args(WARNINGS);
+    for dir in ["include", "posix", "examples"] {
+        command.arg("-I").arg(face().join(dir));
+    }
+    command
+}
+
+/// The library for this host, built once.
+fn library() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-capi");
+        output(Command::new("cargo").args(["build", "--quiet", "--lib"]).current_dir(face()).env("CARGO_TARGET_DIR", &target));
+        target.join("debug/libsightline.a")
+    });
+    built.clone()
+}
+
+/// Compiles an example and links it with the library and the POSIX platform.
+fn build(dir: &Path, source: &str) -> PathBuf {
+    let (object, program) = (dir.join("example.o"), dir.join(source.split('.').next().unwrap()));
+    let (compile, standard) = if source.ends_with(".c") { ("gcc", "-std=c99") } else { ("g++", "-std=c++17") };
+    let mut command = compiler(compile, standard);
+    if compile == "g++" {
+        command.args(["-fno-exceptions", "-fno-rtti"]);
+    }
+    output(command.arg("-c").arg(face().join("examples").join(source)).arg("-o").arg(&object));
+    let platform = face().join("posix/posix_platform.cpp");
+    output(compiler("g++", "-std=c++17").arg(&object).arg(platform).arg(library()).arg("-pthread").arg("-o").arg(&program));
+    program
+}
+
+fn report(printed: &[u8]) -> Value {
+    let printed = String::from_utf8_lossy(printed);
+    println!("{printed}");
+    serde_json::from_str(printed.lines().find_map(|line| line.strip_prefix("report: ")).unwrap()).unwrap()
+}
+
+/// Every unit of the clip is on nginx's disk, as it was, and a decoder takes it.
+fn assert_recorded(clip: &Clip, recording: &Path) {
+    let units = eventually("nginx has written all of it", Duration::from_secs(10), || {
+        let units = recording.exists().then(|| recorded(recording))?;
+        (units.len() == clip.units.len()).then_some(units)
+    });
+    assert!(units == clip.units, "what was recorded differs from what was pushed");
+    assert_eq!(media::decode(recording), clip.units.len());
+}
+
+#[test]
+fn the_c_header_is_c99_and_cpp17() {
+    let header = face().join("include/sightline.h");
+    for (program, standard, language) in [("gcc", "-std=c99", "c"), ("g++", "-std=c++17", "c++"), ("g++", "-std=c++11", "c++")] {
+        output(compiler(program, standard).args(["-fsyntax-only", "-x", language]).arg(&header));
+    }
+}
+
+#[test]
+fn a_camera_in_c_lends_its_frames_and_gets_each_back_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = Clip::make(dir.path(), "640x360", 25, 800);
+    let (_nginx, url) = nginx::start(dir.path());
+    let camera = build(dir.path(), "camera.c");
+    let report = report(&output(Command::new(camera).arg(dir.path().join("clip.bin")).arg(url).arg("from-c")));
+    assert_eq!((report["refused"].as_u64(), report["released_twice"].as_u64()), (Some(0), Some(0)), "{report}");
+    assert_eq!(report["released"], report["pushed"]);
+    assert!(report["states"].as_u64() >= Some(4) && report["metrics"].as_u64() >= Some(5) && report["servers"] == 1, "{report}");
+    assert_recorded(&clip, &dir.path().join("from-c.flv"));
+}
