@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
-    chip::{Clip, recorded},
+    chip::{Broker, Clip, recorded},
     media, nginx,
     process::{eventually, output},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -49,8 +49,8 @@ fn build(dir: &Path, source: &str) -> PathBuf {
         command.args(["-fno-exceptions", "-fno-rtti"]);
     }
     output(command.arg("-c").arg(face().join("examples").join(source)).arg("-o").arg(&object));
-    let platform = face().join("posix/posix_platform.cpp");
-    output(compiler("g++", "-std=c++17").arg(&object).arg(platform).arg(library()).arg("-pthread").arg("-o").arg(&program));
+    let platform = ["posix_platform.cpp", "posix_port.cpp"].map(|file| face().join("posix").join(file));
+    output(compiler("g++", "-std=c++17").arg(&object).args(platform).arg(library()).arg("-pthread").arg("-o").arg(&program));
     program
 }
 
@@ -89,4 +89,45 @@ fn a_camera_in_c_lends_its_frames_and_gets_each_back_once() {
     assert_eq!(report["released"], report["pushed"]);
     assert!(report["states"].as_u64() >= Some(4) && report["metrics"].as_u64() >= Some(5) && report["servers"] == 1, "{report}");
     assert_recorded(&clip, &dir.path().join("from-c.flv"));
+}
+
+/// The founding document's snippets, compiled as they are written, ask a cloud where to stream, and stream there.
+fn stream_the_seed(source: &str, key: &'static str) -> (Value, String, Broker) {
+    let dir = tempfile::tempdir().unwrap();
+    let clip = Clip::make(dir.path(), "640x360", 25, 800);
+    let (_nginx, url) = nginx::start(dir.path());
+    let broker = Broker::start(
+        dir.path(),
+        move |request| json!({"success": true, "request_id": request["request_id"], "rtmp_url": format!("{url}/"), "stream_key": key, "server_name": "Live Server"}),
+    );
+    let program = build(dir.path(), source);
+    let mut command = Command::new(program);
+    command.env("CLIP", dir.path().join("clip.bin")).env("BROKER_PORT", broker.port.to_string());
+    let printed = output(&mut command);
+    let report = report(&printed);
+    assert_eq!(report["pushed"].as_u64(), Some(clip.units.len() as u64), "{report}");
+    assert_recorded(&clip, &dir.path().join(format!("{key}.flv")));
+    (report, String::from_utf8(printed).unwrap(), broker)
+}
+
+#[test]
+fn the_seed_s_stream_pusher_streams_and_calls_back() {
+    let (report, printed, broker) = stream_the_seed("seed_2_pusher.cpp", "from-cpp");
+    for line in
+        ["Stream state: 1 - requesting", "Stream state: 2 - connecting", "Stream state: 3 - streaming", "Stream state: 5 - stopping"]
+    {
+        assert!(printed.contains(line), "{line} is missing:\n{printed}");
+    }
+    assert!(printed.contains("Connected to Live Server (rtmp://127.0.0.1:"), "{printed}");
+    assert!(printed.matches(" frames sent").count() >= 5 && printed.contains("Is streaming: Yes"), "{printed}");
+    assert!(report["bitrate_bps"].as_u64() <= Some(1_000_000) && report["waiting"] == 0, "{report}");
+    let stopped = broker.find("stream/status", |event| event["event"] == "stream_stopped").unwrap();
+    assert_eq!(stopped["final_metrics"]["total_frames_sent"], report["pushed"]);
+}
+
+#[test]
+fn the_seed_s_video_recorder_streams_on_motion_and_records_all() {
+    let (report, _, broker) = stream_the_seed("seed_1_recorder.cpp", "from-recorder");
+    assert_eq!(report["recorded"], report["pushed"]);
+    assert!(broker.find("stream/status", |event| event["event"] == "stream_started").is_some());
 }

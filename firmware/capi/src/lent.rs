@@ -83,13 +83,13 @@ pub(crate) fn annex_b_in_place(unit: &mut [u8]) -> Result<Unit, SightlineError> 
         let length = lent.len();
         return Ok(Unit { payload: unit.len() - length..unit.len(), is_idr, is_disposable });
     }
-    let from = move_back(unit).ok_or(SightlineError::FrameFormatUnsupported)?;
-    Ok(Unit { payload: from..unit.len(), is_idr, is_disposable })
+    let payload = move_to_start(unit).ok_or(SightlineError::FrameFormatUnsupported)?;
+    Ok(Unit { payload, is_idr, is_disposable })
 }
 
-/// The same for start codes of three bytes, whose lengths need a byte more: NAL units move to the end, over what is not sent. Gives where they begin; `None`,
+/// The same for start codes of three bytes, whose lengths need a byte more: NAL units move towards the start, over what is not sent. Gives where they are; `None`,
 /// and the unit as it was, where there is too little room.
-fn move_back(unit: &mut [u8]) -> Option<usize> {
+fn move_to_start(unit: &mut [u8]) -> Option<core::ops::Range<usize>> {
     let base = unit.as_ptr().addr();
     let mut nals: Vec<core::ops::Range<usize>, NALS_MAX> = Vec::new();
     for nal in NalUnits::new(unit) {
@@ -101,24 +101,20 @@ fn move_back(unit: &mut [u8]) -> Option<usize> {
             nals.push(from..from + nal.len()).ok()?;
         }
     }
-    // Looked at whole before a byte moves.
-    let mut at = unit.len();
-    for (number, nal) in nals.iter().enumerate().rev() {
-        at = at.checked_sub(nal.len() + LENGTH_BYTES)?;
-        let before = number.checked_sub(1).and_then(|before| nals.get(before)).map_or(0, |before| before.end);
-        if at < before {
-            return None;
-        }
+    // Each moves towards the start, or stays: so far that none of those before it is in its way. Looked at whole before a byte moves.
+    let (mut behind, mut from) = (0, usize::MAX);
+    for nal in &nals {
+        from = from.min(nal.start.checked_sub(behind + LENGTH_BYTES)?);
+        behind += LENGTH_BYTES + nal.len();
     }
-    let mut at = unit.len();
-    for nal in nals.iter().rev() {
+    let mut at = from;
+    for nal in &nals {
         let length = u32::try_from(nal.len()).ok()?;
-        at -= nal.len();
-        unit.copy_within(nal.clone(), at);
-        at -= LENGTH_BYTES;
+        unit.copy_within(nal.clone(), at + LENGTH_BYTES);
         unit.get_mut(at..at + LENGTH_BYTES)?.copy_from_slice(&length.to_be_bytes());
+        at += LENGTH_BYTES + nal.len();
     }
-    (!nals.is_empty()).then_some(at)
+    (!nals.is_empty()).then_some(from..at)
 }
 
 /// An access unit that has lengths already: its track, where it has parameter sets, and what is sent of it.
