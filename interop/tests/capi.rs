@@ -131,3 +131,27 @@ fn the_seed_s_video_recorder_streams_on_motion_and_records_all() {
     assert_eq!(report["recorded"], report["pushed"]);
     assert!(broker.find("stream/status", |event| event["event"] == "stream_started").is_some());
 }
+
+#[test]
+fn a_firmware_in_c_links_with_the_chip_s_library() {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-rv32/riscv32imafc-unknown-none-elf/release/libsightline.a");
+    assert!(library.is_file(), "{} is missing: `cargo xtask bare-metal` first, as `cargo xtask test` does", library.display());
+    let dir = tempfile::tempdir().unwrap();
+    let (object, image) = (dir.path().join("firmware.o"), dir.path().join("firmware.elf"));
+    let chip = ["-march=rv32imafc", "-mabi=ilp32f", "-ffreestanding", "-Os"];
+    let firmware = face().join("examples/firmware.c");
+    output(compiler("riscv64-unknown-elf-gcc", "-std=c99").args(chip).arg("-c").arg(&firmware).arg("-o").arg(&object));
+    let header = face().join("include/sightline.h");
+    output(compiler("riscv64-unknown-elf-g++", "-std=c++17").args(chip).args(["-fsyntax-only", "-x", "c++"]).arg(header));
+    // The linker refuses another way to pass floats. What is missing then is the board's, and the C library's way out.
+    output(Command::new("riscv64-unknown-elf-gcc").args(chip).args(["-nostdlib", "-r"]).arg(&object).arg(library).arg("-o").arg(&image));
+    let symbols = String::from_utf8(output(Command::new("riscv64-unknown-elf-readelf").arg("-sW").arg(&image))).unwrap();
+    let mut missing: Vec<&str> = symbols
+        .lines()
+        .filter(|line| line.contains(" UND "))
+        .filter_map(|line| line.split_whitespace().nth(7))
+        .filter(|name| !name.starts_with("board_"))
+        .collect();
+    missing.dedup();
+    assert_eq!(missing, ["abort"], "everything else is in the library");
+}

@@ -21,7 +21,7 @@ struct World {
     released: Vec<usize>,
     sent: usize,
     socket: u32,
-    handle: usize,
+    handle: Option<*mut SightlinePusher>,
     inner: Option<SightlineError>,
     outer: Option<SightlineError>,
 }
@@ -67,17 +67,17 @@ unsafe extern "C" fn release(context: *mut c_void, token: *mut c_void) {
     // SAFETY: as `world` wants.
     let world = unsafe { world(context) };
     world.released.push(token.addr());
-    let handle = ptr::with_exposed_provenance_mut(world.handle);
     // SAFETY: the handle, which is busy.
-    world.inner = Some(unsafe { sightline_pusher_stop_stream(handle) });
+    world.inner = world.handle.map(|handle| unsafe { sightline_pusher_stop_stream(handle) });
 }
 unsafe extern "C" fn on_state(context: *mut c_void, _: *const crate::types::SightlineStateChange) {
-    // SAFETY: as `world` wants.
-    let world = unsafe { world(context) };
-    let handle = ptr::with_exposed_provenance_mut(world.handle);
+    // SAFETY: as `world` wants; the reference ends here, because the calls below use the clock.
+    let Some(handle) = unsafe { world(context) }.handle else { return };
     // SAFETY: the handle, outside of which this runs.
-    world.outer = Some(unsafe { sightline_pusher_adjust_bitrate(handle, 1_000_000) });
-    // SAFETY: the same.
+    let outcome = unsafe { sightline_pusher_adjust_bitrate(handle, 1_000_000) };
+    // SAFETY: as `world` wants.
+    unsafe { world(context) }.outer = Some(outcome);
+    // SAFETY: the handle.
     assert_eq!(unsafe { sightline_pusher_poll(handle, ptr::null_mut()) }, SightlineError::Busy);
 }
 
@@ -194,7 +194,7 @@ fn every_frame_that_was_taken_is_given_back_once() {
     let token = ptr::without_provenance_mut::<c_void>;
     // SAFETY: a live handle, whose platform's world and frames outlive it.
     unsafe {
-        (*world).handle = pusher.expose_provenance();
+        (*world).handle = Some(pusher);
         let push = |bytes: &mut [u8], number| sightline_pusher_push_frame(pusher, bytes.as_mut_ptr(), bytes.len(), 0, 0, token(number));
         assert_eq!(push(&mut frame, 1), SightlineError::NotRunning);
         assert_eq!(frame, unit());
