@@ -70,6 +70,8 @@ fn test(filters: &[&str]) -> Result<(), Problem> {
     step("documentation tests");
     if filters.is_empty() {
         cargo(&["test", "--quiet", "--workspace", "--doc"])?;
+        step("the C face's own tests");
+        cargo(&["test", "--quiet", "--lib", "--manifest-path", "firmware/capi/Cargo.toml", "--target-dir", "target-capi"])?;
     }
     step("tests");
     cargo(&[&["nextest", "run", "--workspace"], filters].concat())

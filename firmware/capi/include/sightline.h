@@ -81,7 +81,7 @@ typedef enum SightlineError {
    */
   SIGHTLINE_ERROR_BAD_MESSAGE = 14,
   /**
-   * The pusher has this device's trigger in other hands: motion is told to a pusher whose trigger is not motion.
+   * Motion is told to a pusher whose trigger is not motion, or a window to one that is not scheduled.
    */
   SIGHTLINE_ERROR_WRONG_TRIGGER = 15,
 } SightlineError;

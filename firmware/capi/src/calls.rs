@@ -53,6 +53,10 @@ pub struct SightlinePusher {
     face: UnsafeCell<Face>,
 }
 
+/// What the specification gives the camera's side of a chip.
+const PUSHER_BYTES_MAX: usize = 24 * 1024;
+const _: () = assert!(size_of::<SightlinePusher>() <= PUSHER_BYTES_MAX, "the pusher is larger than the specification's 24 KB");
+
 /// Set while it lives.
 struct Held<'a>(&'a AtomicBool);
 
@@ -80,7 +84,7 @@ unsafe fn of<'a>(handle: *const SightlinePusher) -> Result<&'a SightlinePusher, 
         return Err(SightlineError::WrongAlignment);
     }
     // SAFETY: not null, aligned; readable by the contract. Looked at alone first: the rest is a pusher only behind this number.
-    let magic = unsafe { &*(&raw const (*handle).magic) };
+    let magic = unsafe { &(*handle).magic };
     if magic.load(Ordering::Acquire) != MAGIC {
         return Err(SightlineError::NotInitialised);
     }

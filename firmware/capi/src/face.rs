@@ -391,10 +391,9 @@ impl Face {
             if head.is_empty() && rest.is_empty() {
                 return;
             }
-            let outcome = platform.send(head).and_then(|taken| match taken {
+            let outcome = platform.send(head).map(|taken| {
                 // The rest's failure is seen at the next turn: what was taken is told first.
-                _ if taken == head.len() => Ok(taken + platform.send(rest).unwrap_or(0)),
-                _ => Ok(taken),
+                if taken == head.len() { taken + platform.send(rest).unwrap_or(0) } else { taken }
             });
             match outcome {
                 Ok(0) => return,

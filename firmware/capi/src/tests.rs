@@ -148,7 +148,8 @@ fn what_can_not_be_a_pusher_is_refused() {
     let (mut world, mut memory, size) = (World::default(), memory(), sightline_pusher_size());
     let (good, table) = (config(), table(&raw mut world));
     assert_eq!(init(&mut memory, size - 1, &good, &table), Err(SightlineError::WrongSize));
-    let cases: [(fn(&mut SightlineConfig), SightlineError); 12] = [
+    type Change = fn(&mut SightlineConfig);
+    let cases: [(Change, SightlineError); 12] = [
         (|config| config.struct_size -= 4, SightlineError::WrongSize),
         (|config| config.device_id = ptr::null(), SightlineError::BadDeviceId),
         (|config| config.device_id = c"a/b".as_ptr(), SightlineError::BadDeviceId),

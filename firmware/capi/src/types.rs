@@ -38,7 +38,7 @@ pub enum SightlineError {
     UnknownTopic = 13,
     /// The message is not what its topic carries.
     BadMessage = 14,
-    /// The pusher has this device's trigger in other hands: motion is told to a pusher whose trigger is not motion.
+    /// Motion is told to a pusher whose trigger is not motion, or a window to one that is not scheduled.
     WrongTrigger = 15,
 }
 
