@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+/// What an example does wrong with memory ends it.
+const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
 
 fn face() -> PathBuf {
@@ -48,9 +50,11 @@ fn build(dir: &Path, source: &str) -> PathBuf {
     if compile == "g++" {
         command.args(["-fno-exceptions", "-fno-rtti"]);
     }
-    output(command.arg("-c").arg(face().join("examples").join(source)).arg("-o").arg(&object));
+    output(command.args(SANITIZERS).arg("-c").arg(face().join("examples").join(source)).arg("-o").arg(&object));
     let platform = ["posix_platform.cpp", "posix_port.cpp"].map(|file| face().join("posix").join(file));
-    output(compiler("g++", "-std=c++17").arg(&object).args(platform).arg(library()).arg("-pthread").arg("-o").arg(&program));
+    output(
+        compiler("g++", "-std=c++17").args(SANITIZERS).arg(&object).args(platform).arg(library()).arg("-pthread").arg("-o").arg(&program),
+    );
     program
 }
 

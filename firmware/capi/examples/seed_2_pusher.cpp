@@ -17,19 +17,19 @@ int main() {
   stream_config.metrics_interval_sec = 1;
 
   // 设置状态回调
-  pusher.setStateCallback([](StreamPusher::StreamState state, const std::string &message) {
+  pusher.setStateCallback([](StreamPusher::StreamState state, const std::string& message) {
     printf("Stream state: %d - %s\n", (int)state, message.c_str());
   });
 
   // 设置指标回调
-  pusher.setMetricsCallback([](const StreamPusher::StreamMetrics &metrics) {
+  pusher.setMetricsCallback([](const StreamPusher::StreamMetrics& metrics) {
     printf("Stream: %.1f FPS, %.1f kbps, %d frames sent\n",
-           metrics.current_fps, metrics.current_bitrate_kbps,
+           metrics.current_fps, metrics.current_bitrate_kbps, 
            metrics.total_frames_sent);
   });
 
   // 设置服务器回调
-  pusher.setServerCallback([](const StreamPusher::StreamServerInfo &server_info, bool success) {
+  pusher.setServerCallback([](const StreamPusher::StreamServerInfo& server_info, bool success) {
     if (success) {
       printf("Connected to %s (%s)\n",
              server_info.server_name.c_str(), server_info.rtmp_url.c_str());
@@ -48,7 +48,7 @@ int main() {
   }
   while (camera_has_frames()) {
     // 推送摄像头帧
-    camera_fb_t *frame = esp_camera_fb_get();
+    camera_fb_t* frame = esp_camera_fb_get();
     pusher.pushFrame(frame);
     esp_camera_fb_return(frame);
     pushed++;
