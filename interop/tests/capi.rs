@@ -60,7 +60,6 @@ fn build(dir: &Path, source: &str) -> PathBuf {
 
 fn report(printed: &[u8]) -> Value {
     let printed = String::from_utf8_lossy(printed);
-    println!("{printed}");
     serde_json::from_str(printed.lines().find_map(|line| line.strip_prefix("report: ")).unwrap()).unwrap()
 }
 
