@@ -23,15 +23,17 @@ pub(crate) fn link() -> Result<(), Problem> {
     let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"]).current_dir(root()))
         .ok_or_else(|| Problem("rustc --print sysroot failed".into()))?;
     let linker = Path::new(&sysroot).join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
-    run(Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "-Zbuild-std=core", "--target", TARGET])
-        .current_dir(root().join("firmware/qemu-virt"))
-        // Its library is nightly's business, its compiler Debian's: this is for one target only, never for the product.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTC", DEBIAN_RUSTC)
-        .env_remove("RUSTFLAGS")
-        .env("CARGO_TARGET_RISCV32IMAFC_UNKNOWN_NONE_ELF_LINKER", linker)
-        .env("CARGO_TARGET_DIR", root().join("target-rv32")))?;
+    for crate_of in ["firmware/qemu-virt", "firmware/capi"] {
+        run(Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--release", "-Zbuild-std=core", "--target", TARGET])
+            .current_dir(root().join(crate_of))
+            // Its library is nightly's business, its compiler Debian's: this is for one target only, never for the product.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTC", DEBIAN_RUSTC)
+            .env_remove("RUSTFLAGS")
+            .env("CARGO_TARGET_RISCV32IMAFC_UNKNOWN_NONE_ELF_LINKER", &linker)
+            .env("CARGO_TARGET_DIR", root().join("target-rv32")))?;
+    }
     let image = root().join("target-rv32").join(TARGET).join("release/qemu-virt");
     std::fs::metadata(&image)?;
     eprintln!("built {}, no allocator in it", image.display());

@@ -3,6 +3,7 @@
 mod bare_metal;
 mod bench;
 mod fuzz;
+mod header;
 mod hygiene;
 mod shell;
 mod tools;
@@ -17,6 +18,7 @@ cargo xtask COMMAND
                    the bare-metal link, and every test; FILTER goes to nextest and runs only those tests
   lint             format check, clippy and the project's own rules
   bare-metal       build the camera's side for RV32IMAFC without an allocator, the image for QEMU
+  header           write firmware/capi/include/sightline.h anew from its Rust
   fuzz [TARGET…]   fuzz every target, or those named, for 60 s each (`--secs N`: other than 60; `--minimise`: instead, take what
                    was reached into the kept corpus; `--coverage`: instead, say what that reaches)
   bench origin     our origin beside nginx-rtmp: fan-out to 1,000 viewers (options: `cargo xtask bench origin --help`)
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ["test", filters @ ..] => test(filters),
         ["lint"] => lint(),
         ["bare-metal"] => tools::install(tools::BARE_METAL).and_then(|()| bare_metal::link()),
+        ["header"] => header::write(),
         ["bench", rest @ ..] => bench::run(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["help" | "--help" | "-h"] => {
@@ -68,6 +71,8 @@ fn test(filters: &[&str]) -> Result<(), Problem> {
     step("documentation tests");
     if filters.is_empty() {
         cargo(&["test", "--quiet", "--workspace", "--doc"])?;
+        step("the C face's own tests");
+        cargo(&["test", "--quiet", "--lib", "--manifest-path", "firmware/capi/Cargo.toml", "--target-dir", "target-capi"])?;
     }
     step("tests");
     cargo(&[&["nextest", "run", "--workspace"], filters].concat())
@@ -78,6 +83,7 @@ fn lint() -> Result<(), Problem> {
     cargo(&["fmt", "--all", "--check"])?;
     step("the project's own rules");
     hygiene::check()?;
+    header::check()?;
     step("clippy");
     cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
 }

@@ -30,14 +30,19 @@ pub(crate) const TESTS: &[Package] = &[
     ("qemu-system-x86", "qemu-system-x86_64"),
     ("qemu-system-misc", "qemu-system-riscv32"),
     ("binutils", "objcopy"),
+    ("g++", "g++"),
 ];
 
 /// The peers that benchmarks measure, and what puts each on its own processor.
 pub(crate) const BENCH: &[Package] =
     &[("nasm", "nasm"), ("nginx", "nginx"), ("libnginx-mod-rtmp", "/usr/lib/nginx/modules/ngx_rtmp_module.so"), ("util-linux", "taskset")];
 
-/// A Rust compiler with its own sources, to build `core` for a target that rustup has no library of.
-pub(crate) const BARE_METAL: &[Package] = &[("rustc-web", "/usr/bin/rustc"), ("rust-web-src", "/usr/lib/rustlib/src/rust")];
+/// A Rust compiler with its own sources, to build `core` for a target that rustup has no library of; and a C compiler for that target.
+pub(crate) const BARE_METAL: &[Package] = &[
+    ("rustc-web", "/usr/bin/rustc"),
+    ("rust-web-src", "/usr/lib/rustlib/src/rust"),
+    ("gcc-riscv64-unknown-elf", "riscv64-unknown-elf-gcc"),
+];
 
 /// An ffmpeg that speaks Enhanced RTMP, 6.1 or later: Debian 12 has 5.1. This Python package holds a static build of ffmpeg 7.0.
 const FFMPEG_PACKAGE: &str = "imageio-ffmpeg==0.6.0";
