@@ -99,6 +99,10 @@ pub struct Pusher<P, const QUEUE: usize> {
     outbox: Outbox,
 }
 
+/// Bytes of a pusher with a second of `ultra`, on a processor of 64 bits; on one of 32 the firmware's own assertions are the stricter ones.
+const BYTES_MAX: usize = 11 * 1024;
+const _: () = assert!(size_of::<Pusher<&[u8], 30>>() <= BYTES_MAX, "the pusher has grown: see docs/design/0004-memory-on-the-chip.md");
+
 impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// A pusher at rest. An always-on one starts with the first [`Self::handle_timeout`]. `seed`: other for each start of a
     /// device; it makes jitter and ids, no secrets.
@@ -171,8 +175,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             self.signal_error = None;
         }
         match input {
-            Input::Signal(ToDevice::Response(response)) => self.on_response(now, &response),
-            Input::Signal(ToDevice::Command(command)) => self.on_command(now, &command),
+            Input::Signal(ToDevice::Response(response)) => self.on_response(now, response),
+            Input::Signal(ToDevice::Command(command)) => self.on_command(now, command),
             Input::SignalDown(code) => {
                 self.signal_error = Some(code);
                 if self.state == StreamState::Requesting {
@@ -287,9 +291,12 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.settle(now);
     }
 
+    // What is rare is not inlined: the frame that every input pays for on a chip's stack would hold what all of them need.
+    //
     // ---- from here on: what each input means --------------------------------------------------------------------------
 
     /// Ends for good: no link, no session, the last figures told.
+    #[inline(never)]
     fn rest(&mut self, now: Instant) {
         self.drop_link();
         if let Some(tally) = self.tally.take() {
@@ -314,6 +321,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.enter(StreamState::Requesting, Some(now + self.config.discovery_timeout));
     }
 
+    #[inline(never)]
     fn send_request(&mut self) {
         let mut request_id = text("stream_");
         push_hex(&mut request_id, self.backoff.next_random() as u32);
@@ -323,6 +331,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.outbox.request();
     }
 
+    #[inline(never)]
     fn on_response(&mut self, now: Instant, response: &Response) {
         if !self.is_asking || response.request_id != self.request_id {
             return;
@@ -347,6 +356,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
     }
 
+    #[inline(never)]
     fn dial(&mut self, now: Instant) {
         if self.servers.is_none() {
             return;
@@ -359,6 +369,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.enter(StreamState::Connecting, Some(now + self.config.connect_timeout));
     }
 
+    #[inline(never)]
     fn on_link_up(&mut self, now: Instant) {
         let (Some(servers), Some(set)) = (&self.servers, &self.config.server) else { return };
         if self.state != StreamState::Connecting || self.session.has_begun() {
@@ -407,6 +418,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     /// What is pushed can't be made any more, and trying again does not help: a stream that is wanted ends in error until someone starts it.
+    #[inline(never)]
     fn give_up(&mut self, now: Instant, code: ErrorCode) {
         self.report(code, Duration::ZERO, 0);
         if !matches!(self.state, StreamState::Idle | StreamState::Standby) {
@@ -416,6 +428,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     /// The connection is gone, or given up.
+    #[inline(never)]
     fn lose(&mut self, now: Instant, code: ErrorCode) {
         if self.state == StreamState::Stopping {
             self.rest(now);
@@ -441,6 +454,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     /// The server refused. A name that it still holds for our own last connection is asked for again; all else is a failure.
+    #[inline(never)]
     fn on_rejected(&mut self, now: Instant, code: &str) {
         let is_held = code == "NetStream.Publish.BadName" && self.held_name_tries > 0;
         if is_held && self.config.auto_reconnect && self.state == StreamState::Connecting {
@@ -454,6 +468,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.lose(now, if code.starts_with("NetStream.") { ErrorCode::StreamKeyInvalid } else { ErrorCode::RtmpConnectRejected });
     }
 
+    #[inline(never)]
     fn drop_link(&mut self) {
         self.moves_to = None;
         if self.streaming_since.take().is_some() {
@@ -470,6 +485,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     /// The server wants to be left, for another or for its own successor (E-RTMP v2, "Reconnect Request"). Only a server of the present
     /// set is gone to: the cloud named those, a server alone may name anyone.
+    #[inline(never)]
     fn on_reconnect_request(&mut self, now: Instant, tc_url: &str) {
         let has_held = self.streaming_since.is_some_and(|since| now.since(since) >= RECONNECT_INTERVAL);
         let place = self.config.server.as_ref().filter(|_| self.servers.is_some()).and_then(|set| place_of(set, tc_url));
@@ -500,6 +516,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     /// One try failed. The next server of the round is tried at once; after the round the backoff decides.
+    #[inline(never)]
     fn fail_after(&mut self, now: Instant, code: ErrorCode, at_least: Option<Duration>) {
         let was_asking = self.state == StreamState::Requesting;
         let is_refused = matches!(code, ErrorCode::StreamKeyInvalid | ErrorCode::PermissionDenied | ErrorCode::RtmpConnectRejected);
@@ -549,6 +566,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.outbox.event(Event::Error { code, attempts, next_retry_in_sec });
     }
 
+    #[inline(never)]
     fn on_track(&mut self, track: Track) {
         if self.session.tracks().any(|known| known.id == track.id && *known != track) {
             // Frames of the old configuration can't follow the new one.
@@ -569,6 +587,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.queue.push(frame, captured_at, now);
     }
 
+    #[inline(never)]
     fn on_command(&mut self, now: Instant, command: &Command) {
         let lease = command.lease_sec.map(|secs| Duration::from_secs(u64::from(secs)));
         let mut refused = None;
@@ -630,6 +649,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         CustomQuality::new(settings, self.config.source_fps_max.max(settings.fps.min(60))).ok().map(|checked| (quality, checked.settings()))
     }
 
+    #[inline(never)]
     fn set_target(&mut self, quality: Quality, settings: Settings) {
         self.config.quality = quality;
         self.config.custom = CustomQuality::new(settings, settings.fps).ok();

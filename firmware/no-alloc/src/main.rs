@@ -24,10 +24,10 @@ extern "C" fn _start() -> ! {
     loop {
         now += core::time::Duration::from_millis(1);
         if let Ok(response) = json::read::<Response>(received) {
-            pusher.handle(now, Input::Signal(ToDevice::Response(response)));
+            pusher.handle(now, Input::Signal(ToDevice::Response(&response)));
         }
         if let Ok(command) = json::read::<Command>(received) {
-            pusher.handle(now, Input::Signal(ToDevice::Command(command)));
+            pusher.handle(now, Input::Signal(ToDevice::Command(&command)));
         }
         pusher.handle(now, Input::LinkUp);
         pusher.handle(now, Input::LinkBytes(received));
