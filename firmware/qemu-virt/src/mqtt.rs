@@ -247,8 +247,9 @@ impl<'a> Mqtt<'a> {
 
     #[inline(never)]
     fn hear_response(&self, payload: &[u8]) {
-        match &json::read::<Response>(payload) {
-            Ok(response) => self.tell(Input::Signal(ToDevice::Response(response))),
+        let mut response = Response::default();
+        match response.read(payload) {
+            Ok(()) => self.tell(Input::Signal(ToDevice::Response(&response))),
             Err(_) => println(format_args!("mqtt: an answer of the cloud does not parse")),
         }
     }
