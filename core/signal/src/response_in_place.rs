@@ -2,9 +2,9 @@
 //! stack and side by side: 17 KB on a chip for an answer of 2 KB.
 
 use core::fmt;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::{Response, json};
+use crate::{Response, SERVERS_MAX, Server, json};
 
 impl Response {
     /// Reads an answer into this one, field by field. Begin with [`Response::default`]: what the message leaves out stays as it was, and after
@@ -76,7 +76,7 @@ impl<'de> Visitor<'de> for InPlace<'_> {
                 Field::SupportsAdaptive => put(&mut map, &mut response.supports_adaptive)?,
                 Field::ExpiresAt => put(&mut map, &mut response.expires_at)?,
                 Field::Token => put(&mut map, &mut response.token)?,
-                Field::Servers => put(&mut map, &mut response.servers)?,
+                Field::Servers => map.next_value_seed(List(&mut response.servers))?,
                 Field::RefreshAt => put(&mut map, &mut response.refresh_at)?,
                 Field::ServerTime => put(&mut map, &mut response.server_time)?,
                 Field::StreamId => put(&mut map, &mut response.stream_id)?,
@@ -90,6 +90,35 @@ impl<'de> Visitor<'de> for InPlace<'_> {
     }
 }
 
+/// The servers, one after the other.
+struct List<'r>(&'r mut heapless::Vec<Server, SERVERS_MAX>);
+
+impl<'de> DeserializeSeed<'de> for List<'_> {
+    type Value = ();
+
+    #[inline(never)]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {SERVERS_MAX} servers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self(servers) = self;
+        servers.clear();
+        while let Some(server) = list.next_element()? {
+            servers.push(server).map_err(|_| A::Error::invalid_length(SERVERS_MAX + 1, &"at most three servers"))?;
+        }
+        Ok(())
+    }
+}
+
 /// A field. Not inlined: only one of them is on the stack at a time.
 #[inline(never)]
 fn put<'de, T: serde::Deserialize<'de>, A: MapAccess<'de>>(map: &mut A, place: &mut T) -> Result<(), A::Error> {
@@ -100,6 +129,8 @@ fn put<'de, T: serde::Deserialize<'de>, A: MapAccess<'de>>(map: &mut A, place: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FOUR_SERVERS: &str = r#"{"success":true,"servers":[{"rtmp_url":"a","priority":1},{"rtmp_url":"b","priority":1},{"rtmp_url":"c","priority":1},{"rtmp_url":"d","priority":1}]}"#;
 
     fn in_place(text: &str) -> Result<Response, json::Error> {
         let mut response = Response::default();
@@ -140,8 +171,16 @@ mod tests {
 
     #[test]
     fn what_serde_refuses_is_refused() {
-        for text in ["", "{}", "[]", r#"{"success":1}"#, r#"{"success":true"#, r#"{"success":true} x"#, r#"{"success":true,"rtmp_url":7}"#]
-        {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"success":1}"#,
+            r#"{"success":true"#,
+            r#"{"success":true} x"#,
+            r#"{"success":true,"rtmp_url":7}"#,
+            FOUR_SERVERS,
+        ] {
             assert_eq!(in_place(text).err(), Some(json::Error::Malformed), "{text}");
             assert_eq!(json::read::<Response>(text.as_bytes()).err(), Some(json::Error::Malformed), "{text}");
         }
