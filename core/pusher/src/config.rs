@@ -19,7 +19,7 @@ pub enum Trigger {
 }
 
 /// A server given by hand: no discovery.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct FixedServer {
     /// `rtmp://host[:port]/app` or `rtmps://…`: the server, then its backups, which are tried at once when it dies.
     pub tc_urls: heapless::Vec<Text<192>, SERVERS_MAX>,

@@ -5,13 +5,12 @@ use sightline_media::{Frame, Instant, Track};
 use sightline_signal::{Command, CommandResult, ErrorCode, Request, Response, Settings, StateReport, StatusEvent, StreamState, Text};
 
 /// From the cloud.
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "no allocator here to box it, and it is never stored")]
-pub enum ToDevice {
-    /// The answer to a [`FromDevice::Request`].
-    Response(Response),
+#[derive(Clone, Copy, Debug)]
+pub enum ToDevice<'a> {
+    /// The answer to a [`FromDevice::Request`]: 2 KB, and never kept.
+    Response(&'a Response),
     /// A command.
-    Command(Command),
+    Command(&'a Command),
 }
 
 /// To the cloud.
@@ -29,10 +28,9 @@ pub enum FromDevice {
 
 /// What happened.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "no allocator here to box it, and it is never stored")]
 pub enum Input<'a, P> {
     /// A message from the cloud.
-    Signal(ToDevice),
+    Signal(ToDevice<'a>),
     /// The way to the cloud is open (again): a discovery that waits is asked at once.
     SignalUp,
     /// The way to the cloud can't be opened, and this is why: told instead of a discovery's timeout.

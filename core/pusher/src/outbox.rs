@@ -1,27 +1,81 @@
-//! What waits to be told to the shell.
+//! What waits to be told to the shell: what the messages are made of, not the messages, which are five times as long.
 
 use heapless::Deque;
-use sightline_media::WallTime;
-use sightline_signal::{CommandResult, Request, StateReport, StatusEvent, Text};
+use sightline_signal::{ErrorCode, FinalMetrics, LatencyKind, Quality, RunningMetrics, StartMetrics, Text};
 
-use crate::io::{Action, EncoderAction, FromDevice, Status};
+use crate::io::{EncoderAction, Status};
 
 /// Events, results and changes of state that may wait each: the shell drains after every input, so two are common and four never.
 const WAITING_MAX: usize = 4;
+
+/// What an event is made of. `session`: the number that names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    /// `place`: the server's in its set.
+    Started {
+        session: u32,
+        place: usize,
+        quality: Quality,
+        metrics: StartMetrics,
+    },
+    Metrics {
+        session: u32,
+        metrics: RunningMetrics,
+    },
+    Stopped {
+        session: u32,
+        metrics: FinalMetrics,
+    },
+    Error {
+        code: ErrorCode,
+        attempts: u32,
+        next_retry_in_sec: u32,
+    },
+}
+
+/// What came of a command.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) command_id: Text<64>,
+    pub(crate) refused: Option<(ErrorCode, &'static str)>,
+}
+
+/// The figures of a state report; all else is what is at the time of telling.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Figures {
+    pub(crate) fps: f32,
+    pub(crate) bitrate_kbps: f32,
+    pub(crate) latency_ms: u32,
+    pub(crate) latency_kind: LatencyKind,
+    pub(crate) network_quality: f32,
+}
+
+/// The next thing to tell.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    HangUp,
+    Dial,
+    Encoder(EncoderAction),
+    Status(Status),
+    Result(Verdict),
+    Request,
+    Event(Event),
+    State(Figures),
+}
 
 /// Actions by kind. The newest wins where only the newest matters.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     hang_up: bool,
-    dial: Option<Text<192>>,
+    dial: bool,
     encoder: Option<EncoderAction>,
     keyframe: bool,
     pause: Option<bool>,
     statuses: Deque<Status, WAITING_MAX>,
-    events: Deque<StatusEvent, WAITING_MAX>,
-    results: Deque<CommandResult, WAITING_MAX>,
-    request: Option<Request>,
-    state: Option<StateReport>,
+    events: Deque<Event, WAITING_MAX>,
+    results: Deque<Verdict, WAITING_MAX>,
+    request: bool,
+    state: Option<Figures>,
 }
 
 /// Pushes, at the cost of the oldest.
@@ -35,11 +89,11 @@ fn push_newest<T, const N: usize>(queue: &mut Deque<T, N>, item: T) {
 impl Outbox {
     pub(crate) fn hang_up(&mut self) {
         self.hang_up = true;
-        self.dial = None;
+        self.dial = false;
     }
 
-    pub(crate) fn dial(&mut self, url: Text<192>) {
-        self.dial = Some(url);
+    pub(crate) fn dial(&mut self) {
+        self.dial = true;
     }
 
     pub(crate) fn encoder(&mut self, action: EncoderAction) {
@@ -57,59 +111,51 @@ impl Outbox {
         push_newest(&mut self.statuses, status);
     }
 
-    pub(crate) fn event(&mut self, event: StatusEvent) {
+    pub(crate) fn event(&mut self, event: Event) {
         push_newest(&mut self.events, event);
     }
 
-    pub(crate) fn result(&mut self, result: CommandResult) {
+    pub(crate) fn result(&mut self, result: Verdict) {
         push_newest(&mut self.results, result);
     }
 
-    pub(crate) fn request(&mut self, request: Request) {
-        self.request = Some(request);
+    pub(crate) fn request(&mut self) {
+        self.request = true;
     }
 
-    pub(crate) fn state(&mut self, state: StateReport) {
-        self.state = Some(state);
+    pub(crate) fn state(&mut self, figures: Figures) {
+        self.state = Some(figures);
     }
 
-    /// The next action; what leaves the device is stamped with the wall clock here.
-    pub(crate) fn poll(&mut self, wall: WallTime) -> Option<Action> {
-        let timestamp = wall.unix_secs();
+    /// The next one.
+    pub(crate) fn poll(&mut self) -> Option<Told> {
         if core::mem::take(&mut self.hang_up) {
-            return Some(Action::HangUp);
+            return Some(Told::HangUp);
         }
-        if let Some(url) = self.dial.take() {
-            return Some(Action::Dial { url });
+        if core::mem::take(&mut self.dial) {
+            return Some(Told::Dial);
         }
         if let Some(action) = self.encoder.take() {
-            return Some(Action::Encoder(action));
+            return Some(Told::Encoder(action));
         }
         if let Some(pause) = self.pause.take() {
-            return Some(Action::Encoder(if pause { EncoderAction::Pause } else { EncoderAction::Resume }));
+            return Some(Told::Encoder(if pause { EncoderAction::Pause } else { EncoderAction::Resume }));
         }
         if core::mem::take(&mut self.keyframe) {
-            return Some(Action::Encoder(EncoderAction::Keyframe));
+            return Some(Told::Encoder(EncoderAction::Keyframe));
         }
         if let Some(status) = self.statuses.pop_front() {
-            return Some(Action::Status(status));
+            return Some(Told::Status(status));
         }
-        if let Some(result) = self.results.pop_front() {
-            return Some(Action::Signal(FromDevice::Result(CommandResult { timestamp, ..result })));
+        if let Some(verdict) = self.results.pop_front() {
+            return Some(Told::Result(verdict));
         }
-        if let Some(request) = self.request.take() {
-            return Some(Action::Signal(FromDevice::Request(Request { timestamp, ..request })));
+        if core::mem::take(&mut self.request) {
+            return Some(Told::Request);
         }
-        if let Some(mut event) = self.events.pop_front() {
-            *match &mut event {
-                StatusEvent::Started(event) => &mut event.timestamp,
-                StatusEvent::Metrics(event) => &mut event.timestamp,
-                StatusEvent::Stopped(event) => &mut event.timestamp,
-                StatusEvent::ConnectionError(event) => &mut event.timestamp,
-            } = timestamp;
-            return Some(Action::Signal(FromDevice::Status(event)));
+        if let Some(event) = self.events.pop_front() {
+            return Some(Told::Event(event));
         }
-        let state = self.state.take()?;
-        Some(Action::Signal(FromDevice::State(StateReport { timestamp, ..state })))
+        self.state.take().map(Told::State)
     }
 }

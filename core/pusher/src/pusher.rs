@@ -2,28 +2,27 @@
 
 mod opening;
 mod streaming;
+mod telling;
 mod wish;
 
 use core::time::Duration;
-use heapless::{Deque, Vec};
-use sightline_media::{Frame, Instant, Track, TrackId, WallTime};
+use heapless::Deque;
+use sightline_media::{Frame, Instant, Track, TrackId};
 use sightline_rtmp::client;
 use sightline_signal::{
-    Command, CommandName, CommandResult, ConnectionError, CustomQuality, ErrorCode, Quality, Request, Response, Settings, StatusEvent,
-    StreamState, StreamStopped, Text, effective_settings,
+    Command, CommandName, CustomQuality, ErrorCode, Quality, Response, Settings, StreamState, Text, effective_settings,
 };
 
 use crate::{
     backoff::Backoff,
     config::{Config, Trigger},
-    describe::describe,
     flight::Flight,
-    io::{Action, EncoderAction, Input, Status, ToDevice},
+    io::{EncoderAction, Input, Status, ToDevice},
     ladder::Ladder,
-    outbox::Outbox,
+    outbox::{Event, Figures, Outbox, Verdict},
     queue::FrameQueue,
     rate::RateControl,
-    servers::Servers,
+    servers::{Servers, place_of},
     tally::Tally,
 };
 use opening::Opening;
@@ -56,7 +55,10 @@ const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The camera's streaming brain. See the crate's page for how to drive it. `QUEUE` frames may wait for the link.
 #[derive(Debug)]
 pub struct Pusher<P, const QUEUE: usize> {
+    /// Its `server` is the room for the present set of servers, whoever gave it: see [`Servers`].
     config: Config,
+    /// The set of servers was given by hand, and no one is asked.
+    is_server_fixed: bool,
     /// What was agreed: the preset, lowered by the answer.
     ceiling: Settings,
     /// What is asked of the encoder on a link that carries it: the ceiling, or less where the uplink was found to carry less.
@@ -76,7 +78,8 @@ pub struct Pusher<P, const QUEUE: usize> {
     moves_to: Option<usize>,
     sets_exhausted: u32,
     backoff: Backoff,
-    session: Option<client::Session<P, SESSION_QUEUE>>,
+    /// Made once, and begun anew for each link; it keeps the tracks.
+    session: client::Session<P, SESSION_QUEUE>,
     streaming_since: Option<Instant>,
     /// Tries left for a name that the server may still hold for the connection that was lost.
     held_name_tries: u32,
@@ -84,23 +87,28 @@ pub struct Pusher<P, const QUEUE: usize> {
     /// Of the frames in the session.
     session_bytes: u64,
     queue: FrameQueue<P, QUEUE>,
-    tracks: Vec<Track, 2>,
     rate: RateControl,
     ladder: Ladder,
     keyframe_asked_at: Option<Instant>,
     flight: Flight,
-    session_id: Text<32>,
+    /// Names the session that is told of.
+    session_number: u32,
     tally: Option<Tally>,
     dropped_before: u64,
     metrics_at: Option<Instant>,
     outbox: Outbox,
 }
 
+/// Bytes of a pusher with a second of `ultra`, on a processor of 64 bits; on one of 32 the firmware's own assertions are the stricter ones.
+const BYTES_MAX: usize = 11 * 1024;
+const _: () = assert!(size_of::<Pusher<&[u8], 30>>() <= BYTES_MAX, "the pusher has grown: see docs/design/0004-memory-on-the-chip.md");
+
 impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// A pusher at rest. An always-on one starts with the first [`Self::handle_timeout`]. `seed`: other for each start of a
     /// device; it makes jitter and ids, no secrets.
     #[must_use]
-    pub fn new(config: Config, seed: u64) -> Self {
+    pub fn new(mut config: Config, seed: u64) -> Self {
+        let servers = config.server.as_mut().map(Servers::fixed);
         let target = config.wanted();
         Self {
             ceiling: target,
@@ -113,22 +121,22 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             request_id: Text::new(),
             is_asking: false,
             signal_error: None,
-            servers: config.server.as_ref().map(Servers::fixed),
+            is_server_fixed: servers.is_some(),
+            servers,
             moves_to: None,
             sets_exhausted: 0,
             backoff: Backoff::new(config.reconnect_interval, config.reconnect_jitter, seed),
-            session: None,
+            session: client::Session::idle(),
             streaming_since: None,
             held_name_tries: 0,
             in_session: Deque::new(),
             session_bytes: 0,
             queue: FrameQueue::new(config.queue_bytes_max, config.target_latency.mul_f32(STALE_SHARE)),
-            tracks: Vec::new(),
             rate: RateControl::new(target.bitrate_bps, config.min_bitrate_bps, config.target_latency),
             ladder: Ladder::default(),
             keyframe_asked_at: None,
             flight: Flight::default(),
-            session_id: Text::new(),
+            session_number: 0,
             tally: None,
             dropped_before: 0,
             metrics_at: None,
@@ -158,8 +166,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// True when every frame that was taken has gone out, or there is no stream.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.state != StreamState::Streaming
-            || (self.queue.is_empty() && self.session.as_ref().is_none_or(|session| session.queue_len() == 0))
+        self.state != StreamState::Streaming || (self.queue.is_empty() && self.session.queue_len() == 0)
     }
 
     /// One thing that happened.
@@ -168,8 +175,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             self.signal_error = None;
         }
         match input {
-            Input::Signal(ToDevice::Response(response)) => self.on_response(now, &response),
-            Input::Signal(ToDevice::Command(command)) => self.on_command(now, &command),
+            Input::Signal(ToDevice::Response(response)) => self.on_response(now, response),
+            Input::Signal(ToDevice::Command(command)) => self.on_command(now, command),
             Input::SignalDown(code) => {
                 self.signal_error = Some(code);
                 if self.state == StreamState::Requesting {
@@ -178,12 +185,11 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             }
             Input::SignalUp => match self.state {
                 // The question may have been lost with the old way: the same one again gets the same answer, and costs no second server.
-                StreamState::Requesting if self.is_asking => self.tell_request(),
+                StreamState::Requesting if self.is_asking => self.outbox.request(),
                 StreamState::Reconnecting if self.servers.is_none() => self.ask(now),
                 // Nothing else says where a stream is that waits for its trigger.
                 StreamState::Idle | StreamState::Standby | StreamState::Error => {
-                    let report = self.state_report();
-                    self.outbox.state(report);
+                    self.outbox.state(Figures::default());
                 }
                 StreamState::Requesting
                 | StreamState::Connecting
@@ -199,9 +205,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::LinkUp => self.on_link_up(now),
             Input::LinkClosed(code) => self.on_link_closed(now, code),
             Input::LinkBytes(bytes) => {
-                if let Some(session) = &mut self.session
-                    && session.handle_bytes(now, bytes).is_err()
-                {
+                if self.session.has_begun() && self.session.handle_bytes(now, bytes).is_err() {
                     self.lose(now, ErrorCode::RtmpHandshakeFailed);
                 }
             }
@@ -218,7 +222,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::Bitrate(bitrate_bps) => self.set_target(self.config.quality, Settings { bitrate_bps, ..self.ceiling }),
             Input::AdaptiveBitrate(is_adaptive) => self.config.adaptive_bitrate = is_adaptive,
             Input::StreamKey(name) => {
-                if let Some(server) = &mut self.config.server {
+                if let Some(server) = self.config.server.as_mut().filter(|_| self.is_server_fixed) {
                     server.name = name;
                     self.servers = Some(Servers::fixed(server));
                 }
@@ -243,9 +247,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         if self.lease_until.is_some_and(|at| now >= at) {
             self.end_lease(now);
         }
-        if let Some(session) = &mut self.session
-            && session.handle_timeout(now).is_err()
-        {
+        if self.session.handle_timeout(now).is_err() {
             self.lose(now, ErrorCode::RtmpConnectTimeout);
         }
         match self.state {
@@ -264,16 +266,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// When to call [`Self::handle_timeout`], at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let mut next = [
-            self.deadline,
-            self.lease_until,
-            self.session.as_ref().and_then(client::Session::poll_timeout),
-            self.check_ends_at(),
-            None,
-            None,
-            None,
-            None,
-        ];
+        let mut next = [self.deadline, self.lease_until, self.session.poll_timeout(), self.check_ends_at(), None, None, None, None];
         if self.state == StreamState::Streaming {
             next[4] = self.metrics_at;
             next[5] = self.rate.next_tick();
@@ -286,36 +279,29 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// Bytes for the link, in two slices: write the first, then the second. The first empty: nothing to write.
     #[must_use]
     pub fn pending(&self) -> [&[u8]; 2] {
-        self.session.as_ref().map_or([&[], &[]], client::Session::pending)
+        self.session.pending()
     }
 
     /// The link took the first `bytes` of [`Self::pending`].
     pub fn consumed(&mut self, now: Instant, bytes: usize) {
-        if let Some(session) = &mut self.session {
-            session.consumed(bytes);
+        if self.session.has_begun() {
+            self.session.consumed(bytes);
             self.flight.hand(now, bytes);
         }
         self.settle(now);
     }
 
-    /// The next thing for the shell to do. `wall` stamps what leaves the device; it may be wrong by years.
-    pub fn poll_action(&mut self, wall: WallTime) -> Option<Action> {
-        self.outbox.poll(wall)
-    }
-
+    // What is rare is not inlined: the frame that every input pays for on a chip's stack would hold what all of them need.
+    //
     // ---- from here on: what each input means --------------------------------------------------------------------------
 
     /// Ends for good: no link, no session, the last figures told.
+    #[inline(never)]
     fn rest(&mut self, now: Instant) {
         self.drop_link();
         if let Some(tally) = self.tally.take() {
             let dropped = self.queue.dropped() - self.dropped_before;
-            self.outbox.event(StatusEvent::Stopped(StreamStopped {
-                message: text("Live streaming stopped"),
-                timestamp: 0,
-                session_id: self.session_id.clone(),
-                final_metrics: tally.finish(now, dropped),
-            }));
+            self.outbox.event(Event::Stopped { session: self.session_number, metrics: tally.finish(now, dropped) });
         }
         self.forget_check();
         let state = if self.wish.is_any() { StreamState::Error } else { at_rest(self.config.trigger) };
@@ -335,35 +321,25 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.enter(StreamState::Requesting, Some(now + self.config.discovery_timeout));
     }
 
+    #[inline(never)]
     fn send_request(&mut self) {
         let mut request_id = text("stream_");
         push_hex(&mut request_id, self.backoff.next_random() as u32);
         push_hex(&mut request_id, self.backoff.next_random() as u32);
         self.request_id = request_id;
         self.is_asking = true;
-        self.tell_request();
+        self.outbox.request();
     }
 
-    fn tell_request(&mut self) {
-        self.outbox.request(Request {
-            request_id: self.request_id.clone(),
-            device_id: self.config.device.clone(),
-            stream_type: text(if self.config.secure { "rtmps" } else { "rtmp" }),
-            quality: self.config.quality,
-            preferred_region: self.config.region.clone(),
-            max_bitrate: self.config.wanted().bitrate_bps,
-            supports_adaptive: self.config.adaptive_bitrate,
-            timestamp: 0,
-        });
-    }
-
+    #[inline(never)]
     fn on_response(&mut self, now: Instant, response: &Response) {
         if !self.is_asking || response.request_id != self.request_id {
             return;
         }
         self.is_asking = false;
         let waits = self.state == StreamState::Requesting;
-        match Servers::of(response, now).filter(|_| response.success) {
+        let answered = if response.success { Servers::of(response, now, &mut self.config.server) } else { None };
+        match answered {
             Some(servers) => {
                 self.servers = Some(servers);
                 self.ceiling = effective_settings(self.config.wanted(), response, self.config.source_fps_max);
@@ -380,20 +356,25 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
     }
 
+    #[inline(never)]
     fn dial(&mut self, now: Instant) {
-        let Some(servers) = &self.servers else { return };
+        if self.servers.is_none() {
+            return;
+        }
         self.outbox.hang_up();
-        self.outbox.dial(servers.tc_url());
-        self.session = None;
+        self.outbox.dial();
+        self.session.reset();
         self.in_session.clear();
         self.session_bytes = 0;
         self.enter(StreamState::Connecting, Some(now + self.config.connect_timeout));
     }
 
+    #[inline(never)]
     fn on_link_up(&mut self, now: Instant) {
-        let Some(servers) = self.servers.as_ref().filter(|_| self.state == StreamState::Connecting && self.session.is_none()) else {
+        let (Some(servers), Some(set)) = (&self.servers, &self.config.server) else { return };
+        if self.state != StreamState::Connecting || self.session.has_begun() {
             return;
-        };
+        }
         let config = client::Config {
             chunk_size: self.config.chunk_size,
             handshake_timeout: self.config.publish_timeout,
@@ -402,10 +383,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             ..client::Config::default()
         };
         let seed = self.backoff.next_random();
-        match client::Session::publish(config, &servers.tc_url(), servers.name(), now, seed) {
-            Ok(mut session) => {
-                self.tracks.iter().for_each(|track| session.set_track(track.clone()));
-                self.session = Some(session);
+        let tc_url = set.tc_urls.get(servers.next()).map_or("", Text::as_str);
+        match self.session.begin(config, tc_url, &set.name, now, seed) {
+            Ok(()) => {
                 self.deadline = None;
                 self.flight = Flight::new(now);
             }
@@ -425,17 +405,20 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// A server that only closes has refused what it was asked for last: nginx-rtmp does so with an application that it does not have, and
     /// with a name that its owner's hook refuses. One without room, our origin too, closes unasked and unread.
     fn ended_early(&self) -> ErrorCode {
-        match self.session.as_ref().map(client::Session::stage) {
-            None => ErrorCode::RtmpConnectTimeout,
-            Some(client::Stage::Unanswered) => ErrorCode::ServerOverloaded,
-            Some(client::Stage::Handshake) => ErrorCode::RtmpHandshakeFailed,
-            Some(client::Stage::Connect) => ErrorCode::RtmpConnectRejected,
-            Some(client::Stage::Publish) => ErrorCode::StreamKeyInvalid,
-            Some(client::Stage::Done) => ErrorCode::ConnectionLost,
+        if !self.session.has_begun() {
+            return ErrorCode::RtmpConnectTimeout;
+        }
+        match self.session.stage() {
+            client::Stage::Unanswered => ErrorCode::ServerOverloaded,
+            client::Stage::Handshake => ErrorCode::RtmpHandshakeFailed,
+            client::Stage::Connect => ErrorCode::RtmpConnectRejected,
+            client::Stage::Publish => ErrorCode::StreamKeyInvalid,
+            client::Stage::Done => ErrorCode::ConnectionLost,
         }
     }
 
     /// What is pushed can't be made any more, and trying again does not help: a stream that is wanted ends in error until someone starts it.
+    #[inline(never)]
     fn give_up(&mut self, now: Instant, code: ErrorCode) {
         self.report(code, Duration::ZERO, 0);
         if !matches!(self.state, StreamState::Idle | StreamState::Standby) {
@@ -445,6 +428,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     /// The connection is gone, or given up.
+    #[inline(never)]
     fn lose(&mut self, now: Instant, code: ErrorCode) {
         if self.state == StreamState::Stopping {
             self.rest(now);
@@ -462,9 +446,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.drop_link();
         if self.config.auto_reconnect && held.is_some_and(|held| held >= WORTH_RETRYING_AT_ONCE) {
             self.report_error(code, Duration::ZERO);
-            if let Some(servers) = &mut self.servers {
-                let _ = servers.advance();
-            }
+            let _ = self.advance();
             self.begin(now);
         } else {
             self.fail(now, code);
@@ -472,6 +454,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     /// The server refused. A name that it still holds for our own last connection is asked for again; all else is a failure.
+    #[inline(never)]
     fn on_rejected(&mut self, now: Instant, code: &str) {
         let is_held = code == "NetStream.Publish.BadName" && self.held_name_tries > 0;
         if is_held && self.config.auto_reconnect && self.state == StreamState::Connecting {
@@ -485,15 +468,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.lose(now, if code.starts_with("NetStream.") { ErrorCode::StreamKeyInvalid } else { ErrorCode::RtmpConnectRejected });
     }
 
+    #[inline(never)]
     fn drop_link(&mut self) {
         self.moves_to = None;
         if self.streaming_since.take().is_some() {
             self.outbox.encoder(EncoderAction::Stop);
         }
-        if let Some(session) = self.session.take() {
-            // What the session still held never arrived whole.
-            self.queue.count_dropped(session.queue_len() as u64);
-        }
+        // What the session still held never arrived whole.
+        self.queue.count_dropped(self.session.queue_len() as u64);
+        self.session.reset();
         self.in_session.clear();
         self.session_bytes = 0;
         self.queue.clear_as_dropped();
@@ -502,9 +485,10 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     /// The server wants to be left, for another or for its own successor (E-RTMP v2, "Reconnect Request"). Only a server of the present
     /// set is gone to: the cloud named those, a server alone may name anyone.
+    #[inline(never)]
     fn on_reconnect_request(&mut self, now: Instant, tc_url: &str) {
         let has_held = self.streaming_since.is_some_and(|since| now.since(since) >= RECONNECT_INTERVAL);
-        let place = self.servers.as_ref().and_then(|servers| servers.place_of(tc_url));
+        let place = self.config.server.as_ref().filter(|_| self.servers.is_some()).and_then(|set| place_of(set, tc_url));
         if self.state == StreamState::Streaming && has_held && place.is_some() {
             self.moves_to = place;
             self.outbox.encoder(EncoderAction::Keyframe);
@@ -513,7 +497,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     /// Leaves for the server that was asked for, once all before the next IDR is sent.
     fn move_at_idr(&mut self, now: Instant) {
-        let is_boundary = self.queue.next_is_idr() && self.session.as_ref().is_some_and(|session| session.queue_len() == 0);
+        let is_boundary = self.queue.next_is_idr() && self.session.queue_len() == 0;
         let Some(place) = self.moves_to.filter(|_| is_boundary) else { return };
         self.drop_link();
         if let Some(servers) = &mut self.servers {
@@ -522,11 +506,17 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.begin(now);
     }
 
+    /// Moves on to the next server; false when the round is over, or there is none.
+    fn advance(&mut self) -> bool {
+        self.servers.as_mut().zip(self.config.server.as_ref()).is_some_and(|(servers, set)| servers.advance(set))
+    }
+
     fn fail(&mut self, now: Instant, code: ErrorCode) {
         self.fail_after(now, code, None);
     }
 
     /// One try failed. The next server of the round is tried at once; after the round the backoff decides.
+    #[inline(never)]
     fn fail_after(&mut self, now: Instant, code: ErrorCode, at_least: Option<Duration>) {
         let was_asking = self.state == StreamState::Requesting;
         let is_refused = matches!(code, ErrorCode::StreamKeyInvalid | ErrorCode::PermissionDenied | ErrorCode::RtmpConnectRejected);
@@ -535,7 +525,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             self.rest(now);
             return;
         }
-        if !was_asking && self.servers.as_mut().is_some_and(Servers::advance) {
+        if !was_asking && self.advance() {
             self.report_error(code, Duration::ZERO);
             self.begin(now);
             return;
@@ -544,7 +534,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         let attempts = self.backoff.failures();
         if attempts >= self.config.max_reconnect_attempts {
             self.sets_exhausted += 1;
-            let sets = if self.config.server.is_some() { 1 } else { 2 };
+            let sets = if self.is_server_fixed { 1 } else { 2 };
             if self.sets_exhausted >= sets {
                 if self.config.trigger != Trigger::AlwaysOn {
                     self.report_error(code, Duration::ZERO);
@@ -556,7 +546,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 self.backoff.reset();
             }
         }
-        if self.config.server.is_none() && (is_refused || attempts >= self.config.max_reconnect_attempts) {
+        if !self.is_server_fixed && (is_refused || attempts >= self.config.max_reconnect_attempts) {
             // A refused token is stale, and a set that failed that often may be too: ask again.
             self.servers = None;
         } else if let Some(servers) = &mut self.servers {
@@ -571,31 +561,18 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.report(code, delay, self.backoff.failures());
     }
 
-    fn report(&mut self, error_code: ErrorCode, delay: Duration, reconnect_attempts: u32) {
-        self.outbox.event(StatusEvent::ConnectionError(ConnectionError {
-            message: text(describe(error_code)),
-            error_code,
-            timestamp: 0,
-            reconnect_attempts,
-            next_retry_in_sec: u32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
-        }));
+    fn report(&mut self, code: ErrorCode, delay: Duration, attempts: u32) {
+        let next_retry_in_sec = u32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        self.outbox.event(Event::Error { code, attempts, next_retry_in_sec });
     }
 
+    #[inline(never)]
     fn on_track(&mut self, track: Track) {
-        match self.tracks.iter_mut().find(|known| known.id == track.id) {
-            Some(known) if *known == track => return,
-            Some(known) => {
-                // Frames of the old configuration can't follow the new one.
-                self.queue.clear_as_dropped();
-                known.clone_from(&track);
-            }
-            None => {
-                let _ = self.tracks.push(track.clone());
-            }
+        if self.session.tracks().any(|known| known.id == track.id && *known != track) {
+            // Frames of the old configuration can't follow the new one.
+            self.queue.clear_as_dropped();
         }
-        if let Some(session) = &mut self.session {
-            session.set_track(track);
-        }
+        self.session.set_track(track);
     }
 
     fn on_frame(&mut self, now: Instant, frame: Frame<P>, captured_at: Instant) {
@@ -610,6 +587,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.queue.push(frame, captured_at, now);
     }
 
+    #[inline(never)]
     fn on_command(&mut self, now: Instant, command: &Command) {
         let lease = command.lease_sec.map(|secs| Duration::from_secs(u64::from(secs)));
         let mut refused = None;
@@ -638,19 +616,13 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 None => refused = Some((ErrorCode::InvalidQuality, "bitrate_bps is missing or under 50000")),
             },
         }
-        self.outbox.result(CommandResult {
-            command_id: command.command_id.clone(),
-            success: refused.is_none(),
-            error_code: refused.map(|(code, _)| code),
-            error_message: refused.map(|(_, message)| text(message)),
-            timestamp: 0,
-        });
+        self.outbox.result(Verdict { command_id: command.command_id.clone(), refused });
     }
 
     /// A fresh token. A running stream keeps running; one that waits for its turn is tried with it at once, because the cloud
     /// sends this when a server has come back.
     fn rotate(&mut self, now: Instant) {
-        if self.config.server.is_some() {
+        if self.is_server_fixed {
             return;
         }
         match self.state {
@@ -677,6 +649,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         CustomQuality::new(settings, self.config.source_fps_max.max(settings.fps.min(60))).ok().map(|checked| (quality, checked.settings()))
     }
 
+    #[inline(never)]
     fn set_target(&mut self, quality: Quality, settings: Settings) {
         self.config.quality = quality;
         self.config.custom = CustomQuality::new(settings, settings.fps).ok();
@@ -692,8 +665,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         if self.state != state {
             self.state = state;
             self.outbox.status(Status { state, error: None, next_retry: None });
-            let report = self.state_report();
-            self.outbox.state(report);
+            self.outbox.state(Figures::default());
         }
     }
 }

@@ -4,73 +4,63 @@ use core::time::Duration;
 use heapless::Vec;
 use sightline_media::Instant;
 use sightline_rtmp::url::RtmpUrl;
-use sightline_signal::{Response, SERVERS_MAX, Text};
+use sightline_signal::{Response, SERVERS_MAX};
 
 use crate::config::FixedServer;
 
 /// How long before its end a token is no longer used to start a stream: the way to the server takes time too.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(5);
 
-/// Where to publish, and with what.
+/// Which server of the set is next, and how long the set holds. The set itself lies in [`crate::Config::server`], whoever gave it: it is
+/// 1.1 KB, and a chip has room for one.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Servers {
-    tc_urls: Vec<Text<192>, SERVERS_MAX>,
-    name: Text<512>,
     next: usize,
     expires_at: Option<Instant>,
     refresh_at: Option<Instant>,
 }
 
-impl core::fmt::Debug for Servers {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Servers").field("tc_urls", &self.tc_urls).field("name", &"***").field("next", &self.next).finish()
-    }
-}
-
 impl Servers {
-    /// From a successful answer, received `now`; `None` where it lacks a server or a name. Times are durations counted from
-    /// receipt: the camera's own wall clock may be wrong.
-    pub(crate) fn of(response: &Response, now: Instant) -> Option<Self> {
-        let mut tc_urls = Vec::new();
+    /// From a successful answer, received `now`, whose servers go to `room`; `None` where it lacks a server or a name, and `room` is as it
+    /// was. Times are durations counted from receipt: the camera's own wall clock may be wrong.
+    pub(crate) fn of(response: &Response, now: Instant, room: &mut Option<FixedServer>) -> Option<Self> {
+        let key = response.stream_key.as_ref()?;
+        if response.servers.is_empty() && response.rtmp_url.is_none() {
+            return None;
+        }
+        let set = room.get_or_insert_with(FixedServer::default);
+        set.tc_urls.clear();
         let mut listed: Vec<_, SERVERS_MAX> = response.servers.iter().collect();
         listed.sort_unstable_by_key(|server| server.priority);
-        for server in listed {
-            let _ = tc_urls.push(trimmed(&server.rtmp_url));
+        let only = if listed.is_empty() { response.rtmp_url.as_ref() } else { None };
+        for url in listed.into_iter().map(|server| &server.rtmp_url).chain(only) {
+            let _ = set.tc_urls.push(url.clone());
         }
-        if tc_urls.is_empty() {
-            let _ = tc_urls.push(trimmed(response.rtmp_url.as_ref()?));
-        }
-        let mut name = Text::new();
-        name.push_str(response.stream_key.as_ref()?).ok()?;
+        trim(set);
+        set.name.clear();
+        // 64, 7 and 384 bytes fit 512.
+        let _ = set.name.push_str(key);
         if let Some(token) = &response.token {
-            name.push_str("?token=").ok()?;
-            name.push_str(token.reveal()).ok()?;
+            let _ = set.name.push_str("?token=");
+            let _ = set.name.push_str(token.reveal());
         }
         let server_time = response.server_time;
         let after = |secs: i64| {
             let left = secs.checked_sub(server_time?)?;
             Some(now + Duration::from_secs(u64::try_from(left).unwrap_or(0)))
         };
-        Some(Self {
-            tc_urls,
-            name,
-            next: 0,
-            expires_at: response.expires_at.and_then(after),
-            refresh_at: response.refresh_at.and_then(after),
-        })
+        Some(Self { next: 0, expires_at: response.expires_at.and_then(after), refresh_at: response.refresh_at.and_then(after) })
     }
 
     /// The servers given by hand: they never expire.
-    pub(crate) fn fixed(server: &FixedServer) -> Self {
-        let tc_urls = server.tc_urls.iter().map(|url| trimmed(url)).collect();
-        Self { tc_urls, name: server.name.clone(), next: 0, expires_at: None, refresh_at: None }
+    pub(crate) fn fixed(set: &mut FixedServer) -> Self {
+        trim(set);
+        Self { next: 0, expires_at: None, refresh_at: None }
     }
 
-    pub(crate) fn tc_url(&self) -> Text<192> {
-        self.tc_urls.get(self.next).cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// The place of the next one in its set.
+    pub(crate) const fn next(&self) -> usize {
+        self.next
     }
 
     /// Whether a stream may still be started with it.
@@ -84,21 +74,13 @@ impl Servers {
     }
 
     /// Moves on to the next server; false when the round is over and the first is next again.
-    pub(crate) fn advance(&mut self) -> bool {
+    pub(crate) fn advance(&mut self, set: &FixedServer) -> bool {
         self.next += 1;
-        if self.next >= self.tc_urls.len() {
+        if self.next >= set.tc_urls.len() {
             self.next = 0;
             return false;
         }
         true
-    }
-
-    /// The place of the server that a URL names, by its host and port.
-    pub(crate) fn place_of(&self, tc_url: &str) -> Option<usize> {
-        let wanted = RtmpUrl::parse(tc_url).ok()?;
-        self.tc_urls.iter().position(|listed| {
-            RtmpUrl::parse(listed).is_ok_and(|listed| (listed.tls, listed.host, listed.port) == (wanted.tls, wanted.host, wanted.port))
-        })
     }
 
     /// The server at that place is next.
@@ -112,7 +94,17 @@ impl Servers {
     }
 }
 
+/// The place of the server that a URL names, by its host and port.
+pub(crate) fn place_of(set: &FixedServer, tc_url: &str) -> Option<usize> {
+    let wanted = RtmpUrl::parse(tc_url).ok()?;
+    set.tc_urls.iter().position(|listed| {
+        RtmpUrl::parse(listed).is_ok_and(|listed| (listed.tls, listed.host, listed.port) == (wanted.tls, wanted.host, wanted.port))
+    })
+}
+
 /// `rtmp://host/live/` and `rtmp://host/live` are the same application.
-fn trimmed(url: &str) -> Text<192> {
-    Text::try_from(url.trim_end_matches('/')).unwrap_or_default()
+fn trim(set: &mut FixedServer) {
+    for url in &mut set.tc_urls {
+        url.truncate(url.trim_end_matches('/').len());
+    }
 }

@@ -2,19 +2,24 @@
 //!
 //! Feed [`Session::handle_bytes`] and [`Session::handle_timeout`], drain [`Session::poll_event`], write [`Session::pending`] and
 //! say with [`Session::consumed`] how much of it the socket took. Between a `pending` and its `consumed` call nothing else.
+//!
+//! Where room is scarce, one session is made once ([`Session::idle`]) and begun anew for each connection ([`Session::begin`]): it is never
+//! moved, and keeps its tracks.
 
+mod config;
 mod inbox;
 mod outgoing;
 mod padding;
 
 use crate::chunk::{CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX};
 use crate::error::{Cause, Error};
+use crate::handshake::OPENING_BYTES;
 use crate::message::command::{Command, Outgoing};
 use crate::message::data::Announcement;
 use crate::message::set_chunk_size::SetChunkSize;
 use crate::message::window_ack_size::WindowAckSize;
 use crate::message::{CSID_AUDIO, CSID_CONTROL, CSID_DATA, CSID_VIDEO, type_id};
-use core::time::Duration;
+pub use config::{Config, UrlTooLong};
 use heapless::{Deque, String};
 use inbox::{Heard, Inbox};
 use outgoing::{Scratch, Sending};
@@ -29,45 +34,6 @@ pub const NAME_BYTES_MAX: usize = 512;
 /// The message stream that every server gives first.
 const TRANSACTION_CONNECT: f64 = 1.0;
 const TRANSACTION_CREATE_STREAM: f64 = 4.0;
-
-/// How a session behaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Config {
-    /// The largest chunk that we send, in bytes; taken as 128 to 1 MiB.
-    pub chunk_size: u32,
-    /// After how many bytes the server shall acknowledge. Small, for acknowledgements are how a camera sees its uplink.
-    pub window_ack_size: u32,
-    /// How long the handshake may take, from the session's start.
-    pub handshake_timeout: Duration,
-    /// How long the server may take from there to accept the publish.
-    pub publish_timeout: Duration,
-    /// Stop at [`Event::Connected`], where the link may be tried with [`Session::pad`], until [`Session::go_on`].
-    pub waits_connected: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            chunk_size: 4096,
-            window_ack_size: 32 * 1024,
-            handshake_timeout: Duration::from_secs(10),
-            publish_timeout: Duration::from_secs(10),
-            waits_connected: false,
-        }
-    }
-}
-
-/// The `tcUrl` is longer than [`TC_URL_BYTES_MAX`], or the name than [`NAME_BYTES_MAX`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UrlTooLong;
-
-impl core::fmt::Display for UrlTooLong {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "the RTMP URL is longer than {TC_URL_BYTES_MAX} bytes, or its stream name than {NAME_BYTES_MAX}")
-    }
-}
-
-impl core::error::Error for UrlTooLong {}
 
 /// The queue holds as many frames as it can; the frame comes back.
 #[derive(Clone, PartialEq, Eq)]
@@ -121,9 +87,11 @@ pub enum Event<P> {
 /// Where the session stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// C0 C1 are made.
+    /// There is no connection.
+    Idle,
+    /// C0 C1 are written, in pieces, and the server's half is waited for.
     Handshake,
-    /// C2 is to be made from S1, which the inbox holds.
+    /// C2 is to be written from S1, which the inbox holds.
     AnswerHandshake,
     Connect,
     AwaitConnected,
@@ -131,6 +99,10 @@ enum Phase {
     Settings,
     /// They are sent. Until [`Session::go_on`]; padding may be.
     Wait,
+    /// The historical commands that nginx-rtmp and others expect before createStream are to be sent: releaseStream ...
+    Release,
+    /// ... and FCPublish.
+    Announce,
     CreateStream,
     AwaitStream,
     Publish,
@@ -138,6 +110,8 @@ enum Phase {
     Publishing,
     /// FCUnpublish and deleteStream are to be sent.
     Close,
+    /// deleteStream is to be sent.
+    Delete,
     /// Nothing more is sent but answers.
     Ended,
 }
@@ -153,7 +127,7 @@ pub enum Stage {
     Connect,
     /// It has not accepted the stream's name.
     Publish,
-    /// It accepted, or the session has ended by the server's word or by ours.
+    /// It accepted, or the session has ended by the server's word or by ours, or never began.
     Done,
 }
 
@@ -161,6 +135,10 @@ pub enum Stage {
 pub struct Session<P, const QUEUE: usize> {
     config: Config,
     phase: Phase,
+    /// Makes C1.
+    seed: u64,
+    /// Bytes of C0, C1 and C2 that were put into the scratch.
+    handshake_at: usize,
     deadline: Option<Instant>,
     tc_url: String<TC_URL_BYTES_MAX>,
     name: String<NAME_BYTES_MAX>,
@@ -217,23 +195,33 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     /// # Errors
     /// [`UrlTooLong`].
     pub fn publish(config: Config, tc_url: &str, name: &str, now: Instant, seed: u64) -> Result<Self, UrlTooLong> {
-        let mut session = Self {
-            chunk_size: CHUNK_SIZE_DEFAULT,
-            phase: Phase::Handshake,
-            deadline: Some(now + config.handshake_timeout),
-            config: Config { chunk_size: config.chunk_size.clamp(CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX), ..config },
-            tc_url: String::try_from(tc_url).map_err(|_| UrlTooLong)?,
-            name: String::try_from(name).map_err(|_| UrlTooLong)?,
+        let mut session = Self::idle();
+        session.begin(config, tc_url, name, now, seed)?;
+        Ok(session)
+    }
+
+    /// A session without a connection: it takes tracks, and nothing is pending before [`Self::begin`].
+    #[must_use]
+    pub const fn idle() -> Self {
+        Self {
+            config: Config::DEFAULT,
+            phase: Phase::Idle,
+            seed: 0,
+            handshake_at: 0,
+            deadline: None,
+            tc_url: String::new(),
+            name: String::new(),
             stream_id: 0,
             inbox: Inbox::new(),
             scratch: Scratch::new(),
+            chunk_size: CHUNK_SIZE_DEFAULT,
             sent: 0,
             video: None,
             audio: None,
             is_announced: false,
             queue: Deque::new(),
             sending: None,
-            padding: Padding::default(),
+            padding: Padding::new(),
             first_dts: None,
             events: Events {
                 connected: false,
@@ -243,9 +231,61 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 frames: Deque::new(),
                 closed: false,
             },
-        };
-        session.scratch.put_opening(seed);
-        Ok(session)
+        }
+    }
+
+    /// Begins on a new connection as [`Self::publish`] does, whatever was before. The tracks stay, and are told to the server again.
+    ///
+    /// # Errors
+    /// [`UrlTooLong`]: the session is as after [`Self::reset`].
+    pub fn begin(&mut self, config: Config, tc_url: &str, name: &str, now: Instant, seed: u64) -> Result<(), UrlTooLong> {
+        self.reset();
+        self.tc_url.push_str(tc_url).map_err(|_| UrlTooLong)?;
+        self.name.push_str(name).map_err(|_| UrlTooLong)?;
+        self.config = Config { chunk_size: config.chunk_size.clamp(CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX), ..config };
+        self.phase = Phase::Handshake;
+        self.seed = seed;
+        self.deadline = Some(now + config.handshake_timeout);
+        self.advance();
+        Ok(())
+    }
+
+    /// The connection is gone: drops what waits, frames included. The tracks stay.
+    pub fn reset(&mut self) {
+        self.phase = Phase::Idle;
+        self.handshake_at = 0;
+        self.deadline = None;
+        self.tc_url.clear();
+        self.name.clear();
+        self.stream_id = 0;
+        self.inbox.reset();
+        self.scratch.clear();
+        self.chunk_size = CHUNK_SIZE_DEFAULT;
+        self.sent = 0;
+        for slot in [&mut self.video, &mut self.audio].into_iter().flatten() {
+            slot.is_due = true;
+        }
+        self.is_announced = false;
+        self.queue.clear();
+        self.sending = None;
+        self.padding = Padding::new();
+        self.first_dts = None;
+        self.events.connected = false;
+        self.events.publishing = false;
+        self.events.said = Said::Nothing;
+        self.events.acknowledged = None;
+        self.events.frames.clear();
+        self.events.closed = false;
+    }
+
+    /// False before [`Self::begin`], and after [`Self::reset`].
+    pub const fn has_begun(&self) -> bool {
+        !matches!(self.phase, Phase::Idle)
+    }
+
+    /// The tracks that were set: video, then audio.
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        [&self.video, &self.audio].into_iter().flatten().map(|slot| &slot.track)
     }
 
     /// Sets a track's decoder configuration: its sequence header goes out before the next frame of any track, again when it changes.
@@ -277,10 +317,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             Phase::Handshake if self.inbox.received() == 0 => Stage::Unanswered,
             Phase::Handshake | Phase::AnswerHandshake => Stage::Handshake,
             Phase::Connect | Phase::AwaitConnected => Stage::Connect,
-            Phase::Settings | Phase::Wait | Phase::CreateStream | Phase::AwaitStream | Phase::Publish | Phase::AwaitPublishing => {
-                Stage::Publish
-            }
-            Phase::Publishing | Phase::Close | Phase::Ended => Stage::Done,
+            Phase::Settings
+            | Phase::Wait
+            | Phase::Release
+            | Phase::Announce
+            | Phase::CreateStream
+            | Phase::AwaitStream
+            | Phase::Publish
+            | Phase::AwaitPublishing => Stage::Publish,
+            Phase::Idle | Phase::Publishing | Phase::Close | Phase::Delete | Phase::Ended => Stage::Done,
         }
     }
 
@@ -290,6 +335,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             self.phase,
             Phase::Settings
                 | Phase::Wait
+                | Phase::Release
+                | Phase::Announce
                 | Phase::CreateStream
                 | Phase::AwaitStream
                 | Phase::Publish
@@ -310,7 +357,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     pub fn go_on(&mut self, now: Instant) {
         if self.phase == Phase::Wait {
             self.deadline = Some(now + self.config.publish_timeout);
-            self.phase = Phase::CreateStream;
+            self.phase = Phase::Release;
             self.advance();
         }
     }
@@ -343,11 +390,12 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             self.deadline = Some(now + self.config.publish_timeout);
             self.advance();
         }
-        // C2 is an echo of S1, which lies where messages will be. Whoever has all of C1 has sent S2; who sends more before that has not.
-        if self.phase == Phase::AnswerHandshake && !bytes.is_empty() {
+        // Whoever has all of C1 has sent S2; who sends more before that has not.
+        let is_answering = self.handshake_at > OPENING_BYTES || (self.handshake_at == OPENING_BYTES && self.scratch.is_empty());
+        if !is_answering && !bytes.is_empty() {
             return Err(Cause::OutOfOrder("a message before it had our half of the handshake"));
         }
-        while self.phase != Phase::AnswerHandshake {
+        loop {
             match self.inbox.read(&mut bytes)? {
                 Some(Heard::Acknowledged(total)) => self.events.acknowledged = Some(total),
                 Some(Heard::StreamEof) => self.end(),
@@ -439,13 +487,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     pub fn close(&mut self) {
         match self.phase {
             Phase::AwaitPublishing | Phase::Publishing => self.phase = Phase::Close,
-            Phase::Close | Phase::Ended => {}
+            Phase::Idle | Phase::Close | Phase::Delete | Phase::Ended => {}
             Phase::Handshake
             | Phase::AnswerHandshake
             | Phase::Connect
             | Phase::AwaitConnected
             | Phase::Settings
             | Phase::Wait
+            | Phase::Release
+            | Phase::Announce
             | Phase::CreateStream
             | Phase::AwaitStream
             | Phase::Publish => self.phase = Phase::Ended,
@@ -455,7 +505,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     }
 
     fn end(&mut self) {
-        if !matches!(self.phase, Phase::Ended | Phase::Close) {
+        if !matches!(self.phase, Phase::Ended | Phase::Delete | Phase::Close) {
             self.events.closed = true;
         }
         self.phase = Phase::Ended;
@@ -536,7 +586,13 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 | "NetStream.Failed"
                 | "NetConnection.Connect.Rejected"
                 | "NetStream.Publish.Failed",
-                Phase::AwaitConnected | Phase::Wait | Phase::AwaitStream | Phase::AwaitPublishing,
+                Phase::AwaitConnected
+                | Phase::Wait
+                | Phase::Release
+                | Phase::Announce
+                | Phase::CreateStream
+                | Phase::AwaitStream
+                | Phase::AwaitPublishing,
             ) => self.reject(code, description),
             ("NetStream.Publish.BadName" | "NetStream.Unpublish.Success" | "NetConnection.Connect.Closed" | "NetStream.Failed", _) => {
                 self.end()
@@ -571,10 +627,18 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     /// One step of the conversation, between messages. False when there is nothing to do.
     fn step(&mut self) -> bool {
         match self.phase {
+            Phase::Handshake | Phase::AnswerHandshake if self.handshake_at < OPENING_BYTES => {
+                self.handshake_at = self.scratch.put_opening(self.handshake_at, OPENING_BYTES, self.seed);
+            }
             Phase::AnswerHandshake => {
-                self.scratch.put_bytes(self.inbox.packet());
-                self.inbox.forget_packet();
-                self.phase = Phase::Connect;
+                let rest = self.inbox.packet().get(self.handshake_at - OPENING_BYTES..).unwrap_or_default();
+                let piece = rest.get(..rest.len().min(outgoing::SCRATCH_BYTES)).unwrap_or_default();
+                self.scratch.put_bytes(piece);
+                self.handshake_at += piece.len();
+                if piece.len() == rest.len() {
+                    self.inbox.forget_packet();
+                    self.phase = Phase::Connect;
+                }
             }
             Phase::Connect => {
                 let app = crate::url::application(&self.tc_url);
@@ -589,10 +653,24 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                     self.deadline = None;
                     self.events.connected = true;
                 } else {
-                    self.put_create_stream();
+                    self.phase = Phase::Release;
                 }
             }
-            Phase::CreateStream => self.put_create_stream(),
+            // Only `publish` carries the query with the token: these are logged by servers, and none checks it here.
+            Phase::Release => {
+                let release = Outgoing::Named { command: "releaseStream", transaction: 2.0, name: bare(&self.name) };
+                self.scratch.put_command(&release, 0, self.chunk_size);
+                self.phase = Phase::Announce;
+            }
+            Phase::Announce => {
+                let announce = Outgoing::Named { command: "FCPublish", transaction: 3.0, name: bare(&self.name) };
+                self.scratch.put_command(&announce, 0, self.chunk_size);
+                self.phase = Phase::CreateStream;
+            }
+            Phase::CreateStream => {
+                self.scratch.put_command(&Outgoing::CreateStream { transaction: TRANSACTION_CREATE_STREAM }, 0, self.chunk_size);
+                self.phase = Phase::AwaitStream;
+            }
             Phase::Publish => {
                 let publish = Outgoing::Publish { transaction: 5.0, name: &self.name };
                 self.scratch.put_command(&publish, self.stream_id, self.chunk_size);
@@ -603,13 +681,20 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 let name = bare(&self.name);
                 let unpublish = Outgoing::Named { command: "FCUnpublish", transaction: 6.0, name };
                 self.scratch.put_command(&unpublish, 0, self.chunk_size);
+                self.phase = Phase::Delete;
+            }
+            Phase::Delete => {
                 let delete = Outgoing::DeleteStream { stream_id: f64::from(self.stream_id) };
                 self.scratch.put_command(&delete, 0, self.chunk_size);
                 self.phase = Phase::Ended;
             }
-            Phase::Handshake | Phase::AwaitConnected | Phase::AwaitStream | Phase::Wait | Phase::AwaitPublishing | Phase::Ended => {
-                return false;
-            }
+            Phase::Idle
+            | Phase::Handshake
+            | Phase::AwaitConnected
+            | Phase::AwaitStream
+            | Phase::Wait
+            | Phase::AwaitPublishing
+            | Phase::Ended => return false,
         }
         true
     }
@@ -620,17 +705,6 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         self.chunk_size = self.config.chunk_size;
         let window = WindowAckSize(self.config.window_ack_size).encode();
         self.scratch.put_message(CSID_CONTROL, type_id::WINDOW_ACK_SIZE, 0, 0, &window, self.chunk_size);
-    }
-
-    /// The historical commands that nginx-rtmp and others expect before createStream, and that.
-    fn put_create_stream(&mut self) {
-        // Only `publish` carries the query with the token: these are logged by servers, and none checks it here.
-        let name = bare(&self.name);
-        for (command, transaction) in [("releaseStream", 2.0), ("FCPublish", 3.0)] {
-            self.scratch.put_command(&Outgoing::Named { command, transaction, name }, 0, self.chunk_size);
-        }
-        self.scratch.put_command(&Outgoing::CreateStream { transaction: TRANSACTION_CREATE_STREAM }, 0, self.chunk_size);
-        self.phase = Phase::AwaitStream;
     }
 
     /// Metadata, then the sequence headers that are due, then the frame. False when the queue is empty.
@@ -729,7 +803,48 @@ mod tests {
 
     #[test]
     fn a_session_is_small_enough_for_a_chip() {
-        assert!(size_of::<Session<[usize; 2], 4>>() < 6 * 1024, "{}", size_of::<Session<[usize; 2], 4>>());
+        assert!(size_of::<Session<[usize; 2], 4>>() <= 5376, "{}", size_of::<Session<[usize; 2], 4>>());
+    }
+
+    #[test]
+    fn what_comes_while_the_handshake_is_answered_leaves_the_answer_whole_and_a_session_begins_anew() {
+        let mut session = Session::<&[u8], 4>::publish(Config::default(), "rtmp://h/live", "s", Instant::ZERO, 1).unwrap();
+        for round in 0..2 {
+            while !session.pending()[0].is_empty() {
+                session.consumed(session.pending()[0].len());
+            }
+            let mut opening: std::vec::Vec<u8> = (0..=2 * crate::handshake::PACKET_BYTES).map(|at| (at / 7) as u8).collect();
+            opening[0] = 3;
+            session.handle_bytes(Instant::ZERO, &opening).unwrap();
+            // A window, and a command that nobody has asked for.
+            session.handle_bytes(Instant::ZERO, &[2, 0, 0, 0, 0, 0, 4, 5, 0, 0, 0, 0, 0, 1, 0, 0]).unwrap();
+            session.handle_bytes(Instant::ZERO, &[3, 0, 0, 0, 0, 0, 4, 20, 0, 0, 0, 0, 2, 0, 1, b'x']).unwrap();
+            let mut written = std::vec::Vec::new();
+            while !session.pending()[0].is_empty() {
+                written.extend_from_slice(session.pending()[0]);
+                session.consumed(session.pending()[0].len());
+            }
+            assert_eq!(written[..crate::handshake::PACKET_BYTES], opening[1..=crate::handshake::PACKET_BYTES], "round {round}");
+            assert_eq!(written[crate::handshake::PACKET_BYTES], 3, "then the connect");
+            session.begin(Config::default(), "rtmp://h/live", "s", Instant::ZERO, 2).unwrap();
+        }
+        session.reset();
+        assert!(!session.has_begun() && session.pending()[0].is_empty());
+    }
+
+    #[test]
+    fn the_longest_messages_fit_the_scratch() {
+        let (tc_url, name) = (std::format!("rtmp://h/{}", "x".repeat(TC_URL_BYTES_MAX - 9)), "n".repeat(NAME_BYTES_MAX));
+        let connect = Outgoing::Connect { app: crate::url::application(&tc_url), tc_url: &tc_url, is_player: false };
+        let named = Outgoing::Named { command: "releaseStream", transaction: 2.0, name: &name };
+        for command in [connect, named, Outgoing::Publish { transaction: 5.0, name: &name }] {
+            let mut body = [0; outgoing::BODY_BYTES_MAX];
+            assert!(command.encode(&mut body).is_some(), "the body is too short for a command");
+        }
+        let mut scratch = Scratch::new();
+        // An extended timestamp makes the longest headers.
+        scratch.put_message(CSID_VIDEO, type_id::VIDEO, 1, u32::MAX, &[0; outgoing::BODY_BYTES_MAX], CHUNK_SIZE_DEFAULT);
+        assert!(!scratch.is_empty());
     }
 
     #[test]
@@ -758,8 +873,9 @@ mod tests {
             let mut opening = std::vec![0; 1 + 2 * crate::handshake::PACKET_BYTES];
             opening[0] = 3;
             session.handle_bytes(Instant::ZERO, &opening).unwrap();
-            let pending = session.pending()[0].len();
-            session.consumed(pending);
+            while !session.pending()[0].is_empty() {
+                session.consumed(session.pending()[0].len());
+            }
             let _ = session.handle_bytes(Instant::ZERO, &bytes);
             while session.poll_event().is_some() {}
         }

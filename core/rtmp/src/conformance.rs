@@ -114,10 +114,13 @@ fn p22_a_new_connection_begins_with_the_standards_chunk_size() {
     let mut answer = vec![0; OPENING_BYTES + PACKET_BYTES];
     answer[0] = 3;
     session.handle_bytes(Instant::ZERO, &answer).unwrap();
-    for skipped in [OPENING_BYTES, PACKET_BYTES] {
-        assert_eq!(session.pending()[0].len(), skipped);
-        session.consumed(skipped);
+    let mut skipped = 0;
+    while skipped < OPENING_BYTES + PACKET_BYTES {
+        let piece = session.pending()[0].len();
+        session.consumed(piece);
+        skipped += piece;
     }
+    assert_eq!(skipped, OPENING_BYTES + PACKET_BYTES, "nothing else goes out with the handshake");
     let connect = session.pending()[0];
     assert_eq!((connect[0], connect[12 + 128]), (3, 0xc3), "type 0, and a continuation behind 128 bytes");
 }

@@ -15,39 +15,47 @@ pub(crate) const VERSION: u8 = 3;
 /// Version and packet: C0 and C1, or S0 and S1.
 pub(crate) const OPENING_BYTES: usize = 1 + PACKET_BYTES;
 
-/// Writes C0 C1 or S0 S1: version, time zero, four zero bytes that say "simple", and random bytes from `seed`.
-pub(crate) fn write_opening(out: &mut [u8; OPENING_BYTES], seed: u64) {
-    let (head, random) = out.split_at_mut(9);
-    head.fill(0);
-    if let Some(first) = head.first_mut() {
-        *first = VERSION;
+/// Version, time zero, and four zero bytes that say "simple".
+const HEAD: [u8; 9] = [VERSION, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// C0 C1 or S0 S1 from byte `at` on: version, time zero, four zero bytes that say "simple", and random bytes from `seed`. A chip makes them in
+/// pieces, and has no room for the whole.
+pub(crate) fn write_opening(out: &mut [u8], at: usize, seed: u64) {
+    let (mut index, mut word) = (usize::MAX, [0; 8]);
+    for (byte, at) in out.iter_mut().zip(at..) {
+        *byte = match (HEAD.get(at), at.saturating_sub(HEAD.len())) {
+            (Some(fixed), _) => *fixed,
+            (None, random_at) => {
+                if index != random_at / 8 {
+                    index = random_at / 8;
+                    word = random(seed, index as u64).to_be_bytes();
+                }
+                word.get(random_at % 8).copied().unwrap_or(0)
+            }
+        };
     }
-    let mut state = seed;
-    for eight in random.chunks_mut(8) {
-        // SplitMix64: the bytes only have to differ between connections (§5.2.3: no need for cryptographic randomness).
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^= word >> 31;
-        for (byte, random) in eight.iter_mut().zip(word.to_be_bytes()) {
-            *byte = random;
-        }
-    }
+}
+
+/// SplitMix64's word of that number: the bytes only have to differ between connections (§5.2.3: no need for cryptographic randomness).
+const fn random(seed: u64, index: u64) -> u64 {
+    let mut word = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(index.wrapping_add(1)));
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
 }
 
 /// S0 S1 S2 to a client's C1: with digests if it signed its own, else S2 is its echo.
 #[cfg(feature = "server")]
 pub(crate) fn answer(c1: &[u8], seed: u64, mut put: impl FnMut(&[u8])) {
     let mut opening = [0; OPENING_BYTES];
-    write_opening(&mut opening, seed);
+    write_opening(&mut opening, 0, seed);
     let Some(found) = digest::find(c1) else {
         put(&opening);
         put(c1);
         return;
     };
     let mut second = [0; OPENING_BYTES];
-    write_opening(&mut second, !seed);
+    write_opening(&mut second, 0, !seed);
     let ([version, s1 @ ..], [_, s2 @ ..]) = (&mut opening, &mut second);
     digest::answer(&found, s1, s2);
     put(&[*version]);
@@ -67,10 +75,22 @@ mod tests {
     #[test]
     fn an_opening_is_version_3_with_eight_zero_bytes_and_differs_by_seed() {
         let (mut one, mut two) = ([0xff; OPENING_BYTES], [0xff; OPENING_BYTES]);
-        write_opening(&mut one, 1);
-        write_opening(&mut two, 2);
+        write_opening(&mut one, 0, 1);
+        write_opening(&mut two, 0, 2);
         assert_eq!(one[..9], [3, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_ne!(one[9..], two[9..]);
+    }
+
+    #[test]
+    fn an_opening_in_pieces_is_the_same() {
+        let (mut whole, mut pieces) = ([0; OPENING_BYTES], [0; OPENING_BYTES]);
+        write_opening(&mut whole, 0, 7);
+        for size in [1, 7, 512, 700] {
+            for (number, piece) in pieces.chunks_mut(size).enumerate() {
+                write_opening(piece, number * size, 7);
+            }
+            assert_eq!(whole, pieces, "pieces of {size}");
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Session {
     pub fn play(tc_url: &str, name: &str, seed: u64) -> Self {
         let mut link = Link::new();
         let mut opening = [0; OPENING_BYTES];
-        handshake::write_opening(&mut opening, seed);
+        handshake::write_opening(&mut opening, 0, seed);
         link.put(&opening);
         Self {
             link,

@@ -1,7 +1,7 @@
 //! JSON into and out of slices, without an allocator.
 
 use core::fmt;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeSeed};
 
 /// The longest string with escapes that [`read`] takes, in bytes.
 pub const ESCAPED_BYTES_MAX: usize = 512;
@@ -34,6 +34,14 @@ pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
     // Unescaped strings pass through `scratch` on their way into their fields.
     let mut scratch = [0; ESCAPED_BYTES_MAX];
     serde_json_core::from_slice_escaped(bytes, &mut scratch).map(|(value, _)| value).map_err(|_| Error::Malformed)
+}
+
+/// Reads a message to where its reader keeps it; white space may follow it.
+pub(crate) fn read_to<'a, S: DeserializeSeed<'a>>(seed: S, bytes: &'a [u8]) -> Result<S::Value, Error> {
+    let mut scratch = [0; ESCAPED_BYTES_MAX];
+    let mut input = serde_json_core::de::Deserializer::new(bytes, Some(&mut scratch));
+    let value = seed.deserialize(&mut input).map_err(|_| Error::Malformed)?;
+    input.end().map(|_| value).map_err(|_| Error::Malformed)
 }
 
 /// Writes a message and returns its length in bytes.

@@ -20,6 +20,7 @@ mod quality;
 #[cfg(feature = "alloc")]
 pub mod report;
 mod request;
+mod response_in_place;
 mod state;
 mod status;
 mod text;

@@ -19,7 +19,8 @@ struct Unit {
 
 pub(crate) struct Camera {
     units: Vec<Unit, UNITS_MAX>,
-    pub(crate) track: Track,
+    /// Known once a clip is loaded.
+    pub(crate) track: Option<Track>,
     frame_micros: u64,
     /// The next unit, and when it is due; `None`: it does not run.
     next: Option<(usize, u64)>,
@@ -27,8 +28,14 @@ pub(crate) struct Camera {
 }
 
 impl Camera {
+    /// One without a clip.
+    pub(crate) const fn new() -> Self {
+        Self { units: Vec::new(), track: None, frame_micros: 0, next: None, frames: 0 }
+    }
+
     /// Reads the clip's index, and turns each unit into AVCC form in place.
-    pub(crate) fn new(clip: &'static mut [u8]) -> Result<Self, &'static str> {
+    #[inline(never)]
+    pub(crate) fn load(&mut self, clip: &'static mut [u8]) -> Result<(), &'static str> {
         let (header, rest) = clip.split_at_mut_checked(HEADER_BYTES).ok_or("no clip")?;
         if header.get(..8) != Some(MAGIC) {
             return Err("no clip: its head is not SLCLIP01");
@@ -41,7 +48,7 @@ impl Camera {
             return Err("the clip has no unit, no rate, or too many units");
         }
         let (index, mut data) = rest.split_at_mut_checked(count * ENTRY_BYTES).ok_or("the clip's index is cut off")?;
-        let (mut units, mut track, mut at) = (Vec::new(), None, 0);
+        let mut at = 0;
         for entry in index.chunks_exact(ENTRY_BYTES) {
             let (offset, length) = (number(entry, 0), number(entry, 4));
             // Units lie one behind the other.
@@ -50,15 +57,18 @@ impl Camera {
             (data, at) = (after, offset + length);
             let scanned = annexb::AccessUnit::scan(unit);
             let is_idr = scanned.is_idr;
-            if let (Some(sps), Some(pps), None) = (scanned.sps, scanned.pps, &track) {
+            if let (Some(sps), Some(pps), None) = (scanned.sps, scanned.pps, &self.track) {
                 let config = avc::DecoderConfig::from_sets(sps, pps).map_err(|_| "the clip's parameter sets can't be read")?;
-                track = Some(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
+                self.track = Some(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
             }
             let payload = annexb::lend_avcc(unit).ok_or("an access unit has start codes of three bytes")?;
-            let _ = units.push(Unit { payload, is_idr });
+            let _ = self.units.push(Unit { payload, is_idr });
         }
-        let track = track.ok_or("the clip has no parameter sets")?;
-        Ok(Self { units, track, frame_micros: 1_000_000 / fps as u64, next: None, frames: 0 })
+        if self.track.is_none() {
+            return Err("the clip has no parameter sets");
+        }
+        self.frame_micros = 1_000_000 / fps as u64;
+        Ok(())
     }
 
     /// Runs from the next key frame on.

@@ -5,24 +5,24 @@
 #![no_std]
 #![no_main]
 
+mod arena;
 mod camera;
 mod machine;
 mod mqtt;
 mod network;
 
+use arena::{Arena, QUEUE_FRAMES};
 use camera::Camera;
 use core::{cell::RefCell, future::Future as _, panic::PanicInfo, pin::pin, task::Context, task::Waker, time::Duration};
 use machine::println;
-use mqtt::{MESSAGE_IN_BYTES_MAX, Mqtt, Outgoing};
+use mqtt::{Mqtt, Outgoing};
 use network::{Network, Which};
 use sightline_media::{Instant, WallTime};
 use sightline_pusher::{Action, Config, EncoderAction, FromDevice, Input, Pusher, Trigger};
 use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::{DeviceId, ErrorCode, Quality, StreamState, Text, json, topic::Topic};
-use static_cell::StaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
-/// Frames that may wait for the link, by reference: half a second at 30 fps, and more than a chip's encoder has buffers.
-const QUEUE_FRAMES: usize = 16;
 /// The camera's brain, over frames that are lent.
 pub(crate) type Brain = Pusher<&'static [u8], QUEUE_FRAMES>;
 
@@ -50,19 +50,8 @@ struct Settings {
     is_always_on: bool,
 }
 
-/// All that the camera's side has for itself: what the specification's 12 to 24 KB are about.
-struct Arena {
-    brain: RefCell<Brain>,
-    outgoing: RefCell<Outgoing>,
-    message: [u8; MESSAGE_IN_BYTES_MAX],
-}
-
-const ARENA_BYTES_MAX: usize = 24 * 1024;
-const _: () = assert!(size_of::<Arena>() <= ARENA_BYTES_MAX, "the arena is larger than the specification's 24 KB");
-
-static ARENA: StaticCell<Arena> = StaticCell::new();
 static NETWORK: StaticCell<RefCell<Network>> = StaticCell::new();
-static CAMERA: StaticCell<Camera> = StaticCell::new();
+static CAMERA: ConstStaticCell<Camera> = ConstStaticCell::new(Camera::new());
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
@@ -86,29 +75,49 @@ extern "C" fn main() -> ! {
 fn start() -> Result<(), &'static str> {
     // SAFETY: above the linker's regions, apart from each other, and taken here only.
     let (settings, clip) = unsafe { (machine::loaded(SETTINGS_AT, SETTINGS_BYTES_MAX), machine::loaded(CLIP_AT, CLIP_BYTES_MAX)) };
-    let length = settings.iter().position(|byte| *byte == 0).unwrap_or(settings.len());
-    let settings: Settings = json::read(&settings[..length]).map_err(|_| "the settings can't be read")?;
-    let camera = CAMERA.init(Camera::new(clip)?);
+    let settings = read(settings)?;
+    let camera = CAMERA.take();
+    camera.load(clip)?;
     let seed = machine::instructions() ^ machine::micros() << 20;
+    let arena = prepare(&settings, seed);
+    let network = connect(seed);
+    println(format_args!("arena: {} bytes, of it the pusher {}", size_of_val(arena), size_of::<Brain>()));
+    run(&settings, arena, network, camera);
+    Ok(())
+}
+
+#[inline(never)]
+fn read(bytes: &[u8]) -> Result<Settings, &'static str> {
+    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    json::read(&bytes[..length]).map_err(|_| "the settings can't be read")
+}
+
+#[inline(never)]
+fn prepare(settings: &Settings, seed: u64) -> &'static mut Arena<QUEUE_FRAMES> {
     let mut config = Config::new(settings.device.clone());
     config.quality = settings.quality;
     config.trigger = if settings.is_always_on { Trigger::AlwaysOn } else { Trigger::Manual };
     config.secure = false;
     config.reconnect_interval = Duration::from_secs(2);
-    let arena = ARENA.init_with(|| Arena {
-        brain: RefCell::new(Pusher::new(config, seed)),
-        outgoing: RefCell::new(Outgoing::default()),
-        message: [0; MESSAGE_IN_BYTES_MAX],
-    });
-    let network: &'static RefCell<Network> = NETWORK.init_with(|| RefCell::new(Network::new(machine::micros(), seed)));
-    println(format_args!("arena: {} bytes, of it the pusher {}", size_of::<Arena>(), size_of::<Brain>()));
+    arena::prepare(config, seed)
+}
+
+#[inline(never)]
+fn connect(seed: u64) -> &'static RefCell<Network> {
+    NETWORK.uninit().write(RefCell::new(Network::new(machine::micros(), seed)))
+}
+
+/// Until the time is over. The conversation with the broker, which waits in between, lies on the stack here.
+#[inline(never)]
+fn run(settings: &Settings, arena: &'static mut Arena<QUEUE_FRAMES>, network: &'static RefCell<Network>, camera: &'static mut Camera) {
     let Arena { brain, outgoing, message } = arena;
     let (brain, outgoing): (&RefCell<Brain>, &RefCell<Outgoing>) = (brain, outgoing);
     let broker = (smoltcp::wire::Ipv4Address::new(10, 0, 2, 2), settings.broker_port);
     let mqtt = Mqtt { network, brain, outgoing, device: &settings.device, broker };
     let mut talk = pin!(mqtt.run(message));
-    let mut agent = Agent { brain, outgoing, network, camera, link: Link::None, sent: 0, told_at: 0, is_over: false, cost: Cost::default() };
-    agent.tell(Input::Track(agent.camera.track.clone()));
+    let mut agent =
+        Agent { brain, outgoing, network, camera, link: Link::None, sent: 0, told_at: 0, is_over: false, cost: Cost::default() };
+    agent.begin();
     let ends_at = machine::micros() + settings.seconds * 1_000_000;
     loop {
         // There is no waker: everything is looked at each time.
@@ -121,7 +130,7 @@ fn start() -> Result<(), &'static str> {
         agent.turn(now);
         if agent.is_over && (now >= ends_at + GOODBYE_MICROS || agent.has_said_all()) {
             agent.report();
-            return Ok(());
+            return;
         }
     }
 }
@@ -155,7 +164,15 @@ struct Agent<'a> {
 }
 
 impl Agent<'_> {
+    #[inline(never)]
+    fn begin(&self) {
+        if let Some(track) = self.camera.track.clone() {
+            self.tell(Input::Track(track));
+        }
+    }
+
     /// Once round everything, and sleep until something is due.
+    #[inline(never)]
     fn turn(&mut self, now: u64) {
         let began = machine::instructions();
         self.network.borrow_mut().poll(now);
@@ -184,6 +201,7 @@ impl Agent<'_> {
         self.brain.borrow_mut().handle(Instant::from_micros(machine::micros()), input);
     }
 
+    #[inline(never)]
     fn look_at_link(&mut self, now: u64) {
         let (may_send, is_open, may_receive, waiting) = {
             let mut network = self.network.borrow_mut();
@@ -224,6 +242,7 @@ impl Agent<'_> {
     }
 
     /// Hands the connection what it takes.
+    #[inline(never)]
     fn write(&mut self, now: u64) {
         if self.link != Link::Up {
             return;
@@ -245,6 +264,7 @@ impl Agent<'_> {
         }
     }
 
+    #[inline(never)]
     fn act(&mut self, now: u64) {
         // What waits for the broker keeps what comes behind it waiting; without a broker nothing waits.
         while self.outgoing.borrow().message.is_none() {
@@ -254,7 +274,8 @@ impl Agent<'_> {
                 Action::HangUp => {
                     self.link = Link::None;
                     // Where another one follows, this one is reset over that.
-                    if !matches!(self.brain.borrow().state(), StreamState::Connecting | StreamState::Reconnecting | StreamState::Requesting) {
+                    if !matches!(self.brain.borrow().state(), StreamState::Connecting | StreamState::Reconnecting | StreamState::Requesting)
+                    {
                         self.network.borrow_mut().socket(Which::Rtmp).close();
                     }
                 }
@@ -275,6 +296,7 @@ impl Agent<'_> {
         }
     }
 
+    #[inline(never)]
     fn dial(&mut self, now: u64, url: &Text<192>) {
         let parsed = RtmpUrl::parse(url).ok().filter(|url| !url.tls);
         let Some((Ok(address), port)) = parsed.map(|url| (url.host.parse(), url.port)) else {
@@ -287,6 +309,7 @@ impl Agent<'_> {
         self.link = if began { Link::Dialling } else { Link::None };
     }
 
+    #[inline(never)]
     fn send(&mut self, message: &FromDevice) {
         let mut outgoing = self.outgoing.borrow_mut();
         if !outgoing.is_connected {
@@ -305,16 +328,18 @@ impl Agent<'_> {
         }
     }
 
+    #[inline(never)]
     fn has_said_all(&self) -> bool {
         let is_at_rest = matches!(self.brain.borrow().state(), StreamState::Idle | StreamState::Standby | StreamState::Error);
         is_at_rest && self.outgoing.borrow().message.is_none() && self.network.borrow_mut().socket(Which::Mqtt).send_queue() == 0
     }
 
+    #[inline(never)]
     fn report(&self) {
         let frames = u64::from(self.camera.frames.max(1));
         println(format_args!(
             "report: {{\"arena_bytes\":{},\"pusher_bytes\":{},\"stack_bytes\":{},\"static_bytes\":{},\"frames\":{},\"brain_instructions\":{},\"stack_instructions\":{},\"brain_per_frame\":{},\"stack_per_frame\":{}}}",
-            size_of::<Arena>(),
+            size_of::<Arena<QUEUE_FRAMES>>(),
             size_of::<Brain>(),
             machine::stack_high_water(),
             machine::static_bytes(),

@@ -222,33 +222,46 @@ type Broker<'a, 'c> = Client<'a, 'c, Stream<'a>, BumpBuffer<'c>, 2, 2, 4, 0, 0, 
 
 impl<'a> Mqtt<'a> {
     /// Publishes what waits.
+    #[expect(clippy::await_holding_refcell_ref, reason = "while a message waits, the agent only looks whether one does")]
     async fn publish(&self, client: &mut Broker<'a, '_>, outgoing: Option<(Topic, usize)>) -> Result<(), &'static str> {
         let Some((kind, length)) = outgoing else { return Ok(()) };
         let name = kind.of(self.device);
         let Some(name) = topic(&name) else { return Ok(()) };
         let options = PublicationOptions::new(TopicReference::Name(name)).at_least_once();
         let options = if kind == Topic::State { options.retain() } else { options };
-        // Nobody else takes it while it waits.
-        let bytes = self.outgoing.borrow().bytes.clone();
-        let message = bytes.get(..length).unwrap_or_default();
+        // Nobody else takes it, or writes another, while it waits.
+        let outgoing = self.outgoing.borrow();
+        let message = outgoing.bytes.get(..length).unwrap_or_default();
         client.publish(&options, Bytes::Borrowed(message)).await.map(|_| ()).map_err(|_| "the broker does not take a message")
     }
 
     /// A message for this device.
+    #[inline(never)]
     fn hear(&self, name: Option<&str>, payload: &[u8]) {
         match name.and_then(Topic::parse) {
-            Some((device, Topic::Response)) if device == *self.device => match json::read::<Response>(payload) {
-                Ok(response) => self.tell(Input::Signal(ToDevice::Response(response))),
-                Err(_) => println(format_args!("mqtt: an answer of the cloud does not parse")),
-            },
-            Some((device, Topic::Command)) if device == *self.device => match json::read::<Command>(payload) {
-                Ok(command) => {
-                    println(format_args!("mqtt: command {:?}", command.cmd));
-                    self.tell(Input::Signal(ToDevice::Command(command)));
-                }
-                Err(_) => println(format_args!("mqtt: a command does not parse")),
-            },
+            Some((device, Topic::Response)) if device == *self.device => self.hear_response(payload),
+            Some((device, Topic::Command)) if device == *self.device => self.hear_command(payload),
             _ => println(format_args!("mqtt: a message that this device does not take")),
+        }
+    }
+
+    #[inline(never)]
+    fn hear_response(&self, payload: &[u8]) {
+        let mut response = Response::default();
+        match response.read(payload) {
+            Ok(()) => self.tell(Input::Signal(ToDevice::Response(&response))),
+            Err(_) => println(format_args!("mqtt: an answer of the cloud does not parse")),
+        }
+    }
+
+    #[inline(never)]
+    fn hear_command(&self, payload: &[u8]) {
+        match &json::read::<Command>(payload) {
+            Ok(command) => {
+                println(format_args!("mqtt: command {:?}", command.cmd));
+                self.tell(Input::Signal(ToDevice::Command(command)));
+            }
+            Err(_) => println(format_args!("mqtt: a command does not parse")),
         }
     }
 }

@@ -581,7 +581,7 @@ impl Running {
             }
             Incoming::Message(Topic::ConfigDesired, payload) => self.tell(Told::Desired(payload)),
             Incoming::Message(Topic::Response, payload) => match serde_json::from_slice::<Response>(&payload) {
-                Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(response))),
+                Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(&response))),
                 Err(error) => tracing::warn!(%error, "an answer from the cloud does not parse"),
             },
             Incoming::Message(Topic::Command, payload) => match serde_json::from_slice::<Command>(&payload) {

@@ -42,7 +42,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             && !self.opening.is_skipped
             && self.tally.is_none();
         if !is_checked {
-            self.go_on(now);
+            self.session.go_on(now);
             return;
         }
         let enough_bps = (self.target.bitrate_bps as f32 / USABLE_SHARE) as u32;
@@ -53,15 +53,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     fn pad(&mut self, bytes: u32) {
         self.opening.round_from = self.flight.acknowledged();
-        if let Some(session) = &mut self.session {
-            session.pad(usize::try_from(bytes).unwrap_or(usize::MAX));
-        }
-    }
-
-    fn go_on(&mut self, now: Instant) {
-        if let Some(session) = &mut self.session {
-            session.go_on(now);
-        }
+        self.session.pad(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
     /// When [`Self::tend_check`] has something to do, at the latest.
@@ -83,7 +75,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 if let Some(seen_bps) = seen_bps {
                     self.begin_at(seen_bps as f32 * USABLE_SHARE);
                 }
-                self.go_on(now);
+                self.session.go_on(now);
             }
             None => {}
         }

@@ -3,11 +3,12 @@
 use core::time::Duration;
 use sightline_media::{Instant, TrackId};
 use sightline_rtmp::client;
-use sightline_signal::{ErrorCode, StartMetrics, StateReport, StatusEvent, StreamMetrics, StreamStarted, StreamState, Text};
+use sightline_signal::{ErrorCode, StartMetrics, StreamState};
 
-use super::{HEALTHY_AFTER, KEYFRAME_REQUEST_INTERVAL, Pusher, SESSION_QUEUE, push_hex, text};
+use super::{HEALTHY_AFTER, KEYFRAME_REQUEST_INTERVAL, Pusher, SESSION_QUEUE};
 use crate::{
     io::EncoderAction,
+    outbox::{Event, Figures},
     rate::{Decision, Sight},
     servers::Servers,
     tally::Tally,
@@ -27,27 +28,22 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         if self.tally.is_none() {
             self.tally = Some(Tally::new(now));
             self.dropped_before = self.queue.dropped();
-            self.session_id = Text::new();
-            push_hex(&mut self.session_id, self.backoff.next_random() as u32);
+            self.session_number = self.backoff.next_random() as u32;
         }
         let settings = self.settings();
         self.outbox.encoder(EncoderAction::Start(settings));
         self.enter(StreamState::Streaming, None);
-        self.outbox.event(StatusEvent::Started(StreamStarted {
-            message: text("Live streaming started"),
-            timestamp: 0,
-            state: StreamState::Streaming,
-            server_url: self.servers.as_ref().map(Servers::tc_url).unwrap_or_default(),
-            stream_key: text("***"),
+        self.outbox.event(Event::Started {
+            session: self.session_number,
+            place: self.servers.as_ref().map_or(0, Servers::next),
             quality: self.quality(),
-            session_id: self.session_id.clone(),
             metrics: StartMetrics {
                 fps: settings.fps as f32,
                 bitrate_kbps: settings.bitrate_bps as f32 / 1000.0,
                 is_connected: true,
                 uplink_kbps: self.opening.uplink_bps.take().map(|bps| bps as f32 / 1000.0),
             },
-        }));
+        });
     }
 
     pub(super) fn tend(&mut self, now: Instant) {
@@ -123,29 +119,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         let target_latency = self.config.target_latency;
         let Some(tally) = &mut self.tally else { return };
         let metrics = tally.report(now, dropped, age, target_latency);
-        self.outbox.event(StatusEvent::Metrics(StreamMetrics { timestamp: 0, session_id: self.session_id.clone(), metrics }));
-        let report = StateReport {
+        self.outbox.event(Event::Metrics { session: self.session_number, metrics });
+        self.outbox.state(Figures {
             fps: metrics.fps,
             bitrate_kbps: metrics.bitrate_kbps,
             latency_ms: metrics.latency_ms,
             latency_kind: metrics.latency_kind,
             network_quality: metrics.network_quality,
-            ..self.state_report()
-        };
-        self.outbox.state(report);
-    }
-
-    pub(super) fn state_report(&self) -> StateReport {
-        let picture = self.tracks.iter().find_map(|track| track.config.size());
-        let (width, height) = picture.unwrap_or((self.target.width, self.target.height));
-        StateReport {
-            state: self.state,
-            state_name: text(self.state.name()),
-            quality: self.quality(),
-            width,
-            height,
-            ..StateReport::default()
-        }
+        });
     }
 
     /// How much may be on its way: what is in the network can't be taken back.
@@ -159,7 +140,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     /// Moves what can move: events out of the session, frames into it, a key frame asked for.
     pub(super) fn settle(&mut self, now: Instant) {
-        while let Some(event) = self.session.as_mut().and_then(client::Session::poll_event) {
+        while let Some(event) = self.session.poll_event() {
             match event {
                 client::Event::Connected => self.on_connected(now),
                 client::Event::Publishing => self.on_publishing(now),
@@ -191,20 +172,20 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
         self.move_at_idr(now);
         let window = self.window_bytes(now);
-        if let Some(session) = &mut self.session {
+        if self.session.has_begun() {
             let holds = self.moves_to.is_some() && self.queue.next_is_idr();
-            while self.state == StreamState::Streaming && session.queue_len() < SESSION_QUEUE && !holds {
+            while self.state == StreamState::Streaming && self.session.queue_len() < SESSION_QUEUE && !holds {
                 if self.flight.unacknowledged() + self.session_bytes >= window {
                     break;
                 }
                 let Some((frame, captured_at)) = self.queue.pop() else { break };
                 self.session_bytes += frame.len() as u64;
-                if session.send_frame(frame).is_err() {
+                if self.session.send_frame(frame).is_err() {
                     break;
                 }
                 let _ = self.in_session.push_back(captured_at);
             }
-            if self.state == StreamState::Stopping && session.queue_len() == 0 && session.pending()[0].is_empty() {
+            if self.state == StreamState::Stopping && self.session.queue_len() == 0 && self.session.pending()[0].is_empty() {
                 self.rest(now);
             }
         }

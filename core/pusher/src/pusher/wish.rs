@@ -92,15 +92,21 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     pub(super) fn stop(&mut self, now: Instant) {
         self.wish = Wish::default();
         self.lease_until = None;
-        match (&mut self.session, self.state) {
-            (Some(session), StreamState::Streaming) => {
-                session.close();
+        match self.state {
+            StreamState::Streaming if self.session.has_begun() => {
+                self.session.close();
                 self.queue.clear_as_dropped();
                 self.outbox.encoder(EncoderAction::Stop);
                 self.enter(StreamState::Stopping, Some(now + CLOSE_TIMEOUT));
             }
-            (_, StreamState::Stopping) => {}
-            _ => self.rest(now),
+            StreamState::Stopping => {}
+            StreamState::Idle
+            | StreamState::Requesting
+            | StreamState::Connecting
+            | StreamState::Streaming
+            | StreamState::Reconnecting
+            | StreamState::Error
+            | StreamState::Standby => self.rest(now),
         }
     }
 }

@@ -228,12 +228,12 @@ impl World {
         let mut response: Response = sightline_signal::json::read(text.as_bytes()).unwrap();
         response.request_id.clone_from(&self.requests.last().unwrap().request_id);
         change(&mut response);
-        self.input(Input::Signal(ToDevice::Response(response)));
+        self.input(Input::Signal(ToDevice::Response(&response)));
     }
 
     pub(crate) fn command(&mut self, text: &str) {
         let command: Command = sightline_signal::json::read(text.as_bytes()).unwrap();
-        self.input(Input::Signal(ToDevice::Command(command)));
+        self.input(Input::Signal(ToDevice::Command(&command)));
     }
 
     /// A decoder at the far end never meets a frame whose reference it has not seen.

@@ -72,6 +72,16 @@ impl<const STREAMS: usize> Reader<STREAMS> {
         }
     }
 
+    /// For the next connection.
+    pub(crate) fn reset(&mut self) {
+        self.streams.clear();
+        self.chunk_size = CHUNK_SIZE_DEFAULT;
+        self.message_bytes_max = MESSAGE_BYTES_MAX;
+        self.held_len = 0;
+        self.held_lent = 0;
+        self.payload = None;
+    }
+
     /// The longest message that is taken from here on, in bytes.
     #[cfg(feature = "server")]
     pub(crate) const fn set_message_bytes_max(&mut self, bytes: u32) {

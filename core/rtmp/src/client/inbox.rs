@@ -35,6 +35,8 @@ pub(super) struct Inbox {
     reader: Reader<CHUNK_STREAMS_MAX>,
     /// In the handshake S1, then one command at a time. What is longer is cut: what matters in a command comes first.
     body: Vec<u8, PACKET_BYTES>,
+    /// `body` holds S1, until all of it has been echoed.
+    is_packet: bool,
     /// The chunk stream whose message `body` collects.
     body_owner: Option<usize>,
     /// A control message, which may come between the chunks of a command.
@@ -53,6 +55,7 @@ impl Inbox {
         Self {
             reader: Reader::new(),
             body: Vec::new(),
+            is_packet: true,
             body_owner: None,
             control: Vec::new(),
             handshake_bytes: 0,
@@ -62,6 +65,21 @@ impl Inbox {
             heard_total: 0,
             ping: None,
         }
+    }
+
+    /// For the next connection. In place: a chip's stack has no room for a second one.
+    pub(super) fn reset(&mut self) {
+        self.reader.reset();
+        self.body.clear();
+        self.is_packet = true;
+        self.body_owner = None;
+        self.control.clear();
+        self.handshake_bytes = 0;
+        self.received = 0;
+        self.acknowledged = 0;
+        self.window = WINDOW_BYTES_DEFAULT;
+        self.heard_total = 0;
+        self.ping = None;
     }
 
     /// Bytes of the server so far.
@@ -80,6 +98,7 @@ impl Inbox {
 
     pub(super) fn forget_packet(&mut self) {
         self.body.clear();
+        self.is_packet = false;
     }
 
     fn count(&mut self, bytes: usize) {
@@ -126,8 +145,10 @@ impl Inbox {
                 }
             } else if matches!(type_id, type_id::COMMAND | type_id::COMMAND_AMF3) {
                 let slot = piece.slot;
-                // A second command between the chunks of a first: no server does it, and the first is kept.
-                if self.body_owner.is_some_and(|owner| owner != slot) {
+                // A second command between the chunks of a first: no server does it, and the first is kept. A command that comes before
+                // all of S1 has been echoed answers nothing, and is passed over to its end.
+                let is_expected = if piece.is_first { self.body_owner.is_none() } else { self.body_owner == Some(slot) };
+                if self.is_packet || !is_expected {
                     continue;
                 }
                 collect(&mut self.body, &piece);

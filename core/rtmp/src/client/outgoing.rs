@@ -1,17 +1,20 @@
 //! What goes out: a scratch for control messages, and a frame whose payload is lent chunk by chunk.
 
-use crate::chunk::{Header, MESSAGE_BYTES_MAX, MessageHeader, continuation, first, write};
-use crate::handshake::{self, OPENING_BYTES};
-use crate::message::command::{self, Outgoing};
+use crate::chunk::CHUNK_SIZE_DEFAULT;
+use crate::chunk::{HEADER_BYTES_MAX, Header, MESSAGE_BYTES_MAX, MessageHeader, continuation, first, write};
+use crate::handshake;
+use crate::message::command::Outgoing;
 use crate::message::{CSID_COMMAND, type_id};
 use heapless::Vec;
 
 /// The longest body put into the scratch, in bytes: a `connect` or `publish` of the longest names, an `avcC` of 512.
-pub(super) const BODY_BYTES_MAX: usize = command::BODY_BYTES_MAX;
+pub(super) const BODY_BYTES_MAX: usize = 640;
+/// One such message in the smallest chunks: a first header, and five bytes before each further chunk where the timestamp is extended.
+pub(super) const SCRATCH_BYTES: usize = BODY_BYTES_MAX + HEADER_BYTES_MAX + 5 * BODY_BYTES_MAX / CHUNK_SIZE_DEFAULT as usize;
 
-/// Control bytes that wait to be written. The handshake's opening is the largest; the commands that go out together are under it.
+/// Control bytes that wait to be written: a message, or a piece of the handshake.
 pub(super) struct Scratch {
-    bytes: Vec<u8, OPENING_BYTES>,
+    bytes: Vec<u8, SCRATCH_BYTES>,
     at: usize,
 }
 
@@ -31,15 +34,23 @@ impl Scratch {
     pub(super) fn consumed(&mut self, count: usize) {
         self.at += count;
         if self.is_empty() {
-            self.bytes.clear();
-            self.at = 0;
+            self.clear();
         }
     }
 
-    pub(super) fn put_opening(&mut self, seed: u64) {
-        let mut opening = [0; OPENING_BYTES];
-        handshake::write_opening(&mut opening, seed);
-        self.put_bytes(&opening);
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.at = 0;
+    }
+
+    /// C0 C1 from byte `at` to `end`, or as much of it as there is room for; where the piece ends.
+    pub(super) fn put_opening(&mut self, at: usize, end: usize, seed: u64) -> usize {
+        let from = self.bytes.len();
+        let length = (end - at).min(SCRATCH_BYTES - from);
+        // It was cut to fit.
+        let _ = self.bytes.resize_default(from + length);
+        handshake::write_opening(self.bytes.get_mut(from..).unwrap_or_default(), at, seed);
+        at + length
     }
 
     pub(super) fn put_bytes(&mut self, bytes: &[u8]) {
@@ -65,7 +76,7 @@ impl Scratch {
 }
 
 /// First chunk header and body header.
-const HEAD_BYTES_MAX: usize = crate::chunk::HEADER_BYTES_MAX + crate::flv::BODY_HEADER_BYTES_MAX;
+const HEAD_BYTES_MAX: usize = HEADER_BYTES_MAX + crate::flv::BODY_HEADER_BYTES_MAX;
 
 /// The frame under way. Its payload stays in the queue; this knows how far it has gone.
 pub(super) struct Sending {

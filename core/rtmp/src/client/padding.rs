@@ -22,13 +22,17 @@ const fn message() -> [u8; MESSAGE_BYTES] {
 }
 
 /// What is still to be sent.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Padding {
     messages: u32,
     at: usize,
 }
 
 impl Padding {
+    pub(super) const fn new() -> Self {
+        Self { messages: 0, at: 0 }
+    }
+
     /// At least so many bytes more.
     pub(super) fn add(&mut self, bytes: usize) {
         self.messages = self.messages.saturating_add(u32::try_from(bytes.div_ceil(MESSAGE_BYTES)).unwrap_or(u32::MAX));

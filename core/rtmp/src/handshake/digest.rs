@@ -91,7 +91,7 @@ fn hmac(key: &[&[u8]], parts: &[&[u8]]) -> [u8; DIGEST_BYTES] {
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn signed_c1(base: usize, seed: u64) -> [u8; PACKET_BYTES] {
     let mut opening = [0; super::OPENING_BYTES];
-    super::write_opening(&mut opening, seed);
+    super::write_opening(&mut opening, 0, seed);
     let mut c1 = [0; PACKET_BYTES];
     c1.copy_from_slice(&opening[1..]);
     c1[4..8].copy_from_slice(&[9, 0, 124, 2]);
@@ -126,7 +126,7 @@ mod tests {
         c1[1535] ^= 1;
         assert_eq!(find(&c1), None);
         let mut opening = [0; OPENING_BYTES];
-        write_opening(&mut opening, 1);
+        write_opening(&mut opening, 0, 1);
         assert_eq!(find(&opening[1..]), None);
         assert_eq!(find(&[]), None);
     }

@@ -55,7 +55,7 @@ impl Running {
 
     pub(super) fn command(&mut self, now: Instant, command: Command) {
         let before = self.pusher.commanded();
-        self.pusher.handle(now, Input::Signal(ToDevice::Command(command)));
+        self.pusher.handle(now, Input::Signal(ToDevice::Command(&command)));
         let after = self.pusher.commanded();
         if before != after {
             self.tell(Told::Commanded { before, after });
