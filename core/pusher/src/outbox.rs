@@ -127,8 +127,8 @@ impl Outbox {
         self.state = Some(figures);
     }
 
-    /// The next one.
-    pub(crate) fn poll(&mut self) -> Option<Told> {
+    /// The next one that is not for the cloud.
+    pub(crate) fn poll_order(&mut self) -> Option<Told> {
         if core::mem::take(&mut self.hang_up) {
             return Some(Told::HangUp);
         }
@@ -144,8 +144,13 @@ impl Outbox {
         if core::mem::take(&mut self.keyframe) {
             return Some(Told::Encoder(EncoderAction::Keyframe));
         }
-        if let Some(status) = self.statuses.pop_front() {
-            return Some(Told::Status(status));
+        self.statuses.pop_front().map(Told::Status)
+    }
+
+    /// The next one.
+    pub(crate) fn poll(&mut self) -> Option<Told> {
+        if let Some(order) = self.poll_order() {
+            return Some(order);
         }
         if let Some(verdict) = self.results.pop_front() {
             return Some(Told::Result(verdict));

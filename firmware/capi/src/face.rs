@@ -245,16 +245,21 @@ impl Face {
     pub(crate) fn on_message(&mut self, platform: &Platform, device: &DeviceId, topic: &str, payload: &[u8]) -> Result<(), SightlineError> {
         self.running()?;
         let bad = |_| SightlineError::BadMessage;
+        let (mut response, command);
         let input = match Topic::parse(topic) {
             Some((of, Topic::Response)) if of == *device => {
-                let response = json::read::<Response>(payload).map_err(bad)?;
+                response = Response::default();
+                response.read(payload).map_err(bad)?;
                 self.names = Names {
                     server: response.server_name.clone().unwrap_or_default(),
                     region: response.server_region.clone().unwrap_or_default(),
                 };
-                ToDevice::Response(response)
+                ToDevice::Response(&response)
             }
-            Some((of, Topic::Command)) if of == *device => ToDevice::Command(json::read::<Command>(payload).map_err(bad)?),
+            Some((of, Topic::Command)) if of == *device => {
+                command = json::read::<Command>(payload).map_err(bad)?;
+                ToDevice::Command(&command)
+            }
             _ => return Err(SightlineError::UnknownTopic),
         };
         self.tell(platform, Input::Signal(input));

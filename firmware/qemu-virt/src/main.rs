@@ -266,9 +266,13 @@ impl Agent<'_> {
 
     #[inline(never)]
     fn act(&mut self, now: u64) {
-        // What waits for the broker keeps what comes behind it waiting; without a broker nothing waits.
-        while self.outgoing.borrow().message.is_none() {
-            let Some(action) = self.brain.borrow_mut().poll_action(WallTime::from_unix_micros(now.cast_signed())) else { return };
+        loop {
+            let wall = WallTime::from_unix_micros(now.cast_signed());
+            // A message that waits for the broker keeps other messages waiting, and nothing else.
+            let has_room = self.outgoing.borrow().message.is_none();
+            let mut brain = self.brain.borrow_mut();
+            let Some(action) = (if has_room { brain.poll_action(wall) } else { brain.poll_order(wall) }) else { return };
+            drop(brain);
             match action {
                 Action::Dial { url } => self.dial(now, &url),
                 Action::HangUp => {
@@ -312,9 +316,6 @@ impl Agent<'_> {
     #[inline(never)]
     fn send(&mut self, message: &FromDevice) {
         let mut outgoing = self.outgoing.borrow_mut();
-        if !outgoing.is_connected {
-            return;
-        }
         outgoing.bytes.resize_default(mqtt::MESSAGE_OUT_BYTES_MAX).unwrap_or_default();
         let (topic, written) = match message {
             FromDevice::Request(request) => (Topic::Request, json::write(request, &mut outgoing.bytes)),

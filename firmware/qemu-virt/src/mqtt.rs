@@ -12,7 +12,7 @@ use rust_mqtt::{
         options::{ConnectOptions, PublicationOptions, SubscriptionOptions, TopicReference, WillOptions},
     },
     config::KeepAlive,
-    types::{MqttBinary, MqttString, TopicFilter, TopicName},
+    types::{MqttBinary, MqttString, PacketIdentifier, TopicFilter, TopicName},
 };
 use sightline_media::Instant;
 use sightline_pusher::{Input, ToDevice};
@@ -40,7 +40,6 @@ const ANSWER_MICROS: u64 = 10_000_000;
 pub(crate) struct Outgoing {
     pub(crate) message: Option<(Topic, usize)>,
     pub(crate) bytes: heapless::Vec<u8, MESSAGE_OUT_BYTES_MAX>,
-    pub(crate) is_connected: bool,
 }
 
 /// The connection as a stream of bytes.
@@ -120,7 +119,6 @@ impl Mqtt<'_> {
         loop {
             let problem = self.talk(memory).await;
             println(format_args!("mqtt: {problem}"));
-            self.outgoing.borrow_mut().is_connected = false;
             self.network.borrow_mut().socket(Which::Mqtt).abort();
             self.tell(Input::SignalDown(ErrorCode::DiscoveryTimeout));
             sleep_until(machine::micros() + RETRY_MICROS).await;
@@ -182,17 +180,26 @@ impl Mqtt<'_> {
         if client.publish(&options, Bytes::Borrowed(br#"{"online":true}"#)).await.is_err() {
             return "the broker does not take a message";
         }
-        self.outgoing.borrow_mut().is_connected = true;
         println(format_args!("mqtt: connected"));
         self.tell(Input::SignalUp);
         let mut ping_at = machine::micros();
+        // The message that was published and is not acknowledged: it waits, and is published again over the next connection.
+        let mut in_flight = None;
         loop {
-            let waiting = poll_fn(|_| if self.outgoing.borrow().message.is_some() { Poll::Ready(()) } else { Poll::Pending });
+            let waits = in_flight.is_none();
+            let waiting = poll_fn(|_| if waits && self.outgoing.borrow().message.is_some() { Poll::Ready(()) } else { Poll::Pending });
             let next = select3(client.poll_header(), waiting, sleep_until(ping_at)).await;
             let result = match next {
                 Either3::First(Ok(header)) => match client.poll_body(header).await {
                     Ok(Event::Publish(message)) => {
                         self.hear(message.topic.name().map(|name| name.as_ref().as_str()), &message.message);
+                        Ok(())
+                    }
+                    Ok(Event::PublishAcknowledged(acknowledged)) => {
+                        if in_flight == Some(acknowledged.packet_identifier) {
+                            in_flight = None;
+                            self.outgoing.borrow_mut().message = None;
+                        }
                         Ok(())
                     }
                     Ok(_) => Ok(()),
@@ -201,9 +208,13 @@ impl Mqtt<'_> {
                 Either3::First(Err(_)) => Err("the broker is gone"),
                 Either3::Second(()) => {
                     let outgoing = self.outgoing.borrow().message;
-                    let sent = self.publish(&mut client, outgoing).await;
-                    self.outgoing.borrow_mut().message = None;
-                    sent
+                    match self.publish(&mut client, outgoing).await {
+                        Ok(published) => {
+                            in_flight = published;
+                            Ok(())
+                        }
+                        Err(problem) => Err(problem),
+                    }
                 }
                 Either3::Third(()) => {
                     ping_at = machine::micros() + u64::from(KEEP_ALIVE_SECS) * 500_000;
@@ -223,16 +234,20 @@ type Broker<'a, 'c> = Client<'a, 'c, Stream<'a>, BumpBuffer<'c>, 2, 2, 4, 0, 0, 
 impl<'a> Mqtt<'a> {
     /// Publishes what waits.
     #[expect(clippy::await_holding_refcell_ref, reason = "while a message waits, the agent only looks whether one does")]
-    async fn publish(&self, client: &mut Broker<'a, '_>, outgoing: Option<(Topic, usize)>) -> Result<(), &'static str> {
-        let Some((kind, length)) = outgoing else { return Ok(()) };
+    async fn publish(
+        &self,
+        client: &mut Broker<'a, '_>,
+        outgoing: Option<(Topic, usize)>,
+    ) -> Result<Option<PacketIdentifier>, &'static str> {
+        let Some((kind, length)) = outgoing else { return Ok(None) };
         let name = kind.of(self.device);
-        let Some(name) = topic(&name) else { return Ok(()) };
+        let Some(name) = topic(&name) else { return Ok(None) };
         let options = PublicationOptions::new(TopicReference::Name(name)).at_least_once();
         let options = if kind == Topic::State { options.retain() } else { options };
         // Nobody else takes it, or writes another, while it waits.
         let outgoing = self.outgoing.borrow();
         let message = outgoing.bytes.get(..length).unwrap_or_default();
-        client.publish(&options, Bytes::Borrowed(message)).await.map(|_| ()).map_err(|_| "the broker does not take a message")
+        client.publish(&options, Bytes::Borrowed(message)).await.map_err(|_| "the broker does not take a message")
     }
 
     /// A message for this device.

@@ -1,7 +1,11 @@
 //! The network card, and TCP/IP over it.
 #![expect(unsafe_code, reason = "memory that is shared with a device")]
 
-use core::{cell::{RefCell, UnsafeCell}, ptr::NonNull, sync::atomic::{AtomicUsize, Ordering}};
+use core::{
+    cell::{RefCell, UnsafeCell},
+    ptr::NonNull,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use smoltcp::{
     iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage},
     phy::{self, DeviceCapabilities, Medium},
@@ -13,7 +17,10 @@ use static_cell::ConstStaticCell;
 use virtio_drivers::{
     BufferDirection, Hal, PAGE_SIZE, PhysAddr,
     device::net::VirtIONetRaw,
-    transport::{DeviceType, Transport as _, mmio::{MmioTransport, VirtIOHeader}},
+    transport::{
+        DeviceType, Transport as _,
+        mmio::{MmioTransport, VirtIOHeader},
+    },
 };
 
 /// Eight slots of a page from here on; QEMU fills the last one first.

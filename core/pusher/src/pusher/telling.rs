@@ -15,8 +15,19 @@ use crate::{
 impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// The next thing for the shell to do. `wall` stamps what leaves the device; it may be wrong by years.
     pub fn poll_action(&mut self, wall: WallTime) -> Option<Action> {
+        let told = self.outbox.poll()?;
+        Some(self.action(told, wall))
+    }
+
+    /// The same, of what needs no way to the cloud: for a shell that has no room for another message now. Messages wait, the newest of them.
+    pub fn poll_order(&mut self, wall: WallTime) -> Option<Action> {
+        let told = self.outbox.poll_order()?;
+        Some(self.action(told, wall))
+    }
+
+    fn action(&self, told: Told, wall: WallTime) -> Action {
         let timestamp = wall.unix_secs();
-        Some(match self.outbox.poll()? {
+        match told {
             Told::HangUp => Action::HangUp,
             Told::Dial => Action::Dial { url: self.tc_url() },
             Told::Encoder(action) => Action::Encoder(action),
@@ -25,7 +36,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Told::Request => Action::Signal(FromDevice::Request(self.request(timestamp))),
             Told::Event(event) => Action::Signal(FromDevice::Status(self.event(event, timestamp))),
             Told::State(figures) => Action::Signal(FromDevice::State(self.state_report(figures, timestamp))),
-        })
+        }
     }
 
     /// The next server's; empty where there is none.
