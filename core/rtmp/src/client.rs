@@ -392,7 +392,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         }
         // Whoever has all of C1 has sent S2; who sends more before that has not.
         let is_answering = self.handshake_at > OPENING_BYTES || (self.handshake_at == OPENING_BYTES && self.scratch.is_empty());
-        if !is_answering && !bytes.is_empty() {
+        if self.phase == Phase::AnswerHandshake && !is_answering && !bytes.is_empty() {
             return Err(Cause::OutOfOrder("a message before it had our half of the handshake"));
         }
         loop {
@@ -614,7 +614,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             if !self.scratch.is_empty() || is_mid_message {
                 return;
             }
-            if let Some((type_id, body)) = self.inbox.take_reply() {
+            // Between two pieces of the handshake nothing may stand: a reply waits until the last of it.
+            let is_shaking = self.handshake_at < OPENING_BYTES + crate::handshake::PACKET_BYTES;
+            if let Some((type_id, body)) = (!is_shaking).then(|| self.inbox.take_reply()).flatten() {
                 self.scratch.put_message(CSID_CONTROL, type_id, 0, 0, &body, self.chunk_size);
                 return;
             }
