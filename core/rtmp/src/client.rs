@@ -7,6 +7,7 @@
 //! moved, and keeps its tracks.
 
 mod config;
+mod events;
 mod inbox;
 mod outgoing;
 mod padding;
@@ -20,6 +21,8 @@ use crate::message::set_chunk_size::SetChunkSize;
 use crate::message::window_ack_size::WindowAckSize;
 use crate::message::{CSID_AUDIO, CSID_CONTROL, CSID_DATA, CSID_VIDEO, type_id};
 pub use config::{Config, UrlTooLong};
+pub use events::Event;
+use events::{Events, Said};
 use heapless::{Deque, String};
 use inbox::{Heard, Inbox};
 use outgoing::{Scratch, Sending};
@@ -52,37 +55,6 @@ impl<P> core::fmt::Display for QueueFull<P> {
 }
 
 impl<P> core::error::Error for QueueFull<P> {}
-
-/// What happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event<P> {
-    /// The server has the application, and the stream is not asked for before [`Session::go_on`]. Only with [`Config::waits_connected`].
-    Connected,
-    /// The server accepted the publish.
-    Publishing,
-    /// The server refused the application or the stream.
-    Rejected {
-        /// Its code: `NetStream.Publish.BadName`, `NetConnection.Connect.Rejected`.
-        code: String<64>,
-        /// Its words, cut to 128 bytes.
-        description: String<128>,
-    },
-    /// The server has received this many bytes since the connection began; unwrapped past 2^32.
-    Acknowledged {
-        /// The total.
-        bytes: u64,
-    },
-    /// All bytes of a frame were consumed; the payload comes back.
-    FrameSent(Frame<P>),
-    /// The server ended the stream.
-    Closed,
-    /// The server asks to connect anew, and takes what is sent until then (E-RTMP v2, "Reconnect Request"). Whether the host may be
-    /// trusted is the caller's to say.
-    ReconnectRequested {
-        /// Where to: the server with its application. The present one where the server named none. Of several requests, the last.
-        tc_url: String<TC_URL_BYTES_MAX>,
-    },
-}
 
 /// Where the session stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,22 +135,6 @@ struct Slot {
     is_due: bool,
 }
 
-/// What the server said last. One room for both: whoever is refused need not reconnect.
-enum Said {
-    Nothing,
-    Rejected(String<64>, String<128>),
-    Reconnect(String<TC_URL_BYTES_MAX>),
-}
-
-struct Events<P, const QUEUE: usize> {
-    connected: bool,
-    publishing: bool,
-    said: Said,
-    acknowledged: Option<u64>,
-    frames: Deque<Frame<P>, QUEUE>,
-    closed: bool,
-}
-
 impl<P, const QUEUE: usize> core::fmt::Debug for Session<P, QUEUE> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         // The name holds the token.
@@ -223,14 +179,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             sending: None,
             padding: Padding::new(),
             first_dts: None,
-            events: Events {
-                connected: false,
-                publishing: false,
-                said: Said::Nothing,
-                acknowledged: None,
-                frames: Deque::new(),
-                closed: false,
-            },
+            events: Events::new(),
         }
     }
 
@@ -270,12 +219,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         self.sending = None;
         self.padding = Padding::new();
         self.first_dts = None;
-        self.events.connected = false;
-        self.events.publishing = false;
-        self.events.said = Said::Nothing;
-        self.events.acknowledged = None;
-        self.events.frames.clear();
-        self.events.closed = false;
+        self.events.clear();
     }
 
     /// False before [`Self::begin`], and after [`Self::reset`].
@@ -429,25 +373,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event<P>> {
-        let events = &mut self.events;
-        if let Some(frame) = events.frames.pop_front() {
-            return Some(Event::FrameSent(frame));
-        }
-        if core::mem::take(&mut events.connected) {
-            return Some(Event::Connected);
-        }
-        if core::mem::take(&mut events.publishing) {
-            return Some(Event::Publishing);
-        }
-        match core::mem::replace(&mut events.said, Said::Nothing) {
-            Said::Nothing => {}
-            Said::Rejected(code, description) => return Some(Event::Rejected { code, description }),
-            Said::Reconnect(tc_url) => return Some(Event::ReconnectRequested { tc_url }),
-        }
-        if let Some(bytes) = events.acknowledged.take() {
-            return Some(Event::Acknowledged { bytes });
-        }
-        core::mem::take(&mut events.closed).then_some(Event::Closed)
+        self.events.next()
     }
 
     /// What to write now: a header, then a slice of a payload; the slice alone comes first where the header is written. The first empty:
