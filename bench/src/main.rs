@@ -3,6 +3,7 @@
 //! `cargo xtask bench` builds what is measured and runs this.
 
 mod abuse;
+mod chip;
 mod crowd;
 mod extras;
 mod load;
@@ -31,6 +32,8 @@ enum Command {
     Presets(presets::Options),
     /// Our agent and ffmpeg over emulated uplinks: cellular recordings, synthetic links, outages; needs root
     Uplink(uplink::Options),
+    /// The camera's side on RV32IMAFC in QEMU: memory, stack, code and instructions for each preset
+    Chip(chip::Options),
     /// The peers of `abuse`; it starts them itself
     #[command(hide = true)]
     Crowd(crowd::Options),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Abuse(options) => abuse::run(&options),
         Command::Presets(options) => presets::run(&options),
         Command::Uplink(options) => uplink::run(&options),
+        Command::Chip(options) => chip::run(&options),
         Command::Crowd(options) => crowd::run(&options).map(|()| true),
     };
     match outcome {

@@ -30,12 +30,22 @@ pub fn image() -> PathBuf {
     image
 }
 
+/// What the guest takes for time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// The host's.
+    Host,
+    /// One nanosecond an instruction, so that its counter of instructions is exact; where it sleeps, the host's.
+    Instructions,
+}
+
 /// Access units, and the file that the image reads.
 #[derive(Debug)]
 pub struct Clip {
     /// The slices of each access unit, without start codes.
     pub units: Vec<Vec<Vec<u8>>>,
     file: PathBuf,
+    kbps: u64,
 }
 
 impl Clip {
@@ -70,8 +80,15 @@ impl Clip {
         let file = dir.join("clip.bin");
         std::fs::write(&file, [&b"SLCLIP01"[..], &count.to_le_bytes(), &fps.to_le_bytes(), &index, &data].concat())
             .expect("the directory can be written");
+        let kbps = data.len() as u64 * 8 * u64::from(fps) / units.len().max(1) as u64 / 1000;
         let units = units.into_iter().map(slices).collect();
-        Self { units, file }
+        Self { units, file, kbps }
+    }
+
+    /// Its mean bit rate in kbit/s.
+    #[must_use]
+    pub fn kbps(&self) -> u64 {
+        self.kbps
     }
 }
 
@@ -190,7 +207,7 @@ impl Board {
     /// # Panics
     /// If QEMU does not start.
     #[must_use]
-    pub fn start(dir: &Path, clip: &Clip, settings: &Value) -> Self {
+    pub fn start(dir: &Path, clip: &Clip, settings: &Value, clock: Clock) -> Self {
         let (file, monitor) = (dir.join("settings.json"), dir.join("monitor"));
         std::fs::write(&file, format!("{settings}\0")).expect("the directory can be written");
         let loader = |path: &Path, at: &str| format!("loader,file={},addr={at},force-raw=on", path.display());
@@ -203,6 +220,9 @@ impl Board {
         command.arg("-device").arg(loader(&file, "0x87f00000"));
         command.arg("-device").arg(loader(&clip.file, "0x88000000"));
         command.arg("-kernel").arg(image());
+        if clock == Clock::Instructions {
+            command.args(["-icount", "shift=0,sleep=on"]);
+        }
         Self { process: Process::start("chip", dir, &mut command), monitor }
     }
 

@@ -5,6 +5,7 @@
 pub mod browser;
 pub mod camera;
 pub mod chip;
+pub mod cross;
 pub mod guest;
 pub mod media;
 pub mod narrow;

@@ -3,7 +3,7 @@
 
 use interop::{
     chip::{Broker, Clip, recorded},
-    media, nginx,
+    cross, media, nginx,
     process::{eventually, output},
 };
 use serde_json::{Value, json};
@@ -23,7 +23,10 @@ fn face() -> PathBuf {
 }
 
 fn compiler(program: &str, standard: &str) -> Command {
-    let mut command = Command::new(program);
+    strict(Command::new(program), standard)
+}
+
+fn strict(mut command: Command, standard: &str) -> Command {
     command.arg(standard).args(WARNINGS);
     for dir in ["include", "posix", "examples"] {
         command.arg("-I").arg(face().join(dir));
@@ -141,13 +144,12 @@ fn a_firmware_in_c_links_with_the_chip_s_library() {
     assert!(library.is_file(), "{} is missing: `cargo xtask bare-metal` first, as `cargo xtask test` does", library.display());
     let dir = tempfile::tempdir().unwrap();
     let (object, image) = (dir.path().join("firmware.o"), dir.path().join("firmware.elf"));
-    let chip = ["-march=rv32imafc", "-mabi=ilp32f", "-ffreestanding", "-Os"];
     let firmware = face().join("examples/firmware.c");
-    output(compiler("riscv64-unknown-elf-gcc", "-std=c99").args(chip).arg("-c").arg(&firmware).arg("-o").arg(&object));
+    output(strict(cross::freestanding_c(), "-std=c99").arg("-c").arg(&firmware).arg("-o").arg(&object));
     let header = face().join("include/sightline.h");
-    output(compiler("riscv64-unknown-elf-g++", "-std=c++17").args(chip).args(["-fsyntax-only", "-x", "c++"]).arg(header));
+    output(strict(cross::freestanding_cpp(), "-std=c++17").args(["-fsyntax-only", "-x", "c++"]).arg(header));
     // The linker refuses another way to pass floats. What is missing then is the board's, and the C library's way out.
-    output(Command::new("riscv64-unknown-elf-gcc").args(chip).args(["-nostdlib", "-r"]).arg(&object).arg(library).arg("-o").arg(&image));
+    output(cross::freestanding_c().args(["-nostdlib", "-r"]).arg(&object).arg(library).arg("-o").arg(&image));
     let symbols = String::from_utf8(output(Command::new("riscv64-unknown-elf-readelf").arg("-sW").arg(&image))).unwrap();
     let mut missing: Vec<&str> = symbols
         .lines()
@@ -157,4 +159,18 @@ fn a_firmware_in_c_links_with_the_chip_s_library() {
         .collect();
     missing.dedup();
     assert_eq!(missing, ["abort"], "everything else is in the library");
+}
+
+#[test]
+fn the_seed_s_snippets_compile_for_the_chip() {
+    let dir = tempfile::tempdir().unwrap();
+    for source in ["seed_1_recorder.cpp", "seed_2_pusher.cpp"] {
+        let object = dir.path().join("example.o");
+        output(
+            strict(cross::hosted_cpp(dir.path()), "-std=c++17").arg("-c").arg(face().join("examples").join(source)).arg("-o").arg(&object),
+        );
+        let header = output(Command::new("riscv64-unknown-elf-readelf").arg("-h").arg(&object));
+        let header = String::from_utf8(header).unwrap();
+        assert!(header.contains("ELF32") && header.contains("RVC, single-float ABI"), "{header}");
+    }
 }

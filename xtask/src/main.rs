@@ -5,6 +5,7 @@ mod bench;
 mod fuzz;
 mod header;
 mod hygiene;
+mod miri;
 mod shell;
 mod tools;
 
@@ -19,9 +20,11 @@ cargo xtask COMMAND
   lint             format check, clippy and the project's own rules
   bare-metal       build the camera's side for RV32IMAFC without an allocator, the image for QEMU
   header           write firmware/capi/include/sightline.h anew from its Rust
+  miri [FILTER…]   the core's and the C face's tests under Miri, which it installs (a nightly compiler); hours
   fuzz [TARGET…]   fuzz every target, or those named, for 60 s each (`--secs N`: other than 60; `--minimise`: instead, take what
                    was reached into the kept corpus; `--coverage`: instead, say what that reaches)
   bench origin     our origin beside nginx-rtmp: fan-out to 1,000 viewers (options: `cargo xtask bench origin --help`)
+  bench chip       the camera's side on RV32IMAFC in QEMU: memory, stack, code and instructions for each preset
   bench abuse      what viewers notice of 10,000 idle connections and a flood of malformed ones
 ";
 
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["lint"] => lint(),
         ["bare-metal"] => tools::install(tools::BARE_METAL).and_then(|()| bare_metal::link()),
         ["header"] => header::write(),
+        ["miri", filters @ ..] => tools::nextest().and_then(|()| miri::run_tests(filters)),
         ["bench", rest @ ..] => bench::run(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["help" | "--help" | "-h"] => {
