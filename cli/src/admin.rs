@@ -3,7 +3,7 @@
 use crate::{
     Failure,
     args::{Audit, AuditAction, CloudDir, Device, DeviceAction},
-    settings,
+    device_config, settings,
     terminal::{self, WrongUse},
 };
 use sightline_cloud::admin::{self, AddedDevice, Verdict};
@@ -56,6 +56,7 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
             let shown = admin::show_device(&existing_dir(&device.cloud)?, &id).await?;
             if json { terminal::print(&serde_json::to_string(&shown)?) } else { show_row(&shown) }
         }
+        DeviceAction::Config(config) => device_config::run(&existing_dir(&device.cloud)?, &config, json).await?,
         DeviceAction::Allow { id } => permit(&existing_dir(&device.cloud)?, &id, true, json).await?,
         DeviceAction::Deny { id } => permit(&existing_dir(&device.cloud)?, &id, false, json).await?,
         DeviceAction::Revoke { id } => {

@@ -297,6 +297,35 @@ pub(crate) enum DeviceAction {
         /// Its id
         id: DeviceId,
     },
+    /// Show a camera's settings from afar, or change them: it applies them while it runs, and reports back
+    Config(DeviceConfig),
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  sightline device config cam-1 --dir cloud
+  sightline device config cam-1 --dir cloud --set stream.quality=medium --set motion.sensitivity=70
+  sightline device config cam-1 --dir cloud --file settings.toml
+  sightline device config cam-1 --dir cloud --clear
+
+The tables `stream`, `motion`, `recording` and `schedule` of a camera's file, but for secrets and paths. What they mean the camera itself
+checks: this command shows what it said.")]
+pub(crate) struct DeviceConfig {
+    /// Its id
+    pub(crate) id: DeviceId,
+
+    /// Change one setting of those wished for, and keep the others. VALUE as in TOML; text needs no quotes
+    #[arg(long, value_name = "TABLE.KEY=VALUE", conflicts_with_all = ["file", "clear"])]
+    pub(crate) set: Vec<String>,
+
+    /// Wish for what this file (TOML) has, in place of all before
+    #[arg(long, value_name = "FILE", conflicts_with = "clear")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Wish for nothing: the camera's own file is all again
+    #[arg(long)]
+    pub(crate) clear: bool,
 }
 
 #[derive(ClapArgs, Debug)]

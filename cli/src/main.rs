@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod cameras;
 mod demo;
+mod device_config;
 mod doctor;
 mod probe;
 mod push;

@@ -4,12 +4,14 @@
 //! for what was revoked here.
 
 pub use crate::audit::{AuditEntry, Verdict};
+pub use crate::device_settings::{SettingsView, Tables};
 use crate::{
     CloudError,
     audit::{self, Operation},
     authority::{Authority, OPERATOR},
     data_dir::{self, DataDir, MODE_SECRET, unix_millis},
     database::{Credentials, Database, DeviceRow},
+    device_settings::{DeviceSettings, problem_of},
     signing_keys,
 };
 use serde::Serialize;
@@ -246,6 +248,45 @@ pub async fn permit_push(data_dir: &Path, id: &DeviceId, may_push: bool) -> Resu
         .await
         .map_err(error)?;
     Ok(())
+}
+
+/// What a device shall be set to from afar, and what it says that it is set to.
+///
+/// # Errors
+/// [`CloudError::DeviceUnknown`], or what the database says.
+pub async fn device_settings(data_dir: &Path, id: &DeviceId) -> Result<SettingsView, CloudError> {
+    let registry = Registry::open(data_dir).await?;
+    registry.known(id).await?;
+    settings_of(&registry, id).await
+}
+
+/// Wishes for settings of a device, under a new version and in place of those before; `None` takes them back. The running cloud tells the device
+/// within a second or two.
+///
+/// # Errors
+/// [`CloudError::DeviceUnknown`], [`CloudError::DeviceRevoked`], [`CloudError::DeviceSettings`] with the key, or what the database says.
+pub async fn set_device_settings(data_dir: &Path, id: &DeviceId, settings: Option<Tables>) -> Result<SettingsView, CloudError> {
+    let registry = Registry::open(data_dir).await?;
+    if registry.known(id).await?.revoked_at.is_some() {
+        return Err(CloudError::DeviceRevoked(id.clone()));
+    }
+    let error = |source| registry.database.error(source);
+    let all = DeviceSettings::new(registry.database.clone());
+    match settings {
+        Some(settings) => {
+            if let Some(problem) = problem_of(&settings) {
+                return Err(CloudError::DeviceSettings(problem));
+            }
+            all.set(id, settings, "cli").await.map_err(error)?;
+        }
+        None => all.clear(id, "cli").await.map_err(error)?,
+    }
+    settings_of(&registry, id).await
+}
+
+async fn settings_of(registry: &Registry, id: &DeviceId) -> Result<SettingsView, CloudError> {
+    let row = DeviceSettings::new(registry.database.clone()).of(id).await;
+    row.map(SettingsView::from).map_err(|source| registry.database.error(source))
 }
 
 /// Moves the set of signing keys on by one; the running cloud and its origins follow within seconds.

@@ -1,6 +1,7 @@
 //! Settings from afar: what devices shall be set to, kept in the database, and what they say that they are set to.
 
 use crate::{audit::Operation, authority::OPERATOR, data_dir::unix_secs, database::Database, rate_limit::RateLimit};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sightline_signal::{
     DeviceId,
@@ -15,7 +16,7 @@ const REPORTS_BURST: u32 = 20;
 const REPORT_REFILL: Duration = Duration::from_secs(1);
 
 /// Tables of settings, by their names in a camera's file.
-pub(crate) type Tables = Map<String, Value>;
+pub type Tables = Map<String, Value>;
 
 /// The table `device_settings`.
 #[derive(Debug)]
@@ -53,6 +54,32 @@ impl SettingsRow {
         }
     }
 }
+
+/// What a device shall be set to, and what it is set to. Times are seconds since 1970.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct SettingsView {
+    /// Null: its own file is all.
+    pub desired: Option<Desired<Tables>>,
+    /// When that was wished for.
+    pub desired_at: Option<i64>,
+    /// Null: it has not said anything yet.
+    pub reported: Option<Reported<Tables>>,
+    /// When it said so.
+    pub reported_at: Option<i64>,
+    /// Whether the device does what it shall do.
+    pub in_sync: bool,
+}
+
+impl From<SettingsRow> for SettingsView {
+    fn from(row: SettingsRow) -> Self {
+        let in_sync = row.is_in_sync();
+        let SettingsRow { desired, desired_at, reported, reported_at, .. } = row;
+        Self { desired, desired_at, reported, reported_at, in_sync }
+    }
+}
+
+/// What was wished for, and when: another wish differs in one of them.
+pub(crate) type Wish = (Option<u64>, i64);
 
 /// Why settings are not taken: in words, with the key.
 pub(crate) fn problem_of(settings: &Tables) -> Option<String> {
@@ -103,6 +130,30 @@ impl DeviceSettings {
         let detail = json!({ "version": version, "keys": keys, "from": address });
         self.store(tx, device, Some(&desired), version, detail).await?;
         Ok((version, serde_json::to_vec(&desired).unwrap_or_default()))
+    }
+
+    /// Takes back what a device shall be set to: its own file is all again.
+    pub(crate) async fn clear(&self, device: &DeviceId, address: &str) -> Result<(), sqlx::Error> {
+        let tx = self.database.write().await?;
+        self.store(tx, device, None, 0, json!({ "version": null, "from": address })).await
+    }
+
+    /// The wishes since then, with their messages: another process may have written them down.
+    pub(crate) async fn since(&self, from_secs: i64) -> Result<Vec<(DeviceId, Wish, Vec<u8>)>, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT version, settings, desired_at, version_max, reported, reported_at, device FROM device_settings WHERE desired_at >= $1",
+        )
+        .bind(from_secs)
+        .fetch_all(self.database.pool())
+        .await?;
+        let mut wishes = Vec::new();
+        for row in &rows {
+            let device = DeviceId::new(row.try_get(6)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            let row = row_of(row)?;
+            let wish = (row.desired.as_ref().map(|desired| desired.version), row.desired_at.unwrap_or(0));
+            wishes.extend(row.message().map(|message| (device, wish, message)));
+        }
+        Ok(wishes)
     }
 
     /// What the operator has published over MQTT; what does not parse is the device's to refuse.

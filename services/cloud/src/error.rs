@@ -62,6 +62,9 @@ pub enum CloudError {
     /// The cryptographic library failed; it never should.
     #[error("the cryptographic library failed to {0}")]
     Crypto(&'static str),
+    /// Settings that no device takes from afar, in words, with the key.
+    #[error("{0}")]
+    DeviceSettings(String),
     /// There is such a device already.
     #[error("device {0} exists already; `sightline device show {0}` shows it, `rotate` renews its certificate")]
     DeviceExists(DeviceId),

@@ -1,8 +1,8 @@
-//! What the cloud looks after by itself: revocations made by another process, dead origins, aging keys.
+//! What the cloud looks after by itself: revocations and settings made by another process, dead origins, aging keys.
 
-use crate::{inventory::ServerView, signing_keys, state::State};
+use crate::{data_dir::unix_secs, device_settings::Wish, inventory::ServerView, signing_keys, state::State};
 use serde_json::json;
-use sightline_signal::DeviceId;
+use sightline_signal::{DeviceId, topic::Topic};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, PoisonError},
@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the database is asked for revoked devices and new keys: well within the ten seconds of specification §3.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Between the time that a wish bears and its being in the database: a writer waits for others, at most this long.
+const WRITE_SECS_MAX: i64 = 10;
 /// How many looks lie between two writings of `last_seen`.
 const LOOKS_PER_SAVE: u32 = 30;
 
@@ -19,13 +21,14 @@ const LOOKS_PER_SAVE: u32 = 30;
 pub(crate) async fn run(state: Arc<State>, stop: CancellationToken) {
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut looks, mut alive) = (0_u32, BTreeMap::new());
+    let (mut looks, mut alive, mut wishes) = (0_u32, BTreeMap::new(), Wishes { since: unix_secs(), told: BTreeMap::new() });
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
         }
         cut_off_revoked(&state).await;
+        wishes.tell(&state).await;
         tell_of_servers(&state, &mut alive);
         renew_keys(&state).await;
         // Gauges hold counts that stay far below 2^52.
@@ -56,6 +59,32 @@ async fn cut_off_revoked(state: &State) {
             }
         }
         Err(error) => tracing::warn!(%error, "revoked devices could not be looked up"),
+    }
+}
+
+/// Settings that were wished for by another process, and which of them were told to the devices.
+struct Wishes {
+    since: i64,
+    told: BTreeMap<DeviceId, Wish>,
+}
+
+impl Wishes {
+    /// One that came by HTTP is told a second time: devices pass over a version that they know.
+    async fn tell(&mut self, state: &State) {
+        let Some(broker) = &state.broker else { return };
+        let now = unix_secs();
+        let wishes = match state.settings.since(self.since - WRITE_SECS_MAX).await {
+            Ok(wishes) => wishes,
+            Err(error) => return tracing::warn!(%error, "settings for devices could not be looked up"),
+        };
+        let mut told = BTreeMap::new();
+        for (device, wish, message) in wishes {
+            if self.told.get(&device) != Some(&wish) {
+                broker.publish(&device, Topic::ConfigDesired, message, true).await;
+            }
+            told.insert(device, wish);
+        }
+        *self = Self { since: now, told };
     }
 }
 

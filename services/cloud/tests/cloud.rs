@@ -547,6 +547,39 @@ async fn settings_from_afar_reach_a_device_that_comes_later_and_its_answer_is_sh
 }
 
 #[tokio::test]
+async fn settings_that_another_process_writes_down_reach_a_device_that_is_there() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam-1").await;
+    let desired = format!("devices/{cam}/config/desired");
+    let more = ["-q", "1", "-t", &desired];
+    let (_device, mut lines) = subscriber(bench.mosquitto("mosquitto_sub", &format!("devices/{cam}"), cam.as_str(), &more)).await;
+    let tables = |value: Value| Some(value.as_object().unwrap().clone());
+    let refused = admin::set_device_settings(bench.dir(), &cam, tables(json!({"stream": {"stream_key": "x"}}))).await.unwrap_err();
+    assert!(refused.to_string().contains("stream.stream_key"), "{refused}");
+    for quality in ["low", "medium"] {
+        let settings = json!({"stream": {"quality": quality}});
+        let view = admin::set_device_settings(bench.dir(), &cam, tables(settings.clone())).await.unwrap();
+        let heard = message(&mut lines).await.unwrap();
+        assert_eq!((&heard["settings"], heard["version"].as_u64()), (&settings, view.desired.map(|desired| desired.version)));
+    }
+    let view = admin::set_device_settings(bench.dir(), &cam, None).await.unwrap();
+    assert!(view.desired.is_none() && view.in_sync);
+    // Nothing is left for who comes later.
+    let path = format!("/api/v1/devices/{cam}/config");
+    assert_eq!(bench.get(&path).await["desired"], Value::Null);
+    let more = ["-q", "1", "-t", desired.as_str(), "-W", "2"];
+    assert!(
+        eventually(async || {
+            let (_, out, _) = run(bench.mosquitto("mosquitto_sub", &format!("devices/{cam}"), cam.as_str(), &more)).await;
+            out.is_empty()
+        })
+        .await
+    );
+    let nobody = DeviceId::new("nobody").unwrap();
+    assert!(admin::set_device_settings(bench.dir(), &nobody, None).await.unwrap_err().to_string().contains("nobody"));
+}
+
+#[tokio::test]
 async fn a_device_reads_its_own_settings_and_writes_its_own_answer_only() {
     let bench = Bench::start().await;
     let (a, b) = (bench.add("cam-a").await, bench.add("cam-b").await);

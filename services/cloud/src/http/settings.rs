@@ -6,7 +6,7 @@ use super::{
     devices::{bad_json, known},
 };
 use crate::{
-    device_settings::{SettingsRow, Tables, problem_of},
+    device_settings::{SettingsView, Tables, problem_of},
     state::State,
 };
 use axum::{
@@ -14,34 +14,13 @@ use axum::{
     extract::{Path, State as Shared, rejection::JsonRejection},
     http::StatusCode,
 };
-use serde::{Deserialize, Serialize};
-use sightline_signal::{
-    config::{Desired, Reported},
-    topic::Topic,
-};
+use serde::Deserialize;
+use sightline_signal::topic::Topic;
 use std::sync::Arc;
-
-/// What a device shall be set to, and what it is set to.
-#[derive(Debug, Serialize)]
-pub(super) struct SettingsView {
-    /// Null: its own file is all.
-    desired: Option<Desired<Tables>>,
-    desired_at: Option<i64>,
-    /// Null: it has not said anything yet.
-    reported: Option<Reported<Tables>>,
-    reported_at: Option<i64>,
-    in_sync: bool,
-}
-
-fn view(row: SettingsRow) -> Json<SettingsView> {
-    let in_sync = row.is_in_sync();
-    let SettingsRow { desired, desired_at, reported, reported_at, .. } = row;
-    Json(SettingsView { desired, desired_at, reported, reported_at, in_sync })
-}
 
 pub(super) async fn show(Shared(state): Shared<Arc<State>>, Path(id): Path<String>) -> ApiResult<Json<SettingsView>> {
     let device = known(&state, &id).await?;
-    state.settings.of(&device.id).await.map(view).map_err(|error| ApiError::internal(&error))
+    state.settings.of(&device.id).await.map(|row| Json(row.into())).map_err(|error| ApiError::internal(&error))
 }
 
 /// `{"settings"}`
@@ -73,5 +52,5 @@ pub(super) async fn set(
     let internal = |error: sqlx::Error| ApiError::internal(&error);
     let (_, message) = state.settings.set(&device.id, settings, &address).await.map_err(internal)?;
     broker.publish(&device.id, Topic::ConfigDesired, message, true).await;
-    state.settings.of(&device.id).await.map(view).map_err(internal)
+    state.settings.of(&device.id).await.map(|row| Json(row.into())).map_err(internal)
 }
