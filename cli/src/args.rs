@@ -305,12 +305,12 @@ pub(crate) enum DeviceAction {
 #[command(after_help = "\
 Examples:
   sightline device config cam-1 --dir cloud
-  sightline device config cam-1 --dir cloud --set stream.quality=medium --set motion.sensitivity=70
+  sightline device config cam-1 --dir cloud --set stream.quality=medium --set motion.sensitivity=0.7
   sightline device config cam-1 --dir cloud --file settings.toml
   sightline device config cam-1 --dir cloud --clear
 
-The tables `stream`, `motion`, `recording` and `schedule` of a camera's file, but for secrets and paths. What they mean the camera itself
-checks: this command shows what it said.")]
+The tables `stream`, `motion`, `recording` and `schedule` of a camera's file, but for secrets and paths.
+The camera itself checks what they mean, and answers: call it again without a change to see that.")]
 pub(crate) struct DeviceConfig {
     /// Its id
     pub(crate) id: DeviceId,

@@ -11,20 +11,24 @@ use std::path::Path;
 
 pub(crate) async fn run(dir: &Path, config: &DeviceConfig, json: bool) -> Result<(), Failure> {
     let now = admin::device_settings(dir, &config.id).await?;
-    let view = match wanted(config, &now)? {
-        Some(settings) => {
-            let view = admin::set_device_settings(dir, &config.id, settings).await?;
-            terminal::say("written down: a running cloud tells the camera within seconds");
-            view
-        }
+    let change = wanted(config, &now)?;
+    let is_change = change.is_some();
+    let view = match change {
+        Some(settings) => admin::set_device_settings(dir, &config.id, settings).await?,
         None => now,
     };
     if json {
         terminal::print(&serde_json::to_string(&view)?);
-    } else {
-        show(&view)?;
+        return Ok(());
     }
-    Ok(())
+    show_desired(&view)?;
+    if is_change {
+        terminal::say(
+            "written down: a running cloud tells the camera within seconds, and the same command without a change shows its answer",
+        );
+        return Ok(());
+    }
+    show_reported(&view)
 }
 
 /// `None`: nothing is to be changed. `Some(None)`: what is wished for is taken back.
@@ -62,13 +66,17 @@ fn assign(tables: &mut Tables, assignment: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn show(view: &SettingsView) -> Result<(), Failure> {
+fn show_desired(view: &SettingsView) -> Result<(), Failure> {
     match &view.desired {
         Some(desired) => {
             terminal::print(&format!("# wished for, version {}\n{}", desired.version, text_of(&desired.settings)?));
         }
         None => terminal::print("# nothing is wished for: the camera's own file is all\n"),
     }
+    Ok(())
+}
+
+fn show_reported(view: &SettingsView) -> Result<(), Failure> {
     let Some(reported) = &view.reported else {
         terminal::say("the camera has not said yet what it is set to");
         return Ok(());
