@@ -30,12 +30,26 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Problem> {
 
 /// Runs cargo in the workspace.
 pub(crate) fn cargo(args: &[&str]) -> Result<(), Problem> {
+    run(cargo_command().args(args))
+}
+
+/// Runs cargo in the workspace with clippy's compiler for our own crates: what it builds is the same, and what it finds ends it. Dependencies are compiled once, where
+/// `cargo clippy` would look at all of them a second time.
+pub(crate) fn cargo_linting(args: &[&str]) -> Result<(), Problem> {
+    let driver = PathBuf::from(env!("CARGO")).with_file_name("clippy-driver");
+    // What `cargo clippy -- -D warnings` hands to it: words, each with this behind it.
+    let words = ["-D", "warnings"].map(|word| format!("{word}__CLIPPY_HACKERY__")).concat();
+    run(cargo_command().env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", words).args(args))
+}
+
+fn cargo_command() -> Command {
     let mut command = Command::new(env!("CARGO"));
     // What cargo tells us of ourselves is not for the next one: ring's build script watches these, and all above it would be built anew.
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_a_package(&name.to_string_lossy())) {
         command.env_remove(name);
     }
-    run(command.args(args).current_dir(root()))
+    command.current_dir(root());
+    command
 }
 
 fn is_of_a_package(variable: &str) -> bool {
