@@ -38,7 +38,7 @@ struct Sizes {
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> io::Result<bool> {
-    let sizes = sizes(&image());
+    let sizes = sizes(&image("qemu-virt"));
     let mut rows = Vec::new();
     for preset in &options.presets {
         eprintln!("{}: {} s", preset.name(), options.seconds);

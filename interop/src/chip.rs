@@ -19,13 +19,13 @@ pub const HOST: &str = "10.0.2.2";
 /// The device's id.
 pub const DEVICE: &str = "chip-1";
 
-/// The image, as `cargo xtask bare-metal` builds it.
+/// An image of `firmware/`, as `cargo xtask bare-metal` builds it.
 ///
 /// # Panics
 /// If it was not built.
 #[must_use]
-pub fn image() -> PathBuf {
-    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-rv32/riscv32imafc-unknown-none-elf/release/qemu-virt");
+pub fn image(name: &str) -> PathBuf {
+    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-rv32/riscv32imafc-unknown-none-elf/release").join(name);
     assert!(image.is_file(), "{} is missing: `cargo xtask bare-metal` first, as `cargo xtask test` does", image.display());
     image
 }
@@ -219,7 +219,7 @@ impl Board {
         command.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
         command.arg("-device").arg(loader(&file, "0x87f00000"));
         command.arg("-device").arg(loader(&clip.file, "0x88000000"));
-        command.arg("-kernel").arg(image());
+        command.arg("-kernel").arg(image("qemu-virt"));
         if clock == Clock::Instructions {
             command.args(["-icount", "shift=0,sleep=on"]);
         }

@@ -1,5 +1,5 @@
-//! Builds the camera's side for a chip without an operating system and without an allocator: the image that runs in QEMU. If any of it asked for an
-//! allocator, an operating system or `std`, it would not link.
+//! Builds the camera's side for a chip without an operating system and without an allocator: the image that runs in QEMU, the C face, and the image for the
+//! ESP32-P4. If any of it asked for an allocator, an operating system or `std`, it would not link.
 //!
 //! rustup has no library for `riscv32imafc-unknown-none-elf`: Debian's rustc and its sources build `core` for it.
 
@@ -8,6 +8,8 @@ use std::{path::Path, process::Command};
 
 const TARGET: &str = "riscv32imafc-unknown-none-elf";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+/// Where nobody says whose image for the ESP32-P4 it is: an address that is nobody's (RFC 5737).
+const SETTINGS: [(&str, &str); 2] = [("SIGHTLINE_DEVICE", "esp32p4"), ("SIGHTLINE_BROKER", "192.0.2.1:1883")];
 
 pub(crate) fn link() -> Result<(), Problem> {
     let version = output_of(Command::new(DEBIAN_RUSTC).arg("--version"))
@@ -23,8 +25,12 @@ pub(crate) fn link() -> Result<(), Problem> {
     let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"]).current_dir(root()))
         .ok_or_else(|| Problem("rustc --print sysroot failed".into()))?;
     let linker = Path::new(&sysroot).join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
-    for crate_of in ["firmware/qemu-virt", "firmware/capi"] {
-        run(Command::new(env!("CARGO"))
+    for crate_of in ["firmware/qemu-virt", "firmware/capi", "firmware/esp32p4"] {
+        let mut build = Command::new(env!("CARGO"));
+        for (name, value) in SETTINGS.iter().filter(|(name, _)| std::env::var_os(name).is_none()) {
+            build.env(name, value);
+        }
+        run(build
             .args(["build", "--quiet", "--release", "-Zbuild-std=core", "--target", TARGET])
             .current_dir(root().join(crate_of))
             // Its library is nightly's business, its compiler Debian's: this is for one target only, never for the product.
@@ -34,8 +40,10 @@ pub(crate) fn link() -> Result<(), Problem> {
             .env("CARGO_TARGET_RISCV32IMAFC_UNKNOWN_NONE_ELF_LINKER", &linker)
             .env("CARGO_TARGET_DIR", root().join("target-rv32")))?;
     }
-    let image = root().join("target-rv32").join(TARGET).join("release/qemu-virt");
-    std::fs::metadata(&image)?;
-    eprintln!("built {}, no allocator in it", image.display());
+    for name in ["qemu-virt", "esp32p4"] {
+        let image = root().join("target-rv32").join(TARGET).join("release").join(name);
+        std::fs::metadata(&image)?;
+        eprintln!("built {}, no allocator in it", image.display());
+    }
     Ok(())
 }

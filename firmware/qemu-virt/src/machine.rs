@@ -3,6 +3,7 @@
 
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write as _};
+use sightline_board::Board;
 
 /// NS16550A's transmitter.
 const UART: *mut u8 = 0x1000_0000 as *mut u8;
@@ -95,8 +96,28 @@ pub(crate) fn println(line: fmt::Arguments<'_>) {
     let _ = Serial.write_str("\n");
 }
 
-/// Microseconds since the machine was switched on.
-pub(crate) fn micros() -> u64 {
+/// The machine, as the loop sees it.
+pub(crate) struct Machine;
+
+impl Board for Machine {
+    fn micros(&self) -> u64 {
+        micros()
+    }
+
+    fn sleep_until(&self, at_micros: u64) {
+        sleep_until(at_micros);
+    }
+
+    fn say(&self, line: fmt::Arguments<'_>) {
+        println(line);
+    }
+
+    fn instructions(&self) -> u64 {
+        instructions()
+    }
+}
+
+fn micros() -> u64 {
     loop {
         // SAFETY: the clock's registers, high, low, high: a carry between shows.
         let (high, low, again) = unsafe { (MTIME.add(1).read_volatile(), MTIME.read_volatile(), MTIME.add(1).read_volatile()) };
@@ -107,7 +128,7 @@ pub(crate) fn micros() -> u64 {
 }
 
 /// Sleeps until then, or about.
-pub(crate) fn sleep_until(at_micros: u64) {
+fn sleep_until(at_micros: u64) {
     let ticks = at_micros * TICKS_PER_MICRO;
     // SAFETY: the timer's registers, in the order in which it can't go off between; the timer's interrupt is enabled for `wfi` to see, but interrupts are
     // not taken (mstatus.MIE is off).
@@ -120,7 +141,7 @@ pub(crate) fn sleep_until(at_micros: u64) {
 }
 
 /// Instructions retired, with `-icount`; host time otherwise.
-pub(crate) fn instructions() -> u64 {
+fn instructions() -> u64 {
     loop {
         let (high, low, again): (u32, u32, u32);
         // SAFETY: reads a counter.

@@ -20,9 +20,8 @@ use sightline_signal::{Command, DeviceId, ErrorCode, Response, json, topic::Topi
 use smoltcp::wire::Ipv4Address;
 
 use crate::{
-    Brain, machine,
-    network::{Network, Which},
-    println,
+    Board, Brain,
+    network::{Card, Network, Which},
 };
 
 /// The longest message in, in bytes: an answer with three servers and a token.
@@ -43,7 +42,7 @@ pub(crate) struct Outgoing {
 }
 
 /// The connection as a stream of bytes.
-struct Stream<'a>(&'a RefCell<Network>);
+struct Stream<'a, N: Card>(&'a RefCell<Network<N>>);
 
 /// The connection ended.
 #[derive(Clone, Copy, Debug)]
@@ -63,11 +62,11 @@ impl embedded_io_async::Error for Ended {
     }
 }
 
-impl ErrorType for Stream<'_> {
+impl<N: Card> ErrorType for Stream<'_, N> {
     type Error = Ended;
 }
 
-impl Read for Stream<'_> {
+impl<N: Card> Read for Stream<'_, N> {
     async fn read(&mut self, into: &mut [u8]) -> Result<usize, Ended> {
         poll_fn(|_| {
             let mut network = self.0.borrow_mut();
@@ -82,7 +81,7 @@ impl Read for Stream<'_> {
     }
 }
 
-impl Write for Stream<'_> {
+impl<N: Card> Write for Stream<'_, N> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Ended> {
         poll_fn(|_| {
             let mut network = self.0.borrow_mut();
@@ -101,36 +100,39 @@ impl Write for Stream<'_> {
 }
 
 /// Everything that the conversation touches.
-pub(crate) struct Mqtt<'a> {
-    pub(crate) network: &'a RefCell<Network>,
-    pub(crate) brain: &'a RefCell<Brain>,
+pub(crate) struct Mqtt<'a, B, Lent, N: Card> {
+    pub(crate) board: &'a B,
+    pub(crate) network: &'a RefCell<Network<N>>,
+    pub(crate) brain: &'a RefCell<Brain<Lent>>,
     pub(crate) outgoing: &'a RefCell<Outgoing>,
     pub(crate) device: &'a DeviceId,
     pub(crate) broker: (Ipv4Address, u16),
 }
 
-async fn sleep_until(at_micros: u64) {
-    poll_fn(|_| if machine::micros() >= at_micros { Poll::Ready(()) } else { Poll::Pending }).await;
-}
-
-impl Mqtt<'_> {
+impl<B: Board, Lent: AsRef<[u8]>, N: Card> Mqtt<'_, B, Lent, N> {
     /// Never ends: connects, talks, and connects again.
     pub(crate) async fn run(&self, memory: &mut [u8]) -> ! {
         loop {
             let problem = self.talk(memory).await;
-            println(format_args!("mqtt: {problem}"));
+            self.board.say(format_args!("mqtt: {problem}"));
             self.network.borrow_mut().socket(Which::Mqtt).abort();
             self.tell(Input::SignalDown(ErrorCode::DiscoveryTimeout));
-            sleep_until(machine::micros() + RETRY_MICROS).await;
+            self.sleep_until(self.board.micros() + RETRY_MICROS).await;
         }
     }
 
-    fn tell(&self, input: Input<'_, &'static [u8]>) {
-        self.brain.borrow_mut().handle(Instant::from_micros(machine::micros()), input);
+    fn tell(&self, input: Input<'_, Lent>) {
+        self.brain.borrow_mut().handle(Instant::from_micros(self.board.micros()), input);
+    }
+
+    async fn sleep_until(&self, at_micros: u64) {
+        poll_fn(|_| if self.board.micros() >= at_micros { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     async fn connect(&self) -> Result<(), &'static str> {
-        let now = machine::micros();
+        // Where there is no network there is no broker to wait for.
+        poll_fn(|_| if self.network.borrow().address().is_some() { Poll::Ready(()) } else { Poll::Pending }).await;
+        let now = self.board.micros();
         let (address, port) = self.broker;
         if !self.network.borrow_mut().connect(now, Which::Mqtt, address, port) {
             return Err("no connection can be begun");
@@ -138,7 +140,7 @@ impl Mqtt<'_> {
         poll_fn(|_| {
             let mut network = self.network.borrow_mut();
             let socket = network.socket(Which::Mqtt);
-            match (socket.may_send(), socket.is_open(), machine::micros() > now + ANSWER_MICROS) {
+            match (socket.may_send(), socket.is_open(), self.board.micros() > now + ANSWER_MICROS) {
                 (true, ..) => Poll::Ready(Ok(())),
                 (_, false, _) => Poll::Ready(Err("the broker refuses")),
                 (.., true) => Poll::Ready(Err("the broker does not answer")),
@@ -154,7 +156,7 @@ impl Mqtt<'_> {
             return problem;
         }
         let mut buffer = BumpBuffer::new(memory);
-        let mut client: Broker<'_, '_> = Client::new(&mut buffer);
+        let mut client: Broker<'_, '_, N> = Client::new(&mut buffer);
         let online = Topic::Online.of(self.device);
         let Some(will) = topic(&online) else { return "the device's id is no topic" };
         let offline = MqttBinary::from_slice_unchecked(br#"{"online":false}"#);
@@ -180,15 +182,15 @@ impl Mqtt<'_> {
         if client.publish(&options, Bytes::Borrowed(br#"{"online":true}"#)).await.is_err() {
             return "the broker does not take a message";
         }
-        println(format_args!("mqtt: connected"));
+        self.board.say(format_args!("mqtt: connected"));
         self.tell(Input::SignalUp);
-        let mut ping_at = machine::micros();
+        let mut ping_at = self.board.micros();
         // The message that was published and is not acknowledged: it waits, and is published again over the next connection.
         let mut in_flight = None;
         loop {
             let waits = in_flight.is_none();
             let waiting = poll_fn(|_| if waits && self.outgoing.borrow().message.is_some() { Poll::Ready(()) } else { Poll::Pending });
-            let next = select3(client.poll_header(), waiting, sleep_until(ping_at)).await;
+            let next = select3(client.poll_header(), waiting, self.sleep_until(ping_at)).await;
             let result = match next {
                 Either3::First(Ok(header)) => match client.poll_body(header).await {
                     Ok(Event::Publish(message)) => {
@@ -217,7 +219,7 @@ impl Mqtt<'_> {
                     }
                 }
                 Either3::Third(()) => {
-                    ping_at = machine::micros() + u64::from(KEEP_ALIVE_SECS) * 500_000;
+                    ping_at = self.board.micros() + u64::from(KEEP_ALIVE_SECS) * 500_000;
                     client.ping().await.map_err(|_| "the broker is gone")
                 }
             };
@@ -229,14 +231,14 @@ impl Mqtt<'_> {
     }
 }
 
-type Broker<'a, 'c> = Client<'a, 'c, Stream<'a>, BumpBuffer<'c>, 2, 2, 4, 0, 0, 0, 0>;
+type Broker<'a, 'c, N> = Client<'a, 'c, Stream<'a, N>, BumpBuffer<'c>, 2, 2, 4, 0, 0, 0, 0>;
 
-impl<'a> Mqtt<'a> {
+impl<'a, B: Board, Lent: AsRef<[u8]>, N: Card> Mqtt<'a, B, Lent, N> {
     /// Publishes what waits.
     #[expect(clippy::await_holding_refcell_ref, reason = "while a message waits, the agent only looks whether one does")]
     async fn publish(
         &self,
-        client: &mut Broker<'a, '_>,
+        client: &mut Broker<'a, '_, N>,
         outgoing: Option<(Topic, usize)>,
     ) -> Result<Option<PacketIdentifier>, &'static str> {
         let Some((kind, length)) = outgoing else { return Ok(None) };
@@ -256,7 +258,7 @@ impl<'a> Mqtt<'a> {
         match name.and_then(Topic::parse) {
             Some((device, Topic::Response)) if device == *self.device => self.hear_response(payload),
             Some((device, Topic::Command)) if device == *self.device => self.hear_command(payload),
-            _ => println(format_args!("mqtt: a message that this device does not take")),
+            _ => self.board.say(format_args!("mqtt: a message that this device does not take")),
         }
     }
 
@@ -265,7 +267,7 @@ impl<'a> Mqtt<'a> {
         let mut response = Response::default();
         match response.read(payload) {
             Ok(()) => self.tell(Input::Signal(ToDevice::Response(&response))),
-            Err(_) => println(format_args!("mqtt: an answer of the cloud does not parse")),
+            Err(_) => self.board.say(format_args!("mqtt: an answer of the cloud does not parse")),
         }
     }
 
@@ -273,10 +275,10 @@ impl<'a> Mqtt<'a> {
     fn hear_command(&self, payload: &[u8]) {
         match &json::read::<Command>(payload) {
             Ok(command) => {
-                println(format_args!("mqtt: command {:?}", command.cmd));
+                self.board.say(format_args!("mqtt: command {:?}", command.cmd));
                 self.tell(Input::Signal(ToDevice::Command(command)));
             }
-            Err(_) => println(format_args!("mqtt: a command does not parse")),
+            Err(_) => self.board.say(format_args!("mqtt: a command does not parse")),
         }
     }
 }
@@ -287,7 +289,7 @@ fn topic(name: &str) -> Option<TopicName<'_>> {
 
 /// Whatever the client has read is not looked at any more: its memory is free again.
 #[expect(unsafe_code, reason = "the buffer's reset, whose condition the compiler does not see")]
-fn reset(client: &mut Broker<'_, '_>) {
+fn reset<N: Card>(client: &mut Broker<'_, '_, N>) {
     // SAFETY: called where no event, header or error of this client lives: they are matched by value before.
     unsafe { client.buffer_mut().reset() };
 }

@@ -1,4 +1,4 @@
-//! The network card, and TCP/IP over it.
+//! QEMU's network card.
 #![expect(unsafe_code, reason = "memory that is shared with a device")]
 
 use core::{
@@ -6,12 +6,10 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use sightline_board::Card;
 use smoltcp::{
-    iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage},
     phy::{self, DeviceCapabilities, Medium},
-    socket::tcp,
     time::Instant,
-    wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Address},
 };
 use static_cell::ConstStaticCell;
 use virtio_drivers::{
@@ -31,18 +29,6 @@ const QUEUE: usize = 8;
 const FRAME_BYTES: usize = 1536;
 const DMA_PAGES: usize = 4;
 
-/// QEMU's user network: this machine, and the host.
-const ADDRESS: Ipv4Address = Ipv4Address::new(10, 0, 2, 15);
-const GATEWAY: Ipv4Address = Ipv4Address::new(10, 0, 2, 2);
-
-/// Bytes that a broker may send at once.
-pub(crate) const MQTT_RECEIVE_BYTES: usize = 1024;
-pub(crate) const MQTT_SEND_BYTES: usize = 1024;
-/// RTMP servers say little.
-pub(crate) const RTMP_RECEIVE_BYTES: usize = 1024;
-/// What may be on its way: 1.3 times the bit rate times the round trip. 32 KiB carry 4 Mbit/s over 50 ms.
-pub(crate) const RTMP_SEND_BYTES: usize = 32 * 1024;
-
 #[repr(C, align(4096))]
 struct Dma(UnsafeCell<[[u8; PAGE_SIZE]; DMA_PAGES]>);
 // SAFETY: pages are given away one by one, each once.
@@ -50,10 +36,10 @@ unsafe impl Sync for Dma {}
 static DMA: Dma = Dma(UnsafeCell::new([[0; PAGE_SIZE]; DMA_PAGES]));
 static DMA_NEXT: AtomicUsize = AtomicUsize::new(0);
 
-struct Machine;
+struct Memory;
 
 // SAFETY: addresses are physical on this machine, caches coherent, and pages come from a static, zeroed, each once.
-unsafe impl Hal for Machine {
+unsafe impl Hal for Memory {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         let first = DMA_NEXT.fetch_add(pages, Ordering::Relaxed);
         assert!(first + pages <= DMA_PAGES, "the card wants more than {DMA_PAGES} pages");
@@ -77,7 +63,7 @@ unsafe impl Hal for Machine {
     unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
 }
 
-type Driver = VirtIONetRaw<Machine, MmioTransport<'static>, QUEUE>;
+type Driver = VirtIONetRaw<Memory, MmioTransport<'static>, QUEUE>;
 
 const RECEIVING: usize = 4;
 const SENDING: usize = 4;
@@ -166,9 +152,27 @@ impl Inner {
     }
 }
 
-struct Card(RefCell<Inner>);
+/// The card, as the network sees it.
+pub(crate) struct VirtioCard(RefCell<Inner>);
 
-struct Received<'a> {
+impl VirtioCard {
+    pub(crate) fn find() -> Self {
+        Self(RefCell::new(Inner::find()))
+    }
+}
+
+impl Card for VirtioCard {
+    fn mac_address(&self) -> [u8; 6] {
+        self.0.borrow().driver.mac_address()
+    }
+
+    /// It has no cable that the guest would know of: QEMU's `set_link` drops frames.
+    fn is_up(&mut self) -> bool {
+        true
+    }
+}
+
+pub(crate) struct Received<'a> {
     card: &'a RefCell<Inner>,
     slot: usize,
     buffer: Option<&'static mut [u8; FRAME_BYTES]>,
@@ -176,7 +180,7 @@ struct Received<'a> {
     bytes: usize,
 }
 
-struct Sent<'a>(&'a RefCell<Inner>);
+pub(crate) struct Sent<'a>(&'a RefCell<Inner>);
 
 impl phy::RxToken for Received<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
@@ -206,7 +210,7 @@ impl phy::TxToken for Sent<'_> {
     }
 }
 
-impl phy::Device for Card {
+impl phy::Device for VirtioCard {
     type RxToken<'a> = Received<'a>;
     type TxToken<'a> = Sent<'a>;
 
@@ -233,99 +237,5 @@ impl phy::Device for Card {
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = 1514;
         capabilities
-    }
-}
-
-/// A connection's memory.
-struct Buffers {
-    mqtt: ([u8; MQTT_RECEIVE_BYTES], [u8; MQTT_SEND_BYTES]),
-    rtmp: [([u8; RTMP_RECEIVE_BYTES], [u8; RTMP_SEND_BYTES]); 2],
-}
-
-static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers {
-    mqtt: ([0; MQTT_RECEIVE_BYTES], [0; MQTT_SEND_BYTES]),
-    rtmp: [([0; RTMP_RECEIVE_BYTES], [0; RTMP_SEND_BYTES]); 2],
-});
-static STORAGE: ConstStaticCell<[SocketStorage<'static>; 3]> = ConstStaticCell::new([SocketStorage::EMPTY; 3]);
-
-/// Which of the two connections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Which {
-    Mqtt,
-    Rtmp,
-}
-
-/// The machine's network: one card, one address; a connection to the broker, and one to a server, beside which the last one may still be there.
-pub(crate) struct Network {
-    card: Card,
-    interface: Interface,
-    sockets: SocketSet<'static>,
-    mqtt: SocketHandle,
-    /// The present one, and the last.
-    rtmp: [SocketHandle; 2],
-    port: u16,
-}
-
-fn instant(micros: u64) -> Instant {
-    Instant::from_micros(micros.cast_signed())
-}
-
-impl Network {
-    pub(crate) fn new(now_micros: u64, seed: u64) -> Self {
-        let mut card = Card(RefCell::new(Inner::find()));
-        let mac = EthernetAddress(card.0.get_mut().driver.mac_address());
-        let mut config = Config::new(HardwareAddress::Ethernet(mac));
-        config.random_seed = seed;
-        let mut interface = Interface::new(config, &mut card, instant(now_micros));
-        interface.update_ip_addrs(|addresses| {
-            // One fits.
-            let _ = addresses.push(IpCidr::new(ADDRESS.into(), 24));
-        });
-        let _ = interface.routes_mut().add_default_ipv4_route(GATEWAY);
-        let mut sockets = SocketSet::new(&mut STORAGE.take()[..]);
-        let Buffers { mqtt, rtmp } = BUFFERS.take();
-        let socket = |(receive, send): (&'static mut [u8], &'static mut [u8])| {
-            let mut socket = tcp::Socket::new(tcp::SocketBuffer::new(receive), tcp::SocketBuffer::new(send));
-            socket.set_nagle_enabled(false);
-            socket
-        };
-        let mqtt = sockets.add(socket((&mut mqtt.0, &mut mqtt.1)));
-        let [rtmp, last] = rtmp;
-        let rtmp = [sockets.add(socket((&mut rtmp.0, &mut rtmp.1))), sockets.add(socket((&mut last.0, &mut last.1)))];
-        // Another local port after each start: the far end may remember the last one.
-        Self { card, interface, sockets, mqtt, rtmp, port: 49_152 + (seed % 8192) as u16 }
-    }
-
-    /// Moves frames both ways.
-    pub(crate) fn poll(&mut self, now_micros: u64) {
-        self.interface.poll(instant(now_micros), &mut self.card, &mut self.sockets);
-    }
-
-    /// When there is something to do even if nothing arrives.
-    pub(crate) fn poll_at(&mut self, now_micros: u64) -> Option<u64> {
-        self.interface.poll_at(instant(now_micros), &self.sockets).map(|at| at.total_micros().cast_unsigned())
-    }
-
-    pub(crate) fn socket(&mut self, which: Which) -> &mut tcp::Socket<'static> {
-        self.sockets.get_mut(if which == Which::Mqtt { self.mqtt } else { self.rtmp[0] })
-    }
-
-    /// Begins to connect. A connection to a broker that was there is reset first. One to a server stays until [`Self::forget_last`]: over a link that is
-    /// down its reset would be lost, and the server would keep the stream's name for it.
-    pub(crate) fn connect(&mut self, now_micros: u64, which: Which, address: Ipv4Address, port: u16) -> bool {
-        if which == Which::Rtmp {
-            self.rtmp.swap(0, 1);
-        }
-        self.socket(which).abort();
-        self.poll(now_micros);
-        self.port = if self.port == u16::MAX { 49_152 } else { self.port + 1 };
-        let Self { interface, sockets, mqtt, rtmp, .. } = self;
-        let socket = sockets.get_mut::<tcp::Socket<'static>>(if which == Which::Mqtt { *mqtt } else { rtmp[0] });
-        socket.connect(interface.context(), (address, port), self.port).is_ok()
-    }
-
-    /// Resets the last connection to a server, now that there is another.
-    pub(crate) fn forget_last(&mut self) {
-        self.sockets.get_mut::<tcp::Socket<'static>>(self.rtmp[1]).abort();
     }
 }

@@ -1,7 +1,26 @@
-//! The camera: a clip that the loader has put into memory, given out in its own time, as a chip's encoder lends its buffers.
+//! Cameras with their encoders; and one that is a clip in memory.
 
 use heapless::Vec;
 use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_pusher::EncoderAction;
+
+/// A camera and its encoder: pictures stay behind it, coded frames come out, in AVCC form.
+pub trait Camera {
+    /// A coded frame where it lies. Its buffer goes back to the encoder when this is dropped, which may be a second later.
+    type Lent: AsRef<[u8]>;
+
+    /// What it makes, once that is known: for H.264 from its first parameter sets on. It does not change.
+    fn track(&self) -> Option<&Track>;
+
+    /// Carries out what the pusher asks of the encoder.
+    fn order(&mut self, now_micros: u64, order: EncoderAction);
+
+    /// When the next frame is due, if that is known: the loop looks then, and each millisecond.
+    fn due(&self) -> Option<u64>;
+
+    /// The next frame, if there is one.
+    fn poll(&mut self, now_micros: u64) -> Option<Frame<Self::Lent>>;
+}
 
 /// At the clip's start: `SLCLIP01`, the number of access units and the frames a second; then offset and length of each; little-endian.
 const MAGIC: &[u8; 8] = b"SLCLIP01";
@@ -17,25 +36,37 @@ struct Unit {
     is_idr: bool,
 }
 
-pub(crate) struct Camera {
+/// A recorded clip as camera and encoder: given out in its own time, over and over, as an encoder lends its buffers. What it is asked for by way of bit
+/// rate it can't do; a key frame is the clip's next one.
+pub struct Clip {
     units: Vec<Unit, UNITS_MAX>,
     /// Known once a clip is loaded.
-    pub(crate) track: Option<Track>,
+    track: Option<Track>,
     frame_micros: u64,
     /// The next unit, and when it is due; `None`: it does not run.
     next: Option<(usize, u64)>,
-    pub(crate) frames: u32,
 }
 
-impl Camera {
-    /// One without a clip.
-    pub(crate) const fn new() -> Self {
-        Self { units: Vec::new(), track: None, frame_micros: 0, next: None, frames: 0 }
+impl Default for Clip {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clip {
+    /// One without frames.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { units: Vec::new(), track: None, frame_micros: 0, next: None }
     }
 
-    /// Reads the clip's index, and turns each unit into AVCC form in place.
+    /// Reads a clip's index, and turns each unit into AVCC form in place.
+    ///
+    /// # Errors
+    /// If it is none: `SLCLIP01`, the number of access units and the frames a second; then offset and length of each; then the units, in Annex B form with
+    /// start codes of four bytes, the first with parameter sets. Numbers have 32 bits, the least first.
     #[inline(never)]
-    pub(crate) fn load(&mut self, clip: &'static mut [u8]) -> Result<(), &'static str> {
+    pub fn load(&mut self, clip: &'static mut [u8]) -> Result<(), &'static str> {
         let (header, rest) = clip.split_at_mut_checked(HEADER_BYTES).ok_or("no clip")?;
         if header.get(..8) != Some(MAGIC) {
             return Err("no clip: its head is not SLCLIP01");
@@ -72,30 +103,39 @@ impl Camera {
     }
 
     /// Runs from the next key frame on.
-    pub(crate) fn start(&mut self, now_micros: u64) {
+    fn start(&mut self, now_micros: u64) {
         let due = self.next.map_or(now_micros, |(_, due)| due);
         let from = self.next.map_or(0, |(unit, _)| unit);
         let idr = (from..from + self.units.len()).find(|at| self.units[at % self.units.len()].is_idr).unwrap_or(0);
         self.next = Some((idr % self.units.len(), due));
     }
+}
 
-    pub(crate) fn stop(&mut self) {
-        self.next = None;
+impl Camera for Clip {
+    type Lent = &'static [u8];
+
+    fn track(&self) -> Option<&Track> {
+        self.track.as_ref()
     }
 
-    /// When the next frame is due.
-    pub(crate) fn due(&self) -> Option<u64> {
+    fn order(&mut self, now_micros: u64, order: EncoderAction) {
+        match order {
+            EncoderAction::Start(_) | EncoderAction::Keyframe => self.start(now_micros),
+            EncoderAction::Stop => self.next = None,
+            // A recording can't be held back: the queue leaves out what is too much.
+            EncoderAction::Change(_) | EncoderAction::Pause | EncoderAction::Resume => {}
+        }
+    }
+
+    fn due(&self) -> Option<u64> {
         self.next.map(|(_, due)| due)
     }
 
-    /// The next frame, if it is time.
-    pub(crate) fn poll(&mut self, now_micros: u64) -> Option<Frame<&'static [u8]>> {
+    fn poll(&mut self, now_micros: u64) -> Option<Frame<&'static [u8]>> {
         let (at, due) = self.next.filter(|(_, due)| *due <= now_micros)?;
-        let unit = *self.units.get(at)?;
+        let Unit { payload, is_idr } = *self.units.get(at)?;
         self.next = Some(((at + 1) % self.units.len(), due + self.frame_micros));
-        self.frames += 1;
         let time = MediaTime::from_micros(due.cast_signed());
-        let Unit { payload, is_idr } = unit;
         Some(Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe: is_idr, is_disposable: false, payload })
     }
 }

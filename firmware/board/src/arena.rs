@@ -1,0 +1,57 @@
+//! All that the camera's side has for itself, and its limits: `docs/design/0004-memory-on-the-chip.md`.
+
+use crate::{
+    Settings,
+    mqtt::{MESSAGE_IN_BYTES_MAX, Outgoing},
+};
+use core::cell::RefCell;
+use sightline_pusher::Pusher;
+use sightline_signal::Quality;
+use static_cell::StaticCell;
+
+/// The camera's brain, over frames that are lent.
+pub type Brain<Lent> = Pusher<Lent, QUEUE_FRAMES>;
+
+/// What the specification's 12 to 24 KB are about: the pusher with its session and its queue, one message to the broker, and the memory in
+/// which MQTT reads. `QUEUE` frames may wait for the link, by reference.
+pub struct Arena<Lent, const QUEUE: usize = QUEUE_FRAMES> {
+    pub(crate) brain: RefCell<Pusher<Lent, QUEUE>>,
+    pub(crate) outgoing: RefCell<Outgoing>,
+    pub(crate) message: [u8; MESSAGE_IN_BYTES_MAX],
+}
+
+/// Frames that may wait for the link: a second of the preset's, which is more than a chip's encoder has buffers.
+const fn queue_frames(preset: Quality) -> usize {
+    match preset.settings() {
+        Some(settings) => settings.fps as usize,
+        None => 0,
+    }
+}
+
+/// An image that streams `ultra` streams the others too: its queue is the longest.
+pub const QUEUE_FRAMES: usize = queue_frames(Quality::Ultra);
+
+/// The limits are the chip's, which has 32 bits.
+#[cfg(target_pointer_width = "32")]
+const _: () = {
+    const KIB: usize = 1024;
+    const fn bytes<const QUEUE: usize>() -> usize {
+        size_of::<Arena<&'static [u8], QUEUE>>()
+    }
+    assert!(bytes::<{ queue_frames(Quality::Low) }>() <= 12 * KIB, "the arena of low is larger than 12 KB");
+    assert!(bytes::<{ queue_frames(Quality::Medium) }>() <= 16 * KIB, "the arena of medium is larger than 16 KB");
+    assert!(bytes::<{ queue_frames(Quality::High) }>() <= 20 * KIB, "the arena of high is larger than 20 KB");
+    assert!(bytes::<{ queue_frames(Quality::Ultra) }>() <= 24 * KIB, "the arena of ultra is larger than 24 KB");
+};
+
+impl<Lent: AsRef<[u8]>> Arena<Lent> {
+    /// The one arena, in its static. In a function of its own: what is made on the stack on its way there is gone afterwards.
+    #[inline(never)]
+    pub fn prepare(place: &'static StaticCell<Self>, settings: &Settings, seed: u64) -> &'static mut Self {
+        place.uninit().write(Self {
+            brain: RefCell::new(Pusher::new(settings.config(), seed)),
+            outgoing: RefCell::new(Outgoing::default()),
+            message: [0; MESSAGE_IN_BYTES_MAX],
+        })
+    }
+}
