@@ -70,6 +70,9 @@ public:
     uint32_t metrics_interval_sec = 5;
     uint32_t min_bitrate_bps = 150000;
     bool secure = true; // ask the cloud for RTMP over TLS
+    SightlineFormat format = SIGHTLINE_FORMAT_ANNEX_B; // of lent frames; AVCC: pushFrame's copies, too
+    SightlineSettings custom = {1920, 1080, 25, 2000000}; // counts where `quality` is CUSTOM
+    uint32_t source_fps_max = 60; // the most frames a second that the camera gives
   };
 
   struct StreamMetrics {
@@ -120,8 +123,9 @@ public:
     sightline_config_default(&settings);
     settings.device_id = device_.c_str();
     settings.quality = static_cast<uint32_t>(config.quality);
-    // Its numbers come by setCustomQuality.
-    settings.custom = SightlineSettings{1920, 1080, 25, 2000000};
+    settings.custom = config.custom;
+    settings.format = static_cast<uint32_t>(config.format);
+    settings.source_fps_max = config.source_fps_max;
     settings.trigger = static_cast<uint32_t>(config.trigger);
     settings.enable_adaptive_bitrate = config.enable_adaptive_bitrate;
     settings.enable_auto_reconnect = config.enable_auto_reconnect;
@@ -210,6 +214,21 @@ public:
   // Lends one access unit without a copy, as sightline_pusher_push_frame says; `token` comes back by the release callback.
   bool pushLentFrame(uint8_t *data, std::size_t length, int64_t pts_us, int64_t dts_us, void *token) {
     return call([&] { return sightline_pusher_push_frame(pusher_, data, length, pts_us, dts_us, token); });
+  }
+
+  // Tells the parameter sets of an encoder that gives them apart, as sightline_pusher_set_parameter_sets says; they are copied.
+  bool setParameterSets(const uint8_t *sps, std::size_t sps_length, const uint8_t *pps, std::size_t pps_length) {
+    return call([&] { return sightline_pusher_set_parameter_sets(pusher_, sps, sps_length, pps, pps_length); });
+  }
+
+  // The network is back: what waits is tried at once.
+  void onNetworkUp() {
+    call([&] { return sightline_pusher_on_network_up(pusher_); });
+  }
+
+  // The encoder failed for good: the stream ends in error, until startStream.
+  void onEncoderFailed() {
+    call([&] { return sightline_pusher_on_encoder_failed(pusher_); });
   }
 
   void stopStream() {
