@@ -70,7 +70,7 @@ public:
     uint32_t metrics_interval_sec = 5;
     uint32_t min_bitrate_bps = 150000;
     bool secure = true; // ask the cloud for RTMP over TLS
-    SightlineFormat format = SIGHTLINE_FORMAT_ANNEX_B; // of lent frames; AVCC: pushFrame's copies, too
+    SightlineFormat format = SIGHTLINE_FORMAT_ANNEX_B; // of the frames that are pushed and lent
     SightlineSettings custom = {1920, 1080, 25, 2000000}; // counts where `quality` is CUSTOM
     uint32_t source_fps_max = 60; // the most frames a second that the camera gives
   };
@@ -125,6 +125,7 @@ public:
     settings.quality = static_cast<uint32_t>(config.quality);
     settings.custom = config.custom;
     settings.format = static_cast<uint32_t>(config.format);
+    room_bytes_ = config.format == SIGHTLINE_FORMAT_ANNEX_B ? ROOM_BYTES : 0;
     settings.source_fps_max = config.source_fps_max;
     settings.trigger = static_cast<uint32_t>(config.trigger);
     settings.enable_adaptive_bitrate = config.enable_adaptive_bitrate;
@@ -197,9 +198,9 @@ public:
       if (copy.is_lent || data == nullptr || pusher_ == nullptr) {
         continue;
       }
-      copy.bytes.resize(ROOM_BYTES + length);
-      std::memset(copy.bytes.data(), 0, ROOM_BYTES);
-      std::memcpy(copy.bytes.data() + ROOM_BYTES, data, length);
+      copy.bytes.resize(room_bytes_ + length);
+      std::memset(copy.bytes.data(), 0, room_bytes_);
+      std::memcpy(copy.bytes.data() + room_bytes_, data, length);
       copy.is_lent = true;
       const int64_t now_us = static_cast<int64_t>(port_.clock_us(port_.context));
       const SightlineError error = sightline_pusher_push_frame(pusher_, copy.bytes.data(), copy.bytes.size(), now_us, now_us, &copy);
@@ -477,6 +478,7 @@ private:
   SightlinePusher *pusher_ = nullptr;
   SightlineError error_ = SIGHTLINE_ERROR_OK;
   std::array<Copy, COPIES_MAX> copies_;
+  std::size_t room_bytes_ = ROOM_BYTES;
   std::vector<std::function<void()>> said_;
   StateCallback on_state_;
   MetricsCallback on_metrics_;
