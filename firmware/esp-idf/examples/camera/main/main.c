@@ -16,6 +16,7 @@ static const char *const TAG = "example";
 /* Without a time server the stream begins nevertheless: it is counted from the cloud's own clock. */
 #define TIME_WAIT_MS 15000
 
+/* While it waits for an address: it ends when app_main returns. */
 static TaskHandle_t main_task;
 
 static void on_address(void *argument, esp_event_base_t base, int32_t id, void *data) {
@@ -23,7 +24,9 @@ static void on_address(void *argument, esp_event_base_t base, int32_t id, void *
   if (id == IP_EVENT_ETH_GOT_IP || id == IP_EVENT_STA_GOT_IP) {
     ESP_LOGI(TAG, "the network gave an address");
     sightline_camera_on_network_up();
-    xTaskNotifyGive(main_task);
+    if (main_task != NULL) {
+      xTaskNotifyGive(main_task);
+    }
   }
 }
 
@@ -50,6 +53,7 @@ void app_main(void) {
   ESP_ERROR_CHECK(esp_event_handler_register(IP_EVENT, ESP_EVENT_ANY_ID, on_address, NULL));
   ESP_ERROR_CHECK(network_start());
   ulTaskNotifyTake(pdTRUE, portMAX_DELAY);
+  main_task = NULL;
   wait_for_time();
   const esp_err_t error = sightline_camera_start(&settings);
   ESP_LOGI(TAG, "%s is %s", settings.device_id, error == ESP_OK ? "started" : esp_err_to_name(error));
