@@ -200,7 +200,7 @@ fn the_port_says_why_it_has_no_connection_and_loses_no_byte() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     // Reads up to the end mark, answers, and waits for the connection's end.
-    let server = thread::spawn(move || {
+    let server = thread::Builder::new().name("server".into()).spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let (mut all, mut part) = (Vec::new(), vec![0; 65_536]);
         while !all.ends_with(b"end") {
@@ -213,6 +213,7 @@ fn the_port_says_why_it_has_no_connection_and_loses_no_byte() {
         let _ = stream.read(&mut part);
         all
     });
+    let server = server.unwrap();
     let program = build(dir.path(), &test_program("connect.cpp"), &["network.cpp", "tcp.cpp"]);
     let report = report(&output(Command::new(program).arg(free_port().to_string()).arg(port.to_string())));
     let all = server.join().unwrap();
@@ -224,20 +225,23 @@ fn the_port_says_why_it_has_no_connection_and_loses_no_byte() {
     assert_eq!(report, expected);
 }
 
-/// Records the clip, and gives the files' access units, those of each in its own list.
-fn record(clip_dir: &Path, into: &Path, seconds: u32, free_bytes: &[u64]) -> (Value, Vec<(PathBuf, Vec<Vec<Vec<u8>>>)>) {
+/// Records the clip in files of 3 s. What is free on the card, each time it is asked for. Gives the report, and what is on the card then.
+fn record(clip_dir: &Path, card: &Path, free_bytes: &[u64]) -> (Value, Vec<String>) {
     let program = build(clip_dir, &test_program("record.cpp"), &["recorder.cpp", "flv_files.cpp"]);
     let mut command = Command::new(program);
-    command.arg(clip_dir.join("clip.bin")).arg(into).arg(seconds.to_string()).args(free_bytes.iter().map(u64::to_string));
+    command.arg(clip_dir.join("clip.bin")).arg(card).arg("3").args(free_bytes.iter().map(u64::to_string));
     let report = report(&output(&mut command));
-    (report, sources(into, "FLV").into_iter().map(|path| (path.clone(), recorded(&path))).collect())
+    let mut names: Vec<_> = fs::read_dir(card).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    (report, names)
 }
 
 #[test]
 fn a_recording_on_the_card_is_whole_files_that_begin_with_a_key_frame() {
     let dir = tempfile::tempdir().unwrap();
     let (clip, card) = (Clip::make(dir.path(), "640x360", 25, 800), tempfile::tempdir().unwrap());
-    let (report, files) = record(dir.path(), card.path(), 3, &[]);
+    let (report, _) = record(dir.path(), card.path(), &[]);
+    let files: Vec<_> = sources(card.path(), "FLV").into_iter().map(|path| (path.clone(), recorded(&path))).collect();
     assert_eq!((report["units"].as_u64(), &report["keyframes"]), (Some(clip.units.len() as u64), &json!(5)));
     // A key frame each 2 s: files of 4, 4 and 2 s.
     assert_eq!(files.iter().map(|(_, units)| units.len()).collect::<Vec<_>>(), [100, 100, 50]);
@@ -279,19 +283,9 @@ fn the_oldest_recordings_go_where_the_card_is_full_and_numbers_go_on() {
         fs::write(card.path().join(name), bytes).unwrap();
     }
     // Plenty, then too little once, then plenty.
-    let (_, files) = record_without_reading(dir.path(), card.path(), &[5000, 10, 5000]);
+    let (_, files) = record(dir.path(), card.path(), &[5000, 10, 5000]);
     assert_eq!(files, ["00000009.FLV", "00000010.FLV", "00000011.FLV", "00000012.FLV", "NOTES.TXT"]);
     // Too little for ever: the one that is being written stays.
-    let (_, files) = record_without_reading(dir.path(), card.path(), &[10]);
+    let (_, files) = record(dir.path(), card.path(), &[10]);
     assert_eq!(files, ["00000015.FLV", "NOTES.TXT"]);
-}
-
-fn record_without_reading(clip_dir: &Path, into: &Path, free_bytes: &[u64]) -> (Value, Vec<String>) {
-    let program = build(clip_dir, &test_program("record.cpp"), &["recorder.cpp", "flv_files.cpp"]);
-    let mut command = Command::new(program);
-    command.arg(clip_dir.join("clip.bin")).arg(into).arg("3").args(free_bytes.iter().map(u64::to_string));
-    let report = report(&output(&mut command));
-    let mut names: Vec<_> = fs::read_dir(into).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    (report, names)
 }
