@@ -48,7 +48,7 @@ fn fresh() -> Result<String, Problem> {
         ..Config::default()
     };
     let src = root().join("firmware/capi/src");
-    let sources = ["types.rs", "platform.rs", "calls.rs"].map(|name| src.join(name));
+    let sources = ["types.rs", "platform.rs", "calls.rs", "flv.rs"].map(|name| src.join(name));
     let builder = sources.into_iter().fold(Builder::new().with_config(config), Builder::with_src);
     let bindings = builder.generate().map_err(|error| Problem(format!("cbindgen: {error}")))?;
     let mut text = Vec::new();

@@ -16,6 +16,31 @@
 #define SIGHTLINE_NEVER UINT64_MAX
 
 /**
+ * The longest decoder configuration: what the pusher keeps of one, too.
+ */
+#define SIGHTLINE_RECORD_BYTES_MAX 512
+
+/**
+ * Bytes of a file's header.
+ */
+#define SIGHTLINE_FLV_FILE_HEADER_BYTES 13
+
+/**
+ * Bytes before an access unit.
+ */
+#define SIGHTLINE_FLV_FRAME_HEADER_BYTES 16
+
+/**
+ * Bytes behind an access unit.
+ */
+#define SIGHTLINE_FLV_FRAME_TRAILER_BYTES 4
+
+/**
+ * The most bytes of a sequence header with all around it.
+ */
+#define SIGHTLINE_FLV_SEQUENCE_HEADER_BYTES_MAX (20 + SIGHTLINE_RECORD_BYTES_MAX)
+
+/**
  * What a call has to say.
  */
 typedef enum SightlineError {
@@ -603,6 +628,52 @@ typedef struct SightlineStatus {
   uint32_t lent_frames;
 } SightlineStatus;
 
+/**
+ * One access unit as `sightline_unit_read` found it.
+ */
+typedef struct SightlineUnit {
+  /**
+   * Where its bytes begin, from the start of what was read.
+   */
+  uint32_t offset;
+  /**
+   * Its bytes: NAL units behind their lengths in four bytes, big-endian.
+   */
+  uint32_t length;
+  /**
+   * 1: decoding can begin here.
+   */
+  uint8_t is_keyframe;
+  /**
+   * 1: no other picture refers to it.
+   */
+  uint8_t is_disposable;
+  /**
+   * Bytes of `record`; 0: no parameter sets came with it.
+   */
+  uint32_t record_bytes;
+  /**
+   * Where the SPS lies in `record`, without start code or length: for `sightline_pusher_set_parameter_sets`.
+   */
+  uint32_t sps_offset;
+  /**
+   * Bytes of the SPS.
+   */
+  uint32_t sps_length;
+  /**
+   * Where the PPS lies in `record`.
+   */
+  uint32_t pps_offset;
+  /**
+   * Bytes of the PPS.
+   */
+  uint32_t pps_length;
+  /**
+   * The decoder configuration (`avcC`, ISO/IEC 14496-15, 5.3.3.1).
+   */
+  uint8_t record[SIGHTLINE_RECORD_BYTES_MAX];
+} SightlineUnit;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -774,6 +845,52 @@ enum SightlineError sightline_pusher_on_encoder_failed(struct SightlinePusher *p
  */
 enum SightlineError sightline_pusher_poll(struct SightlinePusher *pusher,
                                           uint64_t *wait_us);
+
+/**
+ * Looks at one access unit in Annex B, `length` bytes at `data`, and turns it where it lies into one whose NAL units stand behind their lengths: what
+ * `sightline_pusher_push_frame` takes as AVCC, and FLV holds. What is found is written to `unit`. Its bytes begin at `data` + `unit->offset`: without parameter
+ * sets, which are in the record, and without delimiters.
+ *
+ * Start codes of three bytes need the room that `sightline_pusher_push_frame` tells of. On an error the bytes are as they were. NULL_POINTER,
+ * FRAME_FORMAT_UNSUPPORTED: no picture in it, parameter sets that can't be read, or no room.
+ */
+enum SightlineError sightline_unit_read(uint8_t *data,
+                                        size_t length,
+                                        struct SightlineUnit *unit);
+
+/**
+ * Writes what an FLV file begins with, for video alone, to `out`: SIGHTLINE_FLV_FILE_HEADER_BYTES. How many bytes were written; 0 where `out` is null or
+ * `size` too small.
+ */
+size_t sightline_flv_file_header(uint8_t *out,
+                                 size_t size);
+
+/**
+ * Writes the whole tag of the decoder configuration that `unit` holds to `out`: before a file's first picture, and where it changes. How many bytes were
+ * written, SIGHTLINE_FLV_SEQUENCE_HEADER_BYTES_MAX at most; 0 where the unit has no record, a pointer is null, or `size` is too small.
+ */
+size_t sightline_flv_sequence_header(const struct SightlineUnit *unit,
+                                     uint32_t timestamp_ms,
+                                     uint8_t *out,
+                                     size_t size);
+
+/**
+ * Writes what stands before the bytes of an access unit: SIGHTLINE_FLV_FRAME_HEADER_BYTES. `dts_ms` wraps at 2^32; `composition_ms`: how much later it is shown
+ * than decoded, 0 for an encoder without B-frames. How many bytes were written; 0 where a pointer is null or `size` too small.
+ */
+size_t sightline_flv_frame_header(const struct SightlineUnit *unit,
+                                  uint32_t dts_ms,
+                                  uint32_t composition_ms,
+                                  uint8_t *out,
+                                  size_t size);
+
+/**
+ * Writes what stands behind the bytes of an access unit: SIGHTLINE_FLV_FRAME_TRAILER_BYTES. How many bytes were written; 0 where a pointer is null or `size` too
+ * small.
+ */
+size_t sightline_flv_frame_trailer(const struct SightlineUnit *unit,
+                                   uint8_t *out,
+                                   size_t size);
 
 #ifdef __cplusplus
 }  // extern "C"

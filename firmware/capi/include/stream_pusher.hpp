@@ -70,6 +70,9 @@ public:
     uint32_t metrics_interval_sec = 5;
     uint32_t min_bitrate_bps = 150000;
     bool secure = true; // ask the cloud for RTMP over TLS
+    SightlineFormat format = SIGHTLINE_FORMAT_ANNEX_B; // of the frames that are pushed and lent
+    SightlineSettings custom = {1920, 1080, 25, 2000000}; // counts where `quality` is CUSTOM
+    uint32_t source_fps_max = 60; // the most frames a second that the camera gives
   };
 
   struct StreamMetrics {
@@ -120,8 +123,10 @@ public:
     sightline_config_default(&settings);
     settings.device_id = device_.c_str();
     settings.quality = static_cast<uint32_t>(config.quality);
-    // Its numbers come by setCustomQuality.
-    settings.custom = SightlineSettings{1920, 1080, 25, 2000000};
+    settings.custom = config.custom;
+    settings.format = static_cast<uint32_t>(config.format);
+    room_bytes_ = config.format == SIGHTLINE_FORMAT_ANNEX_B ? ROOM_BYTES : 0;
+    settings.source_fps_max = config.source_fps_max;
     settings.trigger = static_cast<uint32_t>(config.trigger);
     settings.enable_adaptive_bitrate = config.enable_adaptive_bitrate;
     settings.enable_auto_reconnect = config.enable_auto_reconnect;
@@ -193,9 +198,9 @@ public:
       if (copy.is_lent || data == nullptr || pusher_ == nullptr) {
         continue;
       }
-      copy.bytes.resize(ROOM_BYTES + length);
-      std::memset(copy.bytes.data(), 0, ROOM_BYTES);
-      std::memcpy(copy.bytes.data() + ROOM_BYTES, data, length);
+      copy.bytes.resize(room_bytes_ + length);
+      std::memset(copy.bytes.data(), 0, room_bytes_);
+      std::memcpy(copy.bytes.data() + room_bytes_, data, length);
       copy.is_lent = true;
       const int64_t now_us = static_cast<int64_t>(port_.clock_us(port_.context));
       const SightlineError error = sightline_pusher_push_frame(pusher_, copy.bytes.data(), copy.bytes.size(), now_us, now_us, &copy);
@@ -210,6 +215,21 @@ public:
   // Lends one access unit without a copy, as sightline_pusher_push_frame says; `token` comes back by the release callback.
   bool pushLentFrame(uint8_t *data, std::size_t length, int64_t pts_us, int64_t dts_us, void *token) {
     return call([&] { return sightline_pusher_push_frame(pusher_, data, length, pts_us, dts_us, token); });
+  }
+
+  // Tells the parameter sets of an encoder that gives them apart, as sightline_pusher_set_parameter_sets says; they are copied.
+  bool setParameterSets(const uint8_t *sps, std::size_t sps_length, const uint8_t *pps, std::size_t pps_length) {
+    return call([&] { return sightline_pusher_set_parameter_sets(pusher_, sps, sps_length, pps, pps_length); });
+  }
+
+  // The network is back: what waits is tried at once.
+  void onNetworkUp() {
+    call([&] { return sightline_pusher_on_network_up(pusher_); });
+  }
+
+  // The encoder failed for good: the stream ends in error, until startStream.
+  void onEncoderFailed() {
+    call([&] { return sightline_pusher_on_encoder_failed(pusher_); });
   }
 
   void stopStream() {
@@ -458,6 +478,7 @@ private:
   SightlinePusher *pusher_ = nullptr;
   SightlineError error_ = SIGHTLINE_ERROR_OK;
   std::array<Copy, COPIES_MAX> copies_;
+  std::size_t room_bytes_ = ROOM_BYTES;
   std::vector<std::function<void()>> said_;
   StateCallback on_state_;
   MetricsCallback on_metrics_;

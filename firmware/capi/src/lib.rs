@@ -10,6 +10,7 @@ extern crate std;
 
 mod calls;
 mod face;
+mod flv;
 mod lent;
 mod platform;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 mod types;
 
 pub use calls::*;
+pub use flv::*;
 pub use platform::*;
 pub use types::*;
 

@@ -9,9 +9,10 @@ use std::{boxed::Box, vec, vec::Vec};
 
 use crate::{
     calls::*,
+    flv::*,
     lent,
     platform::SightlinePlatform,
-    types::{CODE_BYTES_MAX, SightlineConfig, SightlineError, SightlineState, SightlineStatus},
+    types::{CODE_BYTES_MAX, SightlineConfig, SightlineError, SightlineState, SightlineStatus, SightlineUnit},
 };
 
 /// A platform whose connection opens and takes everything, and says nothing.
@@ -258,6 +259,42 @@ fn start_codes_of_three_bytes_move_into_the_room_before_them() {
     let as_it_was = tight.clone();
     assert!(lent::annex_b_in_place(&mut tight).is_err());
     assert_eq!(tight, as_it_was);
+}
+
+#[test]
+fn a_unit_becomes_an_flv_tag_where_it_lies() {
+    let mut bytes = unit();
+    let mut found = core::mem::MaybeUninit::<SightlineUnit>::uninit();
+    let mut room = [0; SIGHTLINE_FLV_SEQUENCE_HEADER_BYTES_MAX];
+    // SAFETY: bytes and rooms of this function, with their lengths.
+    unsafe {
+        assert_eq!(sightline_unit_read(bytes.as_mut_ptr(), bytes.len(), found.as_mut_ptr()), SightlineError::Ok);
+        let found = found.assume_init();
+        let payload = &bytes[found.offset as usize..][..found.length as usize];
+        assert_eq!((payload, found.is_keyframe, found.is_disposable), (&[0, 0, 0, 4, 0x65, 0x88, 0x84, 0x21][..], 1, 0));
+        let set = |offset: u32, length: u32| &found.record[offset as usize..][..length as usize];
+        assert_eq!(set(found.sps_offset, found.sps_length), [0x67, 0x42, 0xc0, 0x0a, 0xda, 0x7a, 0x11]);
+        assert_eq!(set(found.pps_offset, found.pps_length), [0x68, 0xce, 0x38, 0x80]);
+        assert_eq!(sightline_flv_file_header(room.as_mut_ptr(), room.len()), SIGHTLINE_FLV_FILE_HEADER_BYTES);
+        assert_eq!(&room[..5], b"FLV\x01\x01");
+        let written = sightline_flv_sequence_header(&raw const found, 7, room.as_mut_ptr(), room.len());
+        let (record, tag) = (found.record_bytes as usize, &room[..written]);
+        assert_eq!((written, &tag[..16]), (record + 20, &[9, 0, 0, record as u8 + 5, 0, 0, 7, 0, 0, 0, 0, 0x17, 0, 0, 0, 0][..]));
+        assert_eq!(&tag[16..16 + record], &found.record[..record]);
+        assert_eq!(&tag[written - 4..], &(record as u32 + 16).to_be_bytes());
+        let written = sightline_flv_frame_header(&raw const found, 0x0100_0203, 1, room.as_mut_ptr(), room.len());
+        assert_eq!(written, SIGHTLINE_FLV_FRAME_HEADER_BYTES);
+        assert_eq!(room[..16], [9, 0, 0, 13, 0, 2, 3, 1, 0, 0, 0, 0x17, 1, 0, 0, 1]);
+        assert_eq!(sightline_flv_frame_trailer(&raw const found, room.as_mut_ptr(), 4), SIGHTLINE_FLV_FRAME_TRAILER_BYTES);
+        assert_eq!(room[..4], [0, 0, 0, 24]);
+        assert_eq!(sightline_flv_frame_header(&raw const found, 0, 0, room.as_mut_ptr(), 15), 0);
+        let huge = SightlineUnit { length: 1 << 24, ..found };
+        assert_eq!(sightline_flv_frame_trailer(&raw const huge, room.as_mut_ptr(), 4), 0);
+        assert_eq!(sightline_flv_sequence_header(&SightlineUnit::default(), 0, room.as_mut_ptr(), room.len()), 0);
+        let mut none = SightlineUnit::default();
+        assert_eq!(sightline_unit_read([0, 0, 0, 1, 9, 0xf0].as_mut_ptr(), 6, &raw mut none), SightlineError::FrameFormatUnsupported);
+        assert_eq!(sightline_unit_read(ptr::null_mut(), 6, &raw mut none), SightlineError::NullPointer);
+    }
 }
 
 #[test]

@@ -368,6 +368,49 @@ pub struct SightlineStatus {
     pub lent_frames: u32,
 }
 
+/// One access unit as `sightline_unit_read` found it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SightlineUnit {
+    /// Where its bytes begin, from the start of what was read.
+    pub offset: u32,
+    /// Its bytes: NAL units behind their lengths in four bytes, big-endian.
+    pub length: u32,
+    /// 1: decoding can begin here.
+    pub is_keyframe: u8,
+    /// 1: no other picture refers to it.
+    pub is_disposable: u8,
+    /// Bytes of `record`; 0: no parameter sets came with it.
+    pub record_bytes: u32,
+    /// Where the SPS lies in `record`, without start code or length: for `sightline_pusher_set_parameter_sets`.
+    pub sps_offset: u32,
+    /// Bytes of the SPS.
+    pub sps_length: u32,
+    /// Where the PPS lies in `record`.
+    pub pps_offset: u32,
+    /// Bytes of the PPS.
+    pub pps_length: u32,
+    /// The decoder configuration (`avcC`, ISO/IEC 14496-15, 5.3.3.1).
+    pub record: [u8; crate::flv::SIGHTLINE_RECORD_BYTES_MAX],
+}
+
+impl Default for SightlineUnit {
+    fn default() -> Self {
+        Self {
+            offset: 0,
+            length: 0,
+            is_keyframe: 0,
+            is_disposable: 0,
+            record_bytes: 0,
+            sps_offset: 0,
+            sps_length: 0,
+            pps_offset: 0,
+            pps_length: 0,
+            record: [0; crate::flv::SIGHTLINE_RECORD_BYTES_MAX],
+        }
+    }
+}
+
 /// The longest code and its NUL.
 pub(crate) const CODE_BYTES_MAX: usize = 48;
 
