@@ -88,7 +88,8 @@ fn text(rows: &[Value], sizes: &Sizes) -> String {
         let preset = row["preset"].as_str().unwrap_or_default();
         let (seconds, millions) = (number(row, "seconds"), 1e6);
         let (ours, net) = (number(row, "brain_instructions") / millions / seconds, number(row, "stack_instructions") / millions / seconds);
-        let arena = &row["arenas"][preset];
+        let footprints = row["footprints"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let arena = footprints.iter().find(|one| one["preset"] == preset).unwrap_or(&Value::Null);
         let _ = write!(out, "{preset:8}{:>11.0}{:>9.0}", number(row, "clip_kbps"), number(row, "frames"));
         let _ = write!(out, "{:>11}{:>11}", number(arena, "bytes"), number(arena, "limit_bytes"));
         let _ = write!(out, "{:>11}", number(row, "stack_bytes"));

@@ -246,7 +246,7 @@ impl Board {
         eventually(text, Duration::from_secs(40), || (self.process.log().matches(text).count() >= times).then_some(()));
     }
 
-    /// Waits for its end, and gives its figures.
+    /// Waits for its end, and gives its figures; `footprints` has what the arena of each preset takes.
     ///
     /// # Panics
     /// If it fails.
@@ -254,7 +254,12 @@ impl Board {
         let status = self.process.wait(limit);
         let log = self.process.log();
         assert!(status.success(), "{status}:\n{log}");
-        let report = log.lines().find_map(|line| line.strip_prefix("report: ")).expect("it reports at its end");
-        serde_json::from_str(report).expect("JSON")
+        let of = |kind: &str| -> Vec<Value> {
+            let lines = log.lines().filter_map(|line| line.strip_prefix(kind));
+            lines.map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        };
+        let mut report = of("report: ").pop().expect("it reports at its end");
+        report["footprints"] = of("footprint: ").into();
+        report
     }
 }

@@ -31,17 +31,39 @@ const fn queue_frames(preset: Quality) -> usize {
 /// An image that streams `ultra` streams the others too: its queue is the longest.
 pub const QUEUE_FRAMES: usize = queue_frames(Quality::Ultra);
 
+const KIB: usize = 1024;
+
+/// What a preset's arena takes on this machine, and the most that the specification gives it; in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Footprint {
+    /// The preset's name.
+    pub preset: &'static str,
+    /// With a queue of its own length.
+    pub bytes: usize,
+    /// 12, 16, 20, 24 KB.
+    pub limit_bytes: usize,
+}
+
+/// Of each preset.
+pub const FOOTPRINTS: [Footprint; 4] = [
+    Footprint { preset: "low", bytes: arena_bytes::<{ queue_frames(Quality::Low) }>(), limit_bytes: 12 * KIB },
+    Footprint { preset: "medium", bytes: arena_bytes::<{ queue_frames(Quality::Medium) }>(), limit_bytes: 16 * KIB },
+    Footprint { preset: "high", bytes: arena_bytes::<{ queue_frames(Quality::High) }>(), limit_bytes: 20 * KIB },
+    Footprint { preset: "ultra", bytes: arena_bytes::<{ queue_frames(Quality::Ultra) }>(), limit_bytes: 24 * KIB },
+];
+
+const fn arena_bytes<const QUEUE: usize>() -> usize {
+    size_of::<Arena<&'static [u8], QUEUE>>()
+}
+
 /// The limits are the chip's, which has 32 bits.
 #[cfg(target_pointer_width = "32")]
 const _: () = {
-    const KIB: usize = 1024;
-    const fn bytes<const QUEUE: usize>() -> usize {
-        size_of::<Arena<&'static [u8], QUEUE>>()
-    }
-    assert!(bytes::<{ queue_frames(Quality::Low) }>() <= 12 * KIB, "the arena of low is larger than 12 KB");
-    assert!(bytes::<{ queue_frames(Quality::Medium) }>() <= 16 * KIB, "the arena of medium is larger than 16 KB");
-    assert!(bytes::<{ queue_frames(Quality::High) }>() <= 20 * KIB, "the arena of high is larger than 20 KB");
-    assert!(bytes::<{ queue_frames(Quality::Ultra) }>() <= 24 * KIB, "the arena of ultra is larger than 24 KB");
+    let [low, medium, high, ultra] = FOOTPRINTS;
+    assert!(low.bytes <= low.limit_bytes, "the arena of low is larger than 12 KB");
+    assert!(medium.bytes <= medium.limit_bytes, "the arena of medium is larger than 16 KB");
+    assert!(high.bytes <= high.limit_bytes, "the arena of high is larger than 20 KB");
+    assert!(ultra.bytes <= ultra.limit_bytes, "the arena of ultra is larger than 24 KB");
 };
 
 impl<Lent: AsRef<[u8]>> Arena<Lent> {

@@ -12,7 +12,7 @@ mod mqtt;
 mod network;
 
 pub use agent::{Agent, Cost, Parts, Settings, run};
-pub use arena::{Arena, Brain, QUEUE_FRAMES};
+pub use arena::{Arena, Brain, FOOTPRINTS, Footprint, QUEUE_FRAMES};
 pub use camera::{Camera, Clip};
 pub use network::{Card, Network};
 

@@ -12,7 +12,7 @@ mod machine;
 use card::VirtioCard;
 use core::{cell::RefCell, panic::PanicInfo};
 use machine::{Machine, println};
-use sightline_board::{Agent, Arena, Board as _, Brain, Clip, Network, Parts, Settings};
+use sightline_board::{Agent, Arena, Board as _, Brain, Clip, FOOTPRINTS, Footprint, Network, Parts, Settings};
 use sightline_pusher::Input;
 use sightline_signal::{DeviceId, Quality, json};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -103,6 +103,9 @@ fn connect(seed: u64) -> &'static RefCell<Network<VirtioCard>> {
 
 #[inline(never)]
 fn report(agent: &Agent<'_, Machine, Clip, VirtioCard>) {
+    for Footprint { preset, bytes, limit_bytes } in FOOTPRINTS {
+        println(format_args!("footprint: {{\"preset\":\"{preset}\",\"bytes\":{bytes},\"limit_bytes\":{limit_bytes}}}"));
+    }
     let (frames, cost) = (u64::from(agent.frames().max(1)), agent.cost());
     println(format_args!(
         "report: {{\"arena_bytes\":{},\"pusher_bytes\":{},\"stack_bytes\":{},\"static_bytes\":{},\"frames\":{},\"brain_instructions\":{},\"stack_instructions\":{},\"brain_per_frame\":{},\"stack_per_frame\":{}}}",
