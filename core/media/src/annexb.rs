@@ -40,14 +40,23 @@ impl<'a> Iterator for NalUnits<'a> {
 /// Where the next 00 00 01 begins.
 #[must_use]
 pub fn find_start_code(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
+    // Every byte of a start code is 0 or 1, so that one byte in three is looked at where it is neither: a chip's processor sees each access unit here.
+    let mut at = 2;
     loop {
-        // A 1 is rare in coded data: look for it, then behind it.
-        let one = from + bytes.get(from..)?.iter().position(|&byte| byte == 1)?;
-        if one >= 2 && bytes.get(one - 2..one) == Some(&[0, 0]) {
-            return Some(one - 2);
+        // Four of them in one look, which is most of what coded pictures are.
+        while let Some([first, _, _, second, _, _, third, _, _, fourth]) = bytes.get(at..).and_then(|rest| rest.first_chunk())
+            && *first > 1
+            && *second > 1
+            && *third > 1
+            && *fourth > 1
+        {
+            at += 12;
         }
-        from = one + 1;
+        match *bytes.get(at)? {
+            0 => at += 1,
+            1 if bytes.get(at - 2..at) == Some(&[0, 0]) => return Some(at - 2),
+            _ => at += 3,
+        }
     }
 }
 
@@ -114,37 +123,67 @@ pub fn write_avcc(stream: &[u8], out: &mut [u8]) -> Option<usize> {
     Some(at)
 }
 
-/// Turns an access unit into AVCC form where it lies, and returns what is sent of it: for encoders whose buffers are lent, not copied.
+/// An access unit in AVCC form where it lies, and what leads it.
+#[derive(Debug)]
+pub struct LentUnit<'a> {
+    /// What is sent: a length of four bytes before each NAL unit.
+    pub avcc: &'a mut [u8],
+    /// The last SPS before it.
+    pub sps: Option<&'a [u8]>,
+    /// The last PPS before it.
+    pub pps: Option<&'a [u8]>,
+    /// True when it holds an IDR slice.
+    pub is_idr: bool,
+    /// True when it holds a slice at all.
+    pub has_picture: bool,
+    /// True when no slice of it is a reference.
+    pub is_disposable: bool,
+}
+
+/// Turns an access unit into AVCC form where it lies: for encoders whose buffers are lent, not copied. It is gone through once.
 ///
 /// Each start code becomes the length of what follows it, for which it has to be the one of four bytes: hardware encoders write only
 /// those. What is sent begins behind the parameter sets and the delimiter that lead it, as encoders write them. `None`, and the unit as it was, where a
 /// start code is of three bytes, where something that is not sent lies between what is, or where nothing is to be sent: [`write_avcc`] takes it then.
 #[must_use]
-pub fn lend_avcc(unit: &mut [u8]) -> Option<&mut [u8]> {
-    let mut from = None;
-    // Checked whole first: half a conversion could be read by nobody.
-    let mut at = find_start_code(unit)?.checked_sub(1)?;
+pub fn lend_avcc(unit: &mut [u8]) -> Option<LentUnit<'_>> {
+    let (mut from, mut at) = (None, find_start_code(unit)?.checked_sub(1)?);
+    let (mut is_idr, mut has_picture, mut is_disposable) = (false, false, true);
     while at < unit.len() {
-        if unit.get(at..at + LENGTH_BYTES) != Some(&[0, 0, 0, 1]) {
+        let header = unit.get(at + LENGTH_BYTES).copied();
+        let is_sent = header.is_some_and(is_sent);
+        if unit.get(at..at + LENGTH_BYTES) != Some(&[0, 0, 0, 1]) || (from.is_some() && !is_sent) {
+            // Half a conversion could be read by nobody.
+            put_start_codes(unit.get_mut(from?..at)?);
             return None;
         }
-        let sent = unit.get(at + LENGTH_BYTES).is_some_and(|&header| is_sent(header));
-        match (sent, from) {
-            (true, None) => from = Some(at),
-            (false, Some(_)) => return None,
-            (true, Some(_)) | (false, None) => {}
-        }
-        at = next_start(unit, at);
-    }
-    let from = from?;
-    let mut at = from;
-    while at < unit.len() {
         let next = next_start(unit, at);
-        let length = u32::try_from(next - at - LENGTH_BYTES).ok()?.to_be_bytes();
-        unit.get_mut(at..at + LENGTH_BYTES)?.copy_from_slice(&length);
+        if is_sent {
+            from = from.or(Some(at));
+            unit.get_mut(at..at + LENGTH_BYTES)?.copy_from_slice(&u32::try_from(next - at - LENGTH_BYTES).ok()?.to_be_bytes());
+        }
+        let kind = NalKind::of(header.unwrap_or(0));
+        if matches!(kind, NalKind::Slice | NalKind::Idr) {
+            has_picture = true;
+            is_idr |= kind == NalKind::Idr;
+            is_disposable &= header.is_some_and(|header| header & 0x60 == 0);
+        }
         at = next;
     }
-    unit.get_mut(from..)
+    let (head, avcc) = unit.split_at_mut_checked(from?)?;
+    let AccessUnit { sps, pps, .. } = AccessUnit::scan(head);
+    Some(LentUnit { avcc, sps, pps, is_idr, has_picture, is_disposable: is_disposable && has_picture })
+}
+
+/// Undoes [`lend_avcc`]: each length becomes a start code again. For who can't use what was lent, or lends it once more.
+pub fn put_start_codes(avcc: &mut [u8]) {
+    let mut rest = avcc;
+    while let Some((length, behind)) = rest.split_first_chunk_mut::<LENGTH_BYTES>() {
+        let nal_bytes = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        *length = [0, 0, 0, 1];
+        let Some((_, next)) = behind.split_at_mut_checked(nal_bytes) else { return };
+        rest = next;
+    }
 }
 
 /// Where the start code after the one at `at` begins, of whatever length; the end where there is none.
@@ -166,7 +205,11 @@ mod tests {
         let mut lent = unit;
         let mut written = [0; 64];
         let length = write_avcc(&unit, &mut written).unwrap();
-        assert_eq!(lend_avcc(&mut lent).unwrap(), &written[..length]);
+        let found = lend_avcc(&mut lent).unwrap();
+        assert_eq!((&*found.avcc, found.sps, found.pps), (&written[..length], Some(&[0x67, 1][..]), Some(&[0x68, 2][..])));
+        assert!(found.is_idr && found.has_picture && !found.is_disposable);
+        put_start_codes(found.avcc);
+        assert_eq!(lent, unit);
         // A start code of three bytes, a delimiter in the middle, parameter sets alone, nothing.
         for other in [
             &[0, 0, 0, 1, 0x65, 7, 8, 0, 0, 1, 0x65, 0x80][..],
@@ -193,8 +236,25 @@ mod tests {
             let mut unit: Vec<u8> = [0, 0, 0, 1, 9, 0xf0].into_iter().chain(nals.iter().flat_map(|nal| [0, 0, 0, 1].into_iter().chain(nal.iter().copied()))).collect();
             let mut written = std::vec![0; unit.len()];
             let length = write_avcc(&unit, &mut written).unwrap();
-            let lent = lend_avcc(&mut unit).map(|lent| lent.to_vec());
-            proptest::prop_assert_eq!(lent.unwrap_or_default(), &written[..length]);
+            let before = unit.clone();
+            if let Some(lent) = lend_avcc(&mut unit) {
+                proptest::prop_assert_eq!(&*lent.avcc, &written[..length]);
+                let scanned = AccessUnit::scan(&before);
+                let found = (lent.is_idr, lent.has_picture, lent.is_disposable);
+                proptest::prop_assert_eq!(found, (scanned.is_idr, scanned.has_picture, scanned.is_disposable));
+                put_start_codes(lent.avcc);
+            } else {
+                proptest::prop_assert_eq!(length, 0);
+            }
+            proptest::prop_assert_eq!(unit, before);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_start_code_is_found_wherever_it_lies(bytes in proptest::collection::vec(proptest::sample::select(std::vec![0, 0, 1, 2, 2, 2, 2, 2]), 0..80)) {
+            let plain = bytes.windows(3).position(|three| three == [0, 0, 1]);
+            proptest::prop_assert_eq!(find_start_code(&bytes), plain);
         }
     }
 

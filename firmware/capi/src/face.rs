@@ -209,11 +209,12 @@ impl Face {
         let Pushed { bytes, token, pts_us, dts_us } = frame;
         let (track, unit) = match self.format {
             SightlineFormat::AnnexB => {
-                let (track, has_picture) = lent::look_annex_b(bytes)?;
-                if !has_picture || !(self.has_track || track.is_some()) {
-                    return Err(SightlineError::FrameFormatUnsupported);
-                }
-                (track, lent::annex_b_in_place(bytes)?)
+                let (mut track, is_known) = (None, self.has_track);
+                let unit = lent::annex_b_in_place(bytes, |found| {
+                    track = found;
+                    if is_known || track.is_some() { Ok(()) } else { Err(SightlineError::FrameFormatUnsupported) }
+                })?;
+                (track, unit)
             }
             SightlineFormat::Avcc => lent::look_avcc(bytes)?,
         };

@@ -51,15 +51,11 @@ pub unsafe extern "C" fn sightline_unit_read(data: *mut u8, length: usize, unit:
 }
 
 fn read(bytes: &mut [u8]) -> Result<SightlineUnit, SightlineError> {
-    let (track, has_picture) = lent::look_annex_b(bytes)?;
-    if !has_picture {
-        return Err(SightlineError::FrameFormatUnsupported);
-    }
     let mut unit = SightlineUnit::default();
-    if let Some(TrackConfig::H264(config)) = track.map(|track| track.config) {
-        keep_record(&mut unit, &config).ok_or(SightlineError::FrameFormatUnsupported)?;
-    }
-    let found = lent::annex_b_in_place(bytes)?;
+    let found = lent::annex_b_in_place(bytes, |track| match track.map(|track| track.config) {
+        Some(TrackConfig::H264(config)) => keep_record(&mut unit, &config).ok_or(SightlineError::FrameFormatUnsupported),
+        Some(_) | None => Ok(()),
+    })?;
     let number = |bytes: usize| u32::try_from(bytes).map_err(|_| SightlineError::FrameFormatUnsupported);
     unit.offset = number(found.payload.start)?;
     unit.length = number(found.payload.len())?;

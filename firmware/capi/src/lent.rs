@@ -7,7 +7,7 @@ use core::{
 use heapless::Vec;
 use sightline_media::{
     Track, TrackConfig, TrackId,
-    annexb::{self, NalUnits},
+    annexb::{self, AccessUnit, LentUnit, NalUnits},
     avc::{self, LENGTH_BYTES, NalKind},
 };
 
@@ -68,21 +68,28 @@ pub(crate) fn track(sps: &[u8], pps: &[u8]) -> Result<Track, SightlineError> {
     Ok(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) })
 }
 
-/// The track of an access unit in Annex B, where it has parameter sets, and whether there is a picture in it.
-pub(crate) fn look_annex_b(unit: &[u8]) -> Result<(Option<Track>, bool), SightlineError> {
-    let scanned = annexb::AccessUnit::scan(unit);
-    let track = scanned.sps.zip(scanned.pps).map(|(sps, pps)| track(sps, pps)).transpose()?;
-    Ok((track, scanned.has_picture))
-}
-
-/// Turns an access unit with start codes into one with lengths, where it lies.
-pub(crate) fn annex_b_in_place(unit: &mut [u8]) -> Result<Unit, SightlineError> {
-    let scanned = annexb::AccessUnit::scan(unit);
-    let (is_idr, is_disposable) = (scanned.is_idr, scanned.is_disposable);
-    if let Some(lent) = annexb::lend_avcc(unit) {
-        let length = lent.len();
-        return Ok(Unit { payload: unit.len() - length..unit.len(), is_idr, is_disposable });
+/// Turns an access unit with start codes into one with lengths, where it lies. `take` is given its track, where it has parameter sets, before a byte changes for
+/// good: an error, its or ours, leaves the unit as it was.
+pub(crate) fn annex_b_in_place(
+    unit: &mut [u8],
+    take: impl FnOnce(Option<Track>) -> Result<(), SightlineError>,
+) -> Result<Unit, SightlineError> {
+    let length = unit.len();
+    let taken = |sps: Option<&[u8]>, pps: Option<&[u8]>, has_picture: bool| {
+        let track = sps.zip(pps).map(|(sps, pps)| track(sps, pps)).transpose()?;
+        if has_picture { take(track) } else { Err(SightlineError::FrameFormatUnsupported) }
+    };
+    if let Some(LentUnit { avcc, sps, pps, is_idr, has_picture, is_disposable }) = annexb::lend_avcc(unit) {
+        return match taken(sps, pps, has_picture) {
+            Ok(()) => Ok(Unit { payload: length - avcc.len()..length, is_idr, is_disposable }),
+            Err(error) => {
+                annexb::put_start_codes(avcc);
+                Err(error)
+            }
+        };
     }
+    let AccessUnit { sps, pps, is_idr, has_picture, is_disposable, .. } = AccessUnit::scan(unit);
+    taken(sps, pps, has_picture)?;
     let payload = move_to_start(unit).ok_or(SightlineError::FrameFormatUnsupported)?;
     Ok(Unit { payload, is_idr, is_disposable })
 }

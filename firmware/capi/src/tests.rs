@@ -252,13 +252,20 @@ fn start_codes_of_three_bytes_move_into_the_room_before_them() {
     let expected = [0, 0, 0, 3, 0x65, 0x88, 0x84, 0, 0, 0, 2, 0x65, 0x80];
     for before in [&[0, 0, 0, 1, 9, 0xf0][..], &[0, 0], &[0, 0, 1, 0x68, 0xce]] {
         let mut unit = [before, &[0, 0, 1, 0x65, 0x88, 0x84, 0, 0, 1, 0x65, 0x80]].concat();
-        let found = lent::annex_b_in_place(&mut unit).unwrap();
+        let found = lent::annex_b_in_place(&mut unit, |_| Ok(())).unwrap();
         assert!(found.is_idr && unit[found.payload] == expected, "{before:?}");
     }
     let mut tight = vec![0, 0, 0, 1, 0x65, 0x88, 0x84, 0, 0, 1, 0x65, 0x80];
     let as_it_was = tight.clone();
-    assert!(lent::annex_b_in_place(&mut tight).is_err());
+    assert!(lent::annex_b_in_place(&mut tight, |_| Ok(())).is_err());
     assert_eq!(tight, as_it_was);
+    // Whoever can't take what it found has it as it was, whatever the start codes.
+    for start in [&[0, 0, 0, 1][..], &[0, 0, 1]] {
+        let mut refused = [&[0, 0, 0, 1, 9, 0xf0][..], start, &[0x65, 0x88, 0x84], start, &[0x65, 0x80]].concat();
+        let as_it_was = refused.clone();
+        assert!(lent::annex_b_in_place(&mut refused, |_| Err(SightlineError::WrongState)).is_err());
+        assert_eq!(refused, as_it_was);
+    }
 }
 
 #[test]
