@@ -1,13 +1,14 @@
 //! Builds the camera's side for a chip without an operating system and without an allocator: the image that runs in QEMU, the C face, and the image for the
 //! ESP32-P4. If any of it asked for an allocator, an operating system or `std`, it would not link.
 //!
-//! rustup has no library for `riscv32imafc-unknown-none-elf`: Debian's rustc and its sources build `core` for it.
+//! Clippy's compiler builds it, so that the firmware is under the same lints as the rest. rustup has no library for `riscv32imafc-unknown-none-elf`: Debian's rustc and its sources build `core` for it.
 
-use crate::shell::{Problem, output_of, root, run};
+use crate::shell::{Problem, lint_with, output_of, root, run};
 use std::{path::Path, process::Command};
 
 const TARGET: &str = "riscv32imafc-unknown-none-elf";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CLIPPY: &str = "/usr/bin/clippy-driver";
 /// Where nobody says whose image for the ESP32-P4 it is: an address that is nobody's (RFC 5737).
 const SETTINGS: [(&str, &str); 2] = [("SIGHTLINE_DEVICE", "esp32p4"), ("SIGHTLINE_BROKER", "192.0.2.1:1883")];
 
@@ -30,7 +31,7 @@ pub(crate) fn link() -> Result<(), Problem> {
         for (name, value) in SETTINGS.iter().filter(|(name, _)| std::env::var_os(name).is_none()) {
             build.env(name, value);
         }
-        run(build
+        run(lint_with(Path::new(DEBIAN_CLIPPY), &mut build)
             .args(["build", "--quiet", "--release", "-Zbuild-std=core", "--target", TARGET])
             .current_dir(root().join(crate_of))
             // Its library is nightly's business, its compiler Debian's: this is for one target only, never for the product.

@@ -1,6 +1,9 @@
 //! Running other programs.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Why a chore did not get done, in one sentence.
 pub(crate) struct Problem(pub(crate) String);
@@ -37,9 +40,14 @@ pub(crate) fn cargo(args: &[&str]) -> Result<(), Problem> {
 /// `cargo clippy` would look at all of them a second time.
 pub(crate) fn cargo_linting(args: &[&str]) -> Result<(), Problem> {
     let driver = PathBuf::from(env!("CARGO")).with_file_name("clippy-driver");
+    run(lint_with(&driver, &mut cargo_command()).args(args))
+}
+
+/// Lets a cargo command compile its own workspace by clippy's compiler, which must be of the same version as the plain one.
+pub(crate) fn lint_with<'a>(driver: &Path, cargo: &'a mut Command) -> &'a mut Command {
     // What `cargo clippy -- -D warnings` hands to it: words, each with this behind it.
     let words = ["-D", "warnings"].map(|word| format!("{word}__CLIPPY_HACKERY__")).concat();
-    run(cargo_command().env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", words).args(args))
+    cargo.env("RUSTC_WORKSPACE_WRAPPER", driver).env("CLIPPY_ARGS", words)
 }
 
 fn cargo_command() -> Command {

@@ -37,11 +37,12 @@ pub(crate) const TESTS: &[Package] = &[
 pub(crate) const BENCH: &[Package] =
     &[("nasm", "nasm"), ("nginx", "nginx"), ("libnginx-mod-rtmp", "/usr/lib/nginx/modules/ngx_rtmp_module.so"), ("util-linux", "taskset")];
 
-/// A Rust compiler with its own sources, to build `core` for a target that rustup has no library of; and a C compiler for that target, and
+/// A Rust compiler with its own sources and clippy, to build `core` for a target that rustup has no library of; and a C compiler for that target, and
 /// headers of C and C++ libraries to compile against (`interop/src/cross.rs`).
 pub(crate) const BARE_METAL: &[Package] = &[
     ("rustc-web", "/usr/bin/rustc"),
     ("rust-web-src", "/usr/lib/rustlib/src/rust"),
+    ("rust-web-clippy", "/usr/bin/clippy-driver"),
     ("gcc-riscv64-unknown-elf", "riscv64-unknown-elf-gcc"),
     ("libstdc++-12-dev-riscv64-cross", "/usr/riscv64-linux-gnu/include/c++/12/thread"),
     ("libc6-dev-riscv64-cross", "/usr/riscv64-linux-gnu/include/pthread.h"),

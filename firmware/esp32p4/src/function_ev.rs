@@ -48,12 +48,11 @@ pub(crate) fn switch_on() -> Result<(FunctionEv, Emac, u64), &'static str> {
     let pins = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
     let serial = UartTx::new(pins.UART0, uart::Config::default()).map_err(|_| "the serial port can't be set up")?.with_tx(pins.GPIO37);
     let delay = Delay::new();
-    // Low: the PHY is held in reset. Its pin is left high.
+    // Low: the PHY is held in reset. The pin stays as it is left, high.
     let mut reset = Output::new(pins.GPIO51, Level::Low, OutputConfig::default());
     delay.delay_millis(PHY_RESET_MILLIS);
     reset.set_high();
     delay.delay_millis(PHY_RESET_MILLIS);
-    core::mem::forget(reset);
     let rmii = RmiiPinBundle {
         clock: ExternalRefClock::new(pins.GPIO50),
         rxd0: pins.GPIO29,
