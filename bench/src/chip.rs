@@ -80,7 +80,7 @@ fn sizes(program: &Path) -> Sizes {
 fn text(rows: &[Value], sizes: &Sizes) -> String {
     let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or(f64::NAN);
     let mut out = format!("{:8}{:>11}{:>9}", "preset", "clip kbit/s", "frames");
-    for title in ["arena", "limit", "stack", "ours/frame", "net/frame", "ours M/s", "net M/s", "of a core"] {
+    for title in ["arena", "limit", "stack", "turns/s", "ours/frame", "net/frame", "ours M/s", "net M/s", "of a core"] {
         let _ = write!(out, "{title:>11}");
     }
     out.push('\n');
@@ -92,14 +92,14 @@ fn text(rows: &[Value], sizes: &Sizes) -> String {
         let arena = footprints.iter().find(|one| one["preset"] == preset).unwrap_or(&Value::Null);
         let _ = write!(out, "{preset:8}{:>11.0}{:>9.0}", number(row, "clip_kbps"), number(row, "frames"));
         let _ = write!(out, "{:>11}{:>11}", number(arena, "bytes"), number(arena, "limit_bytes"));
-        let _ = write!(out, "{:>11}", number(row, "stack_bytes"));
+        let _ = write!(out, "{:>11}{:>11.0}", number(row, "stack_bytes"), number(row, "turns") / seconds);
         let _ = write!(out, "{:>11.0}{:>11.0}", number(row, "brain_per_frame"), number(row, "stack_per_frame"));
         let _ = writeln!(out, "{ours:>11.2}{net:>11.2}{:>10.1}%", (ours + net) / CORE_MHZ * 100.0);
     }
     let _ = writeln!(out, "the image: {} bytes of instructions, {} of constants", sizes.text, sizes.constants);
     let _ = writeln!(
         out,
-        "ours: the pusher and the loop around it; net: smoltcp and virtio; of a core: of {CORE_MHZ} MHz, at one instruction a cycle"
+        "turns: of the loop; ours: the pusher and the loop around it, start codes into lengths included; net: smoltcp and virtio; of a core: of {CORE_MHZ} MHz, at one instruction a cycle"
     );
     out
 }

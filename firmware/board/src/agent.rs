@@ -15,8 +15,8 @@ use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 /// How often the pusher is told what has arrived.
 const PROGRESS_MICROS: u64 = 25_000;
-/// The longest sleep: the card's frames and the encoder's are looked for this often.
-const SLEEP_MICROS_MAX: u64 = 1000;
+/// The longest sleep where nothing is due and the card has nothing: the conversation with the broker, whose waits have seconds, looks at its clock this often.
+const SLEEP_MICROS_MAX: u64 = PROGRESS_MICROS;
 /// Between two connections.
 const RECONNECT: Duration = Duration::from_secs(2);
 
@@ -45,15 +45,15 @@ impl Settings {
 }
 
 /// What an image brings.
-pub struct Parts<'a, B, C: Camera + 'static, N: Card + 'static> {
+pub struct Parts<'a, B, C: Camera, N: Card + 'static> {
     /// Clock and serial port.
     pub board: &'a B,
     /// The brain's memory.
-    pub arena: &'static mut Arena<C::Lent>,
+    pub arena: &'a mut Arena<C::Lent>,
     /// The network.
     pub network: &'static RefCell<Network<N>>,
     /// The camera with its encoder.
-    pub camera: &'static mut C,
+    pub camera: &'a mut C,
 }
 
 /// Runs until `look`, which is asked after each turn and told when that began, says that it is over. The conversation with the broker, which waits in between, lies
@@ -109,6 +109,8 @@ pub struct Cost {
     pub brain: u64,
     /// Of TCP/IP and the card.
     pub stack: u64,
+    /// Turns of the loop, which it was for: one for each thing that happened, and those in which nothing had.
+    pub turns: u32,
 }
 
 /// The loop's state.
@@ -166,13 +168,18 @@ impl<B: Board, C: Camera, N: Card> Agent<'_, B, C, N> {
         if self.brain.borrow().poll_timeout().is_some_and(|at| at.as_micros() <= now) {
             self.brain.borrow_mut().handle_timeout(Instant::from_micros(now));
         }
-        self.act(now);
+        let acted = self.act(now);
         self.write(now);
         let worked = self.board.instructions();
         self.network.borrow_mut().poll(now);
+        self.cost.turns += 1;
         self.cost.brain += worked - polled;
         self.cost.stack += polled - began + self.board.instructions() - worked;
         self.look_at_address();
+        // What was put out to be said is taken by the broker's conversation, which comes before the next turn.
+        if acted {
+            return;
+        }
         let due = [self.camera.due(), self.brain.borrow().poll_timeout().map(Instant::as_micros), self.network.borrow_mut().poll_at(now)];
         let until = due.into_iter().flatten().fold(now + SLEEP_MICROS_MAX, u64::min);
         if until > self.board.micros() {
@@ -277,15 +284,18 @@ impl<B: Board, C: Camera, N: Card> Agent<'_, B, C, N> {
         }
     }
 
+    /// Does what the pusher wants done; whether there was anything.
     #[inline(never)]
-    fn act(&mut self, now: u64) {
+    fn act(&mut self, now: u64) -> bool {
+        let mut has_acted = false;
         loop {
             let wall = WallTime::from_unix_micros(now.cast_signed());
             // A message that waits for the broker keeps other messages waiting, and nothing else.
             let has_room = self.outgoing.borrow().message.is_none();
             let mut brain = self.brain.borrow_mut();
-            let Some(action) = (if has_room { brain.poll_action(wall) } else { brain.poll_order(wall) }) else { return };
+            let Some(action) = (if has_room { brain.poll_action(wall) } else { brain.poll_order(wall) }) else { return has_acted };
             drop(brain);
+            has_acted = true;
             match action {
                 Action::Dial { url } => self.dial(now, &url),
                 Action::HangUp => {

@@ -1,7 +1,7 @@
 //! All that the camera's side has for itself, and its limits: `docs/design/0004-memory-on-the-chip.md`.
 
 use crate::{
-    Settings,
+    Lent, Settings,
     mqtt::{MESSAGE_IN_BYTES_MAX, Outgoing},
 };
 use core::cell::RefCell;
@@ -10,12 +10,12 @@ use sightline_signal::Quality;
 use static_cell::StaticCell;
 
 /// The camera's brain, over frames that are lent.
-pub type Brain<Lent> = Pusher<Lent, QUEUE_FRAMES>;
+pub type Brain<P> = Pusher<P, QUEUE_FRAMES>;
 
 /// What the specification's 12 to 24 KB are about: the pusher with its session and its queue, one message to the broker, and the memory in
 /// which MQTT reads. `QUEUE` frames may wait for the link, by reference.
-pub struct Arena<Lent, const QUEUE: usize = QUEUE_FRAMES> {
-    pub(crate) brain: RefCell<Pusher<Lent, QUEUE>>,
+pub struct Arena<P, const QUEUE: usize = QUEUE_FRAMES> {
+    pub(crate) brain: RefCell<Pusher<P, QUEUE>>,
     pub(crate) outgoing: RefCell<Outgoing>,
     pub(crate) message: [u8; MESSAGE_IN_BYTES_MAX],
 }
@@ -53,7 +53,7 @@ pub const FOOTPRINTS: [Footprint; 4] = [
 ];
 
 const fn arena_bytes<const QUEUE: usize>() -> usize {
-    size_of::<Arena<&'static [u8], QUEUE>>()
+    size_of::<Arena<Lent, QUEUE>>()
 }
 
 /// The limits are the chip's, which has 32 bits.
@@ -66,7 +66,7 @@ const _: () = {
     assert!(ultra.bytes <= ultra.limit_bytes, "the arena of ultra is larger than 24 KB");
 };
 
-impl<Lent: AsRef<[u8]>> Arena<Lent> {
+impl<P: AsRef<[u8]>> Arena<P> {
     /// The one arena, in its static. In a function of its own: what is made on the stack on its way there is gone afterwards.
     #[inline(never)]
     pub fn prepare(place: &'static StaticCell<Self>, settings: &Settings, seed: u64) -> &'static mut Self {

@@ -13,7 +13,7 @@ mod network;
 
 pub use agent::{Agent, Cost, Parts, Settings, run};
 pub use arena::{Arena, Brain, FOOTPRINTS, Footprint, QUEUE_FRAMES};
-pub use camera::{Camera, Clip};
+pub use camera::{Buffers, Camera, Clip, ClipCamera, Lent};
 pub use network::{Card, Network};
 
 use core::fmt;
@@ -23,7 +23,8 @@ pub trait Board {
     /// Microseconds since it was switched on. Never goes back.
     fn micros(&self) -> u64;
 
-    /// Sleeps until then, or less: the loop looks around after it. Never longer than until then and a millisecond.
+    /// Sleeps until then, or until the network card has something: the loop looks around after it. A board whose card does not end its sleep sleeps a
+    /// millisecond at most.
     fn sleep_until(&self, at_micros: u64);
 
     /// A line for people, on the serial port. Secrets never get here.

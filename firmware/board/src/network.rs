@@ -16,6 +16,8 @@ const MQTT_SEND_BYTES: usize = 1024;
 const RTMP_RECEIVE_BYTES: usize = 1024;
 /// What may be on its way: 1.3 times the bit rate times the round trip. 32 KiB carry 4 Mbit/s over 50 ms.
 const RTMP_SEND_BYTES: usize = 32 * 1024;
+/// The next look at what has arrived since the turn began, and at what the card did not take, where its interrupt does not come before.
+const LOOK_AGAIN_MICROS: u64 = 1000;
 /// How often the card is asked for its link: a cable is plugged in by hand, and some cards answer over a slow bus.
 const LINK_LOOK_MICROS: u64 = 500_000;
 
@@ -139,13 +141,18 @@ impl<N: Card> Network<N> {
         self.address
     }
 
-    /// When there is something to do even if nothing arrives.
+    /// When there is something to do even if nothing arrives. Asked after [`Self::poll`]: what is due at once then is what the card did not take.
     pub(crate) fn poll_at(&mut self, now_micros: u64) -> Option<u64> {
         // Without a cable frames wait for it, not the loop.
         if !self.is_up {
             return None;
         }
-        self.interface.poll_at(instant(now_micros), &self.sockets).map(|at| at.total_micros().cast_unsigned())
+        let again = now_micros + LOOK_AGAIN_MICROS;
+        if [Which::Mqtt, Which::Rtmp].into_iter().any(|which| self.socket(which).can_recv()) {
+            return Some(again);
+        }
+        let at = self.interface.poll_at(instant(now_micros), &self.sockets)?.total_micros().cast_unsigned();
+        Some(if at <= now_micros { again } else { at })
     }
 
     pub(crate) fn socket(&mut self, which: Which) -> &mut tcp::Socket<'static> {

@@ -11,7 +11,7 @@ mod function_ev;
 use card::Emac;
 use core::{cell::RefCell, panic::PanicInfo};
 use function_ev::{FunctionEv, cry, switch_on};
-use sightline_board::{Arena, Board as _, Brain, Clip, Network, Parts, Settings, run};
+use sightline_board::{Arena, Board as _, Brain, Buffers, Clip, Lent, Network, Parts, Settings, run};
 use sightline_signal::{DeviceId, Quality};
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -31,9 +31,10 @@ esp_bootloader_esp_idf::esp_app_desc!(
     esp_bootloader_esp_idf::SECURE_VERSION
 );
 
-static ARENA: StaticCell<Arena<&'static [u8]>> = StaticCell::new();
+static ARENA: StaticCell<Arena<Lent>> = StaticCell::new();
 static NETWORK: StaticCell<RefCell<Network<Emac>>> = StaticCell::new();
 static CAMERA: ConstStaticCell<Clip> = ConstStaticCell::new(Clip::new());
+static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
 /// In RAM, where frames are turned from Annex B to AVCC form as an encoder's are.
 static CLIP: ConstStaticCell<[u8; include_bytes!(concat!(env!("OUT_DIR"), "/clip.bin")).len()]> =
     ConstStaticCell::new(*include_bytes!(concat!(env!("OUT_DIR"), "/clip.bin")));
@@ -58,13 +59,12 @@ fn start() -> Result<core::convert::Infallible, &'static str> {
     let (board, card, seed) = switch_on()?;
     let device = DeviceId::new(DEVICE).map_err(|_| "SIGHTLINE_DEVICE is no device's name")?;
     let settings = Settings { device, quality: QUALITY, broker: (BROKER.0.into(), BROKER.1), is_always_on: IS_ALWAYS_ON };
-    let camera = CAMERA.take();
-    camera.load(CLIP.take())?;
+    let mut camera = CAMERA.take().load(CLIP.take(), BUFFERS.take())?;
     let arena = Arena::prepare(&ARENA, &settings, seed);
     let network = connect(&board, card, seed);
-    board.say(format_args!("arena: {} bytes, of it the pusher {}", size_of_val(arena), size_of::<Brain<&'static [u8]>>()));
+    board.say(format_args!("arena: {} bytes, of it the pusher {}", size_of_val(arena), size_of::<Brain<Lent>>()));
     board.watch();
-    run(&settings, Parts { board: &board, arena, network, camera }, |_, _| {
+    run(&settings, Parts { board: &board, arena, network, camera: &mut camera }, |_, _| {
         board.feed();
         false
     });

@@ -1,6 +1,7 @@
 //! QEMU's network card.
 #![expect(unsafe_code, reason = "memory that is shared with a device")]
 
+use crate::machine;
 use core::{
     cell::{RefCell, UnsafeCell},
     ptr::NonNull,
@@ -24,6 +25,8 @@ use virtio_drivers::{
 /// Eight slots of a page from here on; QEMU fills the last one first.
 const VIRTIO_MMIO: usize = 0x1000_1000;
 const VIRTIO_SLOTS: usize = 8;
+/// The first slot's interrupt.
+const FIRST_SOURCE: usize = 1;
 const QUEUE: usize = 8;
 /// A header of 12 and a frame of 1,514.
 const FRAME_BYTES: usize = 1536;
@@ -66,7 +69,7 @@ unsafe impl Hal for Memory {
 type Driver = VirtIONetRaw<Memory, MmioTransport<'static>, QUEUE>;
 
 const RECEIVING: usize = 4;
-const SENDING: usize = 4;
+const SENDING: usize = 8;
 
 /// The card with the buffers that it works on.
 struct Inner {
@@ -89,13 +92,14 @@ static FRAMES: ConstStaticCell<[[u8; FRAME_BYTES]; RECEIVING + SENDING]> = Const
 
 impl Inner {
     fn find() -> Self {
-        let driver = (0..VIRTIO_SLOTS).find_map(|slot| {
+        let found = (0..VIRTIO_SLOTS).find_map(|slot| {
             let header = NonNull::new((VIRTIO_MMIO + slot * PAGE_SIZE) as *mut VirtIOHeader)?;
             // SAFETY: QEMU's `virt` has a device's registers, or an empty slot's, in each of these pages; they stay.
             let transport = unsafe { MmioTransport::new(header, PAGE_SIZE) }.ok()?;
-            (transport.device_type() == DeviceType::Network).then(|| Driver::new(transport).ok())?
+            (transport.device_type() == DeviceType::Network).then(|| Some((slot, Driver::new(transport).ok()?)))?
         });
-        let driver = driver.expect("no network card: start QEMU with -device virtio-net-device");
+        let (slot, driver) = found.expect("no network card: start QEMU with -device virtio-net-device");
+        machine::wake_on(FIRST_SOURCE + slot);
         let mut buffers = FRAMES.take().iter_mut().map(|buffer| Slot { buffer: Some(buffer), token: None, bytes: 0 });
         let mut slot = |_| buffers.next().expect("as many as slots");
         let receiving = core::array::from_fn(&mut slot);
@@ -217,6 +221,8 @@ impl phy::Device for VirtioCard {
     fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Sent<'_>)> {
         let (slot, buffer, from, bytes) = {
             let card = self.0.get_mut();
+            // Before the queues are looked at: what comes afterwards interrupts again.
+            card.driver.ack_interrupt();
             card.reclaim();
             if !card.sending.iter().any(|slot| slot.token.is_none()) {
                 return None;

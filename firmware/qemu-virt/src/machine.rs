@@ -11,6 +11,12 @@ const UART: *mut u8 = 0x1000_0000 as *mut u8;
 const MTIME: *const u32 = 0x0200_bff8 as *const u32;
 /// CLINT: when the timer of hart 0 goes off.
 const MTIMECMP: *mut u32 = 0x0200_4000 as *mut u32;
+/// PLIC: each source's priority, which of them reach hart 0 in machine mode, and what claims one and gives it back.
+const PLIC_PRIORITY: *mut u32 = 0x0c00_0000 as *mut u32;
+const PLIC_ENABLE: *mut u32 = 0x0c00_2000 as *mut u32;
+const PLIC_CLAIM: *mut u32 = 0x0c20_0004 as *mut u32;
+/// `mie`: the timer's interrupt, and the PLIC's.
+const WAKES: u32 = 1 << 7 | 1 << 11;
 /// Ends QEMU.
 const TEST_FINISHER: *mut u32 = 0x0010_0000 as *mut u32;
 const TICKS_PER_MICRO: u64 = 10;
@@ -127,16 +133,29 @@ fn micros() -> u64 {
     }
 }
 
-/// Sleeps until then, or about.
+/// From now on this source of the PLIC ends sleeps.
+pub(crate) fn wake_on(source: usize) {
+    // SAFETY: the registers of one of the PLIC's 95 sources; its threshold is 0 after a reset.
+    unsafe {
+        PLIC_PRIORITY.add(source).write_volatile(1);
+        PLIC_ENABLE.add(source / 32).write_volatile(1 << (source % 32));
+    }
+}
+
+/// Sleeps until then, or about, or until a device has something.
 fn sleep_until(at_micros: u64) {
     let ticks = at_micros * TICKS_PER_MICRO;
-    // SAFETY: the timer's registers, in the order in which it can't go off between; the timer's interrupt is enabled for `wfi` to see, but interrupts are
-    // not taken (mstatus.MIE is off).
+    // SAFETY: the timer's registers, in the order in which it can't go off between; interrupts are enabled for `wfi` to see, but not taken (mstatus.MIE is
+    // off). What the PLIC has is claimed and given back before the device is looked at, so that whatever comes after that look ends the next sleep.
     unsafe {
         MTIMECMP.add(1).write_volatile(u32::MAX);
         MTIMECMP.write_volatile(ticks as u32);
         MTIMECMP.add(1).write_volatile((ticks >> 32) as u32);
-        asm!("csrs mie, {timer}", "wfi", timer = in(reg) 0x80);
+        asm!("csrs mie, {wakes}", "wfi", wakes = in(reg) WAKES);
+        let source = PLIC_CLAIM.read_volatile();
+        if source != 0 {
+            PLIC_CLAIM.write_volatile(source);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod machine;
 use card::VirtioCard;
 use core::{cell::RefCell, panic::PanicInfo};
 use machine::{Machine, println};
-use sightline_board::{Agent, Arena, Board as _, Brain, Clip, FOOTPRINTS, Footprint, Network, Parts, Settings};
+use sightline_board::{Agent, Arena, Board as _, Brain, Buffers, Clip, ClipCamera, FOOTPRINTS, Footprint, Lent, Network, Parts, Settings};
 use sightline_pusher::Input;
 use sightline_signal::{DeviceId, Quality, json};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -38,9 +38,10 @@ struct Loaded {
     is_always_on: bool,
 }
 
-static ARENA: StaticCell<Arena<&'static [u8]>> = StaticCell::new();
+static ARENA: StaticCell<Arena<Lent>> = StaticCell::new();
 static NETWORK: StaticCell<RefCell<Network<VirtioCard>>> = StaticCell::new();
 static CAMERA: ConstStaticCell<Clip> = ConstStaticCell::new(Clip::new());
+static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
@@ -66,15 +67,14 @@ fn start() -> Result<(), &'static str> {
     let (settings, clip) = unsafe { (machine::loaded(SETTINGS_AT, SETTINGS_BYTES_MAX), machine::loaded(CLIP_AT, CLIP_BYTES_MAX)) };
     let Loaded { device, quality, broker_port, seconds, is_always_on } = read(settings)?;
     let settings = Settings { device, quality, broker: (HOST, broker_port), is_always_on };
-    let camera = CAMERA.take();
-    camera.load(clip)?;
+    let mut camera = CAMERA.take().load(clip, BUFFERS.take())?;
     let seed = Machine.instructions() ^ Machine.micros() << 20;
     let arena = Arena::prepare(&ARENA, &settings, seed);
     let network = connect(seed);
-    println(format_args!("arena: {} bytes, of it the pusher {}", size_of_val(arena), size_of::<Brain<&'static [u8]>>()));
+    println(format_args!("arena: {} bytes, of it the pusher {}", size_of_val(arena), size_of::<Brain<Lent>>()));
     let ends_at = Machine.micros() + seconds * 1_000_000;
     let mut is_over = false;
-    sightline_board::run(&settings, Parts { board: &Machine, arena, network, camera }, |agent, now| {
+    sightline_board::run(&settings, Parts { board: &Machine, arena, network, camera: &mut camera }, |agent, now| {
         if !is_over && now >= ends_at {
             is_over = true;
             agent.tell(Input::Stop);
@@ -102,15 +102,15 @@ fn connect(seed: u64) -> &'static RefCell<Network<VirtioCard>> {
 }
 
 #[inline(never)]
-fn report(agent: &Agent<'_, Machine, Clip, VirtioCard>) {
+fn report(agent: &Agent<'_, Machine, ClipCamera, VirtioCard>) {
     for Footprint { preset, bytes, limit_bytes } in FOOTPRINTS {
         println(format_args!("footprint: {{\"preset\":\"{preset}\",\"bytes\":{bytes},\"limit_bytes\":{limit_bytes}}}"));
     }
     let (frames, cost) = (u64::from(agent.frames().max(1)), agent.cost());
     println(format_args!(
-        "report: {{\"arena_bytes\":{},\"pusher_bytes\":{},\"stack_bytes\":{},\"static_bytes\":{},\"frames\":{},\"brain_instructions\":{},\"stack_instructions\":{},\"brain_per_frame\":{},\"stack_per_frame\":{}}}",
-        size_of::<Arena<&'static [u8]>>(),
-        size_of::<Brain<&'static [u8]>>(),
+        "report: {{\"arena_bytes\":{},\"pusher_bytes\":{},\"stack_bytes\":{},\"static_bytes\":{},\"frames\":{},\"brain_instructions\":{},\"stack_instructions\":{},\"brain_per_frame\":{},\"stack_per_frame\":{},\"turns\":{}}}",
+        size_of::<Arena<Lent>>(),
+        size_of::<Brain<Lent>>(),
         machine::stack_high_water(),
         machine::static_bytes(),
         agent.frames(),
@@ -118,5 +118,6 @@ fn report(agent: &Agent<'_, Machine, Clip, VirtioCard>) {
         cost.stack,
         cost.brain / frames,
         cost.stack / frames,
+        cost.turns,
     ));
 }
