@@ -263,7 +263,7 @@ fn start_codes_of_three_bytes_move_into_the_room_before_them() {
     for start in [&[0, 0, 0, 1][..], &[0, 0, 1]] {
         let mut refused = [&[0, 0, 0, 1, 9, 0xf0][..], start, &[0x65, 0x88, 0x84], start, &[0x65, 0x80]].concat();
         let as_it_was = refused.clone();
-        assert!(lent::annex_b_in_place(&mut refused, |_| Err(SightlineError::WrongState)).is_err());
+        assert!(lent::annex_b_in_place(&mut refused, |_| Err(SightlineError::WrongSize)).is_err());
         assert_eq!(refused, as_it_was);
     }
 }
