@@ -3,14 +3,15 @@
 use crate::{
     Board, Camera,
     arena::{Arena, Brain},
-    mqtt::{MESSAGE_OUT_BYTES_MAX, Mqtt, Outgoing},
+    clock,
+    mqtt::{Mqtt, Outgoing},
     network::{Card, Network, Which},
 };
 use core::{cell::RefCell, future::Future as _, pin::pin, task::Context, task::Waker, time::Duration};
 use sightline_media::{Instant, WallTime};
-use sightline_pusher::{Action, Config, EncoderAction, FromDevice, Input, Trigger};
+use sightline_pusher::{Action, Config, EncoderAction, Input, Trigger};
 use sightline_rtmp::url::RtmpUrl;
-use sightline_signal::{DeviceId, ErrorCode, Quality, StreamState, Text, json, topic::Topic};
+use sightline_signal::{DeviceId, ErrorCode, Quality, StreamState, Text};
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 /// How often the pusher is told what has arrived.
@@ -65,10 +66,10 @@ pub fn run<B: Board, C: Camera, N: Card>(
     mut look: impl FnMut(&mut Agent<'_, B, C, N>, u64) -> bool,
 ) {
     let Parts { board, arena, network, camera } = parts;
-    let Arena { brain, outgoing, message } = arena;
+    let Arena { brain, outgoing, packets } = arena;
     let (brain, outgoing): (&RefCell<Brain<C::Lent>>, &RefCell<Outgoing>) = (brain, outgoing);
     let mqtt = Mqtt { board, network, brain, outgoing, device: &settings.device, broker: settings.broker };
-    let mut talk = pin!(mqtt.run(message));
+    let mut talk = pin!(mqtt.run(packets));
     let mut agent = Agent {
         board,
         brain,
@@ -84,6 +85,7 @@ pub fn run<B: Board, C: Camera, N: Card>(
         cost: Cost::default(),
     };
     loop {
+        clock::set(board.micros());
         // There is no waker: everything is looked at each time.
         let _ = talk.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let now = board.micros();
@@ -317,7 +319,7 @@ impl<B: Board, C: Camera, N: Card> Agent<'_, B, C, N> {
                 Action::Status(status) => {
                     self.board.say(format_args!("state: {} {}", status.state.name(), status.error.map_or("", ErrorCode::as_str)));
                 }
-                Action::Signal(message) => self.send(&message),
+                Action::Signal(message) => self.outgoing.borrow_mut().message = Some(message),
             }
         }
     }
@@ -333,21 +335,5 @@ impl<B: Board, C: Camera, N: Card> Agent<'_, B, C, N> {
         self.board.say(format_args!("dial: {address}:{port}"));
         let began = self.network.borrow_mut().connect(now, Which::Rtmp, address, port);
         self.link = if began { Link::Dialling } else { Link::None };
-    }
-
-    #[inline(never)]
-    fn send(&mut self, message: &FromDevice) {
-        let mut outgoing = self.outgoing.borrow_mut();
-        outgoing.bytes.resize_default(MESSAGE_OUT_BYTES_MAX).unwrap_or_default();
-        let (topic, written) = match message {
-            FromDevice::Request(request) => (Topic::Request, json::write(request, &mut outgoing.bytes)),
-            FromDevice::Status(event) => (Topic::Status, json::write(event, &mut outgoing.bytes)),
-            FromDevice::Result(result) => (Topic::Result, json::write(result, &mut outgoing.bytes)),
-            FromDevice::State(report) => (Topic::State, json::write(report, &mut outgoing.bytes)),
-        };
-        match written {
-            Ok(length) => outgoing.message = Some((topic, length)),
-            Err(problem) => self.board.say(format_args!("mqtt: {topic:?}: {problem}")),
-        }
     }
 }

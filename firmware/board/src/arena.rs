@@ -2,7 +2,7 @@
 
 use crate::{
     Lent, Settings,
-    mqtt::{MESSAGE_IN_BYTES_MAX, Outgoing},
+    mqtt::{Outgoing, Packets},
 };
 use core::cell::RefCell;
 use sightline_pusher::Pusher;
@@ -12,12 +12,12 @@ use static_cell::StaticCell;
 /// The camera's brain, over frames that are lent.
 pub type Brain<P> = Pusher<P, QUEUE_FRAMES>;
 
-/// What the specification's 12 to 24 KB are about: the pusher with its session and its queue, one message to the broker, and the memory in
-/// which MQTT reads. `QUEUE` frames may wait for the link, by reference.
+/// What the specification's 12 to 24 KB are about: the pusher with its session and its queue, one message to the broker, and the packets
+/// that MQTT reads and writes. `QUEUE` frames may wait for the link, by reference.
 pub struct Arena<P, const QUEUE: usize = QUEUE_FRAMES> {
     pub(crate) brain: RefCell<Pusher<P, QUEUE>>,
     pub(crate) outgoing: RefCell<Outgoing>,
-    pub(crate) message: [u8; MESSAGE_IN_BYTES_MAX],
+    pub(crate) packets: Packets,
 }
 
 /// Frames that may wait for the link: a second of the preset's, which is more than a chip's encoder has buffers.
@@ -73,7 +73,7 @@ impl<P: AsRef<[u8]>> Arena<P> {
         place.uninit().write(Self {
             brain: RefCell::new(Pusher::new(settings.config(), seed)),
             outgoing: RefCell::new(Outgoing::default()),
-            message: [0; MESSAGE_IN_BYTES_MAX],
+            packets: Packets::NONE,
         })
     }
 }

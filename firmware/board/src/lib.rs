@@ -8,6 +8,7 @@
 mod agent;
 mod arena;
 mod camera;
+mod clock;
 mod mqtt;
 mod network;
 

@@ -11,7 +11,7 @@ use static_cell::ConstStaticCell;
 
 /// Bytes that a broker may send at once.
 const MQTT_RECEIVE_BYTES: usize = 1024;
-const MQTT_SEND_BYTES: usize = 1024;
+pub(crate) const MQTT_SEND_BYTES: usize = 1024;
 /// RTMP servers say little.
 const RTMP_RECEIVE_BYTES: usize = 1024;
 /// What may be on its way: 1.3 times the bit rate times the round trip. 32 KiB carry 4 Mbit/s over 50 ms.
