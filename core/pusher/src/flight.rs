@@ -80,12 +80,12 @@ impl Flight {
         self.progress_at
     }
 
-    /// Bytes that the link took and the far end has not acknowledged.
     /// Bytes of ours that have arrived.
     pub(crate) const fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
+    /// Bytes that the link took and the far end has not acknowledged.
     pub(crate) const fn unacknowledged(&self) -> u64 {
         self.handed.saturating_sub(self.acknowledged)
     }

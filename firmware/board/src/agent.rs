@@ -87,7 +87,9 @@ pub fn run<B: Board, C: Camera, N: Card>(
     loop {
         clock::set(board.micros());
         // There is no waker: everything is looked at each time.
+        let began = board.instructions();
         let _ = talk.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        agent.cost.brain += board.instructions() - began;
         let now = board.micros();
         agent.turn(now);
         if look(&mut agent, now) {
@@ -107,7 +109,7 @@ enum Link {
 /// Instructions, and what for, where the board counts them.
 #[derive(Clone, Copy, Default)]
 pub struct Cost {
-    /// Of the pusher, RTMP and the camera.
+    /// Of the pusher, RTMP, MQTT and the camera.
     pub brain: u64,
     /// Of TCP/IP and the card.
     pub stack: u64,

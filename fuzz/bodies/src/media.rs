@@ -37,6 +37,15 @@ pub fn run(data: &[u8]) {
             let count = units.by_ref().count();
             assert!(units.is_exhausted() && count <= annexb::NalUnits::new(stream).count());
             assert_eq!(avc::is_idr(&out, avc::LENGTH_BYTES), unit.is_idr);
+            // Where it lies: the same finds, and as it was once its lengths are start codes again.
+            let mut lent = stream.to_vec();
+            if let Some(found) = annexb::lend_avcc(&mut lent) {
+                assert_eq!((found.sps, found.pps), (unit.sps, unit.pps));
+                let finds = (found.is_idr, found.has_picture, found.is_disposable);
+                assert_eq!(finds, (unit.is_idr, unit.has_picture, unit.is_disposable));
+                annexb::put_start_codes(found.avcc);
+            }
+            assert_eq!(lent, stream);
         }
         3 => {
             let length_bytes = usize::from(kind >> 4 & 3) + 1;
