@@ -15,7 +15,7 @@ pub trait Camera {
     /// Carries out what the pusher asks of the encoder.
     fn order(&mut self, now_micros: u64, order: EncoderAction);
 
-    /// When the next frame is due, if that is known: the loop looks then, and each millisecond.
+    /// When the next frame is due, if that is known: the loop looks then, and whenever it turns.
     fn due(&self) -> Option<u64>;
 
     /// The next frame, if there is one.
