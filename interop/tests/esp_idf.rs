@@ -4,8 +4,13 @@
 
 use interop::{
     chip::{Broker, Clip, recorded},
-    media, nginx,
+    cross, media, nginx,
     process::{eventually, free_port, output},
+};
+use object::{
+    Endianness,
+    elf::{EF_RISCV_FLOAT_ABI_SINGLE, EM_RISCV},
+    read::elf::{ElfFile32, FileHeader as _},
 };
 use serde_json::{Value, json};
 use std::{
@@ -37,19 +42,23 @@ fn sources(dir: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A compiler with the component's headers and our declarations of ESP-IDF's, strict.
+/// A compiler of this host's with the component's headers and our declarations of ESP-IDF's, strict.
 fn compiler(program: &str, standard: &str) -> Command {
     let mut command = Command::new(program);
-    command.args([standard, "-Wall", "-Wextra", "-Werror"]);
     if program == "g++" {
         command.args(["-fno-exceptions", "-fno-rtti"]);
     }
+    strict(&mut command, standard);
+    command
+}
+
+fn strict(command: &mut Command, standard: &str) {
+    command.args([standard, "-Wall", "-Wextra", "-Werror"]);
     for dir in
         ["esp-idf/components/sightline/include", "esp-idf/components/sightline/src", "esp-idf/signatures", "capi/include", "capi/examples"]
     {
         command.arg("-I").arg(firmware().join(dir));
     }
-    command
 }
 
 /// The library for this host, built once.
@@ -105,12 +114,25 @@ fn every_source_compiles_against_the_declared_signatures() {
     for header in sources(&component().join("include"), "h") {
         output(compiler("gcc", "-std=c99").args(["-fsyntax-only", "-x", "c"]).arg(&header));
     }
-    // Without a C library and the C++ library, which Debian's compiler for the chip has not, this is what is left for it.
-    let chip = ["-march=rv32imafc", "-mabi=ilp32f", "-ffreestanding", "-fsyntax-only"];
-    output(compiler("riscv64-unknown-elf-gcc", "-std=gnu17").args(chip).arg(component().join("src/sensor.c")));
-    output(
-        compiler("riscv64-unknown-elf-gcc", "-std=gnu17").args(chip).args(["-x", "c"]).arg(component().join("include/sightline_camera.h")),
-    );
+}
+
+#[test]
+fn every_source_becomes_an_object_of_the_chip() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = firmware().join("esp-idf/examples/camera/main");
+    let all = [(component().join("src"), "cpp"), (component().join("src"), "c"), (example, "c")];
+    for source in all.iter().flat_map(|(of, ending)| sources(of, ending)) {
+        let is_cpp = source.extension().is_some_and(|ending| ending == "cpp");
+        let mut command = if is_cpp { cross::hosted_cpp(dir.path()) } else { cross::hosted_c(dir.path()) };
+        strict(&mut command, if is_cpp { "-std=c++17" } else { "-std=gnu17" });
+        let object = dir.path().join(source.file_name().unwrap()).with_extension("o");
+        output(command.arg("-c").arg(&source).arg("-o").arg(&object));
+        // Of 32 bits, for RISC-V, with single floats in registers: what the library is, which it is linked with.
+        let bytes = fs::read(&object).unwrap();
+        let header = ElfFile32::<Endianness>::parse(&*bytes).unwrap();
+        let (machine, flags) = (header.elf_header().e_machine(header.endian()), header.elf_header().e_flags(header.endian()));
+        assert_eq!((machine, flags & EF_RISCV_FLOAT_ABI_SINGLE), (EM_RISCV, EF_RISCV_FLOAT_ABI_SINGLE), "{}", source.display());
+    }
 }
 
 /// What a text has behind each `mark`, up to what is no part of a name.
