@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(gate.handle_motion(at(60_100)), Some(true));
     }
 
-    /// Fewer under Miri, where a minute of them takes a second.
+    /// Fewer under Miri, where a minute of them takes seconds.
     const MOVES_MAX: usize = if cfg!(miri) { 12 } else { 200 };
 
     proptest::proptest! {

@@ -252,7 +252,7 @@ impl World {
         if cfg!(miri) && self.pusher.is_streaming() { self.step.max(MIRI_STEP) } else { self.step }
     }
 
-    /// The next step. Under Miri, where one costs milliseconds, not before something is to happen: a frame, a packet's arrival, or what the pusher waits for.
+    /// The next step. Under Miri, where each is dear, not before something is to happen: a frame, a packet's arrival, or what the pusher waits for.
     fn next_at(&self, until: Instant) -> Instant {
         let step = self.now + self.step();
         if !cfg!(miri) {

@@ -180,7 +180,7 @@ fn a_peer_that_speaks_something_else_is_told_apart() {
     }
 }
 
-/// A peer that asks and does not read. Under Miri, where an answer takes milliseconds, most of what may wait for it waits already.
+/// A peer that asks and does not read. Under Miri, where each answer is dear, most of what may wait for it waits already.
 fn unread() -> Session {
     let mut session = connected();
     if cfg!(miri) {
