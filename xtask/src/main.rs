@@ -20,7 +20,7 @@ cargo xtask COMMAND
   lint             format check, clippy and the project's own rules
   bare-metal       build the camera's side for RV32IMAFC without an allocator: the images for QEMU and for the ESP32-P4
   header           write firmware/capi/include/sightline.h anew from its Rust
-  miri [FILTER…]   the core's and the C face's tests under Miri, which it installs (a nightly compiler); hours
+  miri [FILTER…]   the core's and the C face's tests under Miri, which it installs (a nightly compiler)
   fuzz [TARGET…]   fuzz every target, or those named, for 60 s each (`--secs N`: other than 60; `--minimise`: instead, take what
                    was reached into the kept corpus; `--coverage`: instead, say what that reaches)
   bench origin     our origin beside nginx-rtmp: fan-out to 1,000 viewers (options: `cargo xtask bench origin --help`)

@@ -5,7 +5,7 @@ mod world;
 
 use sightline_pusher::{Config, Input, Trigger};
 use sightline_signal::{CustomQuality, ErrorCode, Quality, Settings, StatusEvent, StreamStarted, StreamState};
-use world::{World, config, fixed};
+use world::{FRAMES_IN_ONE, World, config, fixed};
 
 /// A camera of this quality on a link of so many bits a second, streaming.
 fn started(quality: Quality, link_bps: f64) -> (World, StreamStarted) {
@@ -48,7 +48,12 @@ fn the_uplink_picks_the_preset_that_the_stream_begins_with() {
 fn a_stream_on_a_slow_link_begins_without_a_lag_and_grows_with_the_link() {
     let (mut world, _) = started(Quality::High, 0.8e6);
     world.run(10.0);
-    assert!(world.received.len() > 130 && world.errors().is_empty(), "{} frames, {:?}", world.received.len(), world.errors());
+    assert!(
+        world.received.len() > 130 / FRAMES_IN_ONE as usize && world.errors().is_empty(),
+        "{} frames, {:?}",
+        world.received.len(),
+        world.errors()
+    );
     world.assert_decodable();
     world.set_rate(2e6);
     world.run(90.0);

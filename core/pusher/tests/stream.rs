@@ -7,7 +7,7 @@ use sightline_media::Instant;
 use sightline_pusher::{Config, Input, Trigger};
 use sightline_signal::{ErrorCode, Response, StatusEvent, StreamState, Text};
 use std::time::Duration;
-use world::{World, config, fixed};
+use world::{FRAMES_IN_ONE, World, config, fixed};
 
 #[test]
 fn a_stream_arrives_whole_and_its_figures_agree() {
@@ -177,9 +177,12 @@ fn a_slow_link_lowers_the_rate_and_a_good_one_raises_it() {
     assert!((300_000..1_100_000).contains(&low), "{low} around 800 kbit/s: it probes");
     world.assert_decodable();
     assert!(world.age_max <= Duration::from_secs(3), "{:?}", world.age_max);
-    let late =
-        world.received.iter().filter(|(at, number, _)| *number > 100 && at.since(Instant::from_micros(1_000_000)).as_secs() > 20).count();
-    assert!(late > 600, "{late} frames in the last 40 s");
+    let late = world
+        .received
+        .iter()
+        .filter(|(at, number, _)| *number > 100 / i64::from(FRAMES_IN_ONE) && at.since(Instant::from_micros(1_000_000)).as_secs() > 20)
+        .count();
+    assert!(late > 600 / FRAMES_IN_ONE as usize, "{late} frames in the last 40 s");
     world.link.as_mut().unwrap().bytes_per_second = 2e6;
     world.run(40.0);
     assert_eq!(world.pusher.settings().bitrate_bps, 2_000_000);
@@ -214,7 +217,7 @@ fn frames_that_a_stall_makes_too_old_are_left_out_and_a_decoder_does_not_notice(
     }
     assert_eq!(world.pusher.state(), StreamState::Streaming);
     world.assert_decodable();
-    let missing = world.frame - world.received.len() as i64;
+    let missing = (world.frame - world.received.len() as i64) * i64::from(FRAMES_IN_ONE);
     assert!(missing > 10 && missing < 900, "{missing} frames left out of {}", world.frame);
 }
 
@@ -300,7 +303,7 @@ fn a_reconnect_request_is_followed_at_an_idr_and_only_within_the_set() {
     assert_eq!((world.pusher.state(), world.errors()), (StreamState::Streaming, vec![]));
     world.assert_decodable();
     let gap = world.received.windows(2).map(|pair| pair[1].0.since(pair[0].0)).max().unwrap();
-    assert!(gap < Duration::from_millis(300), "{gap:?}");
+    assert!(gap < Duration::from_millis(300) * FRAMES_IN_ONE, "{gap:?}");
 }
 
 #[test]

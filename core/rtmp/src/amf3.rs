@@ -164,11 +164,14 @@ mod tests {
     use std::vec::Vec;
 
     /// AMF0's marker, the value, and an AMF0 string behind it, which is read as AMF0 again.
-    fn read(amf3: &[u8]) -> Value<'_> {
-        let bytes = [&[0x11], amf3, b"\x02\x00\x02ok"].concat().leak();
+    fn framed(amf3: &[u8]) -> Vec<u8> {
+        [&[0x11], amf3, b"\x02\x00\x02ok"].concat()
+    }
+
+    fn read(bytes: &[u8]) -> Value<'_> {
         let mut decoder = Decoder::new(bytes);
         let value = decoder.value().unwrap().unwrap();
-        assert_eq!(decoder.text(), Ok("ok"), "{amf3:02x?}");
+        assert_eq!(decoder.text(), Ok("ok"), "{bytes:02x?}");
         value
     }
 
@@ -177,9 +180,9 @@ mod tests {
         for (bytes, number) in
             [(&[4, 5][..], 5.0), (&[4, 0x81, 0x00], 128.0), (&[4, 0xff, 0xff, 0xff, 0xff], -1.0), (&[5, 0x40, 0x14, 0, 0, 0, 0, 0, 0], 5.0)]
         {
-            assert_eq!(read(bytes).as_number(), Some(number));
+            assert_eq!(read(&framed(bytes)).as_number(), Some(number));
         }
-        assert_eq!(read(b"\x06\x09live").as_str(), Some("live"));
+        assert_eq!(read(&framed(b"\x06\x09live")).as_str(), Some("live"));
         for bytes in [
             &b"\x00"[..],
             b"\x01",
@@ -200,7 +203,7 @@ mod tests {
             b"\x10\x03\0\x01\x01",
             b"\x11\x03\0\x04\x01\x03",
         ] {
-            read(bytes);
+            read(&framed(bytes));
         }
     }
 

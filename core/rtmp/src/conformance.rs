@@ -302,7 +302,8 @@ fn what_comes_before_publish_is_answered_is_bounded() {
     let asked = [command(&Outgoing::CreateStream { transaction: 4.0 }, 0), command(&Outgoing::Publish { transaction: 5.0, name: "s" }, 1)];
     session.handle_bytes(Instant::ZERO, &asked.concat()).unwrap();
     session.handle_bytes(Instant::ZERO, &video(0, [0x17, 0, 0, 0, 0], AVCC)).unwrap();
-    for number in 0..1000 {
+    // Miri sees the bound as well, and is through with fewer.
+    for number in 0..if cfg!(miri) { 140 } else { 1000 } {
         session.handle_bytes(Instant::ZERO, &video(number, [0x17, 1, 0, 0, 0], &nal(0x65))).unwrap();
     }
     drain(&mut session);

@@ -85,7 +85,8 @@ mod tests {
     fn an_opening_in_pieces_is_the_same() {
         let (mut whole, mut pieces) = ([0; OPENING_BYTES], [0; OPENING_BYTES]);
         write_opening(&mut whole, 0, 7);
-        for size in [1, 7, 512, 700] {
+        // Single bytes are thousands of calls: too many for Miri.
+        for size in if cfg!(miri) { [61, 67, 512, 700] } else { [1, 7, 512, 700] } {
             for (number, piece) in pieces.chunks_mut(size).enumerate() {
                 write_opening(piece, number * size, 7);
             }

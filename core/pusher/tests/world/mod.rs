@@ -10,14 +10,22 @@ use std::{collections::VecDeque, time::Duration};
 
 /// The world moves in steps of this, unless a test takes longer ones.
 const STEP: Duration = Duration::from_millis(5);
+/// While it streams under Miri, where a step costs a fifth of a second.
+const MIRI_STEP: Duration = Duration::from_millis(200);
+/// So many frames of the encoder's are one: under Miri fewer, and as much larger.
+pub(crate) const FRAMES_IN_ONE: u32 = if cfg!(miri) { 5 } else { 1 };
+/// With others of nine tenths, the rate is the encoder's over two seconds.
+const KEYFRAME_MEANS: u32 = if cfg!(miri) { 2 } else { 6 };
 /// What the kernel holds besides what is in flight.
 const SOCKET_BYTES: usize = 32 * 1024;
+/// What a link carries at once, where the world waits for it.
+const PACKET_BYTES: usize = 1460;
 
 /// A link: what it carries a step, and what it holds.
 pub(crate) struct Link {
     pub(crate) bytes_per_second: f64,
     pub(crate) credit: f64,
-    pub(crate) socket: VecDeque<u8>,
+    pub(crate) socket: Vec<u8>,
     pub(crate) acknowledged: u64,
     pub(crate) to_camera: VecDeque<Bytes>,
     pub(crate) server: server::Session,
@@ -58,8 +66,23 @@ pub(crate) fn track() -> Track {
     Track { id: TrackId::VIDEO, config: TrackConfig::H264(DecoderConfig::from_sets(&sps, &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0]).unwrap()) }
 }
 
+/// A length of four bytes and the NAL unit's header, before the frame's number.
+const SLICE_HEAD_BYTES: usize = 5;
+
+/// One NAL unit, as an encoder's: a server that looks through the frame is through with it at once.
+fn slice_of(bytes: usize, number: i64, is_keyframe: bool) -> Vec<u8> {
+    let mut payload = vec![0; bytes];
+    payload[..4].copy_from_slice(&u32::try_from(bytes - 4).unwrap().to_be_bytes());
+    payload[4] = if is_keyframe { 0x65 } else { 0x41 };
+    payload[SLICE_HEAD_BYTES..][..8].copy_from_slice(&number.to_be_bytes());
+    payload
+}
+
 pub(crate) fn config(trigger: Trigger) -> Config {
-    Config { trigger, reconnect_jitter: 0.0, quality: Quality::High, secure: false, ..Config::new(DeviceId::new("cam-1").unwrap()) }
+    let config = Config::new(DeviceId::new("cam-1").unwrap());
+    // Under Miri, where each chunk costs as much as a frame, fewer.
+    let chunk_size = if cfg!(miri) { 65_536 } else { config.chunk_size };
+    Config { trigger, reconnect_jitter: 0.0, quality: Quality::High, secure: false, chunk_size, ..config }
 }
 
 pub(crate) fn fixed(urls: &[&str]) -> Option<FixedServer> {
@@ -133,12 +156,12 @@ impl World {
             return;
         }
         let server = server::Session::new(server::Config::default(), self.now, 7);
-        let (socket, to_camera) = (VecDeque::new(), VecDeque::new());
+        let (socket, to_camera) = (Vec::new(), VecDeque::new());
         self.link = Some(Link { bytes_per_second: self.bytes_per_second, credit: 0.0, socket, acknowledged: 0, to_camera, server });
         self.pusher.handle(self.now, Input::LinkUp);
     }
 
-    /// A frame of the size that the encoder's rate gives it; key frames are six times as large.
+    /// A frame of the size that the encoder's rate gives it; key frames are [`KEYFRAME_MEANS`] times as large.
     pub(crate) fn encode(&mut self) {
         let Some(settings) = self.encoder else { return };
         while self.now >= self.next_frame_at {
@@ -146,16 +169,15 @@ impl World {
                 self.sent_tracks = true;
                 self.pusher.handle(self.now, Input::Track(track()));
             }
-            self.next_frame_at += Duration::from_secs(1) / settings.fps;
+            self.next_frame_at += Duration::from_secs(1) * FRAMES_IN_ONE / settings.fps;
             if self.is_paused {
                 continue;
             }
-            let is_keyframe = std::mem::take(&mut self.wants_keyframe) || self.frame % i64::from(settings.fps * 2) == 0;
-            let mean = settings.bitrate_bps / settings.fps / 8;
-            let bytes = if is_keyframe { mean * 6 } else { mean * 9 / 10 };
+            let is_keyframe = std::mem::take(&mut self.wants_keyframe) || self.frame % i64::from(settings.fps * 2 / FRAMES_IN_ONE) == 0;
+            let mean = settings.bitrate_bps / settings.fps / 8 * FRAMES_IN_ONE;
+            let bytes = if is_keyframe { mean * KEYFRAME_MEANS } else { mean * 9 / 10 };
             let time = MediaTime::from_micros(i64::try_from(self.now.as_micros()).unwrap());
-            let mut payload = vec![0; bytes.max(16) as usize];
-            payload[..8].copy_from_slice(&self.frame.to_be_bytes());
+            let payload = slice_of(bytes.max(16) as usize, self.frame, is_keyframe);
             self.frame += 1;
             let frame =
                 Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe, is_disposable: false, payload: Bytes::from(payload) };
@@ -163,8 +185,21 @@ impl World {
         }
     }
 
-    pub(crate) fn carry(&mut self) {
-        // The pusher fills the socket.
+    /// `passed` went by since the last time: the link may carry more of it than the socket holds at once.
+    pub(crate) fn carry(&mut self, passed: Duration) {
+        let step = self.step();
+        let Some(link) = &mut self.link else { return };
+        link.credit =
+            (link.credit + link.bytes_per_second * passed.as_secs_f64()).min(link.bytes_per_second * step.as_secs_f64() * 4.0 + 1500.0);
+        self.fill_socket();
+        self.carry_socket();
+        while self.link.as_ref().is_some_and(|link| link.socket.is_empty() && link.credit >= 1.0) && !self.pusher.pending()[0].is_empty() {
+            self.fill_socket();
+            self.carry_socket();
+        }
+    }
+
+    fn fill_socket(&mut self) {
         while let Some(link) = &mut self.link {
             let [header, payload] = self.pusher.pending();
             let room = SOCKET_BYTES.saturating_sub(link.socket.len());
@@ -172,17 +207,21 @@ impl World {
             if taken == 0 {
                 break;
             }
-            link.socket.extend(header.iter().chain(payload).take(taken));
+            let from_header = taken.min(header.len());
+            link.socket.extend_from_slice(&header[..from_header]);
+            link.socket.extend_from_slice(&payload[..taken - from_header]);
             self.pusher.consumed(self.now, taken);
             self.act();
         }
-        // The link carries what it can.
+    }
+
+    /// What the link has credit for, and what the server answers.
+    fn carry_socket(&mut self) {
         let Some(link) = &mut self.link else { return };
-        link.credit = (link.credit + link.bytes_per_second * self.step.as_secs_f64())
-            .min(link.bytes_per_second * self.step.as_secs_f64() * 4.0 + 1500.0);
         let carried = (link.credit as usize).min(link.socket.len());
         link.credit -= carried as f64;
-        let bytes: Vec<u8> = link.socket.drain(..carried).collect();
+        let left = link.socket.split_off(carried);
+        let bytes = std::mem::replace(&mut link.socket, left);
         link.acknowledged += carried as u64;
         link.server.handle_bytes(self.now, &bytes).unwrap();
         loop {
@@ -193,7 +232,7 @@ impl World {
                     if self.accepts { link.server.accept_publish() } else { link.server.reject_publish("NetStream.Publish.BadName", "no") }
                 }
                 server::Output::Event(server::Event::Frame(frame)) => {
-                    let number = i64::from_be_bytes(frame.payload[..8].try_into().unwrap());
+                    let number = i64::from_be_bytes(frame.payload[SLICE_HEAD_BYTES..][..8].try_into().unwrap());
                     self.received.push((self.now, number, frame.is_keyframe));
                     self.received_total += 1;
                 }
@@ -209,14 +248,34 @@ impl World {
         self.input(Input::Acknowledged { bytes, outstanding });
     }
 
+    fn step(&self) -> Duration {
+        if cfg!(miri) && self.pusher.is_streaming() { self.step.max(MIRI_STEP) } else { self.step }
+    }
+
+    /// The next step. Under Miri, where each is dear, not before something is to happen: a frame, a packet's arrival, or what the pusher waits for.
+    fn next_at(&self, until: Instant) -> Instant {
+        let step = self.now + self.step();
+        if !cfg!(miri) {
+            return step;
+        }
+        let frame = self.encoder.map(|_| self.next_frame_at);
+        let packet = self.link.as_ref().filter(|link| link.bytes_per_second > 0.0).and_then(|link| {
+            let waiting = link.socket.len() + self.pusher.pending()[0].len();
+            let missing = waiting.min(PACKET_BYTES) as f64 - link.credit;
+            (waiting > 0).then(|| self.now + Duration::from_secs_f64(missing.max(0.0) / link.bytes_per_second))
+        });
+        [frame, packet, self.pusher.poll_timeout()].into_iter().flatten().fold(until, Instant::min).max(step)
+    }
+
     pub(crate) fn run(&mut self, seconds: f64) {
         let until = self.now + Duration::from_secs_f64(seconds);
         while self.now < until {
-            self.now += self.step;
+            let before = self.now;
+            self.now = self.next_at(until);
             self.encode();
             self.pusher.handle_timeout(self.now);
             self.act();
-            self.carry();
+            self.carry(self.now.since(before));
             if let Some((_, StatusEvent::Metrics(event))) = self.events.last() {
                 self.age_max = self.age_max.max(Duration::from_millis(u64::from(event.metrics.latency_ms)));
             }

@@ -98,7 +98,9 @@ fn row_4_a_header_inside_an_unfinished_message_is_an_error() {
 #[test]
 fn row_5_continuations_with_and_without_the_extended_timestamp() {
     for timestamp in [0x00ff_ffff, 0x0100_0000, 0xffff_fffe] {
-        for length in [129, 130, 131, 132, 133, 300] {
+        // Under Miri the one whose rest is an extended timestamp's length, and one of three chunks.
+        for length in if cfg!(miri) { &[132, 300][..] } else { &[129, 130, 131, 132, 133, 300] } {
+            let length = *length;
             let body: Vec<u8> = (0..length).map(|at: usize| (at % 251) as u8 | 0x40).collect();
             let message = header(6, timestamp, length, 9);
             let mut with = Vec::new();
