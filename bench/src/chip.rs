@@ -1,7 +1,7 @@
 //! `bench chip`: what the camera's side takes on RV32IMAFC, for each preset: the image `firmware/qemu-virt` streams a clip of the preset's size, frame
 //! rate and bit rate to nginx in QEMU, which counts instructions (`-icount`) instead of time.
 
-use interop::chip::{Board, Broker, Clip, Clock, DEVICE, HOST, image};
+use interop::chip::{self, Board, Broker, Clip, Clock, DEVICE, HOST, image};
 use interop::{nginx, process::output};
 use serde_json::{Value, json};
 use sightline_signal::Quality;
@@ -38,7 +38,7 @@ struct Sizes {
 
 /// Measures and prints.
 pub(crate) fn run(options: &Options) -> io::Result<bool> {
-    let sizes = sizes(&image("qemu-virt"));
+    let sizes = sizes(&image(chip::RUST));
     let mut rows = Vec::new();
     for preset in &options.presets {
         eprintln!("{}: {} s", preset.name(), options.seconds);
@@ -60,7 +60,8 @@ fn measure(preset: Quality, seconds: u64) -> io::Result<Value> {
         move |request| json!({"success": true, "request_id": request["request_id"], "rtmp_url": server, "stream_key": "chip"}),
     );
     let wanted = json!({"device": DEVICE, "quality": preset.name(), "broker_port": broker.port, "seconds": seconds, "is_always_on": true});
-    let mut report = Board::start(dir.path(), &clip, &wanted, Clock::Instructions).report(Duration::from_secs(seconds) + REPORT_LIMIT);
+    let mut board = Board::start(chip::RUST, dir.path(), &clip, &wanted, Clock::Instructions);
+    let mut report = board.report(Duration::from_secs(seconds) + REPORT_LIMIT);
     report["preset"] = json!(preset.name());
     report["seconds"] = json!(seconds);
     report["clip_kbps"] = json!(clip.kbps());

@@ -1,4 +1,4 @@
-//! The chip: the image `firmware/qemu-virt` in QEMU, with a clip as its camera, and a broker in plain for it.
+//! The chip: the images of `firmware/qemu-virt` in QEMU, with a clip as their camera, and a broker in plain for them.
 
 use crate::{
     media::avc_units,
@@ -14,6 +14,10 @@ use std::{
     time::Duration,
 };
 
+/// The image that is Rust alone: with MQTT, by a broker.
+pub const RUST: &str = "qemu-virt";
+/// The image that is a firmware in C, over the library that firmwares are given: with a server by hand.
+pub const C: &str = "c-face";
 /// The host, as guests of QEMU's user network call it.
 pub const HOST: &str = "10.0.2.2";
 /// The device's id.
@@ -193,7 +197,7 @@ fn publish(port: u16, topic: &str, message: &Value) {
     output(Command::new("mosquitto_pub").args(["-p", &port.to_string(), "-q", "1", "-t", topic, "-m", &message.to_string()]));
 }
 
-/// The image in QEMU.
+/// An image in QEMU.
 #[derive(Debug)]
 pub struct Board {
     /// QEMU; its log is the image's serial port.
@@ -202,12 +206,12 @@ pub struct Board {
 }
 
 impl Board {
-    /// Switches it on.
+    /// Switches it on: [`RUST`] or [`C`].
     ///
     /// # Panics
     /// If QEMU does not start.
     #[must_use]
-    pub fn start(dir: &Path, clip: &Clip, settings: &Value, clock: Clock) -> Self {
+    pub fn start(name: &str, dir: &Path, clip: &Clip, settings: &Value, clock: Clock) -> Self {
         let (file, monitor) = (dir.join("settings.json"), dir.join("monitor"));
         std::fs::write(&file, format!("{settings}\0")).expect("the directory can be written");
         let loader = |path: &Path, at: &str| format!("loader,file={},addr={at},force-raw=on", path.display());
@@ -219,7 +223,7 @@ impl Board {
         command.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
         command.arg("-device").arg(loader(&file, "0x87f00000"));
         command.arg("-device").arg(loader(&clip.file, "0x88000000"));
-        command.arg("-kernel").arg(image("qemu-virt"));
+        command.arg("-kernel").arg(image(name));
         if clock == Clock::Instructions {
             command.args(["-icount", "shift=0,sleep=on"]);
         }

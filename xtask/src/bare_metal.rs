@@ -1,4 +1,4 @@
-//! Builds the camera's side for a chip without an operating system and without an allocator: the image that runs in QEMU, the C face, and the image for the
+//! Builds the camera's side for a chip without an operating system and without an allocator: the C face, the images that run in QEMU, and the image for the
 //! ESP32-P4. If any of it asked for an allocator, an operating system or `std`, it would not link.
 //!
 //! Clippy's compiler builds it, so that the firmware is under the same lints as the rest. rustup has no library for `riscv32imafc-unknown-none-elf`: Debian's rustc and its sources build `core` for it.
@@ -26,7 +26,8 @@ pub(crate) fn link() -> Result<(), Problem> {
     let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"]).current_dir(root()))
         .ok_or_else(|| Problem("rustc --print sysroot failed".into()))?;
     let linker = Path::new(&sysroot).join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
-    for crate_of in ["firmware/qemu-virt", "firmware/capi", "firmware/esp32p4"] {
+    // The C face comes first: one of qemu-virt's images is linked with it.
+    for crate_of in ["firmware/capi", "firmware/qemu-virt", "firmware/esp32p4"] {
         let mut build = Command::new(env!("CARGO"));
         for (name, value) in SETTINGS.iter().filter(|(name, _)| std::env::var_os(name).is_none()) {
             build.env(name, value);
@@ -41,7 +42,7 @@ pub(crate) fn link() -> Result<(), Problem> {
             .env("CARGO_TARGET_RISCV32IMAFC_UNKNOWN_NONE_ELF_LINKER", &linker)
             .env("CARGO_TARGET_DIR", root().join("target-rv32")))?;
     }
-    for name in ["qemu-virt", "esp32p4"] {
+    for name in ["qemu-virt", "c-face", "esp32p4"] {
         let image = root().join("target-rv32").join(TARGET).join("release").join(name);
         std::fs::metadata(&image)?;
         eprintln!("built {}, no allocator in it", image.display());

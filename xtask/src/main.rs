@@ -18,7 +18,7 @@ cargo xtask COMMAND
   test [FILTER…]   install what tests need (as root, from Debian's packages), then format check, lints,
                    the bare-metal link, and every test; FILTER goes to nextest and runs only those tests
   lint             format check, clippy and the project's own rules
-  bare-metal       build the camera's side for RV32IMAFC without an allocator: the images for QEMU and for the ESP32-P4
+  bare-metal       build the camera's side for RV32IMAFC without an allocator: the C face, the images for QEMU and for the ESP32-P4
   header           write firmware/capi/include/sightline.h anew from its Rust
   miri [FILTER…]   the core's and the C face's tests under Miri, which it installs (a nightly compiler)
   fuzz [TARGET…]   fuzz every target, or those named, for 60 s each (`--secs N`: other than 60; `--minimise`: instead, take what

@@ -15,7 +15,7 @@ mod network;
 pub use agent::{Agent, Cost, Parts, Settings, run};
 pub use arena::{Arena, Brain, FOOTPRINTS, Footprint, QUEUE_FRAMES};
 pub use camera::{Buffers, Camera, Clip, ClipCamera, Lent};
-pub use network::{Card, Network};
+pub use network::{Card, Network, Which};
 
 use core::fmt;
 

@@ -44,8 +44,10 @@ static STORAGE: ConstStaticCell<[SocketStorage<'static>; 4]> = ConstStaticCell::
 
 /// Which of the two connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Which {
+pub enum Which {
+    /// To the broker.
     Mqtt,
+    /// To the server.
     Rtmp,
 }
 
@@ -94,7 +96,7 @@ impl<N: Card> Network<N> {
     }
 
     /// Moves frames both ways, and follows cable and lease.
-    pub(crate) fn poll(&mut self, now_micros: u64) {
+    pub fn poll(&mut self, now_micros: u64) {
         if now_micros >= self.look_at {
             self.look_at = now_micros + LINK_LOOK_MICROS;
             self.look_at_card();
@@ -137,12 +139,13 @@ impl<N: Card> Network<N> {
     }
 
     /// What DHCP gave.
-    pub(crate) fn address(&self) -> Option<Ipv4Cidr> {
+    #[must_use]
+    pub fn address(&self) -> Option<Ipv4Cidr> {
         self.address
     }
 
     /// When there is something to do even if nothing arrives. Asked after [`Self::poll`]: what is due at once then is what the card did not take.
-    pub(crate) fn poll_at(&mut self, now_micros: u64) -> Option<u64> {
+    pub fn poll_at(&mut self, now_micros: u64) -> Option<u64> {
         // Without a cable frames wait for it, not the loop.
         if !self.is_up {
             return None;
@@ -155,13 +158,14 @@ impl<N: Card> Network<N> {
         Some(if at <= now_micros { again } else { at })
     }
 
-    pub(crate) fn socket(&mut self, which: Which) -> &mut tcp::Socket<'static> {
+    /// A connection, as smoltcp sees it.
+    pub fn socket(&mut self, which: Which) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(if which == Which::Mqtt { self.mqtt } else { self.rtmp[0] })
     }
 
     /// Begins to connect. A connection to a broker that was there is reset first. One to a server stays until [`Self::forget_last`]: over a link that is
     /// down its reset would be lost, and the server would keep the stream's name for it.
-    pub(crate) fn connect(&mut self, now_micros: u64, which: Which, address: Ipv4Address, port: u16) -> bool {
+    pub fn connect(&mut self, now_micros: u64, which: Which, address: Ipv4Address, port: u16) -> bool {
         if which == Which::Rtmp {
             self.rtmp.swap(0, 1);
         }
@@ -174,7 +178,7 @@ impl<N: Card> Network<N> {
     }
 
     /// Resets the last connection to a server, now that there is another.
-    pub(crate) fn forget_last(&mut self) {
+    pub fn forget_last(&mut self) {
         self.sockets.get_mut::<tcp::Socket<'static>>(self.rtmp[1]).abort();
     }
 }

@@ -5,7 +5,7 @@
 use core::{
     cell::UnsafeCell,
     ffi::{CStr, c_char, c_void},
-    mem::{align_of, size_of},
+    mem::{MaybeUninit, align_of, size_of},
     ptr,
     sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     time::Duration,
@@ -220,30 +220,35 @@ pub unsafe extern "C" fn sightline_pusher_init(
         Ok(checked) => checked,
         Err(error) => return error,
     };
-    let device = checked.device.clone();
-    let state = if matches!(checked.trigger, Trigger::Manual | Trigger::AlwaysOn) { StreamState::Idle } else { StreamState::Standby };
-    let made = SightlinePusher {
+    // SAFETY: aligned and large enough, as looked at above; the memory is the caller's to give.
+    make(unsafe { &mut *place.cast::<MaybeUninit<SightlinePusher>>() }, checked, format, platform);
+    // SAFETY: as for `memory`.
+    unsafe { pusher.write(place) };
+    SightlineError::Ok
+}
+
+/// Makes a pusher where it stays. In a function of its own, and without a name for what is written: a pusher on the stack on its way to its place takes more of
+/// it than all that follows.
+#[inline(never)]
+fn make(place: &mut MaybeUninit<SightlinePusher>, config: Config, format: SightlineFormat, platform: Platform) {
+    let state = if matches!(config.trigger, Trigger::Manual | Trigger::AlwaysOn) { StreamState::Idle } else { StreamState::Standby };
+    place.write(SightlinePusher {
         magic: AtomicU32::new(MAGIC),
         is_busy: AtomicBool::new(false),
         is_polling: AtomicBool::new(false),
         state: AtomicU8::new(state.number()),
         lent: AtomicU32::new(0),
-        device,
-        face: UnsafeCell::new(Face::new(checked, format, platform.random())),
+        device: config.device.clone(),
+        face: UnsafeCell::new(Face::new(config, format, platform.random())),
         platform,
-    };
-    // SAFETY: aligned and large enough, as looked at above; the memory is the caller's to give. `pusher` as for `memory`.
-    unsafe {
-        place.write(made);
-        pusher.write(place);
-    }
-    SightlineError::Ok
+    });
 }
 
 /// The settings, checked.
 ///
 /// # Safety
 /// Its strings are as [`text`] wants them.
+#[inline(never)]
 unsafe fn checked(config: &SightlineConfig) -> Result<(Config, SightlineFormat), SightlineError> {
     // SAFETY: this function's own contract, for each.
     let (device, region) = unsafe { (text(config.device_id, 64)?, text(config.preferred_region, 32)?) };
@@ -297,29 +302,32 @@ unsafe fn checked(config: &SightlineConfig) -> Result<(Config, SightlineFormat),
     checked.queue_bytes_max = at_least(config.frame_queue_bytes_max, 1)? as usize;
     checked.region = Text::try_from(region).map_err(|_| SightlineError::BadText)?;
     // SAFETY: as above.
-    checked.server = unsafe { server(config, device)? };
+    unsafe { read_server(config, device, &mut checked.server)? };
     Ok((checked, format))
 }
 
-/// The server that was given by hand.
+/// The server that was given by hand, written where it stays: it is half of all settings.
 ///
 /// # Safety
 /// As for [`checked`].
-unsafe fn server(config: &SightlineConfig, device: &str) -> Result<Option<FixedServer>, SightlineError> {
-    let mut tc_urls = heapless::Vec::new();
+unsafe fn read_server(config: &SightlineConfig, device: &str, server: &mut Option<FixedServer>) -> Result<(), SightlineError> {
+    // SAFETY: this function's own contract.
+    let key = unsafe { text(config.stream_key, 512)? };
+    let set = server.insert(FixedServer { tc_urls: heapless::Vec::new(), name: Text::new() });
+    set.name.push_str(if key.is_empty() { device } else { key }).map_err(|_| SightlineError::BadText)?;
     for url in [config.rtmp_server_url].into_iter().chain(config.backup_server_urls) {
         // SAFETY: this function's own contract.
         let url = unsafe { text(url, 192)? };
         if !url.is_empty() {
             RtmpUrl::parse(url).map_err(|_| SightlineError::BadServerUrl)?;
             let url = Text::try_from(url).map_err(|_| SightlineError::BadText)?;
-            tc_urls.push(url).map_err(|_| SightlineError::BadServerUrl)?;
+            set.tc_urls.push(url).map_err(|_| SightlineError::BadServerUrl)?;
         }
     }
-    // SAFETY: as above.
-    let key = unsafe { text(config.stream_key, 512)? };
-    let name = Text::try_from(if key.is_empty() { device } else { key }).map_err(|_| SightlineError::BadText)?;
-    Ok((!tc_urls.is_empty()).then_some(FixedServer { tc_urls, name }))
+    if set.tc_urls.is_empty() {
+        *server = None;
+    }
+    Ok(())
 }
 
 /// Ends the pusher at once: the connection is dropped, every lent frame is given back before this returns, the memory is the caller's again. To say goodbye
