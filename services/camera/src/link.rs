@@ -10,7 +10,7 @@ use std::{
     path::Path,
     pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -31,6 +31,8 @@ const SYN_BRISK: Duration = Duration::from_secs(120);
 const SYN_SLOW_INTERVAL: Duration = Duration::from_secs(3);
 /// SYNs that wait for their answers at a time: a round trip of 5 s is as good as none.
 const SYNS_WAITING_MAX: u32 = 5;
+/// For what the far end had said before it reset the connection: it has arrived, and only its notice is on the way to us.
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 8;
 
@@ -46,6 +48,8 @@ pub(crate) struct Link {
     stream: Box<dyn Stream>,
     probe: Probe,
     needs_flush: bool,
+    /// It takes nothing any more; what it said before is read until then.
+    broken_until: Option<tokio::time::Instant>,
 }
 
 /// Why there is no connection.
@@ -202,39 +206,54 @@ pub(crate) fn tls_code(error: &io::Error) -> ErrorCode {
 impl Link {
     /// Over a connection that is open; `probe` is attached to its TCP.
     pub(crate) fn over(stream: Box<dyn Stream>, probe: Probe) -> Self {
-        Self { stream, probe, needs_flush: false }
+        Self { stream, probe, needs_flush: false, broken_until: None }
     }
 
     /// Writes what is pending, reads what is there, whichever comes first. Dropping the future loses nothing.
+    ///
+    /// A server that refuses may answer and reset the connection before all of ours was written: its answer is read first.
     pub(crate) async fn turn(&mut self, pending: [&[u8]; 2], buffer: &mut [u8]) -> Turn {
-        poll_fn(|context| {
-            let stream = Pin::new(&mut *self.stream);
-            if !pending[0].is_empty() {
-                match stream.poll_write_vectored(context, &[IoSlice::new(pending[0]), IoSlice::new(pending[1])]) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Turn::Closed),
-                    Poll::Ready(Ok(written)) => {
-                        self.needs_flush = true;
-                        return Poll::Ready(Turn::Wrote(written));
-                    }
-                    Poll::Pending => {}
-                }
-            } else if self.needs_flush {
-                // TLS may hold a record that the socket had no room for.
-                match stream.poll_flush(context) {
-                    Poll::Ready(Ok(())) => self.needs_flush = false,
-                    Poll::Ready(Err(_)) => return Poll::Ready(Turn::Closed),
-                    Poll::Pending => {}
-                }
+        if self.broken_until.is_none() {
+            match poll_fn(|context| self.poll_write(context, pending, buffer)).await {
+                Some(turn) => return turn,
+                None => self.broken_until = Some(tokio::time::Instant::now() + LAST_WORDS_WAIT),
             }
-            let mut read = ReadBuf::new(buffer);
-            match Pin::new(&mut *self.stream).poll_read(context, &mut read) {
-                Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Turn::Closed),
-                Poll::Ready(Ok(())) => Poll::Ready(Turn::Read(read.filled().len())),
-                Poll::Ready(Err(_)) => Poll::Ready(Turn::Closed),
-                Poll::Pending => Poll::Pending,
+        }
+        let until = self.broken_until.unwrap_or_else(tokio::time::Instant::now);
+        tokio::time::timeout_at(until, poll_fn(|context| self.poll_read(context, buffer))).await.unwrap_or(Turn::Closed)
+    }
+
+    /// `None`: it can't be written to any more.
+    fn poll_write(&mut self, context: &mut Context<'_>, pending: [&[u8]; 2], buffer: &mut [u8]) -> Poll<Option<Turn>> {
+        let stream = Pin::new(&mut *self.stream);
+        if !pending[0].is_empty() {
+            match stream.poll_write_vectored(context, &[IoSlice::new(pending[0]), IoSlice::new(pending[1])]) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(written)) => {
+                    self.needs_flush = true;
+                    return Poll::Ready(Some(Turn::Wrote(written)));
+                }
+                Poll::Pending => {}
             }
-        })
-        .await
+        } else if self.needs_flush {
+            // TLS may hold a record that the socket had no room for.
+            match stream.poll_flush(context) {
+                Poll::Ready(Ok(())) => self.needs_flush = false,
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+        }
+        self.poll_read(context, buffer).map(Some)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Turn> {
+        let mut read = ReadBuf::new(buffer);
+        match Pin::new(&mut *self.stream).poll_read(context, &mut read) {
+            Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Turn::Closed),
+            Poll::Ready(Ok(())) => Poll::Ready(Turn::Read(read.filled().len())),
+            Poll::Ready(Err(_)) => Poll::Ready(Turn::Closed),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Ends it so that the far end hears of it at once, whatever was lost before: a reset. What was written and not acknowledged is lost.
@@ -245,5 +264,36 @@ impl Link {
     /// What the far end has acknowledged; `None` where the kernel does not say.
     pub(crate) fn progress(&self) -> Option<Progress> {
         self.probe.progress()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn what_was_said_before_a_reset_is_heard() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let probe = Probe::attach(&stream).unwrap();
+        let mut link = Link::over(Box::new(stream), probe);
+        let mut buffer = [0; 64];
+        assert!(matches!(link.turn([b"asked", b" and more"], &mut buffer).await, Turn::Wrote(14)));
+        // It answers, and closes with bytes unread: a reset.
+        far.read_exact(&mut [0; 5]).await.unwrap();
+        far.write_all(b"no").await.unwrap();
+        drop(far);
+        // Whether the reset is here already or comes in between: the answer, then the end.
+        let mut heard = Vec::new();
+        loop {
+            match link.turn([b"more", b""], &mut buffer).await {
+                Turn::Wrote(_) => tokio::task::yield_now().await,
+                Turn::Read(bytes) => heard.extend_from_slice(&buffer[..bytes]),
+                Turn::Closed => break,
+            }
+        }
+        assert_eq!(heard, b"no");
     }
 }
