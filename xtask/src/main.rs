@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         ["lint"] => lint(),
         ["bare-metal"] => tools::install(tools::BARE_METAL).and_then(|()| bare_metal::link()),
         ["header"] => header::write(),
-        ["miri", filters @ ..] => tools::nextest().and_then(|()| miri::run_tests(filters)),
+        ["miri", filters @ ..] => miri::run_tests(filters),
         ["bench", rest @ ..] => bench::run(rest),
         ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["help" | "--help" | "-h"] => {
