@@ -74,6 +74,8 @@ fn a_chip_streams_to_nginx_and_survives_a_cut_of_the_link() {
     let report = board.report(Duration::from_secs(STREAM_SECS + 60));
     println!("{report}");
 
+    let asked = broker.heard.lock().unwrap().iter().filter(|(topic, _)| topic.ends_with("stream/request")).count();
+    assert_eq!(asked, 1, "once, though it wished to ask before there was a broker, and keeps its server over the cut");
     let error = broker.find("stream/status", |event| event["event"] == "connection_error").unwrap();
     assert_eq!(error["error_code"], "SEND_TIMEOUT");
     let stopped =

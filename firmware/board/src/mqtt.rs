@@ -189,7 +189,7 @@ impl<B: Board, Lent: AsRef<[u8]>, N: Card> Mqtt<'_, B, Lent, N> {
             return Err("the broker does not take a message");
         }
         self.board.say(format_args!("mqtt: connected"));
-        self.tell(Input::SignalUp);
+        self.announce();
         loop {
             match select(broker.poll(), poll_fn(|_| self.poll_outgoing())).await {
                 Either::First(Ok(Some(message))) => self.hear(message.topic(), message.payload()),
@@ -204,6 +204,13 @@ impl<B: Board, Lent: AsRef<[u8]>, N: Card> Mqtt<'_, B, Lent, N> {
                 }
             }
         }
+    }
+
+    /// The pusher asks again where it waits for a server: a question that waits here since before would be a second one.
+    #[inline(never)]
+    fn announce(&self) {
+        self.outgoing.borrow_mut().message.take_if(|message| matches!(message, FromDevice::Request(_)));
+        self.tell(Input::SignalUp);
     }
 
     /// A message waits, and the connection has room for it: all that was said before has arrived.

@@ -1,9 +1,16 @@
 //! QEMU's `virt` machine: serial port, clock, counters, the end. And the stack, which is painted to see how deep it was.
-#![expect(unsafe_code, reason = "registers of the machine, its control registers, and the memory of the stack")]
+#![expect(
+    unsafe_code,
+    reason = "registers of the machine, its control registers, the memory of the stack and of what the loader has put there"
+)]
 
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write as _};
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+use serde::de::DeserializeOwned;
 use sightline_board::Board;
+use sightline_signal::json;
 
 /// NS16550A's transmitter.
 const UART: *mut u8 = 0x1000_0000 as *mut u8;
@@ -17,6 +24,10 @@ const PLIC_ENABLE: *mut u32 = 0x0c00_2000 as *mut u32;
 const PLIC_CLAIM: *mut u32 = 0x0c20_0004 as *mut u32;
 /// `mie`: the timer's interrupt, and the PLIC's.
 const WAKES: u32 = 1 << 7 | 1 << 11;
+/// Where the loader puts things, and how much of each there may be, in bytes.
+const SETTINGS: (usize, usize) = (0x87f0_0000, 512);
+const CLIP: (usize, usize) = (0x8800_0000, 32 << 20);
+const BUFFERS: (usize, usize) = (CLIP.0 + CLIP.1, 8 << 20);
 /// Ends QEMU.
 const TEST_FINISHER: *mut u32 = 0x0010_0000 as *mut u32;
 const TICKS_PER_MICRO: u64 = 10;
@@ -81,6 +92,12 @@ unsafe extern "C" {
 extern "C" fn trapped(cause: u32, at: u32, value: u32) -> ! {
     println(format_args!("trap: cause {cause}, at {at:#x}, value {value:#x}"));
     exit(3)
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    println(format_args!("panic: {info}"));
+    exit(2)
 }
 
 struct Serial;
@@ -187,13 +204,36 @@ pub(crate) fn static_bytes() -> usize {
     &raw const _bss_end as usize - &raw const _data_start as usize
 }
 
-/// What QEMU's loader has put there: as chips see their PSRAM.
+/// What QEMU's loader has put into memory above the linker's regions: the settings (JSON, with zeros behind it) and a clip; and room for what an encoder
+/// puts out. All of it as chips see their PSRAM.
 ///
-/// # Safety
-/// The memory from `at` on is nobody else's, and this is called once for it.
-pub(crate) unsafe fn loaded(at: usize, bytes: usize) -> &'static mut [u8] {
-    // SAFETY: as the caller says; RAM is all initialised in QEMU.
-    unsafe { core::slice::from_raw_parts_mut(at as *mut u8, bytes) }
+/// # Panics
+/// The second time: the memory is somebody's then.
+pub(crate) fn loaded() -> [&'static mut [u8]; 3] {
+    static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+    assert!(!IS_TAKEN.swap(true, Ordering::Relaxed), "what was loaded is taken once");
+    // SAFETY: the machine has 256 MB from 0x80000000 on, all initialised in QEMU; the linker knows nothing of these; none touches another; and nobody
+    // had them before, as the flag says.
+    [SETTINGS, CLIP, BUFFERS].map(|(at, bytes)| unsafe { core::slice::from_raw_parts_mut(at as *mut u8, bytes) })
+}
+
+/// Settings as they were loaded.
+#[inline(never)]
+pub(crate) fn read<T: DeserializeOwned>(settings: &[u8]) -> Result<T, &'static str> {
+    let length = settings.iter().position(|byte| *byte == 0).unwrap_or(settings.len());
+    json::read(&settings[..length]).map_err(|_| "the settings can't be read")
+}
+
+/// What the start-up code calls.
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    match crate::start() {
+        Ok(status) => exit(status),
+        Err(problem) => {
+            println(format_args!("error: {problem}"));
+            exit(1)
+        }
+    }
 }
 
 /// Ends QEMU with this exit status.

@@ -10,17 +10,13 @@ mod card;
 mod machine;
 
 use card::VirtioCard;
-use core::{cell::RefCell, panic::PanicInfo};
+use core::cell::RefCell;
 use machine::{Machine, println};
 use sightline_board::{Agent, Arena, Board as _, Brain, Buffers, Clip, ClipCamera, FOOTPRINTS, Footprint, Lent, Network, Parts, Settings};
 use sightline_pusher::Input;
-use sightline_signal::{DeviceId, Quality, json};
+use sightline_signal::{DeviceId, Quality};
 use static_cell::{ConstStaticCell, StaticCell};
 
-const SETTINGS_AT: usize = 0x87f0_0000;
-const SETTINGS_BYTES_MAX: usize = 512;
-const CLIP_AT: usize = 0x8800_0000;
-const CLIP_BYTES_MAX: usize = 32 << 20;
 /// QEMU's name for the host.
 const HOST: smoltcp::wire::Ipv4Address = smoltcp::wire::Ipv4Address::new(10, 0, 2, 2);
 /// For the last words.
@@ -43,29 +39,9 @@ static NETWORK: StaticCell<RefCell<Network<VirtioCard>>> = StaticCell::new();
 static CAMERA: ConstStaticCell<Clip> = ConstStaticCell::new(Clip::new());
 static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
 
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    println(format_args!("panic: {info}"));
-    machine::exit(2)
-}
-
-#[unsafe(no_mangle)]
-#[expect(unsafe_code, reason = "the start-up code's name for it")]
-extern "C" fn main() -> ! {
-    match start() {
-        Ok(()) => machine::exit(0),
-        Err(problem) => {
-            println(format_args!("error: {problem}"));
-            machine::exit(1)
-        }
-    }
-}
-
-#[expect(unsafe_code, reason = "memory that the loader has filled")]
-fn start() -> Result<(), &'static str> {
-    // SAFETY: above the linker's regions, apart from each other, and taken here only.
-    let (settings, clip) = unsafe { (machine::loaded(SETTINGS_AT, SETTINGS_BYTES_MAX), machine::loaded(CLIP_AT, CLIP_BYTES_MAX)) };
-    let Loaded { device, quality, broker_port, seconds, is_always_on } = read(settings)?;
+fn start() -> Result<u32, &'static str> {
+    let [settings, clip, _] = machine::loaded();
+    let Loaded { device, quality, broker_port, seconds, is_always_on } = machine::read(settings)?;
     let settings = Settings { device, quality, broker: (HOST, broker_port), is_always_on };
     let mut camera = CAMERA.take().load(clip, BUFFERS.take())?;
     let seed = Machine.instructions() ^ Machine.micros() << 20;
@@ -87,13 +63,7 @@ fn start() -> Result<(), &'static str> {
         }
         is_done
     });
-    Ok(())
-}
-
-#[inline(never)]
-fn read(bytes: &[u8]) -> Result<Loaded, &'static str> {
-    let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    json::read(&bytes[..length]).map_err(|_| "the settings can't be read")
+    Ok(0)
 }
 
 #[inline(never)]
