@@ -118,6 +118,14 @@ fn an_rtsp_camera_above_the_preset_is_encoded_again() {
     assert!(media::decode(&recording) >= 55);
 }
 
+fn assert_refused(dir: &Path, source: &str, url: &str, expected: &str) {
+    let mut pushed = push(dir, &[source, url]);
+    assert_eq!(pushed.wait(Duration::from_secs(30)).code(), Some(1), "{}", pushed.log());
+    let log = pushed.log();
+    assert!(log.contains(expected), "{expected}: {log}");
+    assert_keeps_secrets(&log);
+}
+
 #[test]
 fn what_an_rtsp_camera_refuses_is_said_with_its_mend() {
     let dir = TempDir::new().unwrap();
@@ -135,11 +143,7 @@ fn what_an_rtsp_camera_refuses_is_said_with_its_mend() {
         (format!("rtsp://127.0.0.1:{port}{path}"), "asks for a user and a password (401)"),
         (format!("rtsp://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}/elsewhere?no=s3cret"), "no stream at this path (404)"),
     ] {
-        let mut pushed = push(dir.path(), &[&source, &format!("{url}/refused")]);
-        assert_eq!(pushed.wait(Duration::from_secs(30)).code(), Some(1), "{}", pushed.log());
-        let log = pushed.log();
-        assert!(log.contains(expected), "{expected}: {log}");
-        assert_keeps_secrets(&log);
+        assert_refused(dir.path(), &source, &format!("{url}/refused"), expected);
     }
 }
 
@@ -213,11 +217,7 @@ fn what_an_http_camera_refuses_is_said_with_its_mend() {
         (format!("http://127.0.0.1:{proxy}/stream"), "asks for a user and a password (401)"),
         (format!("http://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{proxy}/video"), "no stream at this path (404)"),
     ] {
-        let mut pushed = push(dir.path(), &[&source, &format!("{url}/refused")]);
-        assert_eq!(pushed.wait(Duration::from_secs(30)).code(), Some(1), "{}", pushed.log());
-        let log = pushed.log();
-        assert!(log.contains(expected), "{expected}: {log}");
-        assert_keeps_secrets(&log);
+        assert_refused(dir.path(), &source, &format!("{url}/refused"), expected);
     }
 }
 

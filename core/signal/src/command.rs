@@ -53,6 +53,13 @@ pub struct Command {
     pub lease_sec: Option<u32>,
 }
 
+impl Command {
+    /// A verb that needs nothing else.
+    pub const fn bare(cmd: CommandName) -> Self {
+        Self { command_id: Text::new(), cmd, quality: None, bitrate_bps: None, width: None, height: None, fps: None, lease_sec: None }
+    }
+}
+
 /// `devices/{id}/stream/result`: what came of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CommandResult {

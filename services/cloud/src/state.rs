@@ -111,16 +111,7 @@ impl State {
     pub(crate) async fn call_back(&self, devices: &[DeviceId]) {
         let Some(broker) = &self.broker else { return };
         for device in devices {
-            let command = Command {
-                command_id: command_id(),
-                cmd: CommandName::Rotate,
-                quality: None,
-                bitrate_bps: None,
-                width: None,
-                height: None,
-                fps: None,
-                lease_sec: None,
-            };
+            let command = Command { command_id: command_id(), ..Command::bare(CommandName::Rotate) };
             broker.publish(device, Topic::Command, serde_json::to_vec(&command).unwrap_or_default(), false).await;
         }
     }

@@ -140,17 +140,7 @@ pub(super) async fn rotate(
     Extension(peer): Extension<Peer>,
     Path(id): Path<String>,
 ) -> ApiResult<(StatusCode, Json<Commanded>)> {
-    let command = Command {
-        command_id: sightline_signal::Text::new(),
-        cmd: CommandName::Rotate,
-        quality: None,
-        bitrate_bps: None,
-        width: None,
-        height: None,
-        fps: None,
-        lease_sec: None,
-    };
-    send(&state, &peer, &id, command).await
+    send(&state, &peer, &id, Command::bare(CommandName::Rotate)).await
 }
 
 async fn send(state: &State, peer: &Peer, id: &str, mut command: Command) -> ApiResult<(StatusCode, Json<Commanded>)> {
