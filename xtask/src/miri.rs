@@ -32,7 +32,8 @@ pub(crate) fn run_tests(filters: &[&str]) -> Result<(), Problem> {
         let mut failed = vec![];
         while let Some(name) = CORE.get(next.fetch_add(1, Ordering::Relaxed)) {
             let mut tests = miri();
-            tests.args(["miri", "test", "--lib", "--tests", "--no-fail-fast", "--package", name, "--"]).args(filters);
+            // All features: alone, a crate has not those that the others ask for, nor the tests of what they bring.
+            tests.args(["miri", "test", "--lib", "--tests", "--no-fail-fast", "--all-features", "--package", name, "--"]).args(filters);
             if run(&mut tests).is_err() {
                 failed.push(*name);
             }
