@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
-    Demo, Process,
+    Demo, Process, media,
     process::{eventually, output, sightline},
 };
 use serde_json::Value;
@@ -118,6 +118,57 @@ fn the_whole_conversation_of_a_camera_has_every_field() {
         !log.contains(r#""stream_key":"***","token""#)
             && messages(&subscriber).iter().any(|(topic, value)| topic.ends_with("/online") && value["online"] == false)
     );
+}
+
+#[test]
+fn a_camera_that_is_asked_for_a_picture_publishes_a_jpeg() {
+    let demo = Demo::start(&["--quality", "medium"]);
+    let _ = demo.playback();
+    let subscriber = Process::start(
+        "results",
+        demo.dir.path(),
+        mosquitto("mosquitto_sub", &demo, "operator").args(["-v", "-q", "1", "-t", "devices/+/stream/#"]),
+    );
+    eventually("the subscriber is there", Duration::from_secs(10), || messages(&subscriber).first().cloned());
+    let jpeg = demo.dir.path().join("picture.jpg");
+    let mut picture = mosquitto("mosquitto_sub", &demo, "operator")
+        .args(["-N", "-C", "1", "-W", "60", "-q", "1", "-t", "devices/cam-1/snapshot"])
+        .stdout(std::fs::File::create(&jpeg).unwrap())
+        .spawn()
+        .unwrap();
+    let ask = |id: &str| {
+        let message = format!(r#"{{"command_id":"{id}","cmd":"snapshot"}}"#);
+        output(mosquitto("mosquitto_pub", &demo, "operator").args(["-q", "1", "-t", "devices/cam-1/stream/command", "-m", &message]));
+        let is_answer = |value: &Value| value["command_id"] == id && value.get("success").is_some();
+        eventually("the result", Duration::from_secs(10), || messages(&subscriber).into_iter().find(|(_, value)| is_answer(value))).1
+    };
+    // It may be asked before the one that waits for the picture has subscribed.
+    for number in 0.. {
+        assert_eq!(ask(&format!("p{number}"))["success"], true);
+        if picture.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    let bytes = std::fs::read(&jpeg).unwrap();
+    assert!(bytes.starts_with(&[0xff, 0xd8, 0xff]) && bytes.ends_with(&[0xff, 0xd9]) && bytes.len() <= 120 << 10, "{} bytes", bytes.len());
+    let probed = media::probe(jpeg.to_str().unwrap());
+    assert_eq!((&probed["width"], &probed["height"]), (&1280.into(), &720.into()), "{probed}");
+    assert_eq!(media::decode(&jpeg), 1);
+
+    // Nothing is captured once its stream has stopped.
+    output(mosquitto("mosquitto_pub", &demo, "operator").args([
+        "-q",
+        "1",
+        "-t",
+        "devices/cam-1/stream/command",
+        "-m",
+        r#"{"cmd":"stop"}"#,
+    ]));
+    let refused = eventually("a camera at rest has no picture", Duration::from_secs(20), || {
+        std::thread::sleep(Duration::from_secs(1));
+        Some(ask(&format!("r{}", messages(&subscriber).len()))).filter(|answer| answer["success"] == false)
+    });
+    assert_eq!(refused["error_code"], "SOURCE_LOST", "{refused}");
 }
 
 #[test]

@@ -604,7 +604,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             CommandName::Stop => self.stop(now),
             CommandName::Keyframe => self.outbox.encoder(EncoderAction::Keyframe),
             CommandName::Snapshot => {
-                refused = Some((ErrorCode::FrameFormatUnsupported, "this version gives snapshots through the origin only"))
+                refused = Some((ErrorCode::FrameFormatUnsupported, "this camera gives no pictures of its own: fetch the origin's"))
             }
             CommandName::Rotate => self.rotate(now),
             CommandName::SetQuality => match self.quality_of(command) {

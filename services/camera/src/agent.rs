@@ -2,6 +2,7 @@
 //! the source gives before the pusher does.
 
 mod events;
+mod stills;
 pub(crate) mod supervision;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use crate::{
     source::SourceError,
 };
 use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
+use stills::Stills;
 use supervision::{Order, Supervision, Told, order};
 
 /// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
@@ -185,6 +187,7 @@ impl Agent {
             calendar: self.checked.schedule.map(Calendar::new),
             is_triggered: false,
             backlog: Backlog::new(self.checked.preroll_bytes),
+            stills: Stills::default(),
             mqtt,
             tls: self.tls,
             events,
@@ -247,6 +250,7 @@ struct Running {
     /// What the pusher was told last.
     is_triggered: bool,
     backlog: Backlog,
+    stills: Stills,
     /// Source and encoder run without a stream, too, for the recorder or to see motion, and then with these numbers.
     idle: Option<Settings>,
     mqtt: Option<Mqtt>,
@@ -284,6 +288,7 @@ enum Woken {
     Timeout,
     Control(Box<Input<'static, Bytes>>),
     Order(Order),
+    Still(Option<Vec<u8>>),
 }
 
 impl Running {
@@ -313,6 +318,7 @@ impl Running {
                 turn = turn(&mut self.link, self.pusher.pending(), &mut buffer) => Woken::Link(turn),
                 Some(input) = control(&mut self.controls) => Woken::Control(input),
                 Some(order) = order(&mut self.supervision) => Woken::Order(order),
+                still = stills::made(&mut self.stills) => Woken::Still(still),
                 _ = progress.tick(), if self.link.is_some() => Woken::Progress,
                 () = sleep_until(timeout) => Woken::Timeout,
             };
@@ -375,6 +381,7 @@ impl Running {
             Woken::Timeout => self.pusher.handle_timeout(now),
             Woken::Control(input) => self.pusher.handle(now, *input),
             Woken::Order(order) => self.obey(now, order),
+            Woken::Still(jpeg) => self.hand_out_still(jpeg),
         }
     }
 
@@ -433,6 +440,7 @@ impl Running {
     }
 
     fn take_track(&mut self, now: Instant, track: Track) {
+        self.stills.set_track(&track);
         if let Some(recorder) = &mut self.recorder {
             recorder.set_track(&track);
         }
@@ -446,6 +454,7 @@ impl Running {
     }
 
     fn take_frame(&mut self, now: Instant, frame: Frame<Bytes>, captured_at: Instant) {
+        self.stills.see(&frame, captured_at);
         if let Some(recorder) = &mut self.recorder {
             recorder.push(&frame, wall_of(captured_at, now));
         }

@@ -3,9 +3,8 @@
 use crate::ring::Packet;
 use crate::stream::Stream;
 use bytes::Bytes;
-use openh264::formats::YUVSource as _;
 use sightline_media::{Codec, Instant, TrackId, avc};
-use std::sync::Arc;
+use sightline_still::Still;
 use std::time::Duration;
 
 /// How long a picture is served again: a wall of tiles must not decode a frame a viewer.
@@ -58,28 +57,8 @@ pub(crate) async fn snapshot(stream: &Stream, now: Instant) -> Result<Bytes, Sna
     Ok(jpeg)
 }
 
-fn decode(packet: &Arc<Packet>) -> Option<Bytes> {
+fn decode(packet: &Packet) -> Option<Bytes> {
     let avc = packet.config.tracks.iter().find_map(|track| track.config.avc())?;
-    let mut stream = Vec::with_capacity(packet.frame.payload.len() + avc::DECODER_CONFIG_BYTES_MAX);
-    for nal in avc.parameter_sets().chain(avc::NalUnits::new(&packet.frame.payload, avc::LENGTH_BYTES)) {
-        stream.extend_from_slice(&[0, 0, 0, 1]);
-        stream.extend_from_slice(nal);
-    }
-    let mut decoder = openh264::decoder::Decoder::new().ok()?;
-    let first = match decoder.decode(&stream) {
-        Ok(Some(picture)) => Some(to_jpeg(&picture)),
-        Ok(None) | Err(_) => None,
-    };
-    // A picture that the decoder keeps back for reordering.
-    first.or_else(|| decoder.flush_remaining().ok()?.first().map(to_jpeg)).flatten()
-}
-
-fn to_jpeg(picture: &openh264::decoder::DecodedYUV<'_>) -> Option<Bytes> {
-    let (width, height) = picture.dimensions();
-    let mut rgb = vec![0; width * height * 3];
-    picture.write_rgb8(&mut rgb);
-    let (width, height) = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
-    let mut jpeg = Vec::new();
-    jpeg_encoder::Encoder::new(&mut jpeg, QUALITY).encode(&rgb, width, height, jpeg_encoder::ColorType::Rgb).ok()?;
-    Some(Bytes::from(jpeg))
+    let still = Still::decode(avc, &packet.frame.payload, avc::LENGTH_BYTES)?;
+    still.jpeg(QUALITY).map(Bytes::from)
 }

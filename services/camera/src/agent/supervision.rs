@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sightline_media::Instant;
 use sightline_pusher::{Commanded, Input};
-use sightline_signal::{Command, ErrorCode, topic::Topic};
+use sightline_signal::{Command, CommandName, ErrorCode, topic::Topic};
 use tokio::sync::mpsc;
 
 use super::{Running, ToDevice};
@@ -54,6 +54,9 @@ impl Running {
     }
 
     pub(super) fn command(&mut self, now: Instant, command: Command) {
+        if command.cmd == CommandName::Snapshot {
+            return self.ask_for_still(now, &command);
+        }
         let before = self.pusher.commanded();
         self.pusher.handle(now, Input::Signal(ToDevice::Command(&command)));
         let after = self.pusher.commanded();
