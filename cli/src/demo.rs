@@ -5,7 +5,8 @@ use crate::{
     args::{Demo, QualityArg},
     terminal::{self, WrongUse},
 };
-use sightline_camera::{Camera, Source, measure_encoder_fps};
+use sightline_camera::Camera;
+use sightline_capture::Source;
 use sightline_cloud::{
     Cloud,
     admin::{self, AddedDevice, Prepared},
@@ -147,7 +148,7 @@ fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quali
 /// The best preset whose pictures, times the cameras, the machine encodes with a share of its cores.
 fn best_quality(cameras: u16) -> QualityArg {
     let cores = available_parallelism().map_or(1, std::num::NonZero::get) as f32;
-    let pixels_per_second = measure_encoder_fps() * 1280.0 * 720.0 * cores * ENCODING_SHARE / f32::from(cameras);
+    let pixels_per_second = sightline_encode::measure_encoder_fps() * 1280.0 * 720.0 * cores * ENCODING_SHARE / f32::from(cameras);
     let fits =
         |quality: Quality| quality.settings().is_some_and(|preset| (preset.width * preset.height * preset.fps) as f32 <= pixels_per_second);
     match (fits(Quality::High), fits(Quality::Medium)) {
@@ -183,7 +184,7 @@ async fn announce(demo: &Demo, addresses: &Addresses, devices: &[AddedDevice], q
     terminal::print(&format!("\n  MQTT      mqtts://{}   certificates in {}", addresses.mqtt, demo.dir.display()));
     if let Some(quality) = quality {
         let preset = quality_of(quality);
-        terminal::print(&format!("  Preset    {} ({preset}); encoder: {}", quality.name(), sightline_camera::ENCODER_BUILD));
+        terminal::print(&format!("  Preset    {} ({preset}); encoder: {}", quality.name(), sightline_h264::ENCODER_BUILD));
     }
     terminal::print("\n  Ctrl-C ends it.\n");
     Ok(())

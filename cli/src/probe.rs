@@ -5,10 +5,10 @@ use crate::{
     terminal::{self, WrongUse},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use sightline_camera::{
-    Source,
-    probe::{self, DeviceReport, EncoderReport, FormatReport, PresetReport, SizeReport, SourceReport, Trial, TrialReport},
+use sightline_camera::probe::{
+    self, DeviceReport, EncoderReport, FormatReport, PresetReport, SizeReport, SourceReport, Trial, TrialReport,
 };
+use sightline_capture::Source;
 use std::{fmt::Write as _, path::Path, time::Duration};
 
 pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {

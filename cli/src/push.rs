@@ -6,7 +6,8 @@ use crate::{
     terminal::{self, WrongUse},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use sightline_camera::{Agent, Config, Outcome, Source, StreamEvent};
+use sightline_camera::{Agent, Config, Outcome, StreamEvent};
+use sightline_capture::Source;
 use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::StatusEvent;
 use std::{path::PathBuf, time::Duration};

@@ -147,7 +147,7 @@ pub(crate) fn print_rows(rows: &[Shown]) {
 
 /// A camera's URL without user, password and query.
 fn shown_source(value: &str) -> String {
-    match value.trim_matches('"').parse::<sightline_camera::Source>() {
+    match value.trim_matches('"').parse::<sightline_capture::Source>() {
         Ok(source) => format!("\"{source}\""),
         Err(_) => "\"***\"".to_owned(),
     }

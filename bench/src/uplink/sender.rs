@@ -2,7 +2,8 @@
 
 use super::emulator::{enter, unix_ms};
 use super::space::{SERVER_URL, inside};
-use sightline_camera::{Agent, Config, StreamEvent, scene::Scene};
+use sightline_camera::{Agent, Config, StreamEvent};
+use sightline_capture::scene::Scene;
 use sightline_signal::StatusEvent;
 use std::io::{self, Write as _};
 use std::path::Path;

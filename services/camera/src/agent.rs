@@ -14,17 +14,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    clock,
     config::{Checked, Config, Problem},
-    encoder::OpenEncoder,
     link::{self, DialError, Link, Turn},
     mqtt::{self, Incoming, Mqtt, Outgoing},
-    pipeline::{Failure, Made, Pipeline, Plan},
     preroll::Preroll,
     recorder::Recorder,
-    source::SourceError,
 };
 use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
+use sightline_capture::{SourceError, clock, tls};
+use sightline_encode::{EncoderOrder, Failure, OpenEncoder, Pipeline, PipelineEvent, Plan};
 use stills::Stills;
 use supervision::{Order, Supervision, Told, order};
 
@@ -124,14 +122,14 @@ impl Agent {
     pub(crate) fn assemble(config: &Config, checked: Checked, pipeline: Pipeline) -> Result<Self, StartError> {
         let has_own_ca = !config.stream.ca.as_os_str().is_empty();
         let (key, ca) = if has_own_ca { ("stream.ca", &config.stream.ca) } else { ("mqtt.ca", &config.mqtt.ca) };
-        let tls = (!ca.as_os_str().is_empty()).then(|| link::tls_config(ca, None)).transpose();
-        let tls = tls.map_err(|problem| Problem { key, problem })?;
+        let tls = (!ca.as_os_str().is_empty()).then(|| tls::client_config(ca, None)).transpose();
+        let tls = tls.map_err(|error| Problem { key, problem: error.to_string() })?;
         let broker = if config.mqtt.url.is_empty() || checked.pusher.server.is_some() {
             None
         } else {
             let (host, port) = mqtt::parse_url(&config.mqtt.url).map_err(|problem| Problem { key: "mqtt.url", problem })?;
-            let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key)
-                .map_err(|problem| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem })?;
+            let tls = tls::client_config(&config.mqtt.ca, Some((&config.mqtt.cert, &config.mqtt.key)))
+                .map_err(|error| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem: error.to_string() })?;
             Some(mqtt::Address {
                 host,
                 port,
@@ -218,6 +216,18 @@ impl Agent {
     }
 }
 
+/// The pusher's wish as the pipeline takes it.
+const fn as_order(action: EncoderAction) -> EncoderOrder {
+    match action {
+        EncoderAction::Start(settings) => EncoderOrder::Start(settings),
+        EncoderAction::Change(settings) => EncoderOrder::Change(settings),
+        EncoderAction::Keyframe => EncoderOrder::Keyframe,
+        EncoderAction::Pause => EncoderOrder::Pause,
+        EncoderAction::Resume => EncoderOrder::Resume,
+        EncoderAction::Stop => EncoderOrder::Stop,
+    }
+}
+
 /// A source with numbers of its own is a custom quality.
 fn adopt(config: &mut PusherConfig, settings: Settings) {
     if let Ok(custom) = CustomQuality::new(settings, settings.fps) {
@@ -280,7 +290,7 @@ struct Running {
 enum Woken {
     Stop,
     Cloud(Incoming),
-    Made(Option<Made>),
+    Pipeline(Option<PipelineEvent>),
     Dialled(Result<Link, DialError>),
     Watched(Result<Link, DialError>),
     Link(Turn),
@@ -294,7 +304,7 @@ enum Woken {
 impl Running {
     async fn run(mut self, stop: CancellationToken) -> (Outcome, Option<Recorder>) {
         if let Some(idle) = self.idle {
-            self.pipeline.order(EncoderAction::Start(idle));
+            self.pipeline.order(EncoderOrder::Start(idle));
         }
         let mut buffer = vec![0; READ_BYTES];
         let mut progress = tokio::time::interval(PROGRESS_INTERVAL);
@@ -312,7 +322,7 @@ impl Running {
             let woken = tokio::select! {
                 () = stop.cancelled(), if !self.is_stopping => Woken::Stop,
                 Some(incoming) = recv(&mut self.mqtt) => Woken::Cloud(incoming),
-                made = self.pipeline.made.recv(), if !self.is_draining => Woken::Made(made),
+                event = self.pipeline.events.recv(), if !self.is_draining => Woken::Pipeline(event),
                 dialled = dialled(&mut self.dialling) => Woken::Dialled(dialled),
                 watched = dialled(&mut self.watching) => Woken::Watched(watched),
                 turn = turn(&mut self.link, self.pusher.pending(), &mut buffer) => Woken::Link(turn),
@@ -350,7 +360,7 @@ impl Running {
                 self.pusher.handle(now, Input::Stop);
             }
             Woken::Cloud(incoming) => self.hear(now, incoming),
-            Woken::Made(made) => self.take(now, made),
+            Woken::Pipeline(event) => self.take(now, event),
             Woken::Dialled(Ok(link)) => {
                 self.dialling = None;
                 self.take_link(now, link);
@@ -424,17 +434,19 @@ impl Running {
         }
     }
 
-    fn take(&mut self, now: Instant, made: Option<Made>) {
-        match made {
-            Some(Made::Track(track)) => self.take_track(now, *track),
-            Some(Made::Frame(frame, captured_at)) => self.take_frame(now, frame, captured_at),
-            Some(Made::Motion(since)) => {
+    fn take(&mut self, now: Instant, event: Option<PipelineEvent>) {
+        match event {
+            Some(PipelineEvent::Track(track)) => self.take_track(now, *track),
+            Some(PipelineEvent::Frame(frame, captured_at)) => self.take_frame(now, frame, captured_at),
+            Some(PipelineEvent::Motion(since)) => {
                 let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_motion(now));
                 self.change_event(now, change, since);
             }
-            Some(Made::Lost { code, attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { code, attempts, next_retry }),
-            Some(Made::Ended) => self.is_draining = true,
-            Some(Made::Failed(failure)) => self.fail(now, &failure),
+            Some(PipelineEvent::Lost { code, attempts, next_retry }) => {
+                self.pusher.handle(now, Input::SourceLost { code, attempts, next_retry })
+            }
+            Some(PipelineEvent::Ended) => self.is_draining = true,
+            Some(PipelineEvent::Failed(failure)) => self.fail(now, &failure),
             None => self.is_draining = true,
         }
     }
@@ -527,15 +539,15 @@ impl Running {
     /// The encoder follows the stream; but where others need it, it runs on without one.
     fn order(&mut self, order: EncoderAction) {
         let Some(idle) = self.idle else {
-            self.pipeline.order(order);
+            self.pipeline.order(as_order(order));
             return;
         };
         let order = match order {
-            EncoderAction::Start(settings) if self.begins_with_preroll() => EncoderAction::Change(settings),
-            EncoderAction::Stop => EncoderAction::Change(idle),
+            EncoderAction::Start(settings) if self.begins_with_preroll() => EncoderOrder::Change(settings),
+            EncoderAction::Stop => EncoderOrder::Change(idle),
             // A recording has no hole because a link has one: what the link can't take, the pusher's queue leaves out.
             EncoderAction::Pause | EncoderAction::Resume => return,
-            EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe => order,
+            EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe => as_order(order),
         };
         self.pipeline.order(order);
     }

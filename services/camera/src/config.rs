@@ -10,14 +10,13 @@ use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Quality, Settings, Te
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    encoder::choice::EncoderChoice,
-    motion::Zone,
     mqtt,
-    pipeline::MotionPlan,
     recorder::{Mode, RecorderPlan},
     schedule::{Schedule, Window},
-    source::{Source, rtsp::Transport},
 };
+use sightline_capture::{Source, Transport};
+use sightline_encode::{EncoderChoice, MotionPlan};
+use sightline_motion::Zone;
 
 /// Settings of `sightline camera`.
 #[derive(confique::Config, Clone, Debug)]
@@ -581,6 +580,8 @@ mod tests {
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("v4l2_format") && error.contains("nv12"), "{error}");
         config.v4l2_format = "nv12".into();
-        assert!(matches!(config.checked().unwrap().source, Source::V4l2(camera) if camera.format == Some(crate::PixelFormat::Nv12)));
+        assert!(
+            matches!(config.checked().unwrap().source, Source::V4l2(camera) if camera.format == Some(sightline_capture::PixelFormat::Nv12))
+        );
     }
 }

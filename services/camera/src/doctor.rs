@@ -15,12 +15,10 @@ use serde::Serialize;
 use sightline_signal::Response;
 use std::sync::Arc;
 
-use crate::{
-    config::{Checked, Config},
-    link,
-};
+use crate::config::{Checked, Config};
 use network::{Dialled, Target};
 use rtmp::Greeted;
+use sightline_capture::tls;
 
 /// Whose matter an item is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -121,7 +119,7 @@ impl Subject<'_> {
         if ca.as_os_str().is_empty() {
             return (key, Err("no authority is named to check an rtmps server with".to_owned()));
         }
-        (key, link::tls_config(ca, None))
+        (key, tls::client_config(ca, None).map_err(|error| error.to_string()))
     }
 }
 

@@ -13,8 +13,8 @@ use tracing::Instrument as _;
 use crate::{
     agent::Outcome,
     config::{Config, Problem},
-    source::Source,
 };
+use sightline_capture::Source;
 
 /// Cameras of one agent: what passes through, at 4 Mbit/s each, fills a quarter of a gigabit's uplink; what is encoded fills any machine sooner.
 pub const CAMERAS_MAX: usize = 64;

@@ -7,7 +7,6 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     net::SocketAddr,
-    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -18,10 +17,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
-    clock,
-    tcp::{Probe, Progress},
-};
+use crate::tcp::{Probe, Progress};
+use sightline_capture::{clock, tls};
 
 /// Between two SYNs to a server that does not answer.
 const SYN_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,32 +74,6 @@ pub(crate) enum Turn {
     Closed,
 }
 
-/// Trusts one authority, or the world's where none is named.
-pub(crate) fn tls_config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<Arc<rustls::ClientConfig>, String> {
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-    let read = |path: &Path| {
-        let certificates: Result<Vec<_>, _> =
-            CertificateDer::pem_file_iter(path).map_err(|error| format!("{}: {error}", path.display()))?.collect();
-        certificates.map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in read(ca)? {
-        roots.add(certificate).map_err(|error| format!("{}: {error}", ca.display()))?;
-    }
-    if roots.is_empty() {
-        return Err(format!("{}: no certificate in it", ca.display()));
-    }
-    let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
-    let config = match client {
-        None => builder.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
-            builder.with_client_auth_cert(read(certificate)?, private).map_err(|error| format!("{}: {error}", certificate.display()))?
-        }
-    };
-    Ok(Arc::new(config))
-}
-
 /// Resolves, connects, and shakes hands where the URL says `rtmps`.
 pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Link, DialError> {
     let parsed = RtmpUrl::parse(&url).map_err(|error| DialError::new(ErrorCode::RtmpConnectRejected, error.to_string()))?;
@@ -113,7 +84,7 @@ pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) ->
     }
     let tls =
         tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
-    let stream = handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(tls_code(&error), error.to_string()))?;
+    let stream = tls::handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(tls_code(&error), error.to_string()))?;
     Ok(Link::over(Box::new(stream), probe))
 }
 
@@ -163,15 +134,6 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
 /// `None`: no answer in that time.
 async fn connect_within(address: SocketAddr, limit: Duration) -> Option<io::Result<TcpStream>> {
     tokio::time::timeout(limit, TcpStream::connect(address)).await.ok()
-}
-
-pub(crate) async fn handshake(
-    stream: TcpStream,
-    host: &str,
-    config: Arc<rustls::ClientConfig>,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let name = rustls_pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    tokio_rustls::TlsConnector::from(config).connect(name, stream).await
 }
 
 /// A server without room takes the connection and resets it at once.

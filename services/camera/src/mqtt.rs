@@ -6,7 +6,7 @@ use mqtt_protocol_core::mqtt::{
     prelude::*,
 };
 use sightline_signal::{DeviceId, ErrorCode, topic::Topic};
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::link;
+use sightline_capture::tls;
 
 /// Messages that may wait for the broker: a few minutes of metrics. The oldest go first when there is no more room.
 const OUTGOING_WAITING_MAX: usize = 64;
@@ -90,11 +91,6 @@ pub(crate) fn parse_url(url: &str) -> Result<(String, u16), String> {
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() { Err(format!("{url:?} names no host")) } else { Ok((host.to_owned(), port)) }
-}
-
-/// The files that a client needs.
-pub(crate) fn load_tls(ca: &Path, cert: &Path, key: &Path) -> Result<Arc<rustls::ClientConfig>, String> {
-    link::tls_config(ca, Some((cert, key)))
 }
 
 /// Starts the client. It ends, with a goodbye, when `stop` is cancelled and what was handed over has gone out.
@@ -204,7 +200,7 @@ impl Connection {
     async fn open(address: &Address) -> Result<Self, Trouble> {
         let stream = link::connect(&address.host, address.port).await?;
         let _ = stream.set_nodelay(true);
-        let stream = link::handshake(stream, &address.host, address.tls.clone()).await?;
+        let stream = tls::handshake(stream, &address.host, address.tls.clone()).await?;
         let mut core = Core::new(mqtt::Version::V3_1_1);
         core.set_auto_pub_response(true);
         let mut connection = Self { core, stream, unacknowledged: 0, is_subscribed: false };

@@ -21,7 +21,7 @@
 
 use bytes::Bytes;
 use sightline_media::{MediaTime, Track, TrackConfig, TrackId, annexb, avc};
-use sightline_pusher::{EncoderAction, Input, Trigger};
+use sightline_pusher::{Input, Trigger};
 use sightline_signal::{CustomQuality, InvalidQuality, RunningMetrics, Settings, StatusEvent, StreamState, Text};
 use std::{sync::mpsc::Receiver, thread::JoinHandle, time::Instant as StdInstant};
 use tokio::sync::{mpsc, watch};
@@ -29,11 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{Agent, Controls, StartError, StreamEvent},
-    clock,
     config::{Config, Problem},
-    encoder::frame_of,
-    pipeline::{Made, Pipeline},
 };
+use sightline_capture::clock;
+use sightline_encode::{EncoderOrder, Pipeline, PipelineEvent};
 
 /// Orders of the application that may wait for the pusher's thread, which takes them at once unless it hangs.
 const CONTROLS_WAITING_MAX: usize = 16;
@@ -162,8 +161,8 @@ impl Callbacks<'_> {
 pub struct StreamPusher {
     settings: Settings,
     ready: Option<Agent>,
-    feed: mpsc::Sender<Made>,
-    orders: Receiver<EncoderAction>,
+    feed: mpsc::Sender<PipelineEvent>,
+    orders: Receiver<EncoderOrder>,
     running: Option<Running>,
     began: StdInstant,
     last_time: MediaTime,
@@ -266,7 +265,7 @@ impl StreamPusher {
             let config = avc::DecoderConfig::from_sets(sps, pps).map_err(|_| PushError::Unsupported)?;
             let track = Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) };
             if self.track.as_ref() != Some(&track) {
-                self.feed.try_send(Made::Track(Box::new(track.clone()))).map_err(|_| PushError::Busy)?;
+                self.feed.try_send(PipelineEvent::Track(Box::new(track.clone()))).map_err(|_| PushError::Busy)?;
                 self.track = Some(track);
             }
         }
@@ -277,12 +276,12 @@ impl StreamPusher {
         // Two frames within a tick of RTMP's clock still follow one another.
         let time = MediaTime::from_micros(micros).max(self.last_time + MediaTime::from_ticks(90));
         self.last_time = time;
-        self.feed.try_send(Made::Frame(frame_of(annex_b, &unit, time), clock::from_std(captured))).map_err(|_| PushError::Busy)
+        self.feed.try_send(PipelineEvent::Frame(unit.to_frame(annex_b, time), clock::from_std(captured))).map_err(|_| PushError::Busy)
     }
 
     /// What the application's encoder shall do: another rate, size or frame rate, a key frame, a pause. `None`: nothing new. To be asked
     /// before each picture; what is asked for takes effect within one key-frame interval.
-    pub fn poll_order(&mut self) -> Option<EncoderAction> {
+    pub fn poll_order(&mut self) -> Option<EncoderOrder> {
         self.orders.try_recv().ok()
     }
 

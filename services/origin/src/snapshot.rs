@@ -3,8 +3,8 @@
 use crate::ring::Packet;
 use crate::stream::Stream;
 use bytes::Bytes;
+use sightline_h264::Still;
 use sightline_media::{Codec, Instant, TrackId, avc};
-use sightline_still::Still;
 use std::time::Duration;
 
 /// How long a picture is served again: a wall of tiles must not decode a frame a viewer.

@@ -1,12 +1,35 @@
 //! Faulty encoders in an agent that streams to a real RTMP session over a real socket.
 
 use super::*;
-use crate::encoder::{EncoderError, Opening, VideoEncoder, tests::Broken};
+use sightline_capture::Picture;
+use sightline_encode::{Encoded, EncoderError, Opening, VideoEncoder};
+use sightline_media::MediaTime;
 use sightline_rtmp::server;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
+
+/// Fails on each picture.
+struct Broken;
+
+impl Broken {
+    fn open(_: Settings, _: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl VideoEncoder for Broken {
+    fn follow(&mut self, _: Settings) -> bool {
+        true
+    }
+
+    fn force_keyframe(&mut self) {}
+
+    fn encode(&mut self, _: &Picture, _: MediaTime) -> Result<Option<Encoded>, EncoderError> {
+        Err(EncoderError::Device { path: "/dev/video0".into(), problem: "injected".to_owned() })
+    }
+}
 
 /// Takes a publisher, and all that it sends.
 async fn serve(mut socket: TcpStream) -> std::io::Result<()> {
@@ -61,7 +84,7 @@ async fn an_encoder_that_fails_three_times_is_told_and_ends_an_agent_without_a_c
     let (codes, state, outcome) = run(Broken::open).await;
     assert_eq!((codes, state), (vec![ErrorCode::EncoderFailed], Some(StreamState::Error)));
     assert!(
-        matches!(&outcome, Outcome::Failed(problem) if problem.starts_with("ENCODER_FAILED: openh264: ") && problem.contains("injected")),
+        matches!(&outcome, Outcome::Failed(problem) if problem.starts_with("ENCODER_FAILED: encoder /dev/video0: injected")),
         "{outcome:?}"
     );
 }
@@ -69,7 +92,7 @@ async fn an_encoder_that_fails_three_times_is_told_and_ends_an_agent_without_a_c
 #[tokio::test]
 async fn an_encoder_that_can_t_be_opened_is_told_so() {
     fn open(_: Settings, _: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
-        Err(EncoderError::Open("no memory".to_owned()))
+        Err(sightline_h264::EncodeError::Open("no memory".to_owned()).into())
     }
     let (codes, state, outcome) = run(open).await;
     assert_eq!((codes, state), (vec![ErrorCode::EncoderOutOfResources], Some(StreamState::Error)));
@@ -95,8 +118,8 @@ async fn with_a_cloud_the_next_start_tries_the_encoder_again() {
     };
     let (mut pipeline, _) = Pipeline::start(plan, settings).unwrap();
     for _ in 0..2 {
-        pipeline.order(EncoderAction::Start(settings));
-        let made = pipeline.made.recv().await;
-        assert!(matches!(&made, Some(Made::Failed(failure)) if failure.code == ErrorCode::EncoderFailed), "{made:?}");
+        pipeline.order(EncoderOrder::Start(settings));
+        let event = pipeline.events.recv().await;
+        assert!(matches!(&event, Some(PipelineEvent::Failed(failure)) if failure.code == ErrorCode::EncoderFailed), "{event:?}");
     }
 }

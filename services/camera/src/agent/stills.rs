@@ -1,14 +1,15 @@
 //! The command `snapshot`: the newest key frame as a JPEG on the device's own topic, and then the answer that it is there.
 
 use bytes::Bytes;
+use sightline_h264::Still;
 use sightline_media::{Frame, Instant, Track, TrackId};
 use sightline_signal::{Command, CommandResult, ErrorCode, Text, topic::Topic};
-use sightline_still::Still;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::Running;
-use crate::{clock, mqtt::Outgoing};
+use crate::mqtt::Outgoing;
+use sightline_capture::clock;
 
 /// A source that has given no frame for so long is gone, or waits for its stream: its newest key frame is not what it sees now.
 const SILENCE_MAX: Duration = Duration::from_secs(5);

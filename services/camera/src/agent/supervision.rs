@@ -73,7 +73,7 @@ impl Running {
                 if has_numbers && self.idle.is_some() {
                     self.idle = Some(self.pusher.settings());
                     if !self.pusher.is_streaming() {
-                        self.pipeline.order(sightline_pusher::EncoderAction::Change(self.pusher.settings()));
+                        self.pipeline.order(sightline_encode::EncoderOrder::Change(self.pusher.settings()));
                     }
                 }
             }

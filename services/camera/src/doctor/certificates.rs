@@ -4,7 +4,8 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use std::{path::Path, sync::Arc};
 
 use super::{Finding, clock};
-use crate::{config::Config, link, mqtt};
+use crate::{config::Config, mqtt};
+use sightline_capture::tls;
 
 /// A certificate that ends sooner than this is named, for its renewal takes a person.
 const ENDS_SOON_SECS: i64 = 30 * 86_400;
@@ -51,7 +52,7 @@ pub(super) fn read(config: &Config) -> Identity {
         .map(|(key, path)| present(key, path).map_err(|problem| problems.push(problem)).is_ok())
         .collect();
     let [has_ca, has_cert, has_key] = is_there[..] else { unreachable!("three files") };
-    let authority = has_ca.then(|| link::tls_config(&files.ca, None)).and_then(|tls| {
+    let authority = has_ca.then(|| tls::client_config(&files.ca, None)).and_then(|tls| {
         tls.map_err(|problem| problems.push((format!("mqtt.ca: {problem}"), "set mqtt.ca to the cloud's ca.pem".to_owned()))).ok()
     });
     let mut validity = None;
@@ -65,10 +66,12 @@ pub(super) fn read(config: &Config) -> Identity {
             Err(problem) => problems.push((format!("mqtt.cert: {problem}"), RENEW.to_owned())),
         }
     }
-    let client = (authority.is_some() && has_cert && has_key).then(|| mqtt::load_tls(&files.ca, &files.cert, &files.key)).and_then(|tls| {
-        let mend = "set mqtt.key to the key (PEM) that was made with mqtt.cert";
-        tls.map_err(|problem| problems.push((format!("mqtt.key: {problem}"), mend.to_owned()))).ok()
-    });
+    let client = (authority.is_some() && has_cert && has_key)
+        .then(|| tls::client_config(&files.ca, Some((&files.cert, &files.key))))
+        .and_then(|tls| {
+            let mend = "set mqtt.key to the key (PEM) that was made with mqtt.cert";
+            tls.map_err(|problem| problems.push((format!("mqtt.key: {problem}"), mend.to_owned()))).ok()
+        });
     Identity { client, authority, validity, detail, problems }
 }
 

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Finding, NEEDS_CONFIG, Subject, certificates::Identity};
 use crate::{
     agent::random_seed,
-    clock,
     mqtt::{self, Incoming, Outgoing},
 };
+use sightline_capture::clock;
 
 /// For CONNECT and the subscription: as the agent gives them.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,12 +9,13 @@ use std::{
 
 use super::{Finding, NEEDS_CONFIG, Subject};
 use crate::{
-    encoder::{ENCODER_BUILD, choice::EncoderChoice, measure},
     mqtt,
     probe::{self, PresetReport, SourceReport},
     recorder::RecorderPlan,
-    source::Source,
 };
+use sightline_capture::Source;
+use sightline_encode::{EncoderChoice, measure};
+use sightline_h264::ENCODER_BUILD;
 
 /// For the program, its encoder and its pictures: twenty of 1920x1080 in YUV 4:2:0. An allowance, not a measurement.
 const AGENT_BYTES: u64 = 64 << 20;

@@ -16,13 +16,13 @@ use crate::{
         Agent, Outcome, StartError,
         supervision::{Order, Supervision, Told},
     },
-    clock,
     config::{
         Config,
         afar::{self, Change},
     },
     state::{Kept, Lease, Start, StateFile},
 };
+use sightline_capture::clock;
 
 /// What the agent tells may wait for its keeper, which takes it at once.
 const TOLD_WAITING_MAX: usize = 32;

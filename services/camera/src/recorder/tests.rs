@@ -1,11 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use super::{segment::Segment, *};
-use crate::{
-    encoder::{H264Encoder, VideoEncoder as _},
-    scene::Scene,
-};
 use jiff::Timestamp;
+use sightline_capture::scene::Scene;
+use sightline_encode::{SoftwareEncoder, VideoEncoder as _};
 use sightline_signal::Settings;
 use std::path::Path;
 
@@ -35,7 +33,7 @@ fn timestamp(index: i64) -> Timestamp {
 
 /// Real H.264, a key frame each two seconds.
 fn encoded(frames: i64) -> (Track, Vec<Frame<Bytes>>) {
-    let mut encoder = H264Encoder::new(SMALL, 2.0).unwrap();
+    let mut encoder = SoftwareEncoder::new(SMALL, 2.0).unwrap();
     let mut scene = Scene::new(320, 240, "cam-1");
     let (mut track, mut made) = (None, Vec::new());
     let mut index = 0;
