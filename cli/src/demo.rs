@@ -38,7 +38,7 @@ struct Addresses {
 
 pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     // Not by clap: it would print a wrong one, and with it a camera's password.
-    demo.source.parse::<Source>().map_err(|error| WrongUse(format!("--source: {error}")))?;
+    demo.source.reveal().parse::<Source>().map_err(|error| WrongUse(format!("--source: {error}")))?;
     let stop = terminal::stop_signal()?;
     if !demo.json {
         terminal::say("Sightline: starting a cloud, an origin and a camera on this machine …");
@@ -53,7 +53,7 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     let mut config = sightline_cloud::Config::in_dir(&demo.dir)?;
     (config.http.listen, config.mqtt.listen) = (addresses.http, addresses.mqtt);
     let cloud = Cloud::start(config, origin.router()).await?;
-    let quality = demo.quality.or_else(|| (demo.source == "test").then(|| best_quality(demo.cameras)));
+    let quality = demo.quality.or_else(|| (demo.source.reveal() == "test").then(|| best_quality(demo.cameras)));
     let waited_until = Instant::now() + ORIGIN_WAIT;
     while !cloud.has_server() && Instant::now() < waited_until {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -133,7 +133,7 @@ fn origin_config(dir: &Path, addresses: &Addresses, prepared: &Prepared) -> sigh
 }
 
 fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quality: Option<QualityArg>) -> sightline_camera::Config {
-    let mut config = sightline_camera::Config::new(device.id.as_str(), &demo.source);
+    let mut config = sightline_camera::Config::new(device.id.as_str(), demo.source.reveal());
     config.stream.quality = quality.map(|quality| quality.name().to_owned()).unwrap_or_default();
     // Someone watches: at once, with short delays.
     config.stream.trigger = "always_on".to_owned();

@@ -5,13 +5,14 @@ use crate::{
     terminal::{self, WrongUse},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use sightline_camera::probe::{
-    self, DeviceReport, EncoderReport, FormatReport, PresetReport, SizeReport, SourceReport, Trial, TrialReport,
+use sightline_camera::{
+    SourceName,
+    probe::{self, DeviceReport, EncoderReport, FormatReport, PresetReport, SizeReport, SourceReport, Trial, TrialReport},
 };
-use sightline_capture::Source;
+use sightline_capture::{Source, Transport};
 use std::{fmt::Write as _, path::Path, time::Duration};
 
-pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(source: Option<&SourceName>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {
     let Some(source) = source else {
         let (devices, encoders) = tokio::task::spawn_blocking(|| (probe::devices(), probe::encoders())).await?;
         if json {
@@ -31,14 +32,18 @@ pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, source_ca: O
         return Ok(());
     };
     // Not by clap: a camera's URL holds its password.
-    let mut source: Source = source.parse().map_err(|error| WrongUse(format!("SRC: {error}")))?;
+    let mut source: Source = source.reveal().parse().map_err(|error| WrongUse(format!("SRC: {error}")))?;
     source_ca.into_iter().for_each(|ca| source.trust(ca));
     let line = ProgressBar::new_spinner()
         .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
         .with_message(format!("looking at {source}"));
     line.enable_steady_tick(Duration::from_millis(120));
-    let rtsp_transport = rtsp_transport.to_owned();
-    let report = tokio::task::spawn_blocking(move || probe::look(&source, &rtsp_transport)).await?;
+    // Only RTSP has a transport: another source is not refused for it.
+    let transport = match &source {
+        Source::Rtsp(_) => rtsp_transport.parse().map_err(|problem| format!("source {source}: {problem}"))?,
+        Source::Test { .. } | Source::File(_) | Source::Stdin | Source::Mjpeg(_) | Source::V4l2(_) => Transport::Tcp,
+    };
+    let report = tokio::task::spawn_blocking(move || probe::look(&source, transport)).await?;
     line.finish_and_clear();
     let report = report?;
     if json {
@@ -177,7 +182,7 @@ mod tests {
         };
         let text = describe_device(&device);
         assert_eq!(text, "/dev/video0  Webcam (uvcvideo, usb-1)\n  YUYV  YUYV 4:2:2\n    640x480  30, 29.97 fps\n");
-        let text = describe_source(&probe::look(&Source::Test { has_grain: false }, "tcp").unwrap());
+        let text = describe_source(&probe::look(&Source::Test { has_grain: false }, Transport::Tcp).unwrap());
         assert!(text.contains("low        encoded here: 640x480, 15 fps, 500 kbit/s\n"), "{text}");
     }
 }

@@ -14,7 +14,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Checked, Config, Problem},
+    config::{
+        Config, Problem,
+        checked::Checked,
+        local::{Broker, Cloud, Local, RtmpsAuthority},
+    },
     link::{self, DialError, Link, Turn},
     mqtt::{self, Incoming, Mqtt, Outgoing},
     preroll::Preroll,
@@ -53,6 +57,15 @@ impl std::fmt::Debug for Agent {
     }
 }
 
+/// How often a file is played.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rounds {
+    /// Once; then the source is over.
+    Once,
+    /// Again and again, in real time.
+    Looped,
+}
+
 /// Why an agent can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -88,25 +101,30 @@ pub enum StreamEvent {
 }
 
 impl Agent {
-    /// Checks everything and opens the source. `plays_once`: end after one round of a file.
+    /// Checks everything and opens the source.
     ///
     /// # Errors
     /// [`StartError`]; nothing has been sent anywhere.
-    pub fn start(config: &Config, plays_once: bool) -> Result<Self, StartError> {
-        Self::start_with(config, plays_once, config.checked()?.encoder.source())
+    pub fn start(config: &Config, rounds: Rounds) -> Result<Self, StartError> {
+        Self::begin(config.checked()?, rounds)
     }
 
-    fn start_with(config: &Config, plays_once: bool, open_encoder: OpenEncoder) -> Result<Self, StartError> {
-        let mut checked = config.checked()?;
+    /// The same with settings that were checked.
+    pub(crate) fn begin(checked: Checked, rounds: Rounds) -> Result<Self, StartError> {
+        let open_encoder = checked.local.encoder.source();
+        Self::begin_with(checked, rounds, open_encoder)
+    }
+
+    fn begin_with(mut checked: Checked, rounds: Rounds, open_encoder: OpenEncoder) -> Result<Self, StartError> {
         let default = checked.pusher.wanted();
         let plan = Plan {
-            source: checked.source.clone(),
+            source: checked.local.source.clone(),
             limits: checked.limits,
-            keyframe_interval_sec: config.stream.keyframe_interval_sec,
-            title: config.device_id.clone(),
-            plays_once,
-            rtsp_transport: checked.rtsp_transport,
-            is_patient: !config.mqtt.url.is_empty() || checked.recorder.is_some(),
+            keyframe_interval_sec: checked.settable.stream.keyframe_interval_sec,
+            title: checked.local.device.as_str().to_owned(),
+            plays_once: rounds == Rounds::Once,
+            rtsp_transport: checked.local.rtsp_transport,
+            is_patient: checked.local.cloud.broker.is_some() || checked.recorder.is_some(),
             motion: checked.motion.as_ref().map(|motion| motion.detector.clone()),
             open_encoder,
         };
@@ -115,30 +133,15 @@ impl Agent {
         if is_free && settings != default {
             adopt(&mut checked.pusher, settings);
         }
-        Self::assemble(config, checked, pipeline)
+        Self::assemble(checked, pipeline)
     }
 
     /// Around a source that is there.
-    pub(crate) fn assemble(config: &Config, checked: Checked, pipeline: Pipeline) -> Result<Self, StartError> {
-        let has_own_ca = !config.stream.ca.as_os_str().is_empty();
-        let (key, ca) = if has_own_ca { ("stream.ca", &config.stream.ca) } else { ("mqtt.ca", &config.mqtt.ca) };
-        let tls = (!ca.as_os_str().is_empty()).then(|| tls::client_config(ca, None)).transpose();
+    pub(crate) fn assemble(checked: Checked, pipeline: Pipeline) -> Result<Self, StartError> {
+        let RtmpsAuthority { key, file } = &checked.local.rtmps_ca;
+        let tls = file.as_deref().map(|ca| tls::client_config(ca, None)).transpose();
         let tls = tls.map_err(|error| Problem { key, problem: error.to_string() })?;
-        let broker = if config.mqtt.url.is_empty() || checked.pusher.server.is_some() {
-            None
-        } else {
-            let (host, port) = mqtt::parse_url(&config.mqtt.url).map_err(|problem| Problem { key: "mqtt.url", problem })?;
-            let tls = tls::client_config(&config.mqtt.ca, Some((&config.mqtt.cert, &config.mqtt.key)))
-                .map_err(|error| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem: error.to_string() })?;
-            Some(mqtt::Address {
-                host,
-                port,
-                device: checked.pusher.device.clone(),
-                keep_alive_sec: config.mqtt.keep_alive_sec,
-                takes_settings: false,
-                tls,
-            })
-        };
+        let broker = broker(&checked.local)?;
         let recorder = checked.recorder.clone().map(Recorder::start).transpose().map_err(StartError::Recorder)?;
         Ok(Self { checked, pipeline, recorder, tls, broker, supervision: None })
     }
@@ -168,6 +171,7 @@ impl Agent {
         let mqtt = self.broker.map(|address| mqtt::start(address, &tasks, mqtt_stop.clone()));
         let seed = random_seed();
         let starts_by_hand = controls.is_none() && self.checked.pusher.server.is_some() && self.checked.pusher.trigger == Trigger::Manual;
+        let backlog = Backlog::new(self.checked.preroll_bytes());
         let motion = self.checked.motion.map(|motion| MotionEvents {
             gate: MotionGate::new(motion.gate),
             preroll: Preroll::new(motion.preroll + DETECTION_MAX, motion.preroll_bytes),
@@ -184,7 +188,7 @@ impl Agent {
             motion,
             calendar: self.checked.schedule.map(Calendar::new),
             is_triggered: false,
-            backlog: Backlog::new(self.checked.preroll_bytes),
+            backlog,
             stills: Stills::default(),
             mqtt,
             tls: self.tls,
@@ -226,6 +230,15 @@ const fn as_order(action: EncoderAction) -> EncoderOrder {
         EncoderAction::Resume => EncoderOrder::Resume,
         EncoderAction::Stop => EncoderOrder::Stop,
     }
+}
+
+/// The broker of a device that asks the cloud where to stream.
+fn broker(local: &Local) -> Result<Option<mqtt::Address>, Problem> {
+    let Some(Broker { host, port }) = local.cloud.broker.clone().filter(|_| local.asks_cloud()) else { return Ok(None) };
+    let Cloud { ca, cert, key, keep_alive_sec, .. } = &local.cloud;
+    let tls = tls::client_config(ca, Some((cert, key)))
+        .map_err(|error| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem: error.to_string() })?;
+    Ok(Some(mqtt::Address { host, port, device: local.device.clone(), keep_alive_sec: *keep_alive_sec, takes_settings: false, tls }))
 }
 
 /// A source with numbers of its own is a custom quality.

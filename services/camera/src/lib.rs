@@ -17,8 +17,8 @@ mod state;
 mod stream_pusher;
 mod tcp;
 
-pub use agent::{Agent, Outcome, StartError, StreamEvent};
-pub use config::{Config, MotionConfig, MqttConfig, Problem, RecordingConfig, StreamConfig};
+pub use agent::{Agent, Outcome, Rounds, StartError, StreamEvent};
+pub use config::{Config, MotionConfig, MqttConfig, Problem, RecordingConfig, Secret, SourceName, StreamConfig};
 pub use fleet::{CAMERAS_MAX, Camera, Fleet, FleetError};
 pub use schedule::{Day, Window};
 pub use stream_pusher::{Callbacks, ControlError, OnMetrics, OnServerInfo, OnState, PushError, PusherStatus, ServerInfo, StreamPusher};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use sightline_capture::{
-    Opened, Picture, PixelFormat, Source, SourceError, V4l2Camera,
+    Opened, Picture, PixelFormat, Source, SourceError, Transport, V4l2Camera,
     clip::Character,
     ffmpeg, jpeg,
     live::{Live, LiveSource, SourceEvent},
@@ -229,18 +229,17 @@ fn format_report(offer: &Offer) -> FormatReport {
     }
 }
 
-/// Reads a source for a few seconds, as the agent would, and says what becomes of it. `rtsp_transport`: as the setting of that name. Waits: not for a
-/// thread that others wait for.
+/// Reads a source for a few seconds, as the agent would, and reports what becomes of it. It blocks: not for a thread that others wait for.
 ///
 /// # Errors
 /// [`ProbeError`]: it can't be read.
-pub fn look(source: &Source, rtsp_transport: &str) -> Result<SourceReport, ProbeError> {
+pub fn look(source: &Source, rtsp_transport: Transport) -> Result<SourceReport, ProbeError> {
     let silent = |problem: String| ProbeError::Silent { name: source.to_string(), problem };
     let camera = match source {
         Source::Stdin => return Err(ProbeError::Pipe),
         Source::Test { .. } => return Ok(look_at_scene()),
         Source::File(path) => return look_at_file(path),
-        Source::Rtsp(url) => LiveSource::Rtsp(url.clone(), rtsp_transport.parse().map_err(silent)?),
+        Source::Rtsp(url) => LiveSource::Rtsp(url.clone(), rtsp_transport),
         Source::Mjpeg(url) => LiveSource::Mjpeg(url.clone()),
         Source::V4l2(camera) => LiveSource::V4l2(camera.clone()),
     };
@@ -432,7 +431,7 @@ mod tests {
 
     #[test]
     fn the_scene_is_what_is_asked_for_and_a_pipe_is_not_emptied() {
-        let report = look(&Source::Test { has_grain: false }, "tcp").unwrap();
+        let report = look(&Source::Test { has_grain: false }, Transport::Tcp).unwrap();
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(
             json["presets"][1],
@@ -440,7 +439,7 @@ mod tests {
                 "quality": "low", "is_passed_through": false, "width": 640, "height": 480, "fps": 15, "bitrate_bps": 500_000
             })
         );
-        assert!(matches!(look(&Source::Stdin, "tcp"), Err(ProbeError::Pipe)));
+        assert!(matches!(look(&Source::Stdin, Transport::Tcp), Err(ProbeError::Pipe)));
     }
 
     #[test]

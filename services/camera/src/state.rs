@@ -97,9 +97,8 @@ pub(crate) struct StateFile {
 }
 
 impl StateFile {
-    /// `None` where nothing is to be kept.
-    pub(crate) fn new(dir: &Path, device_id: &str) -> Option<Self> {
-        (!dir.as_os_str().is_empty()).then(|| Self { dir: dir.to_owned(), device_id: device_id.to_owned() })
+    pub(crate) fn new(dir: &Path, device_id: &str) -> Self {
+        Self { dir: dir.to_owned(), device_id: device_id.to_owned() }
     }
 
     fn path(&self) -> PathBuf {
@@ -180,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded_and_no_one_else_reads_it() {
         let dir = tempfile::tempdir().unwrap();
-        let file = StateFile::new(&dir.path().join("deep/cam-1"), "cam-1").unwrap();
+        let file = StateFile::new(&dir.path().join("deep/cam-1"), "cam-1");
         let mut kept = file.load();
         assert_eq!((&kept.desired, kept.start), (&None, None));
         kept.desired = Some(Applied { version: 7, settings: Tables::new() });
@@ -192,13 +191,12 @@ mod tests {
         assert_eq!(file.load(), kept);
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path().join("deep/cam-1")).unwrap().count(), 1, "no temporary file is left");
-        assert!(StateFile::new(Path::new(""), "cam-1").is_none());
     }
 
     #[test]
     fn a_broken_file_and_another_device_s_are_begun_without() {
         let dir = tempfile::tempdir().unwrap();
-        let file = StateFile::new(dir.path(), "cam-1").unwrap();
+        let file = StateFile::new(dir.path(), "cam-1");
         let none = file.load();
         for broken in ["", "{", "[]", r#"{"format":2,"device_id":"cam-1"}"#, r#"{"format":1,"device_id":"cam-2"}"#, "\u{0}\u{0}\u{0}"] {
             fs::write(file.path(), broken).unwrap();
@@ -210,7 +208,7 @@ mod tests {
         fs::set_permissions(dir.path().join("state.json.new"), fs::Permissions::from_mode(0o400)).unwrap();
         file.save(&none).unwrap();
         assert_eq!(file.load(), none);
-        let elsewhere = StateFile::new(&file.path().join("below-a-file"), "cam-1").unwrap();
+        let elsewhere = StateFile::new(&file.path().join("below-a-file"), "cam-1");
         let error = elsewhere.save(&none).unwrap_err();
         assert!(error.contains("state_dir") && error.contains("below-a-file"), "{error}");
     }

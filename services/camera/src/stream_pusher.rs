@@ -192,7 +192,7 @@ impl StreamPusher {
         }
         let settings = checked.pusher.wanted();
         let (pipeline, feed, orders) = Pipeline::fed();
-        let agent = Agent::assemble(&config, checked, pipeline)?;
+        let agent = Agent::assemble(checked, pipeline)?;
         Ok(Self {
             settings,
             ready: Some(agent),

@@ -58,7 +58,7 @@ async fn run(open: Opening) -> (Vec<ErrorCode>, Option<StreamState>, Outcome) {
     config.stream.rtmp_server_url = format!("rtmp://{}/live", listener.local_addr().unwrap());
     config.stream.trigger = "manual".to_owned();
     config.stream.quality = "low".to_owned();
-    let agent = Agent::start_with(&config, false, Arc::new(open)).unwrap();
+    let agent = Agent::begin_with(config.checked().unwrap(), Rounds::Looped, Arc::new(open)).unwrap();
     let (sender, mut receiver) = mpsc::channel(64);
     let server = async {
         let (socket, _) = listener.accept().await.unwrap();
@@ -106,12 +106,12 @@ async fn with_a_cloud_the_next_start_tries_the_encoder_again() {
     let checked = config.checked().unwrap();
     let settings = checked.pusher.wanted();
     let plan = Plan {
-        source: checked.source,
+        source: checked.local.source,
         limits: Some(settings),
         keyframe_interval_sec: 2.0,
         title: "cam-1".to_owned(),
         plays_once: false,
-        rtsp_transport: checked.rtsp_transport,
+        rtsp_transport: checked.local.rtsp_transport,
         is_patient: true,
         open_encoder: Arc::new(Broken::open as Opening),
         motion: None,

@@ -13,13 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::desired::Desired;
 use crate::{
     agent::{
-        Agent, Outcome, StartError,
+        Agent, Outcome, Rounds, StartError,
         supervision::{Order, Supervision, Told},
     },
-    config::{
-        Config,
-        afar::{self, Change},
-    },
+    config::{Config, afar::Change, checked::Checked},
     state::{Kept, Lease, Start, StateFile},
 };
 use sightline_capture::clock;
@@ -48,9 +45,10 @@ pub struct Camera {
 struct Certificates([Option<SystemTime>; 3]);
 
 impl Certificates {
-    fn of(config: &Config) -> Self {
+    fn of(config: &Checked) -> Self {
+        let cloud = &config.local.cloud;
         let changed = |path: &PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        Self([&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key].map(changed))
+        Self([&cloud.ca, &cloud.cert, &cloud.key].map(changed))
     }
 }
 
@@ -60,22 +58,28 @@ impl Camera {
     /// # Errors
     /// [`StartError`]; nothing has been sent anywhere.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        config.check()?;
-        let file = StateFile::new(&config.state_dir, &config.device_id);
+        Self::begin(config.checked()?)
+    }
+
+    /// The same with settings that were checked.
+    pub(super) fn begin(config: Checked) -> Result<Self, StartError> {
+        let state_dir = config.local.state_dir.as_deref();
+        let file = state_dir.map(|dir| StateFile::new(dir, config.local.device.as_str()));
         let mut kept = file.as_ref().map(StateFile::load).unwrap_or_default();
-        kept.quality = kept.quality.filter(|quality| Some(quality.file) == afar::wanted(config));
+        kept.quality = kept.quality.filter(|quality| quality.file == config.pusher.wanted());
         let mut desired = Desired::new(config.clone(), kept.desired.clone(), kept.quality.map(|quality| quality.settings));
-        let agent = match Agent::start(desired.runs(), false) {
+        let certificates = Certificates::of(&config);
+        let agent = match Agent::begin(desired.runs().clone(), Rounds::Looped) {
             Ok(agent) => agent,
             // What is kept must not keep a camera down that starts without it.
             Err(error) if kept.desired.is_some() => {
                 tracing::warn!(%error, "the camera can't start with the settings from afar that were kept: it starts with its file");
                 desired = Desired::new(config.clone(), None, None);
-                Agent::start(config, false)?
+                Agent::begin(config, Rounds::Looped)?
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { desired, agent, file, kept, certificates: Certificates::of(config) })
+        Ok(Self { desired, agent, file, kept, certificates })
     }
 
     /// Runs until `stop` is cancelled, the source is over, or it gives up. A stream that runs is ended cleanly.
@@ -139,7 +143,7 @@ impl Keeper {
 
     /// What a command had started goes on.
     fn resume(&self, orders: &mpsc::Sender<Order>) {
-        let Some(start) = self.kept.start.filter(|_| afar::starts_by_command(self.desired.runs())) else { return };
+        let Some(start) = self.kept.start.filter(|_| self.desired.runs().starts_by_command()) else { return };
         match start.again(clock::wall()) {
             Some(None) => send(orders, Input::Start),
             Some(Some(lease)) => send(orders, Input::StartFor(lease)),
@@ -292,9 +296,9 @@ fn save(file: &StateFile, kept: &Kept) {
 }
 
 /// Opening a source may take seconds, and other cameras' tasks are on the same threads.
-async fn start(config: &Config) -> Result<Agent, StartError> {
+async fn start(config: &Checked) -> Result<Agent, StartError> {
     let (config, span) = (config.clone(), tracing::Span::current());
-    let started = tokio::task::spawn_blocking(move || span.in_scope(|| Agent::start(&config, false))).await;
+    let started = tokio::task::spawn_blocking(move || span.in_scope(|| Agent::begin(config, Rounds::Looped))).await;
     started.unwrap_or_else(|error| Err(StartError::Recorder(format!("the start failed: {error}"))))
 }
 
