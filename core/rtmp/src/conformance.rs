@@ -279,7 +279,7 @@ fn cameras_that_are_not_strict_are_taken_and_named() {
     session.accept_publish();
     let got = drain(&mut session).1;
     assert_eq!(quirks(&got), ["metadata without an end marker", "metadata with a wrong array count"]);
-    assert!(got.iter().any(|event| matches!(event, Event::Metadata(values) if values.ends_with(&[0, 0, 9]))), "players get it whole");
+    assert!(got.iter().any(|event| matches!(event, Event::Metadata(metadata) if metadata.properties.len() == 1)), "players get it whole");
     assert!(got.iter().any(|event| matches!(event, Event::Track(_))) && frames(&got).len() == 1, "nothing of it is lost");
     // Many cameras: the sequence headers before every key frame.
     let got = events(&mut session, &[&header[..], &key, &header, &key].concat());

@@ -8,6 +8,8 @@ pub(crate) mod audio;
 pub(crate) mod command;
 pub(crate) mod data;
 pub(crate) mod enhanced;
+#[cfg(feature = "server")]
+pub(crate) mod properties;
 pub(crate) mod set_chunk_size;
 pub(crate) mod set_peer_bandwidth;
 pub(crate) mod user_control;

@@ -10,7 +10,7 @@ mod demuxer;
 mod link;
 pub mod shared;
 
-use crate::amf0::{self, Value};
+use crate::amf0::Value;
 use crate::capabilities::Capabilities;
 use crate::chunk::CHUNK_SIZE_MAX;
 use crate::client::cut;
@@ -19,6 +19,7 @@ use crate::handshake::{self, OPENING_BYTES, PACKET_BYTES};
 use crate::message::aggregate;
 use crate::message::command::{Command, Outgoing};
 use crate::message::data::Metadata;
+use crate::message::properties;
 use crate::message::user_control::UserControl;
 use crate::message::{CSID_CONTROL, type_id};
 use alloc::boxed::Box;
@@ -123,7 +124,7 @@ pub enum PublishKind {
 }
 
 /// What a peer asks or sends.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Event {
     /// It wants to publish: answer with [`Session::accept_publish`] or [`Session::reject_publish`].
     PublishRequested {
@@ -149,8 +150,8 @@ pub enum Event {
     Track(Box<Track>),
     /// A frame of a track that was announced.
     Frame(Frame<Bytes>),
-    /// The AMF0 values behind `onMetaData`, checked.
-    Metadata(Bytes),
+    /// What the publisher says about its stream: the values behind `onMetaData`.
+    Metadata(sightline_media::Metadata),
     /// Media that can't be taken: a codec, a broken configuration, frames without one. Said once a kind.
     Unsupported {
         /// What it was.
@@ -168,7 +169,7 @@ pub enum Event {
 }
 
 /// What the shell must do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Output {
     /// Write these bytes, in order.
     Transmit(Bytes),
@@ -505,10 +506,7 @@ impl Session {
                     for what in metadata.quirks() {
                         self.demuxer.quirk(what, &mut self.events);
                     }
-                    let values = body.slice_ref(metadata.values);
-                    // Players get it whole.
-                    let values = if metadata.lacks_end { [&values, &amf0::END[..]].concat().into() } else { values };
-                    self.events.push_back(Event::Metadata(values));
+                    self.events.push_back(Event::Metadata(properties::read(metadata.values)));
                 }
             }
             _ => {}

@@ -22,7 +22,7 @@ use crate::{
     link::{self, DialError, Link, Turn},
     mqtt::{self, Incoming, Mqtt, Outgoing},
     preroll::Preroll,
-    recorder::Recorder,
+    recorder::{Recorder, RecorderError},
 };
 use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
 use sightline_capture::{SourceError, clock, tls};
@@ -77,7 +77,10 @@ pub enum StartError {
     Source(#[from] SourceError),
     /// The recorder can't start.
     #[error("recording: {0}")]
-    Recorder(String),
+    Recorder(#[from] RecorderError),
+    /// Starting it panicked: a fault of this program.
+    #[error("the start failed: {0}")]
+    Panicked(tokio::task::JoinError),
 }
 
 /// How a run ended.
@@ -142,7 +145,7 @@ impl Agent {
         let tls = file.as_deref().map(|ca| tls::client_config(ca, None)).transpose();
         let tls = tls.map_err(|error| Problem { key, problem: error.to_string() })?;
         let broker = broker(&checked.local)?;
-        let recorder = checked.recorder.clone().map(Recorder::start).transpose().map_err(StartError::Recorder)?;
+        let recorder = checked.recorder.clone().map(Recorder::start).transpose()?;
         Ok(Self { checked, pipeline, recorder, tls, broker, supervision: None })
     }
 
