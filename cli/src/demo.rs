@@ -5,7 +5,7 @@ use crate::{
     args::{Demo, QualityArg},
     terminal::{self, WrongUse},
 };
-use sightline_camera::Camera;
+use sightline_camera::Keeper;
 use sightline_capture::Source;
 use sightline_cloud::{
     Cloud,
@@ -58,7 +58,7 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     while !cloud.has_server() && Instant::now() < waited_until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let agents = devices.iter().map(|device| Camera::start(&camera_config(device, &demo, &addresses, quality)));
+    let agents = devices.iter().map(|device| Keeper::start(&camera_config(device, &demo, &addresses, quality)));
     let agents = agents.collect::<Result<Vec<_>, _>>()?;
     announce(&demo, &addresses, &devices, quality).await?;
 

@@ -14,7 +14,7 @@ use std::{fmt::Write as _, path::Path, time::Duration};
 
 pub(crate) async fn run(source: Option<&SourceName>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {
     let Some(source) = source else {
-        let (devices, encoders) = tokio::task::spawn_blocking(|| (probe::devices(), probe::encoders())).await?;
+        let (devices, encoders) = blocking(|| (probe::devices(), probe::encoders())).await?;
         if json {
             terminal::print(&serde_json::to_string(&serde_json::json!({ "devices": devices, "encoders": encoders }))?);
             return Ok(());
@@ -43,7 +43,7 @@ pub(crate) async fn run(source: Option<&SourceName>, rtsp_transport: &str, sourc
         Source::Rtsp(_) => rtsp_transport.parse().map_err(|problem| format!("source {source}: {problem}"))?,
         Source::Test { .. } | Source::File(_) | Source::Stdin | Source::Mjpeg(_) | Source::V4l2(_) => Transport::Tcp,
     };
-    let report = tokio::task::spawn_blocking(move || probe::look(&source, transport)).await?;
+    let report = blocking(move || probe::look(&source, transport)).await?;
     line.finish_and_clear();
     let report = report?;
     if json {
@@ -59,7 +59,7 @@ pub(crate) async fn try_encoder(path: &Path, size: &str, coded: &str, json: bool
     let sides = size.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
     let (width, height) = sides.ok_or_else(|| WrongUse(format!("--encoder-size {size}: take WIDTHxHEIGHT, as in 1280x720")))?;
     let (path, trial) = (path.to_owned(), Trial { width, height, coded: coded.to_owned() });
-    let report = tokio::task::spawn_blocking(move || probe::try_encoder(&path, &trial)).await??;
+    let report = blocking(move || probe::try_encoder(&path, &trial)).await??;
     if json {
         terminal::print(&serde_json::to_string(&report)?);
     } else {
@@ -98,6 +98,13 @@ fn describe_encoder(encoder: &EncoderReport) -> String {
         }
     }
     text
+}
+
+/// Looking at devices blocks: on a thread for it, which ends with whoever waits.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn_blocking(work);
+    tasks.join_next().await.ok_or("nothing was looked at")?.map_err(Into::into)
 }
 
 fn describe_device(device: &DeviceReport) -> String {

@@ -25,7 +25,7 @@ pub(crate) async fn camera(camera: &Camera) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    let camera = sightline_camera::Camera::start(&config)?;
+    let camera = sightline_camera::Keeper::start(&config)?;
     match camera.run(terminal::stop_signal()?).await {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(code) => Err(format!("gave up: {code}").into()),

@@ -1,34 +1,45 @@
 //! The loop around the pusher: carries out its actions, and tells it what happened. The recorder, the pre-roll and the triggers see what
 //! the source gives before the pusher does.
 
-mod events;
+mod calendar;
+mod cloud;
+mod connection;
+mod motion_events;
 mod stills;
 pub(crate) mod supervision;
 
 use bytes::Bytes;
+use sightline_capture::{SourceError, clock, tls};
+use sightline_encode::{EncoderOrder, Failure, OpenEncoder, Pipeline, PipelineEvent, Plan};
 use sightline_media::{Frame, Instant, Track, WallTime};
-use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, MotionGate, Pusher, Status, ToDevice, Trigger};
-use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, Text, topic::Topic};
-use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
+use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, Input, MotionGate, Pusher, Status, Trigger};
+use sightline_signal::{CustomQuality, ErrorCode, Quality, Settings, StatusEvent, StreamState};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    cloud::{
+        link::Turn,
+        mqtt::{self, Incoming, Mqtt},
+    },
     config::{
         Config, Problem,
         checked::Checked,
         local::{Broker, Cloud, Local, RtmpsAuthority},
     },
-    link::{self, DialError, Link, Turn},
-    mqtt::{self, Incoming, Mqtt, Outgoing},
-    preroll::Preroll,
-    recorder::{Recorder, RecorderError},
+    optional::when_some,
+    record::{
+        backlog::Backlog,
+        preroll::Preroll,
+        recorder::{Recorder, RecorderError},
+    },
 };
-use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
-use sightline_capture::{SourceError, clock, tls};
-use sightline_encode::{EncoderOrder, Failure, OpenEncoder, Pipeline, PipelineEvent, Plan};
-use stills::Stills;
-use supervision::{Order, Supervision, Told, order};
+use calendar::Calendar;
+use connection::{Connection, ConnectionEvent};
+use motion_events::{DETECTION_MAX, MotionEvents};
+use stills::{Stills, Undecodable};
+use supervision::{Order, Supervision};
 
 /// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
 const QUEUE_FRAMES: usize = 128;
@@ -194,16 +205,10 @@ impl Agent {
             backlog,
             stills: Stills::default(),
             mqtt,
-            tls: self.tls,
             events,
             controls,
             supervision: self.supervision,
-            link: None,
-            dialling: None,
-            dialled_url: Text::new(),
-            watching: None,
-            ready: None,
-            stalled: None,
+            connection: Connection::new(self.tls),
             is_stopping: false,
             is_draining: false,
             last_error: None,
@@ -265,8 +270,6 @@ pub(crate) struct Controls {
     pub(crate) state: watch::Sender<StreamState>,
 }
 
-type Dialling = Pin<Box<dyn Future<Output = Result<Link, DialError>> + Send>>;
-
 struct Running {
     pusher: Pusher<Bytes, QUEUE_FRAMES>,
     pipeline: Pipeline,
@@ -280,21 +283,10 @@ struct Running {
     /// Source and encoder run without a stream, too, for the recorder or to see motion, and then with these numbers.
     idle: Option<Settings>,
     mqtt: Option<Mqtt>,
-    tls: Option<Arc<rustls::ClientConfig>>,
     events: Option<mpsc::Sender<StreamEvent>>,
     controls: Option<Controls>,
     supervision: Option<Supervision>,
-    link: Option<Link>,
-    dialling: Option<Dialling>,
-    /// The server that [`Self::dialling`] or [`Self::watching`] is for.
-    dialled_url: Text<192>,
-    /// A connection that nobody waits for any more, because it took too long: its success says that the link is back.
-    watching: Option<Dialling>,
-    /// A connection that watching has brought; the next dial takes it.
-    ready: Option<Link>,
-    /// A connection on which nothing moved any more. It is reset once there is another: the server then hears of it over a link that works,
-    /// and does not keep the stream's name for it.
-    stalled: Option<Link>,
+    connection: Connection,
     is_stopping: bool,
     /// The source is over: what waits still goes out.
     is_draining: bool,
@@ -307,14 +299,12 @@ enum Woken {
     Stop,
     Cloud(Incoming),
     Pipeline(Option<PipelineEvent>),
-    Dialled(Result<Link, DialError>),
-    Watched(Result<Link, DialError>),
-    Link(Turn),
+    Connection(ConnectionEvent),
     Progress,
     Timeout,
     Control(Box<Input<'static, Bytes>>),
     Order(Order),
-    Still(Option<Vec<u8>>),
+    Still(Result<Vec<u8>, Undecodable>),
 }
 
 impl Running {
@@ -337,16 +327,14 @@ impl Running {
             let timeout = self.poll_timeout();
             let woken = tokio::select! {
                 () = stop.cancelled(), if !self.is_stopping => Woken::Stop,
-                Some(incoming) = recv(&mut self.mqtt) => Woken::Cloud(incoming),
+                Some(incoming) = when_some(self.mqtt.as_mut().map(|mqtt| mqtt.incoming.recv())) => Woken::Cloud(incoming),
                 event = self.pipeline.events.recv(), if !self.is_draining => Woken::Pipeline(event),
-                dialled = dialled(&mut self.dialling) => Woken::Dialled(dialled),
-                watched = dialled(&mut self.watching) => Woken::Watched(watched),
-                turn = turn(&mut self.link, self.pusher.pending(), &mut buffer) => Woken::Link(turn),
-                Some(input) = control(&mut self.controls) => Woken::Control(input),
-                Some(order) = order(&mut self.supervision) => Woken::Order(order),
-                still = stills::made(&mut self.stills) => Woken::Still(still),
-                _ = progress.tick(), if self.link.is_some() => Woken::Progress,
-                () = sleep_until(timeout) => Woken::Timeout,
+                event = self.connection.next(self.pusher.pending(), &mut buffer) => Woken::Connection(event),
+                Some(input) = when_some(self.controls.as_mut().map(|controls| controls.inputs.recv())) => Woken::Control(input),
+                Some(order) = when_some(self.supervision.as_mut().map(|supervision| supervision.orders.recv())) => Woken::Order(order),
+                Some(still) = self.stills.next() => Woken::Still(still),
+                _ = progress.tick(), if self.connection.is_open() => Woken::Progress,
+                () = when_some(timeout.map(sleep_until)) => Woken::Timeout,
             };
             self.wake(woken, &buffer);
         }
@@ -377,31 +365,9 @@ impl Running {
             }
             Woken::Cloud(incoming) => self.hear(now, incoming),
             Woken::Pipeline(event) => self.take(now, event),
-            Woken::Dialled(Ok(link)) => {
-                self.dialling = None;
-                self.take_link(now, link);
-            }
-            Woken::Watched(watched) => {
-                self.watching = None;
-                // A refusal says that the server is down, not the link: the backoff has the word.
-                if let Ok(link) = watched {
-                    self.ready = Some(link);
-                    self.pusher.handle(now, Input::NetworkUp);
-                }
-            }
-            Woken::Dialled(Err(error)) => {
-                self.dialling = None;
-                tracing::warn!(%error, "no connection to the server");
-                self.pusher.handle(now, Input::LinkClosed(Some(error.code)));
-            }
-            Woken::Link(Turn::Wrote(bytes)) => self.pusher.consumed(now, bytes),
-            Woken::Link(Turn::Read(bytes)) => self.pusher.handle(now, Input::LinkBytes(&buffer[..bytes])),
-            Woken::Link(Turn::Closed) => {
-                self.link = None;
-                self.pusher.handle(now, Input::LinkClosed(None));
-            }
+            Woken::Connection(event) => self.hear_connection(now, event, buffer),
             Woken::Progress => {
-                self.tell_progress(now);
+                self.report_progress(now);
                 self.pusher.handle_timeout(now);
             }
             Woken::Timeout => self.pusher.handle_timeout(now),
@@ -411,42 +377,30 @@ impl Running {
         }
     }
 
-    fn take_link(&mut self, now: Instant, link: Link) {
-        if let Some(stalled) = self.stalled.take() {
-            stalled.abort();
+    fn hear_connection(&mut self, now: Instant, event: ConnectionEvent, buffer: &[u8]) {
+        match event {
+            ConnectionEvent::Up => self.link_up(now),
+            ConnectionEvent::Back => self.pusher.handle(now, Input::NetworkUp),
+            ConnectionEvent::Failed(error) => {
+                tracing::warn!(%error, "no connection to the server");
+                self.pusher.handle(now, Input::LinkClosed(Some(error.code)));
+            }
+            ConnectionEvent::Link(Turn::Wrote(bytes)) => self.pusher.consumed(now, bytes),
+            ConnectionEvent::Link(Turn::Read(bytes)) => self.pusher.handle(now, Input::LinkBytes(&buffer[..bytes])),
+            ConnectionEvent::Link(Turn::Closed) => self.pusher.handle(now, Input::LinkClosed(None)),
         }
-        self.link = Some(link);
-        self.pusher.handle(now, Input::LinkUp);
-        self.tell_progress(now);
     }
 
-    /// What the far end has acknowledged, where the system knows.
-    fn tell_progress(&mut self, now: Instant) {
-        if let Some(progress) = self.link.as_ref().and_then(Link::progress) {
+    fn link_up(&mut self, now: Instant) {
+        self.pusher.handle(now, Input::LinkUp);
+        self.report_progress(now);
+    }
+
+    /// What the far end has acknowledged.
+    fn report_progress(&mut self, now: Instant) {
+        if let Some(progress) = self.connection.progress() {
             let (bytes, outstanding) = (progress.acknowledged, progress.outstanding);
             self.pusher.handle(now, Input::Acknowledged { bytes, outstanding });
-        }
-    }
-
-    fn dial(&mut self, url: Text<192>) {
-        let is_same = self.dialled_url == url;
-        let (watching, ready) = (self.watching.take().filter(|_| is_same), self.ready.take().filter(|_| is_same));
-        if let Some(link) = ready {
-            self.take_link(clock::now(), link);
-            return;
-        }
-        self.dialling = Some(watching.unwrap_or_else(|| Box::pin(link::dial(url.to_string(), self.tls.clone()))));
-        self.dialled_url = url;
-    }
-
-    fn hang_up(&mut self) {
-        let is_wanted = matches!(self.pusher.state(), StreamState::Connecting | StreamState::Reconnecting | StreamState::Requesting);
-        let (link, dialling) = (self.link.take(), self.dialling.take());
-        if is_wanted {
-            self.stalled = link.or(self.stalled.take());
-            self.watching = dialling.or(self.watching.take());
-        } else {
-            (self.stalled, self.watching, self.ready) = (None, None, None);
         }
     }
 
@@ -493,62 +447,6 @@ impl Running {
             self.pusher.handle(now, Input::Frame(frame, captured_at));
         } else {
             self.backlog.push(frame, captured_at);
-        }
-    }
-
-    // ---- motion and the clock -------------------------------------------------------------------------------------------
-
-    /// What time brings.
-    fn tend(&mut self, now: Instant) {
-        let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_timeout(now));
-        self.change_event(now, change, now);
-        if let Some(calendar) = &mut self.calendar {
-            calendar.look(now, jiff::Timestamp::now());
-        }
-        self.pull_trigger(now);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        let gate = self.motion.as_ref().and_then(|motion| motion.gate.poll_timeout());
-        let look_at = self.calendar.as_ref().map(|calendar| calendar.look_at);
-        [self.pusher.poll_timeout(), gate, look_at].into_iter().flatten().min()
-    }
-
-    /// An event of motion begins, or is over. `since`: nothing moved then yet.
-    fn change_event(&mut self, now: Instant, change: Option<bool>, since: Instant) {
-        let (Some(is_on), Some(motion)) = (change, &mut self.motion) else { return };
-        tracing::info!(motion = is_on, "motion");
-        let recorder = self.recorder.as_mut().filter(|recorder| recorder.waits_for_motion());
-        if is_on {
-            motion.preroll.hold(motion.begins_before(since));
-            motion.awaits_stream = motion.starts_stream && !self.pusher.is_streaming();
-            if let Some(recorder) = recorder {
-                recorder.begin();
-                motion.preroll.frames().for_each(|held| recorder.push(&held.frame, wall_of(held.captured_at, now)));
-            }
-        } else {
-            motion.awaits_stream = false;
-            if let Some(recorder) = recorder {
-                recorder.end();
-            }
-        }
-        if !motion.awaits_stream {
-            motion.preroll.release();
-        }
-        if let Some(mqtt) = &self.mqtt {
-            let payload = serde_json::json!({ "motion": is_on }).to_string().into_bytes();
-            mqtt.publish(Outgoing { topic: Topic::Motion, payload, retain: false });
-        }
-        self.pull_trigger(now);
-    }
-
-    /// Tells the pusher where motion or the clock wants something else.
-    fn pull_trigger(&mut self, now: Instant) {
-        let moves = self.motion.as_ref().is_some_and(|motion| motion.starts_stream && motion.gate.is_open());
-        let is_triggered = !self.is_stopping && (moves || self.calendar.as_ref().is_some_and(|calendar| calendar.is_open));
-        if is_triggered != self.is_triggered {
-            self.is_triggered = is_triggered;
-            self.pusher.handle(now, Input::Trigger(is_triggered));
         }
     }
 
@@ -606,50 +504,18 @@ impl Running {
         }
     }
 
-    fn hear(&mut self, now: Instant, incoming: Incoming) {
-        match incoming {
-            Incoming::Up => {
-                self.pusher.handle(now, Input::SignalUp);
-                self.tell(Told::Up);
-            }
-            Incoming::Down(code) => {
-                self.pusher.handle(now, Input::SignalDown(code));
-                self.tell(Told::Down(code));
-            }
-            Incoming::Message(Topic::ConfigDesired, payload) => self.tell(Told::Desired(payload)),
-            Incoming::Message(Topic::Response, payload) => match serde_json::from_slice::<Response>(&payload) {
-                Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(&response))),
-                Err(error) => tracing::warn!(%error, "an answer from the cloud does not parse"),
-            },
-            Incoming::Message(Topic::Command, payload) => match serde_json::from_slice::<Command>(&payload) {
-                Ok(command) => self.command(now, command),
-                Err(error) => self.refuse(&payload, &error),
-            },
-            Incoming::Message(topic, _) => tracing::debug!(topic = topic.suffix(), "a message that this device does not take"),
-        }
-    }
-
-    /// A command that does not parse is answered with an error, never ignored.
-    fn refuse(&self, payload: &[u8], error: &serde_json::Error) {
-        tracing::warn!(%error, "a command does not parse");
-        let parsed: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
-        let answer = serde_json::json!({
-            "command_id": parsed.get("command_id").and_then(serde_json::Value::as_str).unwrap_or_default(),
-            "success": false,
-            "error_code": ErrorCode::BadRequest.as_str(),
-            "error_message": error.to_string(),
-            "timestamp": clock::wall().unix_secs(),
-        });
-        if let Some(mqtt) = &self.mqtt {
-            mqtt.publish(Outgoing { topic: Topic::Result, payload: answer.to_string().into_bytes(), retain: false });
-        }
-    }
-
     fn act(&mut self, action: Action) {
         match action {
             Action::Signal(message) => self.send(message),
-            Action::Dial { url } => self.dial(url),
-            Action::HangUp => self.hang_up(),
+            Action::Dial { url } => {
+                if self.connection.dial(url) {
+                    self.link_up(clock::now());
+                }
+            }
+            Action::HangUp => {
+                use StreamState::{Connecting, Reconnecting, Requesting};
+                self.connection.hang_up(matches!(self.pusher.state(), Connecting | Reconnecting | Requesting));
+            }
             Action::Encoder(order) => {
                 if !matches!(order, EncoderAction::Change(_)) {
                     tracing::debug!(?order, "encoder");
@@ -669,37 +535,6 @@ impl Running {
             }
         }
     }
-
-    fn send(&mut self, message: FromDevice) {
-        let (topic, payload, retain) = match &message {
-            FromDevice::Request(request) => (Topic::Request, serde_json::to_vec(request), false),
-            FromDevice::Status(event) => (Topic::Status, serde_json::to_vec(event), false),
-            FromDevice::Result(result) => (Topic::Result, serde_json::to_vec(result), false),
-            FromDevice::State(report) => (Topic::State, serde_json::to_vec(report), true),
-        };
-        if let FromDevice::Status(event) = message {
-            if let StatusEvent::ConnectionError(error) = &event {
-                self.last_error = Some(error.error_code);
-                tracing::warn!(
-                    code = error.error_code.as_str(),
-                    message = error.message.as_str(),
-                    attempts = error.reconnect_attempts,
-                    "stream"
-                );
-            }
-            self.show(StreamEvent::Event(Box::new(event)));
-        }
-        if let (Some(mqtt), Ok(payload)) = (&self.mqtt, payload) {
-            mqtt.publish(Outgoing { topic, payload, retain });
-        }
-    }
-
-    /// Shows it to whoever looks; nobody is waited for.
-    fn show(&self, event: StreamEvent) {
-        if let Some(events) = &self.events {
-            let _ = events.try_send(event);
-        }
-    }
 }
 
 /// The civil time of an instant that has just been.
@@ -708,39 +543,8 @@ fn wall_of(at: Instant, now: Instant) -> WallTime {
     WallTime::from_unix_micros(clock::wall().unix_micros.saturating_sub(ago_micros))
 }
 
-async fn recv(mqtt: &mut Option<Mqtt>) -> Option<Incoming> {
-    match mqtt {
-        Some(mqtt) => mqtt.incoming.recv().await,
-        None => pending().await,
-    }
-}
-
-async fn control(controls: &mut Option<Controls>) -> Option<Box<Input<'static, Bytes>>> {
-    match controls {
-        Some(controls) => controls.inputs.recv().await,
-        None => pending().await,
-    }
-}
-
-async fn dialled(dialling: &mut Option<Dialling>) -> Result<Link, DialError> {
-    match dialling {
-        Some(dialling) => dialling.await,
-        None => pending().await,
-    }
-}
-
-async fn turn(link: &mut Option<Link>, bytes: [&[u8]; 2], buffer: &mut [u8]) -> Turn {
-    match link {
-        Some(link) => link.turn(bytes, buffer).await,
-        None => pending().await,
-    }
-}
-
-async fn sleep_until(timeout: Option<Instant>) {
-    match timeout {
-        Some(at) => tokio::time::sleep_until(clock::to_std(at).into()).await,
-        None => pending().await,
-    }
+async fn sleep_until(at: Instant) {
+    tokio::time::sleep_until(clock::to_std(at).into()).await;
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Several cameras in one agent. Each is one of its own, with its own identity, connection and pusher; what fails in one stays there.
+//! Several cameras in one program. Each has its own identity, connection and pusher; a failure of one stays there.
 
-mod camera;
 mod desired;
+mod keeper;
+mod state;
 
-pub use camera::Camera;
+pub use keeper::Keeper;
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
@@ -11,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
-    agent::Outcome,
+    agent::{Outcome, StartError},
+    blocking,
     config::{Config, Problem, checked::Checked},
 };
 use sightline_capture::Source;
@@ -129,13 +131,14 @@ async fn keep(config: Checked, stop: CancellationToken) {
     let mut delay = RETRY_FIRST;
     loop {
         let began = Instant::now();
-        let problem = match start(&config).await {
-            Ok(camera) => match camera.run(stop.clone()).await {
+        let settings = config.clone();
+        let problem = match started(move || Keeper::begin(settings)).await {
+            Ok(keeper) => match keeper.run(stop.clone()).await {
                 Outcome::Stopped => "the source is over".to_owned(),
                 Outcome::GaveUp(code) => format!("gave up: {code}"),
                 Outcome::Failed(problem) => problem,
             },
-            Err(problem) => problem,
+            Err(error) => error.to_string(),
         };
         if stop.is_cancelled() {
             return;
@@ -152,11 +155,9 @@ async fn keep(config: Checked, stop: CancellationToken) {
     }
 }
 
-/// Opening a source may take seconds, and other cameras' tasks are on the same threads.
-async fn start(config: &Checked) -> Result<Camera, String> {
-    let (config, span) = (config.clone(), tracing::Span::current());
-    let started = tokio::task::spawn_blocking(move || span.in_scope(|| Camera::begin(config))).await;
-    started.map_err(|error| format!("the start failed: {error}"))?.map_err(|error| error.to_string())
+/// Starts something that opens a source, which may take seconds: not on a thread that other cameras share.
+async fn started<T: Send + 'static>(start: impl FnOnce() -> Result<T, StartError> + Send + 'static) -> Result<T, StartError> {
+    blocking::run(start).await.unwrap_or_else(|error| Err(StartError::Panicked(error)))
 }
 
 #[cfg(test)]

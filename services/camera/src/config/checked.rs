@@ -13,7 +13,7 @@ use super::{
     settable::{Recording, Settable, Stream, StreamType},
 };
 use crate::{
-    recorder::{Mode, RecorderPlan},
+    record::recorder::{Mode, RecorderPlan},
     schedule::{Schedule, Window},
 };
 

@@ -9,7 +9,7 @@ use sightline_signal::{DeviceId, Text};
 use std::path::PathBuf;
 
 use super::{Config, Problem, problem};
-use crate::mqtt;
+use crate::cloud::mqtt;
 
 /// The file's part that no message can change.
 #[derive(Clone, Debug)]

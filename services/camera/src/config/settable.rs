@@ -6,7 +6,7 @@ use sightline_signal::{Quality, Settings};
 use std::{fmt, str::FromStr};
 
 use super::{Config, MotionConfig, Problem, RecordingConfig, StreamConfig, problem};
-use crate::{recorder::Mode, schedule::Window};
+use crate::{record::recorder::Mode, schedule::Window};
 
 /// What a message may change, and what is reported.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Finding, NEEDS_CONFIG, Subject, certificates::Identity};
 use crate::{
     agent::random_seed,
+    cloud::mqtt::{self, Incoming, Outgoing},
     config::local::Broker,
-    mqtt::{self, Incoming, Outgoing},
 };
 use sightline_capture::clock;
 

@@ -9,9 +9,10 @@ use std::{
 
 use super::{Finding, NEEDS_CONFIG, Subject};
 use crate::{
+    blocking,
     config::local::Broker,
     probe::{self, PresetReport, SourceReport},
-    recorder::RecorderPlan,
+    record::recorder::RecorderPlan,
 };
 use sightline_capture::Source;
 use sightline_encode::{EncoderChoice, measure};
@@ -52,14 +53,14 @@ fn memory_bytes(text: &str, key: &str) -> Option<u64> {
 pub(super) async fn camera(subject: Option<&Subject>) -> (Finding, Option<SourceReport>) {
     const MEND: &str = "see that it is plugged in or reachable, and used by no other program (stop a running `sightline camera`); `sightline camera probe SRC` looks at it alone";
     let Some(subject) = subject else {
-        let devices = tokio::task::spawn_blocking(probe::devices).await.unwrap_or_default();
+        let devices = blocking::run(probe::devices).await.unwrap_or_default();
         return (cameras(&devices), None);
     };
     if matches!(subject.checked.local.source, Source::Stdin) {
         return (Finding::not_applicable("source -: what is read from a pipe would be gone"), None);
     }
     let (source, transport) = (subject.checked.local.source.clone(), subject.checked.local.rtsp_transport);
-    match tokio::task::spawn_blocking(move || probe::look(&source, transport)).await {
+    match blocking::run(move || probe::look(&source, transport)).await {
         Ok(Ok(report)) => {
             let video = &report.video;
             let sound = if report.audio.is_some() { ", with sound" } else { "" };
@@ -91,7 +92,7 @@ pub(super) async fn encoder(subject: Option<&Subject>, seen: Option<&SourceRepor
     }
     let choice = subject.map_or(EncoderChoice::Auto, |subject| subject.checked.local.encoder.clone());
     let wanted = wanted.map(|(settings, _)| settings);
-    let looked = tokio::task::spawn_blocking(move || measure_choice(&choice, wanted)).await;
+    let looked = blocking::run(move || measure_choice(&choice, wanted)).await;
     match looked {
         Ok(Ok((name, fps))) => judge_encoder(&name, f64::from(fps) * MEASURED_PIXELS, wanted),
         Ok(Err(problem)) => {

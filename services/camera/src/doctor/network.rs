@@ -9,9 +9,9 @@ use super::{
     reach::{self, Fault},
 };
 use crate::{
+    cloud::link::{Link, Stream},
+    cloud::tcp::Probe,
     config::local::Broker,
-    link::{Link, Stream},
-    tcp::Probe,
 };
 
 /// A server to be reached.

@@ -3,7 +3,7 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::link::Stream;
+use crate::cloud::link::Stream;
 use sightline_capture::tls;
 
 /// For a name: a resolver's own first try is five seconds.

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::Finding;
 use crate::{
     agent::random_seed,
-    link::{Link, Turn},
+    cloud::link::{Link, Turn},
 };
 use sightline_capture::clock;
 

@@ -6,12 +6,10 @@ use sightline_signal::{
     config::{DESIRED_BYTES_MAX, Desired as Message, Freshness, Reported, SettingError, VERSION_MAX},
 };
 
-use crate::{
-    config::{
-        afar::{self, Change, Tables},
-        checked::Checked,
-    },
-    state::{Applied, SetQuality},
+use super::state::{Applied, SetQuality};
+use crate::config::{
+    afar::{self, Change, Tables},
+    checked::Checked,
 };
 
 /// What this program is, in `config/reported`.

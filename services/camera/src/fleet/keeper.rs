@@ -1,4 +1,4 @@
-//! One camera over its life: the agent, settings from afar, and what is kept over a restart.
+//! The keeper of one camera over its life: its agent, settings from afar, and the state that survives a restart.
 
 use bytes::Bytes;
 use sightline_pusher::{Commanded, Input};
@@ -7,22 +7,25 @@ use std::{
     path::PathBuf,
     time::{Duration, SystemTime},
 };
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::desired::Desired;
+use super::{
+    desired::Desired,
+    state::{Lease, Resumption, SavedState, Start, StateFile},
+};
 use crate::{
     agent::{
         Agent, Outcome, Rounds, StartError,
-        supervision::{Order, Supervision, Told},
+        supervision::{Notice, Order, Supervision},
     },
     config::{Config, afar::Change, checked::Checked},
-    state::{Kept, Lease, Start, StateFile},
+    optional::when_some,
 };
 use sightline_capture::clock;
 
-/// What the agent tells may wait for its keeper, which takes it at once.
-const TOLD_WAITING_MAX: usize = 32;
+/// Notices of the agent that may wait: its keeper takes them at once.
+const NOTICES_WAITING_MAX: usize = 32;
 /// Orders that may wait for the agent's loop, which takes them at once.
 const ORDERS_WAITING_MAX: usize = 16;
 /// Between two starts of an agent for other settings: a dashboard that flaps can't keep a camera down, which is back within a second or two.
@@ -30,13 +33,13 @@ const RESTART_INTERVAL_MIN: Duration = Duration::from_secs(10);
 /// Between two writings of the state: flash of a device bears some ten thousand, and who sets a slider sends many a second.
 const SAVE_INTERVAL_MIN: Duration = Duration::from_secs(2);
 
-/// A camera: its agent, started anew where settings from afar need it.
+/// Keeps a camera running: its agent starts again where settings from afar need it.
 #[derive(Debug)]
-pub struct Camera {
+pub struct Keeper {
     desired: Desired,
     agent: Agent,
     file: Option<StateFile>,
-    kept: Kept,
+    kept: SavedState,
     certificates: Certificates,
 }
 
@@ -52,7 +55,7 @@ impl Certificates {
     }
 }
 
-impl Camera {
+impl Keeper {
     /// Checks everything and opens the source, with what was kept over a restart (`state_dir`).
     ///
     /// # Errors
@@ -85,24 +88,24 @@ impl Camera {
     /// Runs until `stop` is cancelled, the source is over, or it gives up. A stream that runs is ended cleanly.
     pub async fn run(self, stop: CancellationToken) -> Outcome {
         let Self { desired, mut agent, file, kept, certificates } = self;
-        let mut keeper = Keeper {
+        let mut custody = Custody {
             desired,
-            saver: file.map(|file| Saver { file, saved: kept.clone(), writing: None, may_write_at: Instant::now() }),
+            saver: file.map(|file| Saver { file, saved: kept.clone(), writing: JoinSet::new(), may_write_at: Instant::now() }),
             kept,
             certificates,
             restart_at: None,
             may_restart_at: Instant::now() + RESTART_INTERVAL_MIN,
         };
         loop {
-            let outcome = keeper.attend(agent, &stop).await;
-            if keeper.restart_at.is_none() || stop.is_cancelled() {
-                keeper.finish().await;
+            let outcome = custody.attend(agent, &stop).await;
+            if custody.restart_at.is_none() || stop.is_cancelled() {
+                custody.finish().await;
                 return outcome;
             }
-            agent = match keeper.start_again().await {
+            agent = match custody.start_again().await {
                 Ok(agent) => agent,
                 Err(error) => {
-                    keeper.finish().await;
+                    custody.finish().await;
                     return Outcome::Failed(error.to_string());
                 }
             };
@@ -111,9 +114,9 @@ impl Camera {
 }
 
 /// What outlives an agent.
-struct Keeper {
+struct Custody {
     desired: Desired,
-    kept: Kept,
+    kept: SavedState,
     saver: Option<Saver>,
     certificates: Certificates,
     /// The agent is to begin anew then.
@@ -122,20 +125,20 @@ struct Keeper {
     may_restart_at: Instant,
 }
 
-impl Keeper {
+impl Custody {
     /// Runs an agent to its end; it is ended where it has to begin anew.
     async fn attend(&mut self, mut agent: Agent, stop: &CancellationToken) -> Outcome {
         let (orders, orders_receiver) = mpsc::channel(ORDERS_WAITING_MAX);
-        let (told_sender, mut told) = mpsc::channel(TOLD_WAITING_MAX);
-        agent.supervise(Supervision { orders: orders_receiver, told: told_sender });
+        let (notice_sender, mut notices) = mpsc::channel(NOTICES_WAITING_MAX);
+        agent.supervise(Supervision { orders: orders_receiver, notices: notice_sender });
         self.resume(&orders);
         let agent_stop = stop.child_token();
         let mut running = std::pin::pin!(agent.run(agent_stop.clone(), None));
         loop {
             tokio::select! {
                 outcome = &mut running => return outcome,
-                Some(told) = told.recv() => self.hear(told, &orders),
-                () = sleep_until(self.restart_at), if !agent_stop.is_cancelled() => agent_stop.cancel(),
+                Some(notice) = notices.recv() => self.hear(notice, &orders),
+                () = when_some(self.restart_at.map(tokio::time::sleep_until)), if !agent_stop.is_cancelled() => agent_stop.cancel(),
                 () = saving(&mut self.saver, &self.kept) => {}
             }
         }
@@ -145,25 +148,25 @@ impl Keeper {
     fn resume(&self, orders: &mpsc::Sender<Order>) {
         let Some(start) = self.kept.start.filter(|_| self.desired.runs().starts_by_command()) else { return };
         match start.again(clock::wall()) {
-            Some(None) => send(orders, Input::Start),
-            Some(Some(lease)) => send(orders, Input::StartFor(lease)),
-            None => {}
+            Resumption::UntilStopped => send(orders, Input::Start),
+            Resumption::For(lease) => send(orders, Input::StartFor(lease)),
+            Resumption::Over => {}
         }
     }
 
-    fn hear(&mut self, told: Told, orders: &mpsc::Sender<Order>) {
-        match told {
+    fn hear(&mut self, notice: Notice, orders: &mpsc::Sender<Order>) {
+        match notice {
             // One that is about to begin anew reports then.
-            Told::Up if self.restart_at.is_some() => {}
-            Told::Up => self.report(orders),
-            Told::Down(code) => self.look_at_certificates(code),
-            Told::Desired(payload) => {
+            Notice::Up if self.restart_at.is_some() => {}
+            Notice::Up => self.report(orders),
+            Notice::Down(code) => self.look_at_certificates(code),
+            Notice::Desired(payload) => {
                 let change = self.desired.handle(&payload);
                 tracing::info!(?change, "settings from afar");
                 self.carry_out(change, orders);
                 self.keep();
             }
-            Told::Commanded { before, after } => self.note(before, after, orders),
+            Notice::Commanded { before, after } => self.note(before, after, orders),
         }
     }
 
@@ -252,13 +255,13 @@ impl Keeper {
     /// What is not written yet.
     async fn finish(&mut self) {
         let Some(saver) = &mut self.saver else { return };
-        if let Some(writing) = saver.writing.take() {
-            let _ = writing.await;
-        }
         if saver.saved != self.kept {
             let (file, kept) = (saver.file.clone(), self.kept.clone());
-            let _ = tokio::task::spawn_blocking(move || save(&file, &kept)).await;
+            // After the write that is under way: `JoinSet` does not order them.
+            while saver.writing.join_next().await.is_some() {}
+            saver.writing.spawn_blocking(move || save(&file, &kept));
         }
+        while saver.writing.join_next().await.is_some() {}
     }
 }
 
@@ -266,17 +269,15 @@ impl Keeper {
 struct Saver {
     file: StateFile,
     /// What was written last.
-    saved: Kept,
-    writing: Option<JoinHandle<()>>,
+    saved: SavedState,
+    writing: JoinSet<()>,
     may_write_at: Instant,
 }
 
 /// Writes what has changed, beside the agent's loop. Ends when there is something new to look at.
-async fn saving(saver: &mut Option<Saver>, kept: &Kept) {
+async fn saving(saver: &mut Option<Saver>, kept: &SavedState) {
     let Some(saver) = saver else { return std::future::pending().await };
-    if let Some(writing) = &mut saver.writing {
-        let _ = writing.await;
-        saver.writing = None;
+    if saver.writing.join_next().await.is_some() {
         return;
     }
     if saver.saved == *kept {
@@ -286,32 +287,23 @@ async fn saving(saver: &mut Option<Saver>, kept: &Kept) {
     saver.may_write_at = Instant::now() + SAVE_INTERVAL_MIN;
     saver.saved = kept.clone();
     let (file, kept) = (saver.file.clone(), kept.clone());
-    saver.writing = Some(tokio::task::spawn_blocking(move || save(&file, &kept)));
+    saver.writing.spawn_blocking(move || save(&file, &kept));
 }
 
-/// What can't be written is said; it is tried again with the next change.
-fn save(file: &StateFile, kept: &Kept) {
+/// Write failures are logged. The next change tries again.
+fn save(file: &StateFile, kept: &SavedState) {
     if let Err(problem) = file.save(kept) {
         tracing::warn!(problem, "what is to survive a restart was not written");
     }
 }
 
-/// Opening a source may take seconds, and other cameras' tasks are on the same threads.
 async fn start(config: &Checked) -> Result<Agent, StartError> {
-    let (config, span) = (config.clone(), tracing::Span::current());
-    let started = tokio::task::spawn_blocking(move || span.in_scope(|| Agent::begin(config, Rounds::Looped))).await;
-    started.unwrap_or_else(|error| Err(StartError::Panicked(error)))
+    let config = config.clone();
+    super::started(move || Agent::begin(config, Rounds::Looped)).await
 }
 
 fn send(orders: &mpsc::Sender<Order>, input: Input<'static, Bytes>) {
     if orders.try_send(Order::Input(Box::new(input))).is_err() {
         tracing::warn!("no room for an order to the camera's agent");
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! What an agent keeps over a restart: settings from afar, and what commands have asked for. No secret is in it.
+//! The state that survives a restart: settings from afar, and what commands have asked for. It contains no secret.
 //!
 //! One small file, written whole: to a temporary name, synced, then renamed, so that a power cut leaves the old one or the new one.
 
@@ -19,12 +19,10 @@ use crate::config::afar::Tables;
 const FORMAT: u32 = 1;
 /// The longest file that is read: the longest settings, and room.
 const BYTES_MAX: u64 = 64 << 10;
-/// 2024-01-01: a clock before that was never set, and says nothing of a lease.
-const CLOCK_SET_UNIX_SECS: i64 = 1_704_067_200;
 
-/// What is kept.
+/// The saved state.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct SavedState {
     format: u32,
     /// Whose it is: a directory that two devices share by mistake must not make one the other.
     device_id: String,
@@ -61,6 +59,17 @@ pub(crate) struct Start {
     pub(crate) lease: Option<Lease>,
 }
 
+/// How a start by command is repeated after a restart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Resumption {
+    /// Not at all: its lease is over, or a clock that was never set can't tell.
+    Over,
+    /// Until a command stops it.
+    UntilStopped,
+    /// For what is left of its lease.
+    For(Duration),
+}
+
 /// A lease in civil time, which goes on while the agent is off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Lease {
@@ -77,15 +86,16 @@ impl Lease {
 }
 
 impl Start {
-    /// How it is to be done again: `None`: not at all; without a duration: until a command stops it.
-    pub(crate) fn again(self, wall: WallTime) -> Option<Option<Duration>> {
-        let Some(lease) = self.lease else { return Some(None) };
+    /// How the start is repeated after a restart.
+    pub(crate) fn again(self, wall: WallTime) -> Resumption {
+        let Some(lease) = self.lease else { return Resumption::UntilStopped };
         let written_secs = lease.until_unix_secs.saturating_sub(lease.left_secs);
-        if wall.unix_secs() < CLOCK_SET_UNIX_SECS || written_secs < CLOCK_SET_UNIX_SECS {
-            return None;
+        let written = WallTime::from_unix_micros(written_secs.saturating_mul(1_000_000));
+        if !wall.is_set() || !written.is_set() {
+            return Resumption::Over;
         }
         let left_secs = lease.until_unix_secs.saturating_sub(wall.unix_secs()).min(lease.left_secs);
-        u64::try_from(left_secs).ok().filter(|secs| *secs > 0).map(|secs| Some(Duration::from_secs(secs)))
+        u64::try_from(left_secs).ok().filter(|secs| *secs > 0).map_or(Resumption::Over, |secs| Resumption::For(Duration::from_secs(secs)))
     }
 }
 
@@ -105,9 +115,9 @@ impl StateFile {
         self.dir.join("state.json")
     }
 
-    /// What was kept. A file that can't be used is said so, and the camera begins without it.
-    pub(crate) fn load(&self) -> Kept {
-        let none = Kept { format: FORMAT, device_id: self.device_id.clone(), ..Kept::default() };
+    /// Loads the saved state. An unusable file is logged and ignored.
+    pub(crate) fn load(&self) -> SavedState {
+        let none = SavedState { format: FORMAT, device_id: self.device_id.clone(), ..SavedState::default() };
         match self.read() {
             Ok(Some(kept)) => kept,
             Ok(None) => none,
@@ -123,7 +133,7 @@ impl StateFile {
         }
     }
 
-    fn read(&self) -> Result<Option<Kept>, String> {
+    fn read(&self) -> Result<Option<SavedState>, String> {
         let file = match fs::File::open(self.path()) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -131,7 +141,7 @@ impl StateFile {
         };
         let mut text = String::new();
         io::Read::read_to_string(&mut io::Read::take(file, BYTES_MAX), &mut text).map_err(|error| error.to_string())?;
-        let kept: Kept = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let kept: SavedState = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         if kept.format != FORMAT {
             return Err(format!("its format is {}, and this version reads {FORMAT}", kept.format));
         }
@@ -145,7 +155,7 @@ impl StateFile {
     ///
     /// # Errors
     /// One sentence with the file and the mend; what was there before is still there.
-    pub(crate) fn save(&self, kept: &Kept) -> Result<(), String> {
+    pub(crate) fn save(&self, kept: &SavedState) -> Result<(), String> {
         let write = || {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
             let temporary = self.dir.join("state.json.new");
@@ -217,13 +227,17 @@ mod tests {
     fn a_lease_ends_while_the_agent_is_off_and_an_unset_clock_restores_none() {
         let now = 1_795_371_496;
         let start = Start { lease: Some(Lease::of(Duration::from_secs(60), wall(now))) };
-        assert_eq!(start.again(wall(now + 20)), Some(Some(Duration::from_secs(40))));
-        assert_eq!(start.again(wall(now + 60)), None);
-        assert_eq!(start.again(wall(now + 3600)), None);
-        assert_eq!(start.again(wall(now - 3600)), Some(Some(Duration::from_secs(60))), "a clock that was set back does not prolong it");
-        assert_eq!(start.again(wall(5)), None, "the clock was not set yet");
+        assert_eq!(start.again(wall(now + 20)), Resumption::For(Duration::from_secs(40)));
+        assert_eq!(start.again(wall(now + 60)), Resumption::Over);
+        assert_eq!(start.again(wall(now + 3600)), Resumption::Over);
+        assert_eq!(
+            start.again(wall(now - 3600)),
+            Resumption::For(Duration::from_secs(60)),
+            "a clock that was set back does not prolong it"
+        );
+        assert_eq!(start.again(wall(5)), Resumption::Over, "the clock was not set yet");
         let unset = Start { lease: Some(Lease::of(Duration::from_secs(60), wall(5))) };
-        assert_eq!(unset.again(wall(now)), None, "nor was it when this was written");
-        assert_eq!(Start { lease: None }.again(wall(5)), Some(None));
+        assert_eq!(unset.again(wall(now)), Resumption::Over, "nor was it when this was written");
+        assert_eq!(Start { lease: None }.again(wall(5)), Resumption::UntilStopped);
     }
 }

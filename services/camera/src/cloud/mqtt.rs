@@ -5,7 +5,7 @@ use mqtt_protocol_core::mqtt::{
     packet::{Packet, Qos, SubEntry, SubOpts, v3_1_1},
     prelude::*,
 };
-use sightline_signal::{DeviceId, ErrorCode, topic::Topic};
+use sightline_signal::{DeviceId, ErrorCode, Online, topic::Topic};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::link;
+use crate::cloud::link;
 use sightline_capture::tls;
 
 /// Messages that may wait for the broker: a few minutes of metrics. The oldest go first when there is no more room.
@@ -79,6 +79,11 @@ pub(crate) struct Address {
     /// Settings from afar are listened for.
     pub(crate) takes_settings: bool,
     pub(crate) tls: Arc<rustls::ClientConfig>,
+}
+
+/// The retained message that says whether the device is there.
+fn presence(online: bool) -> Vec<u8> {
+    serde_json::to_vec(&Online { online }).unwrap_or_default()
 }
 
 /// `mqtts://host[:port]`.
@@ -204,7 +209,7 @@ impl Connection {
         let mut core = Core::new(mqtt::Version::V3_1_1);
         core.set_auto_pub_response(true);
         let mut connection = Self { core, stream, unacknowledged: 0, is_subscribed: false };
-        let will = (Topic::Online.of(&address.device), r#"{"online":false}"#);
+        let will = (Topic::Online.of(&address.device), presence(false));
         let connect = v3_1_1::Connect::builder()
             .client_id(address.device.as_str())
             .and_then(|builder| {
@@ -267,7 +272,7 @@ impl Connection {
         while let Ok(message) = outgoing.try_recv() {
             self.publish(&address.device, message).await?;
         }
-        self.publish(&address.device, Outgoing { topic: Topic::Online, payload: br#"{"online":false}"#.to_vec(), retain: true }).await?;
+        self.publish(&address.device, Outgoing { topic: Topic::Online, payload: presence(false), retain: true }).await?;
         let mut buffer = vec![0; 8 * 1024];
         while self.unacknowledged > 0 {
             let read = self.stream.read(&mut buffer).await?;
@@ -348,8 +353,7 @@ impl Connection {
                     });
                 }
                 self.is_subscribed = true;
-                self.publish(&address.device, Outgoing { topic: Topic::Online, payload: br#"{"online":true}"#.to_vec(), retain: true })
-                    .await?;
+                self.publish(&address.device, Outgoing { topic: Topic::Online, payload: presence(true), retain: true }).await?;
                 tracing::info!(host = address.host, port = address.port, "connected to the broker");
                 let _ = incoming.try_send(Incoming::Up);
             }
