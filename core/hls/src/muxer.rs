@@ -115,8 +115,8 @@ impl Muxer {
     fn cut(&mut self, ends_at: Option<MediaTime>) {
         let frames = core::mem::take(&mut self.open);
         self.open_bytes = 0;
-        self.ends_early = false;
         let (Some(first), Some(last), Some((init, _))) = (frames.first(), frames.last(), &self.init) else { return };
+        self.ends_early = false;
         let end = ends_at.unwrap_or(last.dts);
         let sequence = self.next_sequence;
         // A fragment's number starts at 1 and may wrap: players only compare neighbours.
