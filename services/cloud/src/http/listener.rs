@@ -1,7 +1,7 @@
 //! Accepts connections, ends TLS where there is TLS, and serves HTTP/1.1 on both.
 
 use super::access::Peer;
-use crate::tls::peer_subject;
+use crate::identity::tls::peer_subject;
 use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
