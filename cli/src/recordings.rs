@@ -6,14 +6,14 @@ use crate::{
     cameras,
     terminal::{self, WrongUse},
 };
-use sightline_camera::recorder::{self, Recording};
+use sightline_archive::{self as archive, Recording};
 use std::path::PathBuf;
 
 pub(crate) fn run(recordings: &Recordings) -> Result<(), Failure> {
     let dir = dir(recordings)?;
     match &recordings.action {
         RecordingsAction::List => {
-            let found = recorder::list(&dir)?;
+            let found = archive::list(&dir)?;
             if recordings.json {
                 terminal::print(&serde_json::to_string(&found)?);
                 return Ok(());
@@ -27,7 +27,7 @@ pub(crate) fn run(recordings: &Recordings) -> Result<(), Failure> {
             if from >= to {
                 return Err(WrongUse(format!("FROM ({from}) is not before TO ({to})")).into());
             }
-            let exported = recorder::export(&dir, *from, *to, out)?;
+            let exported = archive::export(&dir, *from, *to, out)?;
             if recordings.json {
                 terminal::print(&serde_json::to_string(&exported)?);
                 return Ok(());

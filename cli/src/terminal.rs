@@ -12,8 +12,8 @@ pub(crate) fn start_logging(args: &Args) {
     let level = match (args.quiet, args.verbose, calm) {
         (true, _, _) => "error",
         (_, 0, true) => "warn",
-        (_, 0, false) | (_, 1, _) => "warn,sightline=info,sightline_camera=info,sightline_cloud=info,sightline_origin=info",
-        (_, 2, _) => "info,sightline=debug,sightline_camera=debug,sightline_cloud=debug,sightline_origin=debug",
+        (_, 0, false) | (_, 1, _) => "warn,sightline=info",
+        (_, 2, _) => "info,sightline=debug",
         (_, _, _) => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

@@ -7,6 +7,7 @@ mod header;
 mod hygiene;
 mod miri;
 mod shell;
+mod structure;
 mod tools;
 
 use shell::{Problem, cargo, cargo_linting, step};
@@ -18,6 +19,7 @@ cargo xtask COMMAND
   test [FILTER…]   install what tests need (as root, from Debian's packages), then format check, lints,
                    the bare-metal link, and every test; FILTER goes to nextest and runs only those tests
   lint             format check, clippy and the project's own rules
+  rules            the same without clippy: in seconds
   bare-metal       build the camera's side for RV32IMAFC without an allocator: the C face, the images for QEMU and for the ESP32-P4
   header           write firmware/capi/include/sightline.h anew from its Rust
   miri [FILTER…]   the core's and the C face's tests under Miri, which it installs (a nightly compiler)
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test", filters @ ..] => test(filters),
         ["lint"] => lint(),
+        ["rules"] => rules(),
         ["bare-metal"] => tools::install(tools::BARE_METAL).and_then(|()| bare_metal::link()),
         ["header"] => header::write(),
         ["miri", filters @ ..] => miri::run_tests(filters),

@@ -6,8 +6,6 @@ use core::fmt::Write as _;
 use core::time::Duration;
 use sightline_media::{Frame, MediaTime, Track};
 
-use crate::fmp4;
-
 /// The most bytes one segment gathers before it is cut without a key frame: a stream that never sends one must not fill the memory.
 pub const SEGMENT_BYTES_MAX: usize = 32 << 20;
 
@@ -79,14 +77,14 @@ impl Muxer {
     /// The tracks from the next frame on. A change closes the open segment and begins a new initialisation segment behind a discontinuity.
     ///
     /// # Errors
-    /// [`fmp4::Error`] when they fit no MP4 box; the playlist stays as it was.
-    pub fn set_tracks(&mut self, tracks: &[Track]) -> Result<(), fmp4::Error> {
+    /// [`sightline_mp4::Error`] when they fit no MP4 box; the playlist stays as it was.
+    pub fn set_tracks(&mut self, tracks: &[Track]) -> Result<(), sightline_mp4::Error> {
         // Sound that MP4 does not hold leaves the pictures.
-        let tracks: Vec<Track> = tracks.iter().filter(|track| fmp4::holds(track.config.codec())).cloned().collect();
+        let tracks: Vec<Track> = tracks.iter().filter(|track| sightline_mp4::holds(track.config.codec())).cloned().collect();
         if self.tracks == tracks {
             return Ok(());
         }
-        let bytes = fmp4::init_segment(&tracks)?;
+        let bytes = sightline_mp4::init_segment(&tracks)?;
         self.cut(None);
         let number = self.init.as_ref().map_or(0, |(number, _)| number + 1);
         self.init_before = self.init.replace((number, bytes));
@@ -117,12 +115,12 @@ impl Muxer {
     fn cut(&mut self, ends_at: Option<MediaTime>) {
         let frames = core::mem::take(&mut self.open);
         self.open_bytes = 0;
-        self.ends_early = false;
         let (Some(first), Some(last), Some((init, _))) = (frames.first(), frames.last(), &self.init) else { return };
+        self.ends_early = false;
         let end = ends_at.unwrap_or(last.dts);
         let sequence = self.next_sequence;
         // A fragment's number starts at 1 and may wrap: players only compare neighbours.
-        let Ok(bytes) = fmp4::fragment((sequence as u32).wrapping_add(1), &frames, ends_at) else { return };
+        let Ok(bytes) = sightline_mp4::fragment((sequence as u32).wrapping_add(1), &frames, ends_at) else { return };
         self.segments.push_back(Segment {
             sequence,
             init: *init,
@@ -219,11 +217,11 @@ impl Muxer {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use sightline_media::{TrackConfig, TrackId, aac::AudioConfig, avc::DecoderConfig};
 
-    pub(crate) fn video_track() -> Track {
+    fn video_track() -> Track {
         let sps = [
             0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0, 0x00, 0x00, 0x7d, 0x20,
             0x00, 0x17, 0x70, 0x01, 0xe3, 0x06, 0x32, 0xc0,
@@ -234,11 +232,11 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn audio_track() -> Track {
+    fn audio_track() -> Track {
         Track { id: TrackId::AUDIO, config: TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap()) }
     }
 
-    pub(crate) fn frame(index: i64, is_keyframe: bool) -> Frame<Bytes> {
+    fn frame(index: i64, is_keyframe: bool) -> Frame<Bytes> {
         let time = MediaTime::from_millis(index * 40);
         let payload = Bytes::from(alloc::format!("frame {index}"));
         Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe, is_disposable: false, payload }

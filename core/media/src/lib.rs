@@ -20,9 +20,17 @@ mod bits;
 #[cfg(feature = "alloc")]
 pub mod coded;
 mod frame;
+#[cfg(feature = "alloc")]
+mod metadata;
+#[cfg(feature = "alloc")]
+mod stream;
 mod time;
 mod track;
 
 pub use frame::Frame;
+#[cfg(feature = "alloc")]
+pub use metadata::{Metadata, Property};
+#[cfg(feature = "alloc")]
+pub use stream::StreamConfig;
 pub use time::{Instant, MediaTime, WallTime};
 pub use track::{Codec, Track, TrackConfig, TrackId};

@@ -7,7 +7,7 @@ const DELAY_MAX: Duration = Duration::from_secs(60);
 
 /// Consecutive failures and the delay they cost: `interval * 2^(n-1)`, at most 60 s, with jitter.
 #[derive(Clone, Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     interval: Duration,
     jitter: f32,
     failures: u32,
@@ -17,37 +17,37 @@ pub struct Backoff {
 impl Backoff {
     /// `jitter` is clamped to 0..=0.9; `seed` may be anything.
     #[must_use]
-    pub fn new(interval: Duration, jitter: f32, seed: u64) -> Self {
+    pub(crate) fn new(interval: Duration, jitter: f32, seed: u64) -> Self {
         Self { interval, jitter: jitter.clamp(0.0, 0.9), failures: 0, random: seed | 1 }
     }
 
     /// Consecutive failures so far.
     #[must_use]
-    pub const fn failures(&self) -> u32 {
+    pub(crate) const fn failures(&self) -> u32 {
         self.failures
     }
 
     /// One more failure; the delay to wait before the next try.
-    pub fn fail(&mut self) -> Duration {
+    pub(crate) fn fail(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let doublings = (self.failures - 1).min(16);
         self.jittered(self.interval.saturating_mul(1 << doublings).min(DELAY_MAX))
     }
 
     /// `delay` drawn from ± the jitter.
-    pub fn jittered(&mut self, delay: Duration) -> Duration {
+    pub(crate) fn jittered(&mut self, delay: Duration) -> Duration {
         // 24 bits are exact in an f32.
         let unit = (self.next_random() >> 40) as f32 / 16_777_216.0;
         delay.mul_f32(1.0 + self.jitter * (2.0 * unit - 1.0))
     }
 
     /// It works: the next failure is the first.
-    pub const fn reset(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// xorshift64*: for jitter and ids, not for secrets.
-    pub const fn next_random(&mut self) -> u64 {
+    pub(crate) const fn next_random(&mut self) -> u64 {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;

@@ -3,6 +3,7 @@
 mod opening;
 mod streaming;
 mod telling;
+mod timers;
 mod wish;
 
 use core::time::Duration;
@@ -26,6 +27,7 @@ use crate::{
     tally::Tally,
 };
 use opening::Opening;
+use timers::{Timer, Timers};
 pub use wish::Commanded;
 use wish::Wish;
 
@@ -43,9 +45,9 @@ const RECONNECT_INTERVAL: Duration = Duration::from_secs(10);
 const SLOW_RETRY: Duration = Duration::from_secs(300);
 /// A frame that has waited for this share of the target latency is left out: what remains of it is for the way.
 const STALE_SHARE: f32 = 2.0 / 3.0;
-/// A server that has not noticed the end of our connection yet refuses the next one: "already publishing". It is tried again this often ...
+/// A server that has not noticed the end of our connection yet refuses the next one: "already publishing". The pusher tries again at this interval ...
 const HELD_NAME_INTERVAL: Duration = Duration::from_secs(1);
-/// ... and so many times: nginx-rtmp notices within its ping's 30 s, others sooner.
+/// ... up to this many attempts: nginx-rtmp notices a dead publisher within its 30 s ping, others sooner.
 const HELD_NAME_TRIES: u32 = 30;
 /// For the goodbye to reach the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -66,9 +68,7 @@ pub struct Pusher<P, const QUEUE: usize> {
     opening: Opening,
     state: StreamState,
     wish: Wish,
-    lease_until: Option<Instant>,
-    /// The end of the present state's patience.
-    deadline: Option<Instant>,
+    timers: Timers,
     request_id: Text<64>,
     is_asking: bool,
     /// Why there is no way to the cloud, while there is none.
@@ -95,7 +95,6 @@ pub struct Pusher<P, const QUEUE: usize> {
     session_number: u32,
     tally: Option<Tally>,
     dropped_before: u64,
-    metrics_at: Option<Instant>,
     outbox: Outbox,
 }
 
@@ -110,14 +109,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     pub fn new(mut config: Config, seed: u64) -> Self {
         let servers = config.server.as_mut().map(Servers::fixed);
         let target = config.wanted();
+        let mut timers = Timers::default();
+        timers.set(Timer::Patience, (config.trigger == Trigger::AlwaysOn).then_some(Instant::ZERO));
         Self {
             ceiling: target,
             target,
             opening: Opening::default(),
             state: at_rest(config.trigger),
             wish: Wish::default(),
-            lease_until: None,
-            deadline: (config.trigger == Trigger::AlwaysOn).then_some(Instant::ZERO),
+            timers,
             request_id: Text::new(),
             is_asking: false,
             signal_error: None,
@@ -139,7 +139,6 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             session_number: 0,
             tally: None,
             dropped_before: 0,
-            metrics_at: None,
             outbox: Outbox::default(),
             config,
         }
@@ -233,8 +232,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     /// Time passed: call it at [`Self::poll_timeout`], or whenever.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.deadline.is_some_and(|at| now >= at) {
-            self.deadline = None;
+        if self.timers.take_ended(Timer::Patience, now) {
             match self.state {
                 StreamState::Idle => self.start(now, None),
                 StreamState::Requesting => self.fail(now, self.signal_error.unwrap_or(ErrorCode::DiscoveryTimeout)),
@@ -244,7 +242,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 StreamState::Streaming | StreamState::Error | StreamState::Standby => {}
             }
         }
-        if self.lease_until.is_some_and(|at| now >= at) {
+        if self.timers.take_ended(Timer::Lease, now) {
             self.end_lease(now);
         }
         if self.session.handle_timeout(now).is_err() {
@@ -266,14 +264,19 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// When to call [`Self::handle_timeout`], at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let mut next = [self.deadline, self.lease_until, self.session.poll_timeout(), self.check_ends_at(), None, None, None, None];
-        if self.state == StreamState::Streaming {
-            next[4] = self.metrics_at;
-            next[5] = self.rate.next_tick();
-            next[6] = if self.config.frame_dropping { self.queue.expires_at() } else { None };
-            next[7] = self.flight.progress_at().map(|at| at + self.config.send_timeout);
-        }
-        next.into_iter().flatten().min()
+        let always = [self.timers.get(Timer::Patience), self.timers.get(Timer::Lease), self.session.poll_timeout(), self.check_ends_at()];
+        let streaming = if self.is_streaming() { self.streaming_timeouts() } else { Default::default() };
+        always.into_iter().chain(streaming).flatten().min()
+    }
+
+    /// What ends while it streams: metrics, a tick of the rate control, a frame's time in the queue, the link's time to take bytes.
+    fn streaming_timeouts(&self) -> [Option<Instant>; 4] {
+        [
+            self.timers.get(Timer::Metrics),
+            self.rate.next_tick(),
+            if self.config.frame_dropping { self.queue.expires_at() } else { None },
+            self.flight.progress_at().map(|at| at + self.config.send_timeout),
+        ]
     }
 
     /// Bytes for the link, in two slices: write the first, then the second. The first empty: nothing to write.
@@ -295,7 +298,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     //
     // ---- from here on: what each input means --------------------------------------------------------------------------
 
-    /// Ends for good: no link, no session, the last figures told.
+    /// Ends for good: no link, no session, the last figures reported.
     #[inline(never)]
     fn rest(&mut self, now: Instant) {
         self.drop_link();
@@ -386,7 +389,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         let tc_url = set.tc_urls.get(servers.next()).map_or("", Text::as_str);
         match self.session.begin(config, tc_url, &set.name, now, seed) {
             Ok(()) => {
-                self.deadline = None;
+                self.timers.set(Timer::Patience, None);
                 self.flight = Flight::new(now);
             }
             Err(_) => self.lose(now, ErrorCode::StreamKeyInvalid),
@@ -427,7 +430,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.outbox.status(Status { state: self.state, error: Some(code), next_retry: None });
     }
 
-    /// The connection is gone, or given up.
+    /// The connection is gone, or was abandoned.
     #[inline(never)]
     fn lose(&mut self, now: Instant, code: ErrorCode) {
         if self.state == StreamState::Stopping {
@@ -597,8 +600,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             }
             CommandName::Start => self.start(now, lease),
             CommandName::Renew => {
-                if self.lease_until.is_some() {
-                    self.lease_until = Some(now + lease.unwrap_or(self.config.lease));
+                if self.timers.get(Timer::Lease).is_some() {
+                    self.timers.set(Timer::Lease, Some(now + lease.unwrap_or(self.config.lease)));
                 }
             }
             CommandName::Stop => self.stop(now),
@@ -660,8 +663,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
     }
 
-    fn enter(&mut self, state: StreamState, deadline: Option<Instant>) {
-        self.deadline = deadline;
+    fn enter(&mut self, state: StreamState, patience: Option<Instant>) {
+        self.timers.set(Timer::Patience, patience);
         if self.state != state {
             self.state = state;
             self.outbox.status(Status { state, error: None, next_retry: None });

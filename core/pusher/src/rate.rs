@@ -8,12 +8,12 @@ use sightline_media::Instant;
 
 /// Between two decisions: a frame and a half at 30 fps.
 const TICK: Duration = Duration::from_millis(50);
-/// Lag beyond this share of the target latency means that the link is slower than the encoder. 240 ms of 3 s: a key frame on a link
-/// that is just fast enough takes about that long, and is no reason to cut.
+/// Lag beyond this share of the target latency means that the link is slower than the encoder. A key frame on a link that is just fast
+/// enough takes less than that, and is no reason to cut.
 const LAG_SHARE: f32 = 0.13;
-/// Above this share of the target latency the encoder is held back: 450 ms of 3 s.
+/// Above this share of the target latency the encoder is held back.
 const HOLD_SHARE: f32 = 0.3;
-/// A held encoder goes on below this share of it: 150 ms of 3 s.
+/// A held encoder goes on below this share of it.
 const RELEASE_SHARE: f32 = 0.13;
 /// After a cut, the lag gets this long to go before the next one; what was encoded before the cut is late whatever is done.
 const CUT_PAUSE: Duration = Duration::from_millis(1000);
@@ -256,6 +256,17 @@ mod tests {
     use super::*;
     use crate::flight::Flight;
     use std::collections::VecDeque;
+
+    #[test]
+    fn the_design_page_has_the_shares_that_are_in_use() {
+        const PAGE: &str = include_str!("../../../docs/design/0001-rate-control.md");
+        // Of the default target latency, 3 s.
+        for (name, share) in [("lag", LAG_SHARE), ("lag", HOLD_SHARE)] {
+            let row = std::format!("| {name} over {:.0} % ({:.0} ms) |", share * 100.0, share * 3_000.0);
+            assert!(PAGE.contains(&row), "docs/design/0001-rate-control.md has no row {row:?}");
+        }
+        assert!(PAGE.contains(&std::format!("until the lag is under {:.0} %", RELEASE_SHARE * 100.0)));
+    }
 
     /// An encoder that does as it is told, a camera's queue, and a link of some rate, in steps of 20 ms.
     struct World {

@@ -8,18 +8,18 @@ pub(crate) const DEPTH_MAX: u32 = 16;
 /// Values in one message, all levels together. OBS sends about 20, ffmpeg about 15.
 pub(crate) const ELEMENTS_MAX: u32 = 1024;
 
-const NUMBER: u8 = 0x00;
-const BOOLEAN: u8 = 0x01;
-const STRING: u8 = 0x02;
-const OBJECT: u8 = 0x03;
-const NULL: u8 = 0x05;
+pub(crate) const NUMBER: u8 = 0x00;
+pub(crate) const BOOLEAN: u8 = 0x01;
+pub(crate) const STRING: u8 = 0x02;
+pub(crate) const OBJECT: u8 = 0x03;
+pub(crate) const NULL: u8 = 0x05;
 const UNDEFINED: u8 = 0x06;
 const REFERENCE: u8 = 0x07;
 pub(crate) const ECMA_ARRAY: u8 = 0x08;
 const OBJECT_END: u8 = 0x09;
-const STRICT_ARRAY: u8 = 0x0a;
-const DATE: u8 = 0x0b;
-const LONG_STRING: u8 = 0x0c;
+pub(crate) const STRICT_ARRAY: u8 = 0x0a;
+pub(crate) const DATE: u8 = 0x0b;
+pub(crate) const LONG_STRING: u8 = 0x0c;
 const UNSUPPORTED: u8 = 0x0d;
 const XML_DOCUMENT: u8 = 0x0f;
 const TYPED_OBJECT: u8 = 0x10;
@@ -37,9 +37,15 @@ pub(crate) enum Value<'a> {
     /// A strict array.
     #[cfg_attr(not(any(feature = "server", test)), expect(dead_code, reason = "the camera reads past arrays"))]
     Array(Array<'a>),
+    /// A boolean. The camera reads past it.
+    #[cfg(any(feature = "server", test))]
+    Boolean(bool),
+    /// A date, in milliseconds since the Unix epoch. The camera reads past it.
+    #[cfg(any(feature = "server", test))]
+    Date(f64),
     /// Null, undefined, unsupported.
     Null,
-    /// Read past, for nothing here needs it: boolean, date, reference, XML, AMF3's objects.
+    /// Read past, because nothing here needs it: reference, XML, AMF3's objects.
     Other,
 }
 
@@ -47,6 +53,8 @@ impl<'a> Value<'a> {
     pub(crate) fn as_str(&self) -> Option<&'a str> {
         match self {
             Self::Text(bytes) => core::str::from_utf8(bytes).ok(),
+            #[cfg(any(feature = "server", test))]
+            Self::Boolean(_) | Self::Date(_) => None,
             Self::Number(_) | Self::Object(_) | Self::Array(_) | Self::Null | Self::Other => None,
         }
     }
@@ -54,9 +62,31 @@ impl<'a> Value<'a> {
     pub(crate) const fn as_number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
+            #[cfg(any(feature = "server", test))]
+            Self::Boolean(_) | Self::Date(_) => None,
             Self::Text(_) | Self::Object(_) | Self::Array(_) | Self::Null | Self::Other => None,
         }
     }
+}
+
+#[cfg(any(feature = "server", test))]
+const fn boolean<'a>(value: u8) -> Value<'a> {
+    Value::Boolean(value != 0)
+}
+
+#[cfg(not(any(feature = "server", test)))]
+const fn boolean<'a>(_value: u8) -> Value<'a> {
+    Value::Other
+}
+
+#[cfg(any(feature = "server", test))]
+const fn date<'a>(unix_millis: f64) -> Value<'a> {
+    Value::Date(unix_millis)
+}
+
+#[cfg(not(any(feature = "server", test)))]
+const fn date<'a>(_unix_millis: f64) -> Value<'a> {
+    Value::Other
 }
 
 /// What ends an object: an empty name, and the marker (§2.11).
@@ -176,7 +206,7 @@ impl<'a> Decoder<'a> {
     fn body(&mut self, marker: u8, depth: u32) -> Result<Value<'a>, Cause> {
         match marker {
             NUMBER => self.fields.f64().map(Value::Number).ok_or(Cause::Amf0),
-            BOOLEAN => self.fields.take(1).map(|_| Value::Other).ok_or(Cause::Amf0),
+            BOOLEAN => self.boolean(),
             STRING => self.short_text().map(Value::Text),
             LONG_STRING | XML_DOCUMENT => {
                 let length = self.fields.u32().and_then(|length| usize::try_from(length).ok()).ok_or(Cause::Amf0)?;
@@ -203,11 +233,23 @@ impl<'a> Decoder<'a> {
                 Ok(Value::Array(Array(start.get(..length).unwrap_or(&[]))))
             }
             AVMPLUS => crate::amf3::value(&mut self.fields, &mut self.budget, depth),
-            DATE => self.fields.take(10).map(|_| Value::Other).ok_or(Cause::Amf0),
+            DATE => self.date(),
             REFERENCE => self.fields.take(2).map(|_| Value::Other).ok_or(Cause::Amf0),
             NULL | UNDEFINED | UNSUPPORTED => Ok(Value::Null),
             _ => Err(Cause::Amf0),
         }
+    }
+
+    fn boolean(&mut self) -> Result<Value<'a>, Cause> {
+        let value = self.fields.u8().ok_or(Cause::Amf0)?;
+        Ok(boolean(value))
+    }
+
+    /// Milliseconds, then a time zone that the specification wants to be zero (§2.13).
+    fn date(&mut self) -> Result<Value<'a>, Cause> {
+        let unix_millis = self.fields.f64().ok_or(Cause::Amf0)?;
+        self.fields.take(2).ok_or(Cause::Amf0)?;
+        Ok(date(unix_millis))
     }
 
     fn short_text(&mut self) -> Result<&'a [u8], Cause> {

@@ -20,11 +20,12 @@ use crate::message::data::Announcement;
 use crate::message::set_chunk_size::SetChunkSize;
 use crate::message::window_ack_size::WindowAckSize;
 use crate::message::{CSID_AUDIO, CSID_CONTROL, CSID_DATA, CSID_VIDEO, type_id};
+use crate::wire::cut_text;
 pub use config::{Config, UrlTooLong};
 pub use events::Event;
 use events::{Events, Said};
 use heapless::{Deque, String};
-use inbox::{Heard, Inbox};
+use inbox::{Inbox, ServerMessage};
 use outgoing::{Scratch, Sending};
 use padding::Padding;
 use sightline_media::{Codec, Frame, Instant, MediaTime, Track, TrackConfig};
@@ -34,9 +35,13 @@ pub const TC_URL_BYTES_MAX: usize = 160;
 /// The longest publishing name with its query, in bytes: a stream of 64, `?token=`, a token of 384, and room for another's parameters.
 pub const NAME_BYTES_MAX: usize = 512;
 
-/// The message stream that every server gives first.
+// Transaction numbers: each is used once, in this order. Only the answers to the first and fourth are waited for.
 const TRANSACTION_CONNECT: f64 = 1.0;
+const TRANSACTION_RELEASE_STREAM: f64 = 2.0;
+const TRANSACTION_FC_PUBLISH: f64 = 3.0;
 const TRANSACTION_CREATE_STREAM: f64 = 4.0;
+const TRANSACTION_PUBLISH: f64 = 5.0;
+const TRANSACTION_FC_UNPUBLISH: f64 = 6.0;
 
 /// The queue holds as many frames as it can; the frame comes back.
 #[derive(Clone, PartialEq, Eq)]
@@ -341,10 +346,10 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         }
         loop {
             match self.inbox.read(&mut bytes)? {
-                Some(Heard::Acknowledged(total)) => self.events.acknowledged = Some(total),
-                Some(Heard::StreamEof) => self.end(),
-                Some(Heard::Command(type_id)) => self.handle_command(type_id)?,
-                Some(Heard::Nothing) => {}
+                Some(ServerMessage::Acknowledged(total)) => self.events.acknowledged = Some(total),
+                Some(ServerMessage::StreamEof) => self.end(),
+                Some(ServerMessage::Command(type_id)) => self.handle_command(type_id)?,
+                Some(ServerMessage::Setting) => {}
                 None => break,
             }
             // What a message changes is in force before the next, however the network cut them.
@@ -454,7 +459,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 if let crate::amf0::Value::Object(object) = value
                     && object.get("code").is_some()
                 {
-                    found = Some((cut(object.text("code").unwrap_or("")), cut(object.text("description").unwrap_or(""))));
+                    found = Some((cut_text(object.text("code").unwrap_or("")), cut_text(object.text("description").unwrap_or(""))));
                 }
             }
             found.unwrap_or_default()
@@ -586,12 +591,12 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             }
             // Only `publish` carries the query with the token: these are logged by servers, and none checks it here.
             Phase::Release => {
-                let release = Outgoing::Named { command: "releaseStream", transaction: 2.0, name: bare(&self.name) };
+                let release = Outgoing::Named { command: "releaseStream", transaction: TRANSACTION_RELEASE_STREAM, name: bare(&self.name) };
                 self.scratch.put_command(&release, 0, self.chunk_size);
                 self.phase = Phase::Announce;
             }
             Phase::Announce => {
-                let announce = Outgoing::Named { command: "FCPublish", transaction: 3.0, name: bare(&self.name) };
+                let announce = Outgoing::Named { command: "FCPublish", transaction: TRANSACTION_FC_PUBLISH, name: bare(&self.name) };
                 self.scratch.put_command(&announce, 0, self.chunk_size);
                 self.phase = Phase::CreateStream;
             }
@@ -600,14 +605,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 self.phase = Phase::AwaitStream;
             }
             Phase::Publish => {
-                let publish = Outgoing::Publish { transaction: 5.0, name: &self.name };
+                let publish = Outgoing::Publish { transaction: TRANSACTION_PUBLISH, name: &self.name };
                 self.scratch.put_command(&publish, self.stream_id, self.chunk_size);
                 self.phase = Phase::AwaitPublishing;
             }
             Phase::Publishing => return self.next_frame(),
             Phase::Close => {
                 let name = bare(&self.name);
-                let unpublish = Outgoing::Named { command: "FCUnpublish", transaction: 6.0, name };
+                let unpublish = Outgoing::Named { command: "FCUnpublish", transaction: TRANSACTION_FC_UNPUBLISH, name };
                 self.scratch.put_command(&unpublish, 0, self.chunk_size);
                 self.phase = Phase::Delete;
             }
@@ -714,17 +719,6 @@ fn is(transaction: f64, expected: f64) -> bool {
     (transaction - expected).abs() < 0.5
 }
 
-/// As much of `text` as fits, cut between characters.
-pub(crate) fn cut<const N: usize>(text: &str) -> String<N> {
-    let mut kept = String::new();
-    for character in text.chars() {
-        if kept.push(character).is_err() {
-            break;
-        }
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -764,8 +758,8 @@ mod tests {
     fn the_longest_messages_fit_the_scratch() {
         let (tc_url, name) = (std::format!("rtmp://h/{}", "x".repeat(TC_URL_BYTES_MAX - 9)), "n".repeat(NAME_BYTES_MAX));
         let connect = Outgoing::Connect { app: crate::url::application(&tc_url), tc_url: &tc_url, is_player: false };
-        let named = Outgoing::Named { command: "releaseStream", transaction: 2.0, name: &name };
-        for command in [connect, named, Outgoing::Publish { transaction: 5.0, name: &name }] {
+        let named = Outgoing::Named { command: "releaseStream", transaction: TRANSACTION_RELEASE_STREAM, name: &name };
+        for command in [connect, named, Outgoing::Publish { transaction: TRANSACTION_PUBLISH, name: &name }] {
             let mut body = [0; outgoing::BODY_BYTES_MAX];
             assert!(command.encode(&mut body).is_some(), "the body is too short for a command");
         }

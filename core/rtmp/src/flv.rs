@@ -110,9 +110,9 @@ pub use tags::{frame_tag, metadata_tag, track_tag};
 #[cfg(feature = "server")]
 mod tags {
     use super::{TagKind, file_size, frame_header, previous_tag_size, sequence_header, tag_header, timestamp_ms};
-    use crate::message::data::ON_METADATA_AMF0;
+    use crate::message::properties;
     use bytes::{BufMut as _, Bytes, BytesMut};
-    use sightline_media::{Codec, Frame, MediaTime, Track};
+    use sightline_media::{Codec, Frame, MediaTime, Metadata, Track};
 
     /// A frame as a whole tag, its size behind it: the same bytes for every viewer and for the file. One copy of the payload.
     #[must_use]
@@ -127,10 +127,10 @@ mod tags {
         tag(TagKind::of(codec), timestamp_ms(at), &sequence_header(codec), track.config.as_bytes())
     }
 
-    /// Metadata as a whole tag. `values` is what follows `onMetaData`, as [`Event::Metadata`](crate::server::Event::Metadata) gives it.
+    /// Metadata as a whole tag.
     #[must_use]
-    pub fn metadata_tag(values: &[u8], at: MediaTime) -> Bytes {
-        tag(TagKind::Script, timestamp_ms(at), ON_METADATA_AMF0, values)
+    pub fn metadata_tag(metadata: &Metadata, at: MediaTime) -> Bytes {
+        tag(TagKind::Script, timestamp_ms(at), &properties::write(metadata), &[])
     }
 
     fn tag(kind: TagKind, timestamp: u32, header: &[u8], payload: &[u8]) -> Bytes {

@@ -6,8 +6,11 @@ pub(crate) mod acknowledgement;
 pub(crate) mod aggregate;
 pub(crate) mod audio;
 pub(crate) mod command;
+pub(crate) mod control;
 pub(crate) mod data;
 pub(crate) mod enhanced;
+#[cfg(feature = "server")]
+pub(crate) mod properties;
 pub(crate) mod set_chunk_size;
 pub(crate) mod set_peer_bandwidth;
 pub(crate) mod user_control;
@@ -32,6 +35,39 @@ pub(crate) mod type_id {
     pub(crate) const COMMAND: u8 = 20;
     /// Several messages in one, as FLV tags.
     pub(crate) const AGGREGATE: u8 = 22;
+}
+
+/// What a message is, by its type id: the one place where the numbers are told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// See [`control::Control`].
+    Control,
+    Audio,
+    Video,
+    /// Data; in AMF3's frame a zero byte comes before the AMF0.
+    Data {
+        is_amf3: bool,
+    },
+    /// A command; [`command::Command`] reads both frames.
+    Command,
+    Aggregate,
+    /// Shared objects, and whatever else no camera or player sends.
+    Other,
+}
+
+impl Kind {
+    pub(crate) const fn of(type_id: u8) -> Self {
+        match type_id {
+            type_id::SET_CHUNK_SIZE..=type_id::SET_PEER_BANDWIDTH => Self::Control,
+            type_id::AUDIO => Self::Audio,
+            type_id::VIDEO => Self::Video,
+            type_id::DATA => Self::Data { is_amf3: false },
+            type_id::DATA_AMF3 => Self::Data { is_amf3: true },
+            type_id::COMMAND | type_id::COMMAND_AMF3 => Self::Command,
+            type_id::AGGREGATE => Self::Aggregate,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The chunk stream of protocol control (§5.3.1.1).

@@ -6,7 +6,7 @@ use crate::handshake::{self, OPENING_BYTES, PACKET_BYTES};
 use crate::message::aggregate;
 use crate::message::command::{Command, Outgoing};
 use crate::message::user_control::UserControl;
-use crate::message::{CSID_CONTROL, type_id};
+use crate::message::{CSID_CONTROL, Kind, type_id};
 use crate::server::{Demuxer, Link, Media, Message};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -153,21 +153,21 @@ impl Session {
 
     fn handle_message(&mut self, message: &Message) -> Result<(), Cause> {
         let header = message.header;
-        match header.type_id {
-            type_id::COMMAND | type_id::COMMAND_AMF3 => return self.handle_command(header.type_id, &message.body),
-            type_id::AUDIO => self.demuxer.audio(header.timestamp, &message.body, &mut self.events),
-            type_id::VIDEO => self.demuxer.video(header.timestamp, &message.body, &mut self.events),
-            type_id::AGGREGATE => {
+        match Kind::of(header.type_id) {
+            Kind::Command => return self.handle_command(header.type_id, &message.body),
+            Kind::Audio => self.demuxer.audio(header.timestamp, &message.body, &mut self.events),
+            Kind::Video => self.demuxer.video(header.timestamp, &message.body, &mut self.events),
+            Kind::Aggregate => {
                 for part in aggregate::parts(header.timestamp, &message.body) {
                     let body = message.body.slice_ref(part.body);
-                    match part.type_id {
-                        type_id::AUDIO => self.demuxer.audio(part.timestamp, &body, &mut self.events),
-                        type_id::VIDEO => self.demuxer.video(part.timestamp, &body, &mut self.events),
-                        _ => {}
+                    match Kind::of(part.type_id) {
+                        Kind::Audio => self.demuxer.audio(part.timestamp, &body, &mut self.events),
+                        Kind::Video => self.demuxer.video(part.timestamp, &body, &mut self.events),
+                        Kind::Control | Kind::Data { .. } | Kind::Command | Kind::Aggregate | Kind::Other => {}
                     }
                 }
             }
-            _ => {}
+            Kind::Control | Kind::Data { .. } | Kind::Other => {}
         }
         Ok(())
     }

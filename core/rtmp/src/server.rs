@@ -10,17 +10,18 @@ mod demuxer;
 mod link;
 pub mod shared;
 
-use crate::amf0::{self, Value};
+use crate::amf0::Value;
 use crate::capabilities::Capabilities;
 use crate::chunk::CHUNK_SIZE_MAX;
-use crate::client::cut;
 use crate::error::{Cause, Error};
 use crate::handshake::{self, OPENING_BYTES, PACKET_BYTES};
 use crate::message::aggregate;
 use crate::message::command::{Command, Outgoing};
 use crate::message::data::Metadata;
+use crate::message::properties;
 use crate::message::user_control::UserControl;
-use crate::message::{CSID_CONTROL, type_id};
+use crate::message::{CSID_CONTROL, Kind, type_id};
+use crate::wire::cut_text;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -123,7 +124,7 @@ pub enum PublishKind {
 }
 
 /// What a peer asks or sends.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Event {
     /// It wants to publish: answer with [`Session::accept_publish`] or [`Session::reject_publish`].
     PublishRequested {
@@ -149,8 +150,8 @@ pub enum Event {
     Track(Box<Track>),
     /// A frame of a track that was announced.
     Frame(Frame<Bytes>),
-    /// The AMF0 values behind `onMetaData`, checked.
-    Metadata(Bytes),
+    /// What the publisher says about its stream: the values behind `onMetaData`.
+    Metadata(sightline_media::Metadata),
     /// Media that can't be taken: a codec, a broken configuration, frames without one. Said once a kind.
     Unsupported {
         /// What it was.
@@ -168,7 +169,7 @@ pub enum Event {
 }
 
 /// What the shell must do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Output {
     /// Write these bytes, in order.
     Transmit(Bytes),
@@ -291,8 +292,8 @@ impl Session {
     pub fn request_reconnect(&mut self, tc_url: Option<&str>, description: &str) -> bool {
         let can = self.app.is_some() && self.capabilities.can_reconnect();
         if can {
-            let tc_url = &cut::<{ crate::client::TC_URL_BYTES_MAX }>(tc_url.unwrap_or(""));
-            self.link.command(0, &Outgoing::Reconnect { tc_url, description: &cut::<STATUS_BYTES_MAX>(description) });
+            let tc_url = &cut_text::<{ crate::client::TC_URL_BYTES_MAX }>(tc_url.unwrap_or(""));
+            self.link.command(0, &Outgoing::Reconnect { tc_url, description: &cut_text::<STATUS_BYTES_MAX>(description) });
         }
         can
     }
@@ -412,7 +413,7 @@ impl Session {
     fn status(&mut self, stream_id: u32, level: &'static str, code: &str, description: &str) {
         // ffmpeg prints the description and hides the code: an error's description begins with it.
         let described = if level == "error" { alloc::format!("{code}: {description}") } else { description.into() };
-        let (code, description) = (&cut::<STATUS_BYTES_MAX>(code), &cut::<STATUS_BYTES_MAX>(&described));
+        let (code, description) = (&cut_text::<STATUS_BYTES_MAX>(code), &cut_text::<STATUS_BYTES_MAX>(&described));
         self.link.command(stream_id, &Outgoing::Status { command: "onStatus", level, code, description });
     }
 
@@ -461,8 +462,8 @@ impl Session {
 
     fn handle_message(&mut self, message: Message) -> Result<(), Cause> {
         let header = message.header;
-        match (header.type_id, self.role) {
-            (type_id::COMMAND | type_id::COMMAND_AMF3, _) => return self.handle_command(header.type_id, header.stream_id, &message.body),
+        match (Kind::of(header.type_id), self.role) {
+            (Kind::Command, _) => return self.handle_command(header.type_id, header.stream_id, &message.body),
             (_, Role::Publishing { stream_id }) if stream_id == header.stream_id => self.handle_body(&message),
             (_, Role::PublishAsked { stream_id }) if stream_id == header.stream_id => self.keep_early(message),
             _ => {}
@@ -483,7 +484,7 @@ impl Session {
 
     /// A message of the stream that was accepted.
     fn handle_body(&mut self, message: &Message) {
-        if message.header.type_id == type_id::AGGREGATE {
+        if Kind::of(message.header.type_id) == Kind::Aggregate {
             for part in aggregate::parts(message.header.timestamp, &message.body) {
                 self.handle_media(part.type_id, part.timestamp, &message.body.slice_ref(part.body));
             }
@@ -494,24 +495,21 @@ impl Session {
 
     /// Audio, video or data of the stream that was accepted.
     fn handle_media(&mut self, type_id: u8, timestamp: u32, body: &Bytes) {
-        match type_id {
-            type_id::AUDIO => self.demuxer.audio(timestamp, body, &mut self.events),
-            type_id::VIDEO => self.demuxer.video(timestamp, body, &mut self.events),
-            type_id::DATA | type_id::DATA_AMF3 => {
-                let skipped = usize::from(type_id == type_id::DATA_AMF3 && body.first() == Some(&0));
+        match Kind::of(type_id) {
+            Kind::Audio => self.demuxer.audio(timestamp, body, &mut self.events),
+            Kind::Video => self.demuxer.video(timestamp, body, &mut self.events),
+            Kind::Data { is_amf3 } => {
+                let skipped = usize::from(is_amf3 && body.first() == Some(&0));
                 let body = body.slice(skipped..);
                 // Broken metadata harms nothing: the stream is described by its sequence headers.
                 if let Ok(Some(metadata)) = Metadata::decode(&body) {
                     for what in metadata.quirks() {
                         self.demuxer.quirk(what, &mut self.events);
                     }
-                    let values = body.slice_ref(metadata.values);
-                    // Players get it whole.
-                    let values = if metadata.lacks_end { [&values, &amf0::END[..]].concat().into() } else { values };
-                    self.events.push_back(Event::Metadata(values));
+                    self.events.push_back(Event::Metadata(properties::read(metadata.values)));
                 }
             }
-            _ => {}
+            Kind::Control | Kind::Command | Kind::Aggregate | Kind::Other => {}
         }
     }
 

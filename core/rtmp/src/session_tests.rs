@@ -361,7 +361,7 @@ fn a_player_gets_what_was_serialised_once() {
         }
         assert!(matches!(asked, Some(server::Event::PlayRequested { name, .. }) if name == "id"));
         assert!(server.is_playing() && server.poll_output() == Output::Timeout(None));
-        let metadata = shared::metadata_message(&[5], frames[0].dts, server.chunk_size());
+        let metadata = shared::metadata_message(&sightline_media::Metadata::default(), frames[0].dts, server.chunk_size());
         let headers = tracks.iter().map(|track| shared::track_message(track, frames[0].dts, server.chunk_size()));
         let codec = |id| if id == TrackId::AUDIO { Codec::Aac } else { Codec::H264 };
         let shared = frames.iter().map(|frame| shared::frame_message(frame, codec(frame.track), server.chunk_size()));

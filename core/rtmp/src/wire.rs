@@ -1,5 +1,7 @@
 //! Big-endian fields out of a slice and into one.
 
+use heapless::String;
+
 /// Reads fields from the front of a slice; every read past the end is `None`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<'a>(&'a [u8]);
@@ -88,4 +90,20 @@ impl<'a> Writer<'a> {
 pub(crate) const fn u24(value: u32) -> [u8; 3] {
     let [_, a, b, c] = value.to_be_bytes();
     [a, b, c]
+}
+
+/// As much of a text as fits, in whole characters.
+pub(crate) fn cut_text<const N: usize>(text: &str) -> String<N> {
+    let mut kept = String::new();
+    for character in text.chars() {
+        if kept.push(character).is_err() {
+            break;
+        }
+    }
+    kept
+}
+
+/// A signed number of 24 bits, from the unsigned one that its bytes make.
+pub(crate) const fn signed_24(value: u32) -> i32 {
+    (value << 8).cast_signed() >> 8
 }

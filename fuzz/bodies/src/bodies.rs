@@ -63,8 +63,8 @@ fn pass_on(events: &[Event]) {
                 messages.extend_from_slice(&shared::frame_message(frame, codec, CHUNK_SIZE));
                 frames.push(frame);
             }
-            Event::Metadata(values) => {
-                messages.extend_from_slice(&shared::metadata_message(values, MediaTime::ZERO, CHUNK_SIZE));
+            Event::Metadata(metadata) => {
+                messages.extend_from_slice(&shared::metadata_message(metadata, MediaTime::ZERO, CHUNK_SIZE));
             }
             _ => {}
         }

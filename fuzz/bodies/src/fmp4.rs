@@ -3,7 +3,7 @@
 use crate::cursor::Cursor;
 use crate::script::avc_record;
 use bytes::Bytes;
-use sightline_hls::{Config, Muxer, fmp4};
+use sightline_hls::{Config, Muxer};
 use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, aac, avc};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
     if let Ok(config) = aac::AudioConfig::parse(cursor.take(length)) {
         tracks.push(Track { id: TrackId::AUDIO, config: TrackConfig::Aac(config) });
     }
-    if let Ok(init) = fmp4::init_segment(&tracks) {
+    if let Ok(init) = sightline_mp4::init_segment(&tracks) {
         assert_boxes(&init);
     }
     let config = Config {
@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
             muxer.discontinue();
         }
     }
-    if let Ok(fragment) = fmp4::fragment(1, &frames, None) {
+    if let Ok(fragment) = sightline_mp4::fragment(1, &frames, None) {
         assert_boxes(&fragment);
     }
     assert!(muxer.playlist().starts_with("#EXTM3U"));

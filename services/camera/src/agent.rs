@@ -21,7 +21,7 @@ use crate::{
     mqtt::{self, Incoming, Mqtt, Outgoing},
     pipeline::{Failure, Made, Pipeline, Plan},
     preroll::Preroll,
-    recorder::Recorder,
+    recorder::{Recorder, RecorderError},
     source::SourceError,
 };
 use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
@@ -66,7 +66,10 @@ pub enum StartError {
     Source(#[from] SourceError),
     /// The recorder can't start.
     #[error("recording: {0}")]
-    Recorder(String),
+    Recorder(#[from] RecorderError),
+    /// Starting it panicked: a fault of this program.
+    #[error("the start failed: {0}")]
+    Panicked(tokio::task::JoinError),
 }
 
 /// How a run ended.
@@ -141,7 +144,7 @@ impl Agent {
                 tls,
             })
         };
-        let recorder = checked.recorder.clone().map(Recorder::start).transpose().map_err(StartError::Recorder)?;
+        let recorder = checked.recorder.clone().map(Recorder::start).transpose()?;
         Ok(Self { checked, pipeline, recorder, tls, broker, supervision: None })
     }
 

@@ -1,29 +1,24 @@
 //! The camera's own recorder: fragmented MP4 on its disk, whatever the stream does (specification §1.4).
 //!
-//! The loop hands frames over; they gather into fragments, which a thread of its own writes and syncs one at a time. A power cut at any
-//! byte leaves every fragment before it readable. A disk that is slow, full or gone costs recordings, never the stream.
-
-mod export;
-mod segment;
-mod writer;
-
-pub use export::{Exported, Recording, RecordingsError, export, list};
+//! The agent's loop hands frames over; a [`Cutter`] gathers them into fragments, which a thread of its own writes and syncs one at a
+//! time. A power cut at any byte leaves every fragment before it readable. A disk that is slow, full or gone costs recordings, never
+//! the stream.
 
 use bytes::Bytes;
-use sightline_media::{Frame, MediaTime, Track, TrackId, WallTime};
+use jiff::Timestamp;
+use sightline_archive::{Durability, Formats, Plan, Retention, Stem, Writer};
+use sightline_media::{Frame, MediaTime, StreamConfig, Track, WallTime};
+use sightline_recording::{AfterLoss, Cutter, Fragment, KeyFrames, Piece, Rules};
 use std::{
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
     time::Duration,
 };
-
-use crate::preroll::starts;
-use writer::Writer;
 
 /// Fragments that may wait for the disk: what a card that erases a block takes, and a pre-roll at once. Then frames are lost up to the next
 /// key frame.
@@ -31,7 +26,7 @@ const FRAGMENTS_WAITING_MAX: usize = 32;
 /// A fragment is cut before it takes more than this, whatever its length: it is held in memory.
 const FRAGMENT_BYTES_MAX: usize = 8 << 20;
 /// A hole in the video's time that is longer begins another file: the source was gone.
-const GAP_TICKS_MAX: i64 = 5 * MediaTime::TICKS_PER_SECOND;
+const GAP_MAX: MediaTime = MediaTime::from_millis(5_000);
 
 /// What is recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,93 +46,81 @@ pub(crate) struct RecorderPlan {
     pub(crate) fragment: Duration,
     /// The length of a file.
     pub(crate) segment: Duration,
-    /// Files older than this go; `None`: none does.
+    /// Files older than this are removed; `None`: none is.
     pub(crate) age_max: Option<Duration>,
-    /// All files together; the oldest go first.
+    /// All files together; the oldest are removed first.
     pub(crate) bytes_max: u64,
 }
 
-/// What the thread does next.
-enum Job {
-    Append(Fragment),
-    /// The file is complete.
-    End,
-}
-
-/// What is appended and synced at a time.
-struct Fragment {
-    /// Begins a file.
-    begins: Option<Beginning>,
-    frames: Vec<Frame<Bytes>>,
-    bytes: usize,
-    /// Where the next one begins.
-    ends_at: Option<MediaTime>,
-}
-
-/// What a file begins with.
-struct Beginning {
-    tracks: Vec<Track>,
-    /// When its first frame was captured.
-    wall: WallTime,
+/// Why the recorder does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// The directory can't be made.
+    #[error("{}: {source}; set recording.dir to a directory that this program may write", dir.display())]
+    Dir {
+        /// The directory.
+        dir: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The system gives no thread.
+    #[error("the recorder's thread: {0}")]
+    Thread(std::io::Error),
 }
 
 /// The loop's end of the recorder.
 pub(crate) struct Recorder {
     plan: RecorderPlan,
-    queue: Option<SyncSender<Job>>,
+    cutter: Cutter,
+    config: Arc<StreamConfig>,
+    queue: Option<SyncSender<Piece>>,
     thread: Option<JoinHandle<()>>,
-    /// The thread could not write: the file that it had is closed.
+    /// The thread could not write: it has closed its file.
     has_failed: Arc<AtomicBool>,
-    tracks: Vec<Track>,
     /// False between events.
     is_on: bool,
-    /// The fragment that grows.
-    open: Option<Fragment>,
-    /// The tracks and the first time of the file that grows.
-    file: Option<(Vec<Track>, MediaTime)>,
-    last_video: Option<MediaTime>,
-    /// Between the last two pictures.
-    interval: MediaTime,
 }
 
 impl Recorder {
-    /// Looks after what a power cut left, and starts the thread.
+    /// Repairs what a power cut left, and starts the thread.
     ///
     /// # Errors
-    /// In words, if the directory can't be made or the thread not started.
-    pub(crate) fn start(plan: RecorderPlan) -> Result<Self, String> {
-        std::fs::create_dir_all(&plan.dir)
-            .map_err(|error| format!("{}: {error}; set recording.dir to a directory that this program may write", plan.dir.display()))?;
-        let (queue, jobs) = sync_channel(FRAGMENTS_WAITING_MAX);
+    /// [`RecorderError`]
+    pub(crate) fn start(plan: RecorderPlan) -> Result<Self, RecorderError> {
+        std::fs::create_dir_all(&plan.dir).map_err(|source| RecorderError::Dir { dir: plan.dir.clone(), source })?;
+        let (queue, pieces) = sync_channel(FRAGMENTS_WAITING_MAX);
         let has_failed = Arc::new(AtomicBool::new(false));
-        let writer = Writer::new(plan.clone(), has_failed.clone());
+        let writing =
+            WriterThread { writer: Writer::new(files(&plan)), dir: plan.dir.clone(), has_failed: has_failed.clone(), is_failing: false };
         let span = tracing::Span::current();
         let thread = std::thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || span.in_scope(|| writer.run(&jobs)))
-            .map_err(|error| format!("the recorder's thread: {error}"))?;
+            .spawn(move || span.in_scope(|| writing.run(&pieces)))
+            .map_err(RecorderError::Thread)?;
         Ok(Self {
             is_on: plan.mode == Mode::Continuous,
+            cutter: Cutter::new(rules(&plan)),
+            config: Arc::default(),
             plan,
             queue: Some(queue),
             thread: Some(thread),
             has_failed,
-            tracks: Vec::new(),
-            open: None,
-            file: None,
-            last_video: None,
-            interval: MediaTime::ZERO,
         })
     }
 
     /// What the next frames of a track need.
     pub(crate) fn set_track(&mut self, track: &Track) {
-        self.tracks.retain(|known| known.id != track.id);
-        self.tracks.push(track.clone());
-        self.tracks.sort_by_key(|known| known.id);
+        if self.config.tracks.contains(track) {
+            return;
+        }
+        let config = Arc::make_mut(&mut self.config);
+        config.id += 1;
+        config.tracks.retain(|known| known.id != track.id);
+        config.tracks.push(track.clone());
+        config.tracks.sort_by_key(|known| known.id);
     }
 
-    /// Whether it records motion only, and so wants [`Self::begin`] and [`Self::end`].
+    /// Whether it records motion only, and so needs [`Self::begin`] and [`Self::end`].
     pub(crate) fn waits_for_motion(&self) -> bool {
         self.plan.mode == Mode::Motion
     }
@@ -150,7 +133,7 @@ impl Recorder {
     /// An event is over.
     pub(crate) fn end(&mut self) {
         self.is_on = false;
-        self.finish_file(None);
+        self.end_file();
     }
 
     /// The newest frame and when it was captured. Never waits.
@@ -158,69 +141,32 @@ impl Recorder {
         if !self.is_on {
             return;
         }
-        let starts = starts(frame);
-        if self.has_failed.swap(false, Ordering::Relaxed) || self.has_gap(frame) {
-            self.finish_file(None);
+        if self.has_failed.swap(false, Ordering::Relaxed) {
+            self.end_file();
         }
-        let begins = starts
-            && self.file.as_ref().is_none_or(|(tracks, began)| *tracks != self.tracks || frame.dts - *began >= ticks(self.plan.segment));
-        if begins {
-            self.finish_file(Some(frame.dts));
-            self.file = Some((self.tracks.clone(), frame.dts));
-            let beginning = Beginning { tracks: self.tracks.clone(), wall: captured_at };
-            self.open = Some(Fragment { begins: Some(beginning), frames: Vec::new(), bytes: 0, ends_at: None });
-        } else if self.open.as_ref().is_some_and(|open| open.is_full(frame, starts, ticks(self.plan.fragment))) {
-            self.send(Some(frame.dts));
-            if self.file.is_some() {
-                self.open = Some(Fragment { begins: None, frames: Vec::new(), bytes: 0, ends_at: None });
+        self.cutter.handle_frame(frame, &self.config, captured_at);
+        self.hand_over();
+    }
+
+    fn end_file(&mut self) {
+        self.cutter.end_file();
+        self.hand_over();
+    }
+
+    /// Gives the thread what the cutter made.
+    fn hand_over(&mut self) {
+        while let Some(piece) = self.cutter.poll_piece() {
+            let Some(queue) = &self.queue else { return };
+            if let Err(TrySendError::Full(Piece::Append(_))) = queue.try_send(piece) {
+                tracing::warn!(dir = %self.plan.dir.display(), "the disk is too slow: the recording loses frames up to the next key frame");
+                self.cutter.lose();
             }
         }
-        if frame.track == TrackId::VIDEO {
-            self.interval = self.last_video.map_or(self.interval, |last| frame.dts - last);
-            self.last_video = Some(frame.dts);
-        }
-        // Sound that was announced late waits for the next file, which knows it.
-        let knows = self.file.as_ref().is_some_and(|(tracks, _)| tracks.iter().any(|track| track.id == frame.track));
-        if let Some(open) = self.open.as_mut().filter(|_| knows) {
-            open.bytes += frame.payload.len();
-            open.frames.push(frame.clone());
-        }
-    }
-
-    /// Whether the video's time jumped, or ran backward: another run of the source.
-    fn has_gap(&self, frame: &Frame<Bytes>) -> bool {
-        let jump = self.last_video.filter(|_| frame.track == TrackId::VIDEO).map(|last| (frame.dts - last).ticks_90k);
-        jump.is_some_and(|ticks| !(0..=GAP_TICKS_MAX).contains(&ticks))
-    }
-
-    /// Ends the file that grows; the next key frame begins another.
-    fn finish_file(&mut self, ends_at: Option<MediaTime>) {
-        if self.file.is_none() {
-            return;
-        }
-        // The last picture lasts as long as the one before it.
-        self.send(ends_at.or_else(|| self.last_video.map(|last| last + self.interval)));
-        (self.open, self.file, self.last_video) = (None, None, None);
-        self.hand_over(Job::End);
-    }
-
-    /// Hands the open fragment over, if there is one.
-    fn send(&mut self, ends_at: Option<MediaTime>) {
-        if let Some(fragment) = self.open.take().filter(|fragment| !fragment.frames.is_empty())
-            && !self.hand_over(Job::Append(Fragment { ends_at, ..fragment }))
-        {
-            tracing::warn!(dir = %self.plan.dir.display(), "the disk is too slow: the recording loses frames up to the next key frame");
-            self.file = None;
-        }
-    }
-
-    fn hand_over(&self, job: Job) -> bool {
-        self.queue.as_ref().is_some_and(|queue| !matches!(queue.try_send(job), Err(TrySendError::Full(_))))
     }
 
     /// Writes what is left, and waits for the disk.
     pub(crate) fn finish(mut self) {
-        self.finish_file(None);
+        self.end_file();
         drop(self.queue.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -230,17 +176,65 @@ impl Recorder {
     }
 }
 
-impl Fragment {
-    /// Whether `frame` is one too many. Key frames cut early: a player jumps to the beginning of a fragment.
-    fn is_full(&self, frame: &Frame<Bytes>, starts: bool, most: MediaTime) -> bool {
-        let Some(first) = self.frames.first() else { return false };
-        let length = frame.dts - first.dts;
-        length >= most || (starts && length.ticks_90k * 2 >= most.ticks_90k) || self.bytes + frame.len() > FRAGMENT_BYTES_MAX
+fn rules(plan: &RecorderPlan) -> Rules {
+    Rules {
+        fragment_length_max: media_time(plan.fragment),
+        fragment_bytes_max: FRAGMENT_BYTES_MAX,
+        file_length_max: Some(media_time(plan.segment)),
+        gap_max: Some(GAP_MAX),
+        key_frames: KeyFrames::AfterHalf,
+        needs_video: true,
+        after_loss: AfterLoss::NewFile,
     }
 }
 
-fn ticks(length: Duration) -> MediaTime {
+fn files(plan: &RecorderPlan) -> Plan {
+    Plan {
+        dir: plan.dir.clone(),
+        stem: Stem::FirstFrame,
+        formats: Formats { flv: false, mp4: true },
+        durability: Durability::EachFragment,
+        retention: Some(Retention { age_max: plan.age_max, bytes_max: plan.bytes_max }),
+    }
+}
+
+fn media_time(length: Duration) -> MediaTime {
     MediaTime::from_micros(i64::try_from(length.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The recorder's thread.
+struct WriterThread {
+    writer: Writer,
+    dir: PathBuf,
+    has_failed: Arc<AtomicBool>,
+    is_failing: bool,
+}
+
+impl WriterThread {
+    /// Runs until the loop's end is gone.
+    fn run(mut self, pieces: &Receiver<Piece>) {
+        self.writer.repair(Timestamp::now());
+        while let Ok(piece) = pieces.recv() {
+            match piece {
+                Piece::Append(fragment) => self.append(&fragment),
+                Piece::EndFile => self.writer.end_file(),
+            }
+        }
+    }
+
+    fn append(&mut self, fragment: &Fragment) {
+        match self.writer.append(fragment, Timestamp::now()) {
+            Ok(()) if std::mem::take(&mut self.is_failing) => tracing::info!(dir = %self.dir.display(), "recording again"),
+            Ok(()) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::error!(dir = %self.dir.display(), %error, "nothing is recorded; the recorder tries again at each key frame");
+                }
+                self.writer.end_file();
+                self.has_failed.store(true, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The certificate of RTMPS, read again when its files change: a renewed one is used without a restart, a broken one is not used at all.
 
-use crate::StartError;
 use crate::config::Rtmps;
+use crate::error::StartError;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;

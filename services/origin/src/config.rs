@@ -1,8 +1,17 @@
 //! The origin's settings: one TOML file, every key also as an environment variable.
 
+use crate::error::StartError;
 use confique::Config as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// The most that frames may be held back to be written together, in milliseconds: beyond a second it is no live picture any more.
+const MERGE_MS_MAX: u64 = 1000;
+
+/// The least that `limits.message_bytes` may be: a key frame of a small picture.
+const MESSAGE_BYTES_LEAST: u32 = 64 * 1024;
+/// The most: the length field has 24 bits.
+const MESSAGE_BYTES_MOST: u32 = 0x00ff_ffff;
 
 /// Settings of `sightline origin`.
 #[derive(Clone, Debug, confique::Config)]
@@ -214,7 +223,37 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Where recordings lie.
+    /// Whether the origin can start with these values.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        let id = &self.server_id;
+        if id.is_empty() || id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+            return Err(StartError::Setting { key: "server_id", reason: "is made of 1 to 64 characters A-Z a-z 0-9 _ -" });
+        }
+        if !(128..=sightline_rtmp::CHUNK_SIZE_MAX).contains(&self.rtmp.chunk_size) {
+            return Err(StartError::Setting { key: "rtmp.chunk_size", reason: "is 128 to 1048576" });
+        }
+        if self.rtmp.merge_ms > MERGE_MS_MAX {
+            return Err(StartError::Setting { key: "rtmp.merge_ms", reason: "is 0 to 1000; 0 sends each frame at once" });
+        }
+        if !(MESSAGE_BYTES_LEAST..=MESSAGE_BYTES_MOST).contains(&self.limits.message_bytes) {
+            return Err(StartError::Setting { key: "limits.message_bytes", reason: "is 65536 to 16777215" });
+        }
+        if self.limits.partial_bytes < self.limits.message_bytes as usize {
+            return Err(StartError::Setting { key: "limits.partial_bytes", reason: "is at least limits.message_bytes" });
+        }
+        if self.rtmp.apps.is_empty() {
+            return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });
+        }
+        if self.cloud.url.is_some() && self.cloud.cluster_key_file.is_none() {
+            return Err(StartError::Setting {
+                key: "cloud.cluster_key_file",
+                reason: "is missing; the cloud takes no report without the cluster's key",
+            });
+        }
+        Ok(())
+    }
+
+    /// Where recordings are.
     #[must_use]
     pub fn recordings_dir(&self) -> PathBuf {
         self.record.dir.clone().unwrap_or_else(|| self.data_dir.join("recordings"))

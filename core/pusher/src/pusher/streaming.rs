@@ -5,6 +5,7 @@ use sightline_media::{Instant, TrackId};
 use sightline_rtmp::client;
 use sightline_signal::{ErrorCode, StartMetrics, StreamState};
 
+use super::timers::Timer;
 use super::{HEALTHY_AFTER, KEYFRAME_REQUEST_INTERVAL, Pusher, SESSION_QUEUE};
 use crate::{
     io::EncoderAction,
@@ -24,7 +25,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.held_name_tries = 0;
         self.rate.restart(now);
         self.keyframe_asked_at = Some(now);
-        self.metrics_at = Some(now + self.config.metrics_interval);
+        self.timers.set(Timer::Metrics, Some(now + self.config.metrics_interval));
         if self.tally.is_none() {
             self.tally = Some(Tally::new(now));
             self.dropped_before = self.queue.dropped();
@@ -79,8 +80,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         if !self.is_asking && self.servers.as_ref().and_then(Servers::refresh_at).is_some_and(|at| now >= at) {
             self.send_request();
         }
-        if self.metrics_at.is_some_and(|at| now >= at) {
-            self.metrics_at = Some(now + self.config.metrics_interval);
+        if self.timers.take_ended(Timer::Metrics, now) {
+            self.timers.set(Timer::Metrics, Some(now + self.config.metrics_interval));
             self.publish_metrics(now);
         }
     }

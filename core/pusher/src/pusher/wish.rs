@@ -4,6 +4,7 @@ use core::time::Duration;
 use sightline_media::Instant;
 use sightline_signal::{Quality, Settings, StreamState};
 
+use super::timers::Timer;
 use super::{CLOSE_TIMEOUT, Pusher};
 use crate::{config::Trigger, io::EncoderAction};
 
@@ -41,7 +42,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     pub const fn commanded(&self) -> Commanded {
         Commanded {
             is_started: self.wish.is_commanded,
-            lease_until: self.lease_until,
+            lease_until: self.timers.get(Timer::Lease),
             quality: self.config.quality,
             settings: self.ceiling,
         }
@@ -50,7 +51,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     /// By command.
     pub(super) fn start(&mut self, now: Instant, lease: Option<Duration>) {
         if self.config.trigger == Trigger::OnDemand || lease.is_some() {
-            self.lease_until = Some(now + lease.unwrap_or(self.config.lease));
+            self.timers.set(Timer::Lease, Some(now + lease.unwrap_or(self.config.lease)));
         }
         let was_wanted = self.wish.is_any();
         self.wish.is_commanded = true;
@@ -73,7 +74,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     /// A lease ran out: what the trigger wants goes on.
     pub(super) fn end_lease(&mut self, now: Instant) {
-        self.lease_until = None;
+        self.timers.set(Timer::Lease, None);
         self.wish.is_commanded = false;
         if !self.wish.is_triggered {
             self.stop(now);
@@ -91,7 +92,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     pub(super) fn stop(&mut self, now: Instant) {
         self.wish = Wish::default();
-        self.lease_until = None;
+        self.timers.set(Timer::Lease, None);
         match self.state {
             StreamState::Streaming if self.session.has_begun() => {
                 self.session.close();

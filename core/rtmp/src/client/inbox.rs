@@ -3,12 +3,13 @@
 use crate::chunk::{Piece, Reader};
 use crate::error::Cause;
 use crate::handshake::{self, PACKET_BYTES};
+use crate::message::abort::Abort;
 use crate::message::acknowledgement::Acknowledgement;
+use crate::message::control::Control;
 use crate::message::set_chunk_size::SetChunkSize;
-use crate::message::set_peer_bandwidth::SetPeerBandwidth;
 use crate::message::user_control::UserControl;
 use crate::message::window_ack_size::WindowAckSize;
-use crate::message::{abort::Abort, type_id};
+use crate::message::{Kind, type_id};
 use heapless::Vec;
 
 /// Chunk streams that a server may use towards a publisher. Those in use take 2, 3, 5 and 6.
@@ -20,13 +21,14 @@ const WINDOW_BYTES_MIN: u64 = 4096;
 /// Until the server says otherwise: what FMS, nginx-rtmp and SRS use.
 const WINDOW_BYTES_DEFAULT: u64 = 2_500_000;
 
-/// What was understood.
-pub(super) enum Heard {
-    Nothing,
-    /// Unwrapped total.
+/// What the server sent, as far as a publisher needs it.
+pub(super) enum ServerMessage {
+    /// Handled here: a setting of the connection.
+    Setting,
+    /// The bytes that the server has, in all, unwrapped.
     Acknowledged(u64),
     StreamEof,
-    /// A command of this message type lies in [`Inbox::body`].
+    /// A command of this message type is in [`Inbox::body`].
     Command(u8),
 }
 
@@ -130,7 +132,7 @@ impl Inbox {
     }
 
     /// The next message; `None` when the input is used up.
-    pub(super) fn read(&mut self, input: &mut &[u8]) -> Result<Option<Heard>, Cause> {
+    pub(super) fn read(&mut self, input: &mut &[u8]) -> Result<Option<ServerMessage>, Cause> {
         loop {
             let before = input.len();
             let piece = self.reader.read(input)?;
@@ -138,12 +140,13 @@ impl Inbox {
             let Some(piece) = piece else { return Ok(None) };
             let type_id = piece.header.type_id;
             let is_last = piece.is_last;
-            if matches!(type_id, type_id::SET_CHUNK_SIZE..=type_id::SET_PEER_BANDWIDTH) {
+            let kind = Kind::of(type_id);
+            if kind == Kind::Control {
                 collect(&mut self.control, &piece);
-                if is_last {
-                    return self.handle_control(type_id).map(Some);
+                if is_last && let Some(control) = Control::decode(type_id, &self.control)? {
+                    return self.handle_control(control).map(Some);
                 }
-            } else if matches!(type_id, type_id::COMMAND | type_id::COMMAND_AMF3) {
+            } else if kind == Kind::Command {
                 let slot = piece.slot;
                 // A second command between the chunks of a first: no server does it, and the first is kept. A command that comes before
                 // all of S1 has been echoed answers nothing, and is passed over to its end.
@@ -154,43 +157,34 @@ impl Inbox {
                 collect(&mut self.body, &piece);
                 self.body_owner = (!is_last).then_some(slot);
                 if is_last {
-                    return Ok(Some(Heard::Command(type_id)));
+                    return Ok(Some(ServerMessage::Command(type_id)));
                 }
             }
         }
     }
 
-    fn handle_control(&mut self, type_id: u8) -> Result<Heard, Cause> {
-        let body = &self.control;
-        match type_id {
-            type_id::SET_CHUNK_SIZE => self.reader.set_chunk_size(SetChunkSize::decode(body)?.0)?,
-            type_id::ABORT => {
-                if self.reader.abort(Abort::decode(body)?.0) == self.body_owner {
+    fn handle_control(&mut self, control: Control) -> Result<ServerMessage, Cause> {
+        match control {
+            Control::SetChunkSize(SetChunkSize(size)) => self.reader.set_chunk_size(size)?,
+            Control::Abort(Abort(csid)) => {
+                if self.reader.abort(csid) == self.body_owner {
                     self.body_owner = None;
                 }
             }
-            type_id::ACKNOWLEDGEMENT => {
-                let step = Acknowledgement::decode(body)?.0.wrapping_sub((self.heard_total & 0xffff_ffff) as u32);
+            Control::Acknowledgement(Acknowledgement(total)) => {
+                let step = total.wrapping_sub((self.heard_total & 0xffff_ffff) as u32);
                 // A step of half the range or more is one that came late.
                 if step < 1 << 31 {
                     self.heard_total += u64::from(step);
-                    return Ok(Heard::Acknowledged(self.heard_total));
+                    return Ok(ServerMessage::Acknowledged(self.heard_total));
                 }
             }
-            type_id::WINDOW_ACK_SIZE => self.window = u64::from(WindowAckSize::decode(body)?.0).max(WINDOW_BYTES_MIN),
-            type_id::SET_PEER_BANDWIDTH => {
-                SetPeerBandwidth::decode(body)?;
-            }
-            _ => match UserControl::decode(body)? {
-                UserControl::PingRequest(number) => self.ping = Some(number),
-                UserControl::StreamEof(_) => return Ok(Heard::StreamEof),
-                UserControl::StreamBegin(_)
-                | UserControl::SetBufferLength { .. }
-                | UserControl::PingResponse(_)
-                | UserControl::Unknown(_) => {}
-            },
+            Control::WindowAckSize(WindowAckSize(window)) => self.window = u64::from(window).max(WINDOW_BYTES_MIN),
+            Control::UserControl(UserControl::PingRequest(number)) => self.ping = Some(number),
+            Control::UserControl(UserControl::StreamEof(_)) => return Ok(ServerMessage::StreamEof),
+            Control::UserControl(_) | Control::SetPeerBandwidth(_) => {}
         }
-        Ok(Heard::Nothing)
+        Ok(ServerMessage::Setting)
     }
 
     /// An answer that is due, a ping's first. At most one of each waits: pings faster than we can write are answered once.

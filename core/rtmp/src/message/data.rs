@@ -83,10 +83,6 @@ impl Announcement {
     }
 }
 
-/// What begins the data message that passes metadata on to players: `onMetaData`, then the values as they came.
-#[cfg(feature = "server")]
-pub(crate) const ON_METADATA_AMF0: &[u8] = b"\x02\x00\x0aonMetaData";
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! Enhanced RTMP v2 (veovera, "Enhanced Audio", "Enhanced Video"): media messages that name their codec by four characters, say
 //! times more finely than a millisecond, and carry several tracks. Legacy messages never have the first bit (video) or format 9 (audio).
 
-use super::video::signed_24;
+use crate::wire::signed_24;
 use crate::wire::{Fields, u24};
 use heapless::Vec;
 use sightline_media::Codec;

@@ -1,6 +1,6 @@
 //! Video (§7.1.5): the body of an FLV video tag (FLV 10.1, E.4.3), for AVC.
 
-use crate::wire::{Fields, u24};
+use crate::wire::{Fields, signed_24, u24};
 
 /// Frame type and codec, packet type, composition time.
 pub(crate) const HEADER_BYTES: usize = 5;
@@ -86,11 +86,6 @@ impl Video {
             Self::Nothing | Self::UnofficialHevc | Self::Enhanced | Self::Unsupported(_) => None,
         }
     }
-}
-
-/// SI24.
-pub(crate) const fn signed_24(value: u32) -> i32 {
-    (value << 8).cast_signed() >> 8
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::error::Cause;
 use crate::message::abort::Abort;
 use crate::message::acknowledgement::Acknowledgement;
 use crate::message::command::{BODY_BYTES_MAX, Outgoing};
+use crate::message::control::Control;
 use crate::message::set_chunk_size::SetChunkSize;
 use crate::message::set_peer_bandwidth::SetPeerBandwidth;
 use crate::message::user_control::UserControl;
@@ -120,36 +121,28 @@ impl Link {
             // Taken whole: a later message never shares an allocation with frames that viewers still hold.
             let body = core::mem::take(partial).freeze();
             self.partial_bytes -= body.len();
-            if matches!(header.type_id, type_id::SET_CHUNK_SIZE..=type_id::SET_PEER_BANDWIDTH) {
-                self.handle_control(header.type_id, &body)?;
-            } else {
-                return Ok(Some(Message { header, body }));
+            match Control::decode(header.type_id, &body)? {
+                Some(control) => self.handle_control(control)?,
+                None => return Ok(Some(Message { header, body })),
             }
         }
     }
 
-    fn handle_control(&mut self, type_id: u8, body: &[u8]) -> Result<(), Cause> {
-        match type_id {
-            type_id::SET_CHUNK_SIZE => self.reader.set_chunk_size(SetChunkSize::decode(body)?.0)?,
-            type_id::ABORT => {
-                let partial = self.reader.abort(Abort::decode(body)?.0).and_then(|slot| self.partial.get_mut(slot));
+    fn handle_control(&mut self, control: Control) -> Result<(), Cause> {
+        match control {
+            Control::SetChunkSize(SetChunkSize(size)) => self.reader.set_chunk_size(size)?,
+            Control::Abort(Abort(csid)) => {
+                let partial = self.reader.abort(csid).and_then(|slot| self.partial.get_mut(slot));
                 if let Some(partial) = partial {
                     self.partial_bytes -= partial.len();
                     *partial = BytesMut::new();
                 }
             }
-            type_id::ACKNOWLEDGEMENT => {
-                Acknowledgement::decode(body)?;
+            Control::WindowAckSize(WindowAckSize(window)) => self.window = u64::from(window.max(WINDOW_BYTES_MIN)),
+            Control::UserControl(UserControl::PingRequest(number)) => {
+                self.message(CSID_CONTROL, type_id::USER_CONTROL, 0, &UserControl::PingResponse(number).encode());
             }
-            type_id::WINDOW_ACK_SIZE => self.window = u64::from(WindowAckSize::decode(body)?.0.max(WINDOW_BYTES_MIN)),
-            type_id::SET_PEER_BANDWIDTH => {
-                SetPeerBandwidth::decode(body)?;
-            }
-            _ => {
-                if let UserControl::PingRequest(number) = UserControl::decode(body)? {
-                    self.message(CSID_CONTROL, type_id::USER_CONTROL, 0, &UserControl::PingResponse(number).encode());
-                }
-            }
+            Control::UserControl(_) | Control::Acknowledgement(_) | Control::SetPeerBandwidth(_) => {}
         }
         self.check_output()
     }

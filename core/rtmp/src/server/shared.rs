@@ -4,11 +4,11 @@
 
 use crate::chunk::{MessageHeader, write};
 use crate::message::command::{BODY_BYTES_MAX, Outgoing};
-use crate::message::data::ON_METADATA_AMF0;
+use crate::message::properties;
 use crate::message::user_control::UserControl;
 use crate::message::{CSID_AUDIO, CSID_COMMAND, CSID_CONTROL, CSID_DATA, CSID_VIDEO, type_id};
 use bytes::{Bytes, BytesMut};
-use sightline_media::{Codec, Frame, MediaTime, Track};
+use sightline_media::{Codec, Frame, MediaTime, Metadata, Track};
 
 /// The message stream of every play: the first that a connection creates.
 pub(crate) const STREAM_ID: u32 = 1;
@@ -29,10 +29,10 @@ pub fn track_message(track: &Track, at: MediaTime, chunk_size: u32) -> Bytes {
     media(codec, at, [&crate::flv::sequence_header(codec), track.config.as_bytes()], chunk_size)
 }
 
-/// Metadata as a whole message. `values` is what [`Event::Metadata`](super::Event::Metadata) gave.
+/// Metadata as a whole message.
 #[must_use]
-pub fn metadata_message(values: &[u8], at: MediaTime, chunk_size: u32) -> Bytes {
-    message(CSID_DATA, type_id::DATA, at, [ON_METADATA_AMF0, values], chunk_size)
+pub fn metadata_message(metadata: &Metadata, at: MediaTime, chunk_size: u32) -> Bytes {
+    message(CSID_DATA, type_id::DATA, at, [&properties::write(metadata), &[]], chunk_size)
 }
 
 /// The end of a stream: StreamEOF, then `NetStream.Play.UnpublishNotify`, for a player on the first message stream.

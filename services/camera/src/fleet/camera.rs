@@ -230,7 +230,8 @@ impl Keeper {
                 let (key, problem) = match &error {
                     StartError::Config(problem) => (problem.key, problem.problem.clone()),
                     StartError::Source(error) => ("source", error.to_string()),
-                    StartError::Recorder(problem) => ("recording", problem.clone()),
+                    StartError::Recorder(error) => ("recording", error.to_string()),
+                    StartError::Panicked(error) => ("source", error.to_string()),
                 };
                 if !self.desired.handle_failed(key, &problem) {
                     return Err(error);
@@ -295,7 +296,7 @@ fn save(file: &StateFile, kept: &Kept) {
 async fn start(config: &Config) -> Result<Agent, StartError> {
     let (config, span) = (config.clone(), tracing::Span::current());
     let started = tokio::task::spawn_blocking(move || span.in_scope(|| Agent::start(&config, false))).await;
-    started.unwrap_or_else(|error| Err(StartError::Recorder(format!("the start failed: {error}"))))
+    started.unwrap_or_else(|error| Err(StartError::Panicked(error)))
 }
 
 fn send(orders: &mpsc::Sender<Order>, input: Input<'static, Bytes>) {

@@ -1,11 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use super::{segment::Segment, *};
+use super::*;
 use crate::{
     encoder::{H264Encoder, VideoEncoder as _},
     scene::Scene,
 };
-use jiff::Timestamp;
+use sightline_archive::{RecordingsError, Segment, complete_bytes, export, list};
 use sightline_signal::Settings;
 use std::path::Path;
 
@@ -61,7 +61,7 @@ fn record(plan: RecorderPlan, track: &Track, frames: &[Frame<Bytes>]) {
 }
 
 fn payloads(segment: &Segment) -> Vec<Bytes> {
-    segment.samples.iter().map(|sample| segment.read(sample).unwrap().payload).collect()
+    segment.index.samples.iter().map(|sample| segment.read(sample).unwrap().payload).collect()
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn a_file_that_is_cut_at_any_byte_keeps_its_complete_fragments() {
         std::fs::write(&cut, &whole[..length]).unwrap();
         let complete = ends.iter().filter(|&&end| end <= length).count();
         let segment = Segment::open(&cut).unwrap();
-        assert_eq!((segment.fragments as usize, segment.samples.len()), (complete, complete * 10), "{length} bytes");
-        assert_eq!(segment::complete_bytes(&cut).unwrap() as usize, ends.iter().copied().rfind(|end| *end <= length).unwrap_or(0));
+        assert_eq!((segment.index.fragments as usize, segment.index.samples.len()), (complete, complete * 10), "{length} bytes");
+        assert_eq!(complete_bytes(&cut).unwrap() as usize, ends.iter().copied().rfind(|end| *end <= length).unwrap_or(0));
         assert!(payloads(&segment).iter().zip(&frames).all(|(read, frame)| *read == frame.payload), "{length} bytes");
     }
 }
@@ -112,7 +112,7 @@ fn the_next_start_cuts_off_what_a_power_cut_left() {
     std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
     record(plan(dir.path()), &track, &[]);
     let bytes = path.metadata().unwrap().len();
-    assert_eq!((Segment::open(&path).unwrap().bytes, list(dir.path()).unwrap()[0].fragments), (bytes, 3));
+    assert_eq!((Segment::open(&path).unwrap().index.bytes, list(dir.path()).unwrap()[0].fragments), (bytes, 3));
     std::fs::write(&path, &whole[..100]).unwrap();
     record(plan(dir.path()), &track, &[]);
     assert!(!path.exists(), "it held nothing");
@@ -201,7 +201,7 @@ fn an_export_is_one_file_of_untouched_frames_from_the_key_frame_before() {
     assert_eq!((exported.start, exported.frames, exported.duration_ms, exported.gaps), (timestamp(20), 75, 7_500, 0));
     let read = Segment::open(&out).unwrap();
     assert_eq!(payloads(&read), frames[20..95].iter().map(|frame| frame.payload.clone()).collect::<Vec<_>>());
-    let times: Vec<i64> = read.samples.iter().map(|sample| sample.dts.as_millis()).collect();
+    let times: Vec<i64> = read.index.samples.iter().map(|sample| sample.dts.as_millis()).collect();
     assert_eq!(times, (0..75).map(|index| index * INTERVAL_MS).collect::<Vec<_>>());
     assert!(matches!(export(dir.path(), timestamp(35), timestamp(95), &out), Err(RecordingsError::File { .. })), "never overwrites");
     let nothing = export(dir.path(), timestamp(5_000), timestamp(6_000), &dir.path().join("x.mp4"));

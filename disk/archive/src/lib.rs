@@ -1,0 +1,15 @@
+//! Recordings as files, for camera and origin: one [`Writer`] appends fragments, keeps the directory within its limits and repairs
+//! what a power cut left; [`list`] and [`export`] read them back.
+//!
+//! Everything here blocks on the disk: call it on a thread that may wait. `core/recording` decides where fragments and files are cut.
+#![deny(missing_docs)]
+
+mod export;
+mod retention;
+mod segment;
+mod writer;
+
+pub use export::{Exported, Recording, RecordingsError, export, list};
+pub use retention::Retention;
+pub use segment::{Segment, SegmentError, complete_bytes};
+pub use writer::{Durability, Formats, Plan, Stem, Writer};

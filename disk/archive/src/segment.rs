@@ -1,0 +1,181 @@
+//! One recorded file, read: complete fragments, and no byte behind them.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use sightline_media::Frame;
+use sightline_mp4::{BOX_HEADER_BYTES, BoxHeader, ReadError, Sample};
+use sightline_recording::{Index, name};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+/// The longest `moov` or `moof` that is read: ours are a few KiB.
+const INDEX_BYTES_MAX: u64 = 4 << 20;
+
+/// Why a recorded file can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The system does not give its bytes.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Its name does not begin with a time.
+    #[error("its name is not that of a recording")]
+    Name,
+    /// An index is longer than this program writes.
+    #[error("the box at byte {offset} has {bytes} bytes; at most {INDEX_BYTES_MAX} are read")]
+    TooLong {
+        /// Where it begins.
+        offset: u64,
+        /// Its length.
+        bytes: u64,
+    },
+    /// Its boxes are not what this program writes.
+    #[error("{0}")]
+    Boxes(#[from] ReadError),
+}
+
+/// A recording by its name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct RecordingFile {
+    /// First, so that files sort by time.
+    pub(crate) began: Timestamp,
+    pub(crate) path: PathBuf,
+}
+
+/// The recordings in a directory, oldest first. Other files are left out.
+pub(crate) fn files(dir: &Path) -> io::Result<Vec<RecordingFile>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if let Some(began) = began(&path) {
+            found.push(RecordingFile { began, path });
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn began(path: &Path) -> Option<Timestamp> {
+    name::began(path.file_name()?.to_str()?)
+}
+
+/// How many bytes of a file are complete fragments; 0 where there is not even one.
+///
+/// # Errors
+/// The system's.
+pub fn complete_bytes(path: &Path) -> io::Result<u64> {
+    let mut complete = 0;
+    let mut boxes = Boxes::open(path)?;
+    while let Some(found) = boxes.next()? {
+        if found.header.kind == *b"mdat" {
+            complete = found.end();
+        }
+    }
+    Ok(complete)
+}
+
+/// An open file and its index.
+#[derive(Debug)]
+pub struct Segment {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it.
+    pub index: Index,
+    file: File,
+}
+
+impl Segment {
+    /// Reads the index of a file. Nothing behind its last complete fragment counts.
+    ///
+    /// # Errors
+    /// [`SegmentError`]
+    pub fn open(path: &Path) -> Result<Self, SegmentError> {
+        let mut index = Index::new(began(path).ok_or(SegmentError::Name)?);
+        let mut boxes = Boxes::open(path)?;
+        let file = boxes.file.try_clone()?;
+        let mut moof = None;
+        while let Some(found) = boxes.next()? {
+            match &found.header.kind {
+                b"moov" => index.handle_moov(&found.read(&file)?, found.offset)?,
+                b"moof" => moof = Some((found.offset, found.read(&file)?)),
+                b"mdat" => {
+                    if let Some((offset, moof)) = moof.take() {
+                        index.handle_fragment(&moof, offset, found.end())?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { path: path.to_owned(), index, file })
+    }
+
+    /// A frame with its bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(&self, sample: &Sample) -> io::Result<Frame<Bytes>> {
+        let mut payload = vec![0; sample.bytes as usize];
+        self.file.read_exact_at(&mut payload, sample.offset)?;
+        Ok(Frame {
+            track: sample.track,
+            dts: sample.dts,
+            pts: sample.dts + sample.composition,
+            is_keyframe: sample.is_keyframe,
+            is_disposable: false,
+            payload: payload.into(),
+        })
+    }
+}
+
+/// A complete box in a file.
+#[derive(Clone, Copy, Debug)]
+struct FoundBox {
+    header: BoxHeader,
+    offset: u64,
+}
+
+impl FoundBox {
+    fn end(self) -> u64 {
+        self.offset + self.header.bytes
+    }
+
+    fn read(self, file: &File) -> Result<Vec<u8>, SegmentError> {
+        if self.header.bytes > INDEX_BYTES_MAX {
+            return Err(SegmentError::TooLong { offset: self.offset, bytes: self.header.bytes });
+        }
+        let mut body = vec![0; self.header.bytes as usize];
+        file.read_exact_at(&mut body, self.offset)?;
+        Ok(body)
+    }
+}
+
+/// The boxes of a file, as far as they are complete.
+struct Boxes {
+    file: File,
+    offset: u64,
+    end: u64,
+}
+
+impl Boxes {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let end = file.metadata()?.len();
+        Ok(Self { file, offset: 0, end })
+    }
+
+    fn next(&mut self) -> io::Result<Option<FoundBox>> {
+        let left_bytes = self.end - self.offset;
+        if left_bytes < BOX_HEADER_BYTES as u64 {
+            return Ok(None);
+        }
+        let mut header = [0; BOX_HEADER_BYTES];
+        self.file.read_exact_at(&mut header, self.offset)?;
+        let Some(header) = BoxHeader::parse(header, left_bytes) else { return Ok(None) };
+        let found = FoundBox { header, offset: self.offset };
+        self.offset = found.end();
+        Ok(Some(found))
+    }
+}

@@ -1,0 +1,289 @@
+//! Appending to files: one write a fragment and file, so that a crash or a power cut at any byte leaves every fragment before it readable.
+
+use crate::{
+    retention::{self, Retention},
+    segment,
+};
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use sightline_media::{Frame, MediaTime, StreamConfig};
+use sightline_recording::{Beginning, Fragment, name};
+use sightline_rtmp::flv;
+use std::{
+    fs::File,
+    io::{self, IoSlice, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What is written, and where.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The directory. It must exist when a file begins.
+    pub dir: PathBuf,
+    /// What files are called.
+    pub stem: Stem,
+    /// The forms in which each fragment is written.
+    pub formats: Formats,
+    /// When bytes are on the disk.
+    pub durability: Durability,
+    /// What the directory may hold; `None`: whatever comes.
+    pub retention: Option<Retention>,
+}
+
+/// What files are called, before a number and their ending.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stem {
+    /// The time of their first frame.
+    FirstFrame,
+    /// Always this.
+    Fixed(String),
+}
+
+/// The forms in which each fragment is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Formats {
+    /// FLV.
+    pub flv: bool,
+    /// Fragmented MP4.
+    pub mp4: bool,
+}
+
+/// When bytes are on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// Before [`Writer::append`] returns: a power cut costs nothing that was appended.
+    EachFragment,
+    /// When the system writes them: a crash of the program costs nothing, a power cut costs seconds.
+    System,
+}
+
+/// Writes fragments into files.
+#[derive(Debug)]
+pub struct Writer {
+    plan: Plan,
+    growing: Option<Growing>,
+}
+
+/// The files that grow. All have the same frames.
+#[derive(Debug)]
+struct Growing {
+    config: Arc<StreamConfig>,
+    flv: Option<File>,
+    mp4: Option<(File, PathBuf)>,
+    /// The stream's time of the files' zero.
+    zero: MediaTime,
+    sequence: u32,
+}
+
+impl Writer {
+    /// Writes nothing before the first fragment that begins a file.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self { plan, growing: None }
+    }
+
+    /// Cuts off what a power cut left of the newest file's last fragment: some players stumble over it. Then applies the retention.
+    pub fn repair(&self, now: Timestamp) {
+        if let Some(newest) = segment::files(&self.plan.dir).unwrap_or_default().pop() {
+            repair(&newest.path);
+        }
+        self.apply_retention(now);
+    }
+
+    /// Appends a fragment. One that begins no file while none is open is ignored: the file that it belongs to has failed.
+    ///
+    /// # Errors
+    /// The system's. The open file ends before the fragment that failed.
+    pub fn append(&mut self, fragment: &Fragment, now: Timestamp) -> io::Result<()> {
+        let appended = self.append_once(fragment, now);
+        let is_full = appended.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
+        let growing = self.growing.as_ref().and_then(|growing| growing.mp4.as_ref().map(|(_, path)| path));
+        if is_full && self.plan.retention.is_some() && retention::remove_oldest(&self.plan.dir, growing) {
+            return self.append_once(fragment, now);
+        }
+        appended
+    }
+
+    /// The files are complete.
+    pub fn end_file(&mut self) {
+        self.growing = None;
+    }
+
+    fn append_once(&mut self, fragment: &Fragment, now: Timestamp) -> io::Result<()> {
+        let Some(zero) = fragment.frames.first().map(|first| first.dts) else { return Ok(()) };
+        let heads = match &fragment.begins {
+            Some(beginning) => {
+                self.apply_retention(now);
+                let (growing, heads) = self.create(beginning, zero)?;
+                self.growing = Some(growing);
+                heads
+            }
+            None => Heads::default(),
+        };
+        let durability = self.plan.durability;
+        let Some(growing) = &mut self.growing else { return Ok(()) };
+        growing.append(fragment, &heads, durability)
+    }
+
+    fn apply_retention(&self, now: Timestamp) {
+        if let Some(retention) = &self.plan.retention {
+            retention.apply(&self.plan.dir, now);
+        }
+    }
+
+    /// Creates the files of a configuration, and makes what they begin with.
+    fn create(&self, beginning: &Beginning, zero: MediaTime) -> io::Result<(Growing, Heads)> {
+        let config = &beginning.config;
+        let stem = match &self.plan.stem {
+            Stem::FirstFrame => name::stem(beginning.wall),
+            Stem::Fixed(stem) => stem.clone(),
+        };
+        let mut growing = Growing { config: config.clone(), flv: None, mp4: None, zero, sequence: 0 };
+        let mut heads = Heads::default();
+        if self.plan.formats.flv {
+            heads.flv = flv_head(config);
+            growing.flv = Some(self.create_file(&stem, name::FLV)?.0);
+        }
+        if self.plan.formats.mp4 {
+            match mp4_head(config) {
+                Ok(head) => {
+                    heads.mp4 = head;
+                    growing.mp4 = Some(self.create_file(&stem, name::MP4)?);
+                }
+                // FLV holds more codecs than MP4: without it there would be nothing.
+                Err(error) if growing.flv.is_some() => tracing::warn!(%error, "the stream can't be recorded as MP4"),
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok((growing, heads))
+    }
+
+    /// A file that did not exist: an earlier recording is never touched.
+    fn create_file(&self, stem: &str, extension: &str) -> io::Result<(File, PathBuf)> {
+        for number in 1..=name::NAMES_MAX {
+            let path = self.plan.dir.join(name::file_name(stem, number, extension));
+            match File::options().write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+                Ok(file) => {
+                    if self.plan.durability == Durability::EachFragment {
+                        // The name must outlive a power cut, too.
+                        File::open(&self.plan.dir)?.sync_all()?;
+                    }
+                    return Ok((file, path));
+                }
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+/// What files begin with.
+#[derive(Debug, Default)]
+struct Heads {
+    flv: Bytes,
+    mp4: Bytes,
+}
+
+fn flv_head(config: &StreamConfig) -> Bytes {
+    use sightline_media::TrackId;
+    let mut head = BytesMut::from(&flv::file_header(config.has(TrackId::VIDEO), config.has(TrackId::AUDIO))[..]);
+    if let Some(metadata) = &config.metadata {
+        head.extend_from_slice(&flv::metadata_tag(metadata, MediaTime::ZERO));
+    }
+    for track in &config.tracks {
+        head.extend_from_slice(&flv::track_tag(track, MediaTime::ZERO));
+    }
+    head.freeze()
+}
+
+fn mp4_head(config: &StreamConfig) -> Result<Bytes, sightline_mp4::Error> {
+    let tracks: Vec<_> = config.tracks.iter().filter(|track| sightline_mp4::holds(track.config.codec())).cloned().collect();
+    sightline_mp4::init_segment(&tracks)
+}
+
+impl Growing {
+    fn append(&mut self, fragment: &Fragment, heads: &Heads, durability: Durability) -> io::Result<()> {
+        let shifted = |frame: &Frame<Bytes>| Frame { dts: frame.dts - self.zero, pts: frame.pts - self.zero, ..frame.clone() };
+        let frames: Vec<Frame<Bytes>> = fragment.frames.iter().map(shifted).collect();
+        if let Some(file) = &mut self.flv {
+            let tags = frames.iter().map(|frame| flv::frame_tag(frame, self.config.codec_of(frame.track)));
+            let parts: Vec<Bytes> = std::iter::once(heads.flv.clone()).chain(tags).collect();
+            write_whole(file, &parts, durability)?;
+        }
+        if let Some((file, _)) = &mut self.mp4 {
+            let held: Vec<_> = frames.into_iter().filter(|frame| sightline_mp4::holds(self.config.codec_of(frame.track))).collect();
+            self.sequence += 1;
+            let ends_at = fragment.ends_at.map(|at| at - self.zero);
+            let body = match held.as_slice() {
+                [] => Bytes::new(),
+                held => sightline_mp4::fragment(self.sequence, held, ends_at).map_err(io::Error::other)?,
+            };
+            write_whole(file, &[heads.mp4.clone(), body], durability)?;
+        }
+        Ok(())
+    }
+}
+
+/// Appends all parts, with one call as a rule. What fails halfway is cut off again: the file ends with the fragment before.
+fn write_whole(file: &mut File, parts: &[Bytes], durability: Durability) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut written = write_parts(file, parts);
+    if durability == Durability::EachFragment {
+        written = written.and_then(|()| file.sync_data());
+    }
+    if written.is_err() {
+        // Best effort: readers leave out half of a fragment, too.
+        let _ = file.set_len(length);
+    }
+    written
+}
+
+fn write_parts(file: &mut File, parts: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
+    let mut left = &mut slices[..];
+    while !left.is_empty() {
+        match file.write_vectored(left)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => IoSlice::advance_slices(&mut left, written),
+        }
+    }
+    Ok(())
+}
+
+fn repair(path: &Path) {
+    let complete = segment::complete_bytes(path).and_then(|complete| Ok((complete, path.metadata()?.len())));
+    match complete {
+        Ok((0, _)) => retention::remove(path, "it holds no complete fragment"),
+        Ok((complete, bytes)) if complete < bytes => {
+            let cut = File::options().write(true).open(path).and_then(|file| file.set_len(complete).and_then(|()| file.sync_all()));
+            tracing::info!(file = %path.display(), bytes, complete, is_cut = cut.is_ok(), "the last recording was cut short");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(file = %path.display(), %error, "a recording can't be read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_there_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::new(Plan {
+            dir: dir.path().to_owned(),
+            stem: Stem::Fixed("a".into()),
+            formats: Formats { flv: true, mp4: false },
+            durability: Durability::System,
+            retention: None,
+        });
+        for _ in 0..3 {
+            writer.create_file("a", "flv").unwrap();
+        }
+        let mut names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a-2.flv", "a-3.flv", "a.flv"]);
+    }
+}

@@ -1,0 +1,27 @@
+//! The origin towards its operators: reports to the cloud, metrics, and the sweep.
+
+pub(crate) mod metrics;
+pub(crate) mod report;
+pub(crate) mod sweep;
+
+use crate::auth::keys::Keys;
+use crate::live::hub::Hub;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What reports and the sweep may touch.
+pub(crate) struct Control {
+    pub(crate) server: Server,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// What the origin says about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) capacity_kbps: u64,
+}

@@ -1,0 +1,88 @@
+//! The counts of connections, for `/metrics` and tests.
+
+use crate::ingest::fates::{Fate, Fates};
+use sightline_listen::Counts;
+
+/// How many connections there are and were since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConnectionCounts {
+    /// RTMP and RTMPS connections now.
+    pub open: u64,
+    /// Of these, how many neither publish nor play yet.
+    pub pending: u64,
+    /// Let in since the start.
+    pub accepted: u64,
+    /// Closed unread because of `limits.connections`.
+    pub refused_total: u64,
+    /// Closed unread because of `limits.connections_per_address`.
+    pub refused_address: u64,
+    /// Closed unread because of `limits.pending_per_address`.
+    pub refused_pending: u64,
+    /// Closed by the peer before its first byte.
+    pub silent: u64,
+    /// Ended by a deadline.
+    pub timeouts: u64,
+    /// Ended by what they sent.
+    pub malformed: u64,
+    /// Ended because they did not read.
+    pub unread: u64,
+    /// Times that the system gave no connection: it was out of descriptors or memory.
+    pub accept_errors: u64,
+}
+
+impl ConnectionCounts {
+    pub(crate) fn new(door: Counts, fates: &Fates) -> Self {
+        Self {
+            open: door.open,
+            pending: door.pending,
+            accepted: door.accepted,
+            refused_total: door.refused_total,
+            refused_address: door.refused_address,
+            refused_pending: door.refused_pending,
+            silent: fates.of(Fate::Silent),
+            timeouts: fates.of(Fate::Timeout),
+            malformed: fates.of(Fate::Malformed),
+            unread: fates.of(Fate::Unread),
+            accept_errors: door.accept_errors,
+        }
+    }
+
+    /// In the text format of Prometheus.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        use std::fmt::Write as _;
+        let mut out = String::from("# TYPE sightline_origin_rtmp_connections gauge\n");
+        for (state, count) in [("pending", self.pending), ("active", self.open.saturating_sub(self.pending))] {
+            // Writing to a string can't fail.
+            let _ = writeln!(out, "sightline_origin_rtmp_connections{{state=\"{state}\"}} {count}");
+        }
+        out.push_str("# TYPE sightline_origin_rtmp_connections_total counter\n");
+        for (outcome, count) in [
+            ("accepted", self.accepted),
+            ("refused_total", self.refused_total),
+            ("refused_address", self.refused_address),
+            ("refused_pending", self.refused_pending),
+            ("silent", self.silent),
+            ("timeout", self.timeouts),
+            ("malformed", self.malformed),
+            ("unread", self.unread),
+            ("accept_error", self.accept_errors),
+        ] {
+            let _ = writeln!(out, "sightline_origin_rtmp_connections_total{{outcome=\"{outcome}\"}} {count}");
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_are_what_prometheus_reads() {
+        let text = ConnectionCounts { open: 5, pending: 2, refused_address: 7, ..ConnectionCounts::default() }.metrics();
+        assert!(text.contains("sightline_origin_rtmp_connections{state=\"active\"} 3\n"), "{text}");
+        assert!(text.contains("sightline_origin_rtmp_connections_total{outcome=\"refused_address\"} 7\n"), "{text}");
+        assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
+    }
+}

@@ -1,0 +1,46 @@
+//! Why an origin does not start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why the origin does not start. Each says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error("{key} can't listen on {address}: {source}; set another address, or stop what listens there")]
+    Listen {
+        /// The setting.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file or directory can't be read or made.
+    #[error("{key}: {} can't be used: {source}", path.display())]
+    File {
+        /// The setting.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Certificate and key don't make a TLS server.
+    #[error("rtmps.cert and rtmps.key: {reason}; give a PEM chain and its private key")]
+    Tls {
+        /// Why.
+        reason: String,
+    },
+    /// A setting is missing or out of range.
+    #[error("{key} {reason}")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong, and the fix.
+        reason: &'static str,
+    },
+    /// The HTTP client for the reports can't be made.
+    #[error("the reports' HTTP client can't be made: {0}")]
+    Client(#[from] reqwest::Error),
+}

@@ -1,0 +1,313 @@
+//! RTMP connections: the shell around `sightline_rtmp::server::Session`. A connection publishes, or becomes a viewer.
+
+use super::Ingest;
+use super::fates::{Fate, Fates};
+use crate::auth::grant::Refusal;
+use crate::live::hub::Hold;
+use crate::live::stream::{Stream, Superseded};
+use crate::play::rtmp_alone::PlayError;
+use crate::play::{Play, rtmp_alone, rtmp_viewer};
+use crate::reading::read_with;
+use sightline_listen::{Arrival, Door, FirstByteError, Permit, TlsError};
+use sightline_media::Instant;
+use sightline_rtmp::Cause;
+use sightline_rtmp::server::{Config as SessionConfig, Event, Output, Session};
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// What one read takes: two key frames of a camera.
+const READ_BYTES: usize = 64 * 1024;
+/// What one read takes of a peer that has nothing more to say.
+const LINGER_READ_BYTES: usize = 1024;
+/// How long a publisher that was asked to reconnect may go on when the origin shuts down: a group of pictures and a bit.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a peer may take to read our answers.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long we wait for a peer to read a refusal before the connection is cut: closed at once, it might be lost with what is unread.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What RTMP connections may touch.
+pub(crate) struct Rtmp {
+    pub(crate) ingest: Ingest,
+    pub(crate) play: Arc<Play>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) fates: Arc<Fates>,
+    pub(crate) session: SessionConfig,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Why a connection ended; for the log and the counts.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Protocol(#[from] sightline_rtmp::Error),
+    #[error("the peer does not read")]
+    Unread,
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    #[error("{0}")]
+    Play(#[from] PlayError),
+    #[error("{0}")]
+    FirstByte(#[from] FirstByteError),
+}
+
+impl End {
+    /// What it counts as; a connection that breaks off is no fault.
+    fn fate(&self) -> Option<Fate> {
+        match self {
+            Self::Io(_) | Self::Play(PlayError::Io(_)) => None,
+            Self::FirstByte(FirstByteError::Closed) => Some(Fate::Silent),
+            Self::FirstByte(FirstByteError::Timeout) | Self::Tls(TlsError::Timeout) => Some(Fate::Timeout),
+            Self::Protocol(error) | Self::Play(PlayError::Protocol(error)) => Some(fate_of(error.cause)),
+            Self::Tls(TlsError::Handshake(_)) => Some(Fate::Malformed),
+            Self::Unread | Self::Play(PlayError::Stuck) => Some(Fate::Unread),
+        }
+    }
+}
+
+fn fate_of(cause: Cause) -> Fate {
+    match cause {
+        Cause::HandshakeTimeout | Cause::CommandTimeout | Cause::IdleTimeout | Cause::PublishTimeout => Fate::Timeout,
+        Cause::Unread => Fate::Unread,
+        Cause::Version(_)
+        | Cause::ChunkSize(_)
+        | Cause::ChunkStreams
+        | Cause::MessageLength(_)
+        | Cause::PartialBytes
+        | Cause::HeaderMidMessage { .. }
+        | Cause::HeaderMissing { .. }
+        | Cause::Truncated { .. }
+        | Cause::Amf0
+        | Cause::OutOfOrder(_) => Fate::Malformed,
+    }
+}
+
+/// Accepts until the origin shuts down. With `tls` every connection begins with its handshake.
+pub(crate) async fn listen(rtmp: Arc<Rtmp>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    let door = rtmp.door.clone();
+    let serve = move |arrival: Arrival| {
+        let (rtmp, tls) = (rtmp.clone(), tls.clone());
+        async move {
+            let peer = arrival.peer;
+            if let Err(end) = connection(&rtmp, arrival, tls).await {
+                tracing::debug!(%peer, %end, "an RTMP connection ended");
+                if let Some(fate) = end.fate() {
+                    rtmp.fates.count(fate);
+                }
+            }
+        }
+    };
+    door.run(listener, |_| {}, serve).await;
+}
+
+async fn connection(rtmp: &Arc<Rtmp>, arrival: Arrival, tls: Option<TlsAcceptor>) -> Result<(), End> {
+    let began = rtmp.ingest.clock.now();
+    // No buffer before the first byte.
+    arrival.first_byte().await?;
+    let peer = arrival.peer;
+    match tls {
+        // Boxed: TLS is an order of magnitude larger, and the task has room for the larger of the two.
+        Some(tls) => Box::pin(serve_tls(rtmp, &tls, arrival, began)).await,
+        None => serve_tcp(rtmp, arrival.socket, Caller { peer, began, permit: arrival.permit }).await,
+    }
+}
+
+/// A connection's address, its beginning, and its place among the others.
+struct Caller {
+    peer: SocketAddr,
+    began: Instant,
+    permit: Permit,
+}
+
+async fn serve_tcp(rtmp: &Arc<Rtmp>, mut socket: TcpStream, mut caller: Caller) -> Result<(), End> {
+    // Boxed, as is what drives it: a viewer stays for hours in what follows, and its task must be no larger than that.
+    let mut session = Box::new(new_session(rtmp, caller.began));
+    let Some(stream) = Box::pin(drive(rtmp, &mut socket, &mut session, &mut caller)).await? else { return Ok(()) };
+    rtmp_viewer::play(&rtmp.play, socket, session, stream).await;
+    Ok(())
+}
+
+async fn serve_tls(rtmp: &Arc<Rtmp>, tls: &TlsAcceptor, arrival: Arrival, began: Instant) -> Result<(), End> {
+    let peer = arrival.peer;
+    let (mut socket, permit) = arrival.accept_tls(tls).await?;
+    let mut session = new_session(rtmp, began);
+    let Some(stream) = drive(rtmp, &mut socket, &mut session, &mut Caller { peer, began, permit }).await? else { return Ok(()) };
+    Ok(rtmp_alone::play(&rtmp.play, socket, session, &stream).await?)
+}
+
+fn new_session(rtmp: &Rtmp, began: Instant) -> Session {
+    Session::new(rtmp.session.clone(), began, seed())
+}
+
+/// Differs between connections; no secret hangs on it.
+fn seed() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}
+
+/// Runs a connection up to its end, or up to the point where it plays the stream that is returned.
+async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    rtmp: &Arc<Rtmp>,
+    socket: &mut S,
+    session: &mut Session,
+    caller: &mut Caller,
+) -> Result<Option<Arc<Stream>>, End> {
+    let mut connection = Connection { rtmp, peer: caller.peer.ip(), hold: None, playing: None, is_over: false };
+    // Made once: made anew for each read, they would be entered into and taken out of lists that all connections share.
+    let mut shutdown = pin!(rtmp.shutdown.cancelled());
+    let mut stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>> = None;
+    let mut leaving: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    let mut timer = pin!(tokio::time::sleep(rtmp.session.handshake_timeout));
+    loop {
+        let deadline = loop {
+            match session.poll_output() {
+                Output::Transmit(bytes) => {
+                    tokio::time::timeout(WRITE_TIMEOUT, socket.write_all(&bytes)).await.map_err(|_| End::Unread)??;
+                    tokio::time::timeout(WRITE_TIMEOUT, socket.flush()).await.map_err(|_| End::Unread)??;
+                }
+                Output::Event(event) => connection.handle(session, event),
+                Output::Timeout(deadline) => break deadline,
+            }
+        };
+        caller.permit.set_pending(connection.hold.is_none() && connection.playing.is_none());
+        if let Some(stream) = connection.playing.take() {
+            return Ok(Some(stream));
+        }
+        if connection.is_over {
+            linger(socket).await;
+            return Ok(None);
+        }
+        // A deadline that has moved on is seen when the timer ends; only an earlier one, or one that has passed its timer, sets it.
+        if let Some(at) = deadline.map(|at| rtmp.ingest.clock.at(at))
+            && (at < timer.deadline() || timer.is_elapsed())
+        {
+            timer.as_mut().reset(at);
+        }
+        let has_timer = deadline.is_some();
+        stopped = match &connection.hold {
+            Some(hold) => stopped.or_else(|| Some(Box::pin(hold.stop.clone().cancelled_owned()))),
+            None => None,
+        };
+        let has_hold = stopped.is_some();
+        // What ends the connection is looked at here too: with a peer that never pauses the last two below have no turn.
+        let is_stopped = connection.hold.as_ref().is_some_and(|hold| hold.stop.is_cancelled());
+        let is_ending = is_stopped || (rtmp.shutdown.is_cancelled() && leaving.is_none());
+        let is_leaving = leaving.is_some();
+        tokio::select! {
+            biased;
+            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| session.handle_bytes(rtmp.ingest.clock.now(), bytes)), if !is_ending => match handled? {
+                Some(handled) => handled?,
+                None => return Ok(None),
+            },
+            () = &mut timer, if has_timer => session.handle_timeout(rtmp.ingest.clock.now())?,
+            () = async { if let Some(stopped) = &mut stopped { stopped.await } }, if has_hold => {
+                session.end_publish("NetStream.Publish.BadName", "another publisher has this stream now, or its right was taken back");
+                connection.is_over = true;
+            }
+            () = async { if let Some(leaving) = &mut leaving { leaving.await } }, if is_leaving => return Ok(None),
+            () = &mut shutdown, if !is_leaving => {
+                // A publisher that can be asked goes on to its next key frame and leaves by itself.
+                if connection.hold.is_none() || !session.request_reconnect(None, "this server is going away") {
+                    return Ok(None);
+                }
+                leaving = Some(Box::pin(tokio::time::sleep(LEAVE_TIMEOUT)));
+            }
+        }
+    }
+}
+
+/// Lets the peer read our last words.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) {
+    let _ = tokio::time::timeout(LINGER, async {
+        let _ = socket.shutdown().await;
+        while matches!(read_with::<LINGER_READ_BYTES, _, _>(socket, |_| ()).await, Ok(Some(()))) {}
+    })
+    .await;
+}
+
+struct Connection<'a> {
+    rtmp: &'a Arc<Rtmp>,
+    peer: IpAddr,
+    hold: Option<Hold>,
+    playing: Option<Arc<Stream>>,
+    is_over: bool,
+}
+
+impl Connection<'_> {
+    fn handle(&mut self, session: &mut Session, event: Event) {
+        let ingest = &self.rtmp.ingest;
+        match event {
+            Event::PublishRequested { name, query, .. } => self.handle_publish(session, &name, query.get("token")),
+            Event::PlayRequested { name, .. } => self.handle_play(session, &name),
+            // Further tracks of a multitrack publisher have no viewers yet; each is logged once.
+            Event::Track(track) if !track.id.is_default() => {
+                tracing::warn!(peer = %self.peer, track = track.id.0, "a publisher sends several tracks of a kind: only the first is taken");
+            }
+            Event::Frame(frame) if !frame.track.is_default() => {}
+            Event::Track(track) => self.on_hold(|hold| hold.stream.set_track(hold.id, *track)),
+            Event::Metadata(metadata) => self.on_hold(|hold| hold.stream.set_metadata(hold.id, metadata)),
+            Event::Frame(frame) => {
+                let now = ingest.clock.now();
+                self.on_hold(|hold| hold.stream.push(hold.id, frame, now));
+            }
+            Event::Unsupported { what } => {
+                ingest.remarks.left_out(what);
+                tracing::warn!(peer = %self.peer, what, "a publisher sends what is not taken");
+            }
+            Event::Quirk { what } => {
+                ingest.remarks.taken(what);
+                tracing::info!(peer = %self.peer, what, "a publisher is not strict; it is taken as it is");
+            }
+            Event::Unpublished => self.hold = None,
+            Event::Closed => self.is_over = true,
+        }
+    }
+
+    /// After a takeover this connection has no say any more: its end is under way.
+    fn on_hold(&self, act: impl FnOnce(&Hold) -> Result<(), Superseded>) {
+        if let Some(hold) = &self.hold {
+            let _ = act(hold);
+        }
+    }
+
+    fn handle_publish(&mut self, session: &mut Session, name: &str, token: Option<&str>) {
+        let ingest = &self.rtmp.ingest;
+        match ingest.begin(name, token, self.peer) {
+            Ok((grant, hold)) => {
+                tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, "a publisher began");
+                session.accept_publish();
+                self.hold = Some(hold);
+            }
+            Err(refusal) => {
+                tracing::info!(peer = %self.peer, stream = name, %refusal, "a publisher was refused");
+                if refusal == Refusal::UnknownKey {
+                    // The cloud may have a new key: the next report brings it, and this publisher comes back.
+                    ingest.hub.changed.notify_one();
+                }
+                session.reject_publish("NetStream.Publish.BadName", &refusal.to_string());
+                self.is_over = true;
+            }
+        }
+    }
+
+    fn handle_play(&mut self, session: &mut Session, name: &str) {
+        match self.rtmp.play.find(name) {
+            Some(stream) => {
+                session.accept_play();
+                self.playing = Some(stream);
+            }
+            None => {
+                session.reject_play("NetStream.Play.StreamNotFound", "no live stream has this playback id");
+                self.is_over = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! A frame in the ring.
+
+use bytes::Bytes;
+use sightline_media::{Frame, StreamConfig};
+use std::sync::{Arc, OnceLock};
+
+/// Serialised forms that a packet can keep: two wires, each with a frame and the headers before it.
+const FORMS_MAX: usize = 4;
+
+/// A frame with the stream's own time, the configuration that it belongs to, and its serialised forms.
+///
+/// The forms are made by `wire/`, outside of all locks, when the first viewer needs one, and then shared by all. What they are is not
+/// known here.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    pub(crate) frame: Frame<Bytes>,
+    pub(crate) config: Arc<StreamConfig>,
+    forms: [OnceLock<Bytes>; FORMS_MAX],
+}
+
+impl Packet {
+    pub(crate) fn new(frame: Frame<Bytes>, config: Arc<StreamConfig>) -> Self {
+        Self { frame, config, forms: Default::default() }
+    }
+
+    /// A serialised form, by the number that its maker gave it; `make` runs at most once.
+    pub(crate) fn form(&self, number: usize, make: impl FnOnce() -> Bytes) -> Bytes {
+        match self.forms.get(number) {
+            Some(form) => form.get_or_init(make).clone(),
+            None => make(),
+        }
+    }
+}

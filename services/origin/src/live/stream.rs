@@ -1,0 +1,372 @@
+//! One stream: its publisher, its last frames and its outputs. It outlives its publishers.
+
+use crate::live::extensions::Extensions;
+use crate::live::packet::Packet;
+use crate::live::rate::Rate;
+use crate::live::readers::Readers;
+use crate::live::ring::{Cursor, Limits, Ring};
+use crate::live::tap::{Next, Tap};
+use crate::live::timeline::Timeline;
+use bytes::Bytes;
+use sightline_media::{Frame, Instant, Metadata, StreamConfig, Track, TrackId};
+use sightline_signal::report::OriginStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The stream has another publisher now than the one that sent this.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Superseded;
+
+/// One stream.
+pub(crate) struct Stream {
+    pub(crate) name: String,
+    pub(crate) playback: String,
+    state: Mutex<State>,
+    ring: Mutex<Ring>,
+    /// The ring's head: viewers with a task of their own wait on it.
+    head: watch::Sender<u64>,
+    /// Tasks that serve many viewers each.
+    pub(crate) readers: Readers,
+    /// What outputs keep for this stream.
+    pub(crate) extensions: Extensions,
+    viewers: AtomicU64,
+    /// Those of them with a task of their own: where they are in the ring is not known here.
+    lone_viewers: AtomicU64,
+    /// Publishers that the stream has had.
+    publishers: AtomicU64,
+    /// Cancelled when the stream ends: its viewers leave.
+    pub(crate) ended: CancellationToken,
+}
+
+struct State {
+    device: String,
+    publisher: Option<Publisher>,
+    /// Since when there is no publisher.
+    left_at: Instant,
+    /// What the publisher announced, and whether frames have come since.
+    tracks: Vec<Track>,
+    metadata: Option<Metadata>,
+    is_config_due: bool,
+    config: Arc<StreamConfig>,
+    awaits_key: bool,
+    timeline: Timeline,
+    rate: Rate,
+    /// Outputs that stay when the publisher changes.
+    taps: Vec<Box<dyn Tap>>,
+}
+
+/// Who sends the stream now.
+pub(crate) struct Publisher {
+    id: u64,
+    epoch: u64,
+    since_unix_secs: i64,
+    /// Tells its connection to end.
+    stop: CancellationToken,
+    /// Outputs that end with it.
+    taps: Vec<Box<dyn Tap>>,
+}
+
+impl Publisher {
+    pub(crate) fn new(id: u64, epoch: u64, since_unix_secs: i64, stop: CancellationToken) -> Self {
+        Self { id, epoch, since_unix_secs, stop, taps: Vec::new() }
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(name: &str, playback: &str, limits: Limits) -> Self {
+        Self {
+            name: name.to_owned(),
+            playback: playback.to_owned(),
+            state: Mutex::new(State {
+                device: String::new(),
+                publisher: None,
+                left_at: Instant::ZERO,
+                tracks: Vec::new(),
+                metadata: None,
+                is_config_due: false,
+                config: Arc::default(),
+                awaits_key: true,
+                timeline: Timeline::default(),
+                rate: Rate::default(),
+                taps: Vec::new(),
+            }),
+            ring: Mutex::new(Ring::new(limits)),
+            head: watch::Sender::new(0),
+            readers: Readers::default(),
+            extensions: Extensions::default(),
+            viewers: AtomicU64::new(0),
+            lone_viewers: AtomicU64::new(0),
+            publishers: AtomicU64::new(0),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Never held across an await: every use is a few lines.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a publisher in the place of the one before it, whose connection is told to end. Viewers stay.
+    pub(crate) fn take_over(&self, device: &str, publisher: Publisher) {
+        let mut state = self.state();
+        self.publishers.fetch_add(1, Ordering::Relaxed);
+        device.clone_into(&mut state.device);
+        if let Some(before) = state.publisher.replace(publisher) {
+            before.stop.cancel();
+        }
+        state.tracks.clear();
+        state.metadata = None;
+        state.is_config_due = true;
+        state.awaits_key = true;
+        state.timeline.change_publisher();
+        state.taps.iter_mut().for_each(|tap| tap.handle_takeover());
+    }
+
+    /// A publisher has gone. The stream stays for a while.
+    pub(crate) fn leave(&self, publisher: u64, now: Instant) {
+        let mut state = self.state();
+        if state.publisher.as_ref().is_some_and(|present| present.id == publisher) {
+            state.publisher = None;
+            state.left_at = now;
+        }
+    }
+
+    /// Adds an output of the present publisher; it ends with it. Nothing is done for a publisher that was superseded.
+    pub(crate) fn attach_to_publisher(&self, publisher: u64, tap: Box<dyn Tap>) {
+        if let Some(present) = self.state().publisher.as_mut().filter(|present| present.id == publisher) {
+            present.taps.push(tap);
+        }
+    }
+
+    /// Adds an output of the stream. It gets the frames from the last key frame on first, if they have the present configuration.
+    pub(crate) fn attach(&self, mut tap: Box<dyn Tap>, now: Instant) {
+        let mut state = self.state();
+        let config = state.config.id;
+        for packet in self.ring().group().filter(|packet| packet.config.id == config) {
+            tap.handle_packet(packet, now);
+        }
+        state.taps.push(tap);
+    }
+
+    /// How long the stream has had no publisher; `None` while it has one.
+    pub(crate) fn abandoned_for(&self, now: Instant) -> Option<Duration> {
+        let state = self.state();
+        state.publisher.is_none().then(|| now.since(state.left_at))
+    }
+
+    /// Whether someone publishes it now.
+    pub(crate) fn is_published(&self) -> bool {
+        self.state().publisher.is_some()
+    }
+
+    /// How many publishers it has had: another number tells that a picture is another publisher's.
+    pub(crate) fn publishers(&self) -> u64 {
+        self.publishers.load(Ordering::Relaxed)
+    }
+
+    /// Ends the publisher if its epoch is lower.
+    pub(crate) fn revoke(&self, epoch_min: u64) {
+        if let Some(publisher) = self.state().publisher.as_ref().filter(|publisher| publisher.epoch < epoch_min) {
+            publisher.stop.cancel();
+        }
+    }
+
+    /// A track of a publisher.
+    pub(crate) fn set_track(&self, publisher: u64, track: Track) -> Result<(), Superseded> {
+        let mut state = self.state_of(publisher)?;
+        state.tracks.retain(|known| known.id != track.id);
+        state.tracks.push(track);
+        state.tracks.sort_unstable_by_key(|track| track.id);
+        state.is_config_due = true;
+        Ok(())
+    }
+
+    /// Metadata of a publisher.
+    pub(crate) fn set_metadata(&self, publisher: u64, metadata: Metadata) -> Result<(), Superseded> {
+        let mut state = self.state_of(publisher)?;
+        state.metadata = Some(metadata);
+        state.is_config_due = true;
+        Ok(())
+    }
+
+    fn state_of(&self, publisher: u64) -> Result<MutexGuard<'_, State>, Superseded> {
+        let state = self.state();
+        if state.publisher.as_ref().is_some_and(|present| present.id == publisher) { Ok(state) } else { Err(Superseded) }
+    }
+
+    /// A frame of a publisher: it gets the stream's own time, then goes to the publisher's taps, the stream's taps and the ring, and
+    /// the viewers are woken.
+    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<(), Superseded> {
+        let (head, bytes) = {
+            let mut state = self.state_of(publisher)?;
+            if state.awaits_key && !state.can_start_with(&frame) {
+                return Ok(());
+            }
+            state.awaits_key = false;
+            state.apply_config();
+            state.timeline.place(&mut frame, now);
+            let bytes = frame.payload.len();
+            state.rate.count(frame.track == TrackId::VIDEO, bytes, now);
+            let packet = Arc::new(Packet::new(frame, state.config.clone()));
+            state.tap(&packet, now);
+            // Still under the state's lock: a publisher that takes over can't come in between.
+            let needed_from = if self.lone_viewers.load(Ordering::Relaxed) > 0 { 0 } else { self.readers.oldest() };
+            let mut ring = self.ring();
+            ring.push(packet, needed_from);
+            (ring.head(), bytes)
+        };
+        // Few streams have such viewers. One that comes just now finds the frame when it looks into the ring.
+        if self.head.receiver_count() > 0 {
+            self.head.send_replace(head);
+        }
+        self.readers.wake(bytes);
+        Ok(())
+    }
+
+    /// The frames that come next for a viewer; true when it had to skip.
+    pub(crate) fn take(&self, cursor: &mut Cursor, out: &mut Vec<Arc<Packet>>, bytes_max: usize) -> bool {
+        self.ring().take(cursor, out, bytes_max)
+    }
+
+    /// For a viewer with a task of its own.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// The last key frame, with the configuration to decode it.
+    pub(crate) fn last_key_frame(&self) -> Option<Arc<Packet>> {
+        self.ring().last_start().cloned()
+    }
+
+    /// Counts a viewer until the guard is dropped.
+    pub(crate) fn count_viewer(self: &Arc<Self>) -> ViewerCount {
+        self.viewers.fetch_add(1, Ordering::Relaxed);
+        ViewerCount { stream: self.clone(), is_alone: false }
+    }
+
+    /// Counts one with a task of its own: for such the frames behind the last key frame are kept, for it may still need them.
+    pub(crate) fn count_lone_viewer(self: &Arc<Self>) -> ViewerCount {
+        self.viewers.fetch_add(1, Ordering::Relaxed);
+        self.lone_viewers.fetch_add(1, Ordering::Relaxed);
+        ViewerCount { stream: self.clone(), is_alone: true }
+    }
+
+    /// What the cloud is told; `None` without a publisher.
+    pub(crate) fn describe(&self) -> Option<OriginStream> {
+        let state = self.state();
+        let publisher = state.publisher.as_ref()?;
+        let (width, height) = state.config.tracks.iter().find_map(|track| track.config.size()).unwrap_or_default();
+        Some(OriginStream {
+            stream: self.name.clone(),
+            device: state.device.clone(),
+            epoch: publisher.epoch,
+            playback: self.playback.clone(),
+            width,
+            height,
+            fps: state.rate.fps,
+            bitrate_kbps: state.rate.kbps,
+            viewers: self.viewers.load(Ordering::Relaxed),
+            since: publisher.since_unix_secs,
+        })
+    }
+}
+
+impl State {
+    /// Whether a publisher's frames may begin with this one: what it announced counts, not what was before.
+    fn can_start_with(&self, frame: &Frame<Bytes>) -> bool {
+        let has_video = self.tracks.iter().any(|track| track.id == TrackId::VIDEO);
+        frame.is_keyframe && (frame.track == TrackId::VIDEO) == has_video
+    }
+
+    /// Before a frame: what was announced becomes the configuration, if it differs.
+    fn apply_config(&mut self) {
+        if !std::mem::take(&mut self.is_config_due) {
+            return;
+        }
+        // Metadata alone changes nothing for a decoder, and GStreamer's flvmux sends it anew every second.
+        if self.config.tracks == self.tracks && self.config.id > 0 {
+            return;
+        }
+        let (tracks, metadata) = (self.tracks.clone(), self.metadata.clone());
+        self.config = Arc::new(StreamConfig { id: self.config.id + 1, tracks, metadata });
+    }
+
+    /// Gives a frame to all taps. Those that want no more are dropped.
+    fn tap(&mut self, packet: &Arc<Packet>, now: Instant) {
+        let publishers = self.publisher.as_mut().map(|publisher| &mut publisher.taps);
+        for taps in publishers.into_iter().chain([&mut self.taps]) {
+            taps.retain_mut(|tap| tap.handle_packet(packet, now) == Next::Stay);
+        }
+    }
+}
+
+/// A viewer that counts.
+pub(crate) struct ViewerCount {
+    stream: Arc<Stream>,
+    is_alone: bool,
+}
+
+impl Drop for ViewerCount {
+    fn drop(&mut self) {
+        self.stream.viewers.fetch_sub(1, Ordering::Relaxed);
+        if self.is_alone {
+            self.stream.lone_viewers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sightline_media::{MediaTime, TrackConfig, aac::AudioConfig};
+
+    fn stream() -> Stream {
+        let limits = Limits { gop_bytes: 10_000, window_bytes: 10_000, window_frames: 100 };
+        let stream = Stream::new("s", "p", limits);
+        take_over(&stream, 1);
+        stream
+    }
+
+    fn take_over(stream: &Stream, id: u64) {
+        let stop = CancellationToken::new();
+        stream.take_over("d", Publisher::new(id, id, 0, stop));
+        let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
+        stream.set_track(id, Track { id: TrackId::AUDIO, config }).unwrap();
+    }
+
+    fn push(stream: &Stream, publisher: u64, millis: i64) -> Result<(), Superseded> {
+        let dts = MediaTime::from_millis(millis);
+        let payload = Bytes::from_static(b"sound");
+        let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
+        stream.push(publisher, frame, Instant::from_micros(u64::try_from(millis).unwrap() * 1000))
+    }
+
+    #[test]
+    fn gstreamer_flvmux_sends_metadata_every_second_and_the_configuration_stays() {
+        let stream = stream();
+        for second in 0..3_i32 {
+            let number = sightline_media::Property::Number(f64::from(second));
+            stream.set_metadata(1, Metadata { properties: vec![("second".into(), number)] }).unwrap();
+            push(&stream, 1, i64::from(second) * 1000).unwrap();
+            assert_eq!(stream.last_key_frame().unwrap().config.id, 1);
+        }
+    }
+
+    #[test]
+    fn a_publisher_that_was_taken_over_adds_nothing() {
+        let stream = stream();
+        push(&stream, 1, 0).unwrap();
+        take_over(&stream, 2);
+        assert_eq!(push(&stream, 1, 40), Err(Superseded));
+        push(&stream, 2, 80).unwrap();
+        stream.leave(1, Instant::ZERO);
+        assert_eq!(stream.abandoned_for(Instant::ZERO), None, "the one before can't take the newer one's place away");
+    }
+}

@@ -1,0 +1,308 @@
+//! A running origin: what it is made of, and its start and end.
+
+use crate::auth::keys::Keys;
+use crate::certificate::Certificate;
+use crate::clock::Clock;
+use crate::config::{Config, Play as PlayRule};
+use crate::control::metrics::ConnectionCounts;
+use crate::control::report::{Addresses, Reporter};
+use crate::control::{Control, Server, sweep};
+use crate::error::StartError;
+use crate::ingest::Ingest;
+use crate::ingest::fates::Fates;
+use crate::ingest::remarks::Remarks;
+use crate::ingest::rtmp::{self, Rtmp};
+use crate::live::hub::Hub;
+use crate::live::ring;
+use crate::play::{self, Pace, Play};
+use crate::record::tap::Recordings;
+use axum::Router;
+use axum::routing::get;
+use sightline_archive::Formats;
+use sightline_listen::{Admission, Arrival, Door, Limits, http};
+use sightline_signal::report::OriginStream;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long connections and recordings may take to end when the origin does.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+/// How long an HTTP connection may be silent at its beginning.
+const HTTP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The settings that limit RTMP connections, as the log names them.
+const RTMP_LIMITED_BY: &str = "limits.connections, limits.connections_per_address and limits.pending_per_address";
+
+/// A running origin.
+pub struct Origin {
+    hub: Arc<Hub>,
+    play: Arc<Play>,
+    door: Arc<Door>,
+    fates: Arc<Fates>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    addresses: Bound<SocketAddr>,
+}
+
+/// What listens, or where.
+#[derive(Clone, Copy, Debug)]
+struct Bound<T> {
+    rtmp: T,
+    rtmps: Option<T>,
+    http: Option<T>,
+}
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origin").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Origin {
+    /// Binds, reports to the cloud, and serves from then on. Needs a multi-threaded Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`], with the setting to change.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        make_dir("data_dir", &config.data_dir)?;
+        if config.record.enabled {
+            make_dir("record.dir", &config.recordings_dir())?;
+        }
+        let certificate = Certificate::load(&config.rtmps)?;
+        let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        let listeners = bind(&config, acceptor.is_some()).await?;
+        let addresses = listeners.addresses();
+        let reporter = reporter(&config, addresses)?;
+        let parts = Parts::new(&config);
+        if let Some(reporter) = reporter {
+            // It reports at once, so that the keys are here early, and again when all listen.
+            parts.tasks.spawn(reporter.run(parts.control.clone()));
+        }
+        if let Some(certificate) = certificate {
+            parts.tasks.spawn(certificate.watch(parts.shutdown.clone()));
+        }
+        parts.listen(listeners, acceptor);
+        parts.tasks.spawn(sweep::run(parts.control.clone()));
+        let hub = parts.control.hub.clone();
+        hub.changed.notify_one();
+        let recordings = config.record.enabled.then(|| config.recordings_dir());
+        tracing::info!(rtmp = %addresses.rtmp, rtmps = ?addresses.rtmps, http = ?addresses.http, ?recordings, "the origin serves");
+        let Parts { rtmp, tasks, shutdown, .. } = parts;
+        Ok(Self { hub, play: rtmp.play.clone(), door: rtmp.door.clone(), fates: rtmp.fates.clone(), tasks, shutdown, addresses })
+    }
+
+    /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
+    pub fn router(&self) -> Router {
+        play::http::router(self.play.clone())
+    }
+
+    /// Where RTMP listens.
+    #[must_use]
+    pub fn rtmp_addr(&self) -> SocketAddr {
+        self.addresses.rtmp
+    }
+
+    /// Where RTMPS listens, if it does.
+    #[must_use]
+    pub fn rtmps_addr(&self) -> Option<SocketAddr> {
+        self.addresses.rtmps
+    }
+
+    /// Where HTTP listens, if it does.
+    #[must_use]
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.addresses.http
+    }
+
+    /// How many RTMP and RTMPS connections there are, and what became of those before.
+    #[must_use]
+    pub fn connections(&self) -> ConnectionCounts {
+        ConnectionCounts::new(self.door.counts(), &self.fates)
+    }
+
+    /// The live streams, as the cloud is told of them.
+    #[must_use]
+    pub fn streams(&self) -> Vec<OriginStream> {
+        self.hub.describe()
+    }
+
+    /// Ends all connections, finishes the recordings, and waits for it, five seconds at most.
+    pub async fn shutdown(self) {
+        self.shutdown.cancel();
+        self.hub.end_all();
+        self.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_WAIT, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+    }
+}
+
+/// The handles that the tasks of an origin work with: each says what it may touch.
+struct Parts {
+    rtmp: Arc<Rtmp>,
+    control: Arc<Control>,
+    remarks: Arc<Remarks>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Parts {
+    fn new(config: &Config) -> Self {
+        let (clock, tasks, shutdown) = (Clock::start(), TaskTracker::new(), CancellationToken::new());
+        let hub = Arc::new(Hub::new(clock, ring_limits(config), Duration::from_secs(config.limits.publisher_grace_sec)));
+        let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
+        let remarks = Arc::new(Remarks::default());
+        let session = session(config);
+        let rtmp = Rtmp {
+            door: rtmp_door(config, &tasks, &shutdown),
+            fates: Arc::default(),
+            ingest: Ingest {
+                clock,
+                keys: keys.clone(),
+                hub: hub.clone(),
+                recordings: recordings(config, &tasks),
+                remarks: remarks.clone(),
+                allow_unsigned: config.auth.allow_unsigned_publish,
+            },
+            play: Arc::new(Play {
+                clock,
+                hub: hub.clone(),
+                is_open: config.auth.play == PlayRule::Open,
+                pace: pace(config),
+                chunk_size: session.chunk_size,
+                hls: hls(config),
+                tasks: tasks.clone(),
+            }),
+            session,
+            shutdown: shutdown.clone(),
+        };
+        let server = Server {
+            id: config.server_id.clone(),
+            name: config.name.clone(),
+            region: config.region.clone(),
+            capacity_kbps: config.cloud.capacity_kbps,
+        };
+        let control = Control { server, keys, hub, shutdown: shutdown.clone() };
+        Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, tasks, shutdown }
+    }
+
+    fn listen(&self, listeners: Bound<TcpListener>, tls: Option<TlsAcceptor>) {
+        self.tasks.spawn(rtmp::listen(self.rtmp.clone(), listeners.rtmp, None));
+        if let Some(listener) = listeners.rtmps {
+            self.tasks.spawn(rtmp::listen(self.rtmp.clone(), listener, tls));
+        }
+        if let Some(listener) = listeners.http {
+            self.tasks.spawn(self.serve_http(listener));
+        }
+    }
+
+    fn serve_http(&self, listener: TcpListener) -> impl Future<Output = ()> + use<> {
+        let (rtmp, remarks, shutdown) = (self.rtmp.clone(), self.remarks.clone(), self.shutdown.clone());
+        let metrics = async move || ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics() + &remarks.metrics();
+        let router = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
+        let admission = Arc::new(Admission::new(Limits::NONE));
+        let door = Door::new("HTTP", "the limit of open files", HTTP_HANDSHAKE_TIMEOUT, admission, self.tasks.clone(), shutdown.clone());
+        let stuck = Some(self.rtmp.play.pace.stuck);
+        let serve = move |arrival: Arrival| {
+            let (router, shutdown) = (router.clone(), shutdown.clone());
+            async move {
+                let Arrival { socket, peer, permit, .. } = arrival;
+                http::serve(socket, router, (peer, ()), stuck, shutdown).await;
+                drop(permit);
+            }
+        };
+        async move { Arc::new(door).run(listener, |_| {}, serve).await }
+    }
+}
+
+impl Bound<TcpListener> {
+    fn addresses(&self) -> Bound<SocketAddr> {
+        let local = |listener: &TcpListener| listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        Bound { rtmp: local(&self.rtmp), rtmps: self.rtmps.as_ref().map(local), http: self.http.as_ref().map(local) }
+    }
+}
+
+async fn bind(config: &Config, has_tls: bool) -> Result<Bound<TcpListener>, StartError> {
+    async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+        TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
+    }
+    Ok(Bound {
+        rtmp: listen("rtmp.listen", config.rtmp.listen).await?,
+        rtmps: if has_tls { Some(listen("rtmps.listen", config.rtmps.listen).await?) } else { None },
+        http: if config.http.enabled { Some(listen("http.listen", config.http.listen).await?) } else { None },
+    })
+}
+
+fn rtmp_door(config: &Config, tasks: &TaskTracker, shutdown: &CancellationToken) -> Arc<Door> {
+    let limits = Limits {
+        connections: config.limits.connections,
+        connections_per_address: config.limits.connections_per_address,
+        pending: usize::MAX,
+        pending_per_address: config.limits.pending_per_address,
+    };
+    let (admission, handshake) = (Arc::new(Admission::new(limits)), Duration::from_secs(config.rtmp.handshake_timeout_sec));
+    Arc::new(Door::new("RTMP", RTMP_LIMITED_BY, handshake, admission, tasks.clone(), shutdown.clone()))
+}
+
+fn session(config: &Config) -> sightline_rtmp::server::Config {
+    sightline_rtmp::server::Config {
+        chunk_size: config.rtmp.chunk_size,
+        apps: config.rtmp.apps.clone(),
+        handshake_timeout: Duration::from_secs(config.rtmp.handshake_timeout_sec),
+        command_timeout: Duration::from_secs(config.rtmp.command_timeout_sec),
+        idle_timeout: Duration::from_secs(config.rtmp.idle_timeout_sec),
+        idle_bytes_min: config.rtmp.idle_bytes_min,
+        message_bytes_max: config.limits.message_bytes,
+        partial_bytes_max: config.limits.partial_bytes,
+    }
+}
+
+fn ring_limits(config: &Config) -> ring::Limits {
+    ring::Limits {
+        gop_bytes: config.limits.gop_cache_bytes,
+        window_bytes: config.limits.viewer_queue_bytes,
+        window_frames: config.limits.viewer_queue_frames,
+    }
+}
+
+fn pace(config: &Config) -> Pace {
+    Pace { stuck: Duration::from_secs(config.limits.viewer_stuck_sec), merge: Duration::from_millis(config.rtmp.merge_ms) }
+}
+
+fn hls(config: &Config) -> sightline_hls::Config {
+    sightline_hls::Config {
+        segment_duration_min: Duration::from_secs(config.http.hls_segment_sec),
+        playlist_segments: config.http.hls_segments,
+    }
+}
+
+fn recordings(config: &Config, tasks: &TaskTracker) -> Option<Recordings> {
+    let formats = Formats { flv: config.record.flv, mp4: config.record.fmp4 };
+    let is_wanted = config.record.enabled && (formats.flv || formats.mp4);
+    is_wanted.then(|| Recordings { dir: config.recordings_dir(), formats, tasks: tasks.clone() })
+}
+
+fn make_dir(key: &'static str, path: &Path) -> Result<(), StartError> {
+    std::fs::create_dir_all(path).map_err(|source| StartError::File { key, path: path.to_owned(), source })
+}
+
+fn reporter(config: &Config, bound: Bound<SocketAddr>) -> Result<Option<Reporter>, StartError> {
+    let (Some(url), Some(file)) = (&config.cloud.url, &config.cloud.cluster_key_file) else { return Ok(None) };
+    let key =
+        std::fs::read_to_string(file).map_err(|source| StartError::File { key: "cloud.cluster_key_file", path: file.clone(), source })?;
+    let app = config.rtmp.apps.first().map_or("live", String::as_str);
+    let addresses = Addresses {
+        rtmp: config.cloud.rtmp_url.clone().unwrap_or_else(|| format!("rtmp://{}/{app}", bound.rtmp)),
+        rtmps: config.cloud.rtmps_url.clone().or_else(|| bound.rtmps.map(|at| format!("rtmps://{at}/{app}"))).unwrap_or_default(),
+        http: config.cloud.http_url.clone().or_else(|| bound.http.map(|at| format!("http://{at}"))).unwrap_or_default(),
+    };
+    // Differs between starts; no secret hangs on it.
+    let boot_id = format!("{:016x}", RandomState::new().hash_one(0_u8));
+    Ok(Some(Reporter::new(url, &config.server_id, key.trim().to_owned(), boot_id, addresses)?))
+}

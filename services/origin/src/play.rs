@@ -1,0 +1,57 @@
+//! What viewers get: RTMP, HTTP-FLV, HLS and snapshots.
+
+mod flv;
+mod hls;
+pub(crate) mod http;
+pub(crate) mod rtmp_alone;
+pub(crate) mod rtmp_fanout;
+pub(crate) mod rtmp_viewer;
+mod snapshot;
+
+use crate::clock::Clock;
+use crate::live::hub::Hub;
+use crate::live::stream::Stream;
+use crate::wire::Wire;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// Bytes taken from the ring for an RTMP viewer at a time: it catches up in steps, and holds no more than this beyond the ring. Frames
+/// that gather are written when they are as many, however early.
+const BATCH_BYTES: usize = 256 * 1024;
+/// What one read takes of a viewer: the answer to a ping, an acknowledgement.
+const VIEWER_READ_BYTES: usize = 1024;
+
+/// What outputs to viewers may touch.
+pub(crate) struct Play {
+    pub(crate) clock: Clock,
+    pub(crate) hub: Arc<Hub>,
+    /// Whether anyone may play.
+    pub(crate) is_open: bool,
+    pub(crate) pace: Pace,
+    /// Of the chunks that RTMP viewers get, in bytes.
+    pub(crate) chunk_size: u32,
+    /// How playlists are cut.
+    pub(crate) hls: sightline_hls::Config,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// How RTMP viewers are served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// One that takes nothing for this long is disconnected.
+    pub(crate) stuck: Duration,
+    /// How long a frame may wait for those after it; zero: not at all.
+    pub(crate) merge: Duration,
+}
+
+impl Play {
+    /// The stream of a playback id, for whoever may play.
+    pub(crate) fn find(&self, playback: &str) -> Option<Arc<Stream>> {
+        if self.is_open { self.hub.find(playback) } else { None }
+    }
+
+    fn rtmp(&self) -> Wire {
+        Wire::Rtmp { chunk_size: self.chunk_size }
+    }
+}

@@ -1,0 +1,56 @@
+//! HTTP-FLV: a file that is downloaded without end.
+
+use crate::live::stream::{Stream, ViewerCount};
+use crate::wire::{Scratch, Wire, WireCursor};
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Bytes taken from the ring at a time; what hyper holds for a viewer beyond the ring stays near it.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// One viewer: a place in the ring. It is asked for more when its connection has room, and skips if that takes too long.
+struct Viewer {
+    stream: Arc<Stream>,
+    head: watch::Receiver<u64>,
+    cursor: WireCursor,
+    scratch: Scratch,
+    out: VecDeque<Bytes>,
+    _count: ViewerCount,
+}
+
+/// The stream from its last key frame on.
+pub(super) fn body(stream: Arc<Stream>) -> Body {
+    let viewer = Viewer {
+        head: stream.watch(),
+        _count: stream.count_lone_viewer(),
+        stream,
+        cursor: WireCursor::default(),
+        scratch: Scratch::new(),
+        out: VecDeque::new(),
+    };
+    Body::from_stream(unfold(viewer, Viewer::next))
+}
+
+impl Viewer {
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        loop {
+            if let Some(bytes) = self.out.pop_front() {
+                return Some((Ok(bytes), self));
+            }
+            self.head.borrow_and_update();
+            self.cursor.fill(&self.stream, Wire::Flv, &mut self.scratch, &mut self.out, BATCH_BYTES);
+            if !self.out.is_empty() {
+                continue;
+            }
+            tokio::select! {
+                () = self.stream.ended.cancelled() => return None,
+                changed = self.head.changed() => changed.ok()?,
+            }
+        }
+    }
+}

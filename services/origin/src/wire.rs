@@ -1,0 +1,139 @@
+//! Frames as bytes: each is serialised once for each wire, and the bytes are shared by all viewers of a stream.
+//!
+//! The serialised forms lie beside the frame in the ring ([`Packet::form`]) and are made here, after the ring's lock is released: a key
+//! frame takes longer to copy than any viewer should wait for the others.
+
+mod flv;
+mod rtmp;
+
+use crate::live::packet::Packet;
+use crate::live::ring::Cursor;
+use crate::live::stream::Stream;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How a viewer is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wire {
+    /// RTMP messages, in chunks of this size.
+    Rtmp { chunk_size: u32 },
+    /// FLV tags.
+    Flv,
+}
+
+impl Wire {
+    /// The frame.
+    fn frame(self, packet: &Packet) -> Bytes {
+        match self {
+            Self::Rtmp { chunk_size } => packet.form(0, || rtmp::frame(packet, chunk_size)),
+            Self::Flv => packet.form(1, || flv::frame(packet)),
+        }
+    }
+
+    /// Metadata and sequence headers: what a viewer needs before this frame if it does not have it.
+    fn headers(self, packet: &Packet) -> Bytes {
+        match self {
+            Self::Rtmp { chunk_size } => packet.form(2, || rtmp::headers(packet, chunk_size)),
+            Self::Flv => packet.form(3, || flv::headers(packet)),
+        }
+    }
+
+    /// What comes before everything else.
+    fn opening(self, packet: &Packet) -> Option<Bytes> {
+        match self {
+            Self::Rtmp { .. } => None,
+            Self::Flv => Some(flv::opening(packet)),
+        }
+    }
+}
+
+/// Packets on their way from the ring to bytes; kept by readers so that it is allocated once.
+pub(crate) type Scratch = Vec<Arc<Packet>>;
+
+/// A viewer's place, and what it was sent before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct WireCursor {
+    cursor: Cursor,
+    /// The configuration whose headers it has; 0 is none.
+    config_id: u64,
+}
+
+impl WireCursor {
+    /// The number of the first frame that it still needs; 0 before its first.
+    pub(crate) fn needed_from(self) -> u64 {
+        self.cursor.needed_from()
+    }
+
+    /// Appends to `out` what comes next, about `bytes_max` at most.
+    pub(crate) fn fill(&mut self, stream: &Stream, wire: Wire, scratch: &mut Scratch, out: &mut VecDeque<Bytes>, bytes_max: usize) {
+        stream.take(&mut self.cursor, scratch, bytes_max);
+        for packet in scratch.drain(..) {
+            if packet.config.id != self.config_id {
+                if self.config_id == 0 {
+                    out.extend(wire.opening(&packet));
+                }
+                self.config_id = packet.config.id;
+                out.push_back(wire.headers(&packet));
+            }
+            out.push_back(wire.frame(&packet));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::ring::Limits;
+    use crate::live::stream::Publisher;
+    use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac::AudioConfig};
+    use tokio_util::sync::CancellationToken;
+
+    /// A stream of sound with one frame.
+    fn stream() -> Stream {
+        let stream = Stream::new("s", "p", Limits { gop_bytes: 1000, window_bytes: 300, window_frames: 100 });
+        stream.take_over("d", Publisher::new(1, 1, 0, CancellationToken::new()));
+        let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
+        stream.set_track(1, Track { id: TrackId::AUDIO, config }).unwrap();
+        push(&stream, 0);
+        stream
+    }
+
+    fn push(stream: &Stream, millis: i64) {
+        let dts = MediaTime::from_millis(millis);
+        let payload = Bytes::from_static(b"sound");
+        let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
+        stream.push(1, frame, Instant::from_micros(u64::try_from(millis).unwrap() * 1000)).unwrap();
+    }
+
+    fn fill(stream: &Stream, cursor: &mut WireCursor, wire: Wire) -> VecDeque<Bytes> {
+        let mut out = VecDeque::new();
+        cursor.fill(stream, wire, &mut Scratch::new(), &mut out, usize::MAX);
+        out
+    }
+
+    #[test]
+    fn a_viewer_begins_with_the_headers_and_has_them_once() {
+        let (stream, mut cursor, wire) = (stream(), WireCursor::default(), Wire::Rtmp { chunk_size: 4096 });
+        assert_eq!(fill(&stream, &mut cursor, wire).len(), 2, "headers and a frame");
+        push(&stream, 20);
+        assert_eq!(fill(&stream, &mut cursor, wire).len(), 1);
+    }
+
+    #[test]
+    fn an_flv_viewer_is_told_what_there_is() {
+        let out = fill(&stream(), &mut WireCursor::default(), Wire::Flv);
+        assert_eq!(out.len(), 3);
+        assert_eq!(out[0][..5], *b"FLV\x01\x04");
+    }
+
+    #[test]
+    fn all_viewers_share_the_same_bytes() {
+        let stream = stream();
+        for wire in [Wire::Flv, Wire::Rtmp { chunk_size: 128 }] {
+            let [one, other] = [(); 2].map(|()| fill(&stream, &mut WireCursor::default(), wire));
+            let (one, other) = (one.back().unwrap(), other.back().unwrap());
+            assert_eq!(one.as_ptr(), other.as_ptr(), "{wire:?}");
+        }
+    }
+}
