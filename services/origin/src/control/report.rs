@@ -139,6 +139,7 @@ impl Reporter {
             ingest_kbps: streams.iter().map(|stream| stream.bitrate_kbps).sum(),
             viewers: streams.iter().map(|stream| stream.viewers).sum(),
             streams,
+            revoked_after: None,
         }
     }
 }
