@@ -192,7 +192,7 @@ fn cost(processors: &Processors, idle: usize, kind: CrowdKind) -> io::Result<f64
     let origin = Origin::start(processors, idle)?;
     let before = origin.process.usage()?.resident_bytes;
     let _crowd = Crowd::start(origin.rtmp, idle, kind, 0)?;
-    // All at once, before the first is let go.
+    // All at once, before the first is disconnected.
     let open = "sightline_origin_rtmp_connections{state=\"pending\"}";
     wait_for("not all idle connections are open", || Ok(origin.metric(open)? >= idle as u64))?;
     Ok(origin.process.usage()?.resident_bytes.saturating_sub(before) as f64 / idle as f64)

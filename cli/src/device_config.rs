@@ -71,7 +71,7 @@ fn show_desired(view: &SettingsView) -> Result<(), Failure> {
         Some(desired) => {
             terminal::print(&format!("# wished for, version {}\n{}", desired.version, text_of(&desired.settings)?));
         }
-        None => terminal::print("# nothing is wished for: the camera's own file is all\n"),
+        None => terminal::print("# no remote settings; the camera uses its own file\n"),
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What an origin tells the cloud every two seconds, and what it hears back. `POST /api/v1/servers/{server_id}/report`,
+//! An origin's report to the cloud every two seconds, and the answer. `POST /api/v1/servers/{server_id}/report`,
 //! authorised by the cluster key. Between servers only, so it allocates.
 
 use alloc::{string::String, vec::Vec};
@@ -18,7 +18,7 @@ pub struct OriginReport {
     pub name: String,
     /// Where it stands.
     pub region: String,
-    /// Another one after each start: tells the cloud to call back the cameras that were on it.
+    /// Another one after each start: the cloud calls back the cameras that were on it.
     pub boot_id: String,
     /// Where cameras publish: `rtmp://host:port/app`; empty: not offered.
     #[serde(default)]

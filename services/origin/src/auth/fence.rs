@@ -59,6 +59,7 @@ impl Fence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn grant(epoch: u64, token: &str) -> Grant {
         Grant { device: "d".into(), stream: "s".into(), epoch: Some(epoch), token: token.into(), expires_at: 0 }
@@ -74,5 +75,64 @@ mod tests {
         let fence = Fence { revoked_below: 7, ..fence };
         assert_eq!(fence.check(&grant(6, "six")), Err(Refusal::Revoked));
         assert_eq!(fence.check(&grant(7, "seven")), Ok(()));
+    }
+
+    /// The allocator, as far as a fence sees it: each allocation of a stream has a higher epoch and a token of its own, and a revocation
+    /// covers all that were given out so far.
+    #[derive(Default)]
+    struct Allocator {
+        epoch: u64,
+        revoked_below: u64,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Allocate,
+        /// The cloud revokes what it gave out, and the origin hears of it.
+        Revoke,
+        /// A device publishes with the token of the allocation before the newest by so many.
+        Publish(u64),
+    }
+
+    /// All that the fence must remember, in plain words: the newest allocation that ever published, and what is revoked.
+    fn may_publish(epoch: u64, newest_published: u64, revoked_below: u64) -> Result<(), Refusal> {
+        match epoch {
+            epoch if epoch < revoked_below => Err(Refusal::Revoked),
+            epoch if epoch < newest_published => Err(Refusal::OldEpoch),
+            // The newest again is a reconnect: its token is the same.
+            _ => Ok(()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fence_and_allocator_agree_whatever_happens(events in proptest::collection::vec(
+            prop_oneof![3 => Just(Event::Allocate), 1 => Just(Event::Revoke), 6 => (0..4_u64).prop_map(Event::Publish)], 1..80,
+        )) {
+            let (mut allocator, mut fences, mut newest_published) = (Allocator::default(), Fences::default(), 0);
+            for event in events {
+                match event {
+                    Event::Allocate => allocator.epoch += 1,
+                    Event::Revoke => {
+                        allocator.epoch += 1;
+                        allocator.revoked_below = allocator.epoch;
+                        fences.revoke("s", allocator.epoch);
+                    }
+                    Event::Publish(before) => {
+                        let epoch = allocator.epoch.saturating_sub(before);
+                        if epoch == 0 {
+                            continue;
+                        }
+                        let expected = may_publish(epoch, newest_published, allocator.revoked_below);
+                        prop_assert_eq!(fences.pass(&grant(epoch, &format!("token {epoch}")), 0), expected, "epoch {}", epoch);
+                        if expected.is_ok() {
+                            newest_published = epoch;
+                        }
+                        // A token that someone forged for an epoch that is taken never gets in.
+                        prop_assert!(fences.pass(&grant(newest_published, "forged"), 0).is_err() || newest_published == 0);
+                    }
+                }
+            }
+        }
     }
 }

@@ -2,12 +2,10 @@
 //! figure that it publishes agrees with the others and with what arrived.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-mod world;
-
+use crate::world::{World, config, fixed};
 use sightline_pusher::{Config, Input, Trigger};
 use sightline_signal::{CustomQuality, ErrorCode, Quality, Settings, StatusEvent, StreamState};
 use std::time::Duration;
-use world::{World, config, fixed};
 
 /// Under Miri, where it would take days, two minutes.
 const DAY_SECS: f64 = if cfg!(miri) { 120.0 } else { 86_400.0 };

@@ -1,11 +1,9 @@
 //! What the uplink carries before the stream begins, and the preset that it picks.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-mod world;
-
+use crate::world::{FRAMES_IN_ONE, World, config, fixed};
 use sightline_pusher::{Config, Input, Trigger};
 use sightline_signal::{CustomQuality, ErrorCode, Quality, Settings, StatusEvent, StreamStarted, StreamState};
-use world::{FRAMES_IN_ONE, World, config, fixed};
 
 /// A camera of this quality on a link of so many bits a second, streaming.
 fn started(quality: Quality, link_bps: f64) -> (World, StreamStarted) {

@@ -192,7 +192,7 @@ fn the_parts_that_decide_hold() {
     assert_eq!(report["parts"], 5);
 }
 
-/// The port of the component under the founding document's snippet, which asks a cloud where to stream, and streams there.
+/// The port of the component under the specification's snippet, which asks a cloud where to stream, and streams there.
 #[test]
 fn the_component_s_network_streams_to_a_real_server() {
     let dir = tempfile::tempdir().unwrap();

@@ -35,7 +35,7 @@ impl Checked {
         items.map(|item| format!("{} {}", item["part"].as_str().unwrap(), item["item"].as_str().unwrap())).collect()
     }
 
-    /// It failed, its detail holds the one and its mend the other.
+    /// It failed, its detail contains the one and its fix the other.
     fn assert_failed(&self, part: &str, item: &str, detail: &str, mend: &str) {
         let found = self.item(part, item);
         assert_eq!(found["result"], "failed", "{found}");

@@ -142,7 +142,7 @@ fn a_newer_epoch_takes_over_and_viewers_stay() {
     std::thread::sleep(Duration::from_secs(5));
     let older = stack.publish_url("cam-1");
     let second = Process::start("second", &stack.file(""), &mut ffmpeg(&stack.publish_url("cam-1")));
-    // The old one is told to go: ffmpeg ends when its connection does.
+    // The old one is disconnected: ffmpeg ends with its connection.
     let _ = first.wait(Duration::from_secs(10));
     // A token between the two comes too late.
     let mut late = Process::start("late", &stack.file(""), &mut ffmpeg(&older));

@@ -1,13 +1,11 @@
 //! The pusher and a real RTMP server session, back to back in virtual time, over a link with a capacity, a delay, stalls and cuts.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-mod world;
-
+use crate::world::{FRAMES_IN_ONE, World, config, fixed};
 use sightline_media::Instant;
 use sightline_pusher::{Config, Input, Trigger};
 use sightline_signal::{ErrorCode, Response, StatusEvent, StreamState, Text};
 use std::time::Duration;
-use world::{FRAMES_IN_ONE, World, config, fixed};
 
 #[test]
 fn a_stream_arrives_whole_and_its_figures_agree() {

@@ -44,7 +44,7 @@ fn every_picture_comes_out_of_an_encoder_of_the_machine_by_either_interface() {
             let heads: Vec<&str> = report["heads"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
             let intra: Vec<usize> = (0..heads.len()).filter(|index| is_intra(heads[*index])).collect();
             assert_eq!(intra, [0, 16, 30, 46], "{what}");
-            // A driver that does not keep its word: key frames are told by what is in them.
+            // A driver that does not keep its word: key frames are recognised by what is in them.
             assert_eq!(numbers(&report["keyframes"]), Vec::<i64>::new(), "{what}");
             let head = format!("{MARK}{width:08x}{height:08x}");
             assert!(heads.iter().all(|frame| frame.starts_with(&head)), "{what}: of another size: {heads:?}");

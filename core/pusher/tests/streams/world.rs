@@ -1,5 +1,4 @@
 //! Everything around one pusher, in virtual time: a cloud that is asked, a link with a capacity, stalls and cuts, and a real RTMP server session.
-#![allow(dead_code, reason = "each test file uses its own part of the world")]
 
 use bytes::Bytes;
 use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, WallTime, avc::DecoderConfig};

@@ -104,7 +104,7 @@ fn a_camera_in_c_lends_its_frames_and_gets_each_back_once() {
     assert_recorded(&clip, &dir.path().join("from-c.flv"));
 }
 
-/// The founding document's snippets, compiled as they are written, ask a cloud where to stream, and stream there.
+/// The specification's snippets, compiled as they are written, ask a cloud where to stream, and stream there.
 fn stream_the_seed(source: &str, key: &'static str) -> (Value, String, Broker) {
     let dir = tempfile::tempdir().unwrap();
     let clip = Clip::make(dir.path(), "640x360", 25, 800);

@@ -126,7 +126,7 @@ fn certificates_that_are_not_trusted_and_a_clock_that_is_behind() {
     }
 }
 
-/// A way to a server, with a small buffer, that stops to read when it is told to.
+/// A way to a server, with a small buffer, that stops reading at a signal.
 fn stopping_way(to: SocketAddr) -> (SocketAddr, Arc<AtomicBool>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.set_recv_buffer_size(8 * 1024).unwrap();
@@ -186,7 +186,7 @@ fn a_server_that_stops_reading_and_one_that_is_killed() {
 
 // ---- server -----------------------------------------------------------------------------------------------------------
 
-/// An origin of its own, without a cloud, for so many connections; gives the addresses of RTMP, RTMPS and HTTP.
+/// An origin of its own, without a cloud, for this many connections; gives the addresses of RTMP, RTMPS and HTTP.
 fn origin(dir: &Path, connections: u32) -> (Process, [String; 3], PathBuf) {
     let [ca, pem, key] = certificate(dir, "origin", "localhost", (2020, 2090));
     let [rtmp, rtmps, http] = [(); 3].map(|()| format!("127.0.0.1:{}", free_port()));
@@ -302,7 +302,7 @@ fn ask(stack: &Stack, device: &str, bearer: &str, change: Value) -> (u16, Value)
     (status.parse().unwrap(), body["error_code"].clone())
 }
 
-/// What a device last told the cloud as an error.
+/// The last error that a device reported to the cloud.
 fn last_error(stack: &Stack, device: &str) -> Option<Value> {
     let device = get_json(&format!("http://{}/api/v1/devices/{device}", stack.http))?;
     (device["last_status"]["event"] == "connection_error").then(|| device["last_status"]["error_code"].clone())

@@ -162,7 +162,7 @@ fn walkers_are_seen_in_pictures_and_in_the_key_frames_of_video_that_is_passed_th
     drop(cameras);
 }
 
-/// A time of day in UTC, so many seconds from now.
+/// A time of day in UTC, this many seconds from now.
 fn time_of_day(seconds: i32) -> String {
     let printed = output(Command::new("date").args(["-u", "-d", &format!("{seconds} seconds"), "+%H:%M:%S"]));
     String::from_utf8(printed).unwrap().trim().to_owned()
@@ -230,7 +230,7 @@ fn recording_goes_on_without_a_server_and_survives_a_kill_at_any_moment() {
         })
     };
     let mut camera = start_recorder(dir.path(), "");
-    // Its server is not there: it tries, and gives up. The recorder goes on through all of it.
+    // Its server is not there: it tries, and stops trying. The recorder goes on through all of it.
     eventually("the stream is in its error state", Duration::from_secs(30), || camera.log().contains("state=\"error\"").then_some(()));
     let meanwhile = recorded(1.0);
     recorded(seconds(&meanwhile) + 5.0);

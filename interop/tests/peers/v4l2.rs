@@ -45,7 +45,7 @@ impl Scene {
         self.guest.run("cat /tmp/push.log")
     }
 
-    /// Waits until its log has so many lines with a text.
+    /// Waits until its log has this many lines with a text.
     fn wait_for(&mut self, what: &str, text: &str, times: usize) {
         eventually(what, LIMIT, || (self.log().matches(text).count() >= times).then_some(()));
     }
