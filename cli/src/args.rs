@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use sightline_camera::{Secret, SourceName};
 use sightline_signal::DeviceId;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -64,7 +65,7 @@ The demo binds 127.0.0.1 only. Under DIR lie the certificates and keys for clien
 pub(crate) struct Demo {
     /// What the cameras see: `test` (a moving scene), a media file, looped, `/dev/videoN` (a camera of this machine), `rtsp://…` or `http://…` (MJPEG). H.264 in MP4, FLV, Annex B or RTSP is passed through as it is; other files are decoded by `ffmpeg`
     #[arg(long, value_name = "SRC", default_value = "test")]
-    pub(crate) source: String,
+    pub(crate) source: SourceName,
 
     /// Where certificates, keys, the database and recordings are kept. Started again on the same one, nothing is lost
     #[arg(long, value_name = "DIR", default_value = "sightline-demo")]
@@ -147,7 +148,7 @@ pub(crate) enum CameraAction {
     Probe {
         /// `/dev/videoN`, `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG), a media file, or `test`
         #[arg(value_name = "SRC")]
-        source: Option<String>,
+        source: Option<SourceName>,
 
         /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
         #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]
@@ -188,11 +189,11 @@ The last part of URL is the name, or stream key, to publish under. It is never p
 pub(crate) struct Push {
     /// `test` (a moving scene), a media file, `/dev/videoN` (a camera of this machine), `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG, as ESP32-CAM gives at :81/stream), or `-` (Annex B on standard input)
     #[arg(value_name = "SRC")]
-    pub(crate) source: String,
+    pub(crate) source: SourceName,
 
     /// rtmp(s)://host[:port]/app/name[?query]
     #[arg(value_name = "URL")]
-    pub(crate) url: String,
+    pub(crate) url: Secret,
 
     /// The preset [default: high; H.264 of a file or an RTSP camera is passed through as it is]
     #[arg(long, value_enum)]

@@ -5,7 +5,8 @@ use crate::{
     args::{Demo, QualityArg},
     terminal::{self, WrongUse},
 };
-use sightline_camera::{Camera, Source, measure_encoder_fps};
+use sightline_camera::Keeper;
+use sightline_capture::Source;
 use sightline_cloud::{
     Cloud,
     admin::{self, AddedDevice, Prepared},
@@ -37,7 +38,7 @@ struct Addresses {
 
 pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     // Not by clap: it would print a wrong one, and with it a camera's password.
-    demo.source.parse::<Source>().map_err(|error| WrongUse(format!("--source: {error}")))?;
+    demo.source.reveal().parse::<Source>().map_err(|error| WrongUse(format!("--source: {error}")))?;
     let stop = terminal::stop_signal()?;
     if !demo.json {
         terminal::say("Sightline: starting a cloud, an origin and a camera on this machine …");
@@ -52,12 +53,12 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     let mut config = sightline_cloud::Config::in_dir(&demo.dir)?;
     (config.http.listen, config.mqtt.listen) = (addresses.http, addresses.mqtt);
     let cloud = Cloud::start(config, origin.router()).await?;
-    let quality = demo.quality.or_else(|| (demo.source == "test").then(|| best_quality(demo.cameras)));
+    let quality = demo.quality.or_else(|| (demo.source.reveal() == "test").then(|| best_quality(demo.cameras)));
     let waited_until = Instant::now() + ORIGIN_WAIT;
     while !cloud.has_server() && Instant::now() < waited_until {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let agents = devices.iter().map(|device| Camera::start(&camera_config(device, &demo, &addresses, quality)));
+    let agents = devices.iter().map(|device| Keeper::start(&camera_config(device, &demo, &addresses, quality)));
     let agents = agents.collect::<Result<Vec<_>, _>>()?;
     announce(&demo, &addresses, &devices, quality).await?;
 
@@ -132,7 +133,7 @@ fn origin_config(dir: &Path, addresses: &Addresses, prepared: &Prepared) -> sigh
 }
 
 fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quality: Option<QualityArg>) -> sightline_camera::Config {
-    let mut config = sightline_camera::Config::new(device.id.as_str(), &demo.source);
+    let mut config = sightline_camera::Config::new(device.id.as_str(), demo.source.reveal());
     config.stream.quality = quality.map(|quality| quality.name().to_owned()).unwrap_or_default();
     // Someone watches: at once, with short delays.
     config.stream.trigger = "always_on".to_owned();
@@ -147,7 +148,7 @@ fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quali
 /// The best preset whose pictures, times the cameras, the machine encodes with a share of its cores.
 fn best_quality(cameras: u16) -> QualityArg {
     let cores = available_parallelism().map_or(1, std::num::NonZero::get) as f32;
-    let pixels_per_second = measure_encoder_fps() * 1280.0 * 720.0 * cores * ENCODING_SHARE / f32::from(cameras);
+    let pixels_per_second = sightline_encode::measure_encoder_fps() * 1280.0 * 720.0 * cores * ENCODING_SHARE / f32::from(cameras);
     let fits =
         |quality: Quality| quality.settings().is_some_and(|preset| (preset.width * preset.height * preset.fps) as f32 <= pixels_per_second);
     match (fits(Quality::High), fits(Quality::Medium)) {
@@ -183,7 +184,7 @@ async fn announce(demo: &Demo, addresses: &Addresses, devices: &[AddedDevice], q
     terminal::print(&format!("\n  MQTT      mqtts://{}   certificates in {}", addresses.mqtt, demo.dir.display()));
     if let Some(quality) = quality {
         let preset = quality_of(quality);
-        terminal::print(&format!("  Preset    {} ({preset}); encoder: {}", quality.name(), sightline_camera::ENCODER_BUILD));
+        terminal::print(&format!("  Preset    {} ({preset}); encoder: {}", quality.name(), sightline_h264::ENCODER_BUILD));
     }
     terminal::print("\n  Ctrl-C ends it.\n");
     Ok(())

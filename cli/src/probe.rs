@@ -6,14 +6,15 @@ use crate::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use sightline_camera::{
-    Source,
+    SourceName,
     probe::{self, DeviceReport, EncoderReport, FormatReport, PresetReport, SizeReport, SourceReport, Trial, TrialReport},
 };
+use sightline_capture::{Source, Transport};
 use std::{fmt::Write as _, path::Path, time::Duration};
 
-pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(source: Option<&SourceName>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {
     let Some(source) = source else {
-        let (devices, encoders) = tokio::task::spawn_blocking(|| (probe::devices(), probe::encoders())).await?;
+        let (devices, encoders) = blocking(|| (probe::devices(), probe::encoders())).await?;
         if json {
             terminal::print(&serde_json::to_string(&serde_json::json!({ "devices": devices, "encoders": encoders }))?);
             return Ok(());
@@ -31,14 +32,18 @@ pub(crate) async fn run(source: Option<&str>, rtsp_transport: &str, source_ca: O
         return Ok(());
     };
     // Not by clap: a camera's URL holds its password.
-    let mut source: Source = source.parse().map_err(|error| WrongUse(format!("SRC: {error}")))?;
+    let mut source: Source = source.reveal().parse().map_err(|error| WrongUse(format!("SRC: {error}")))?;
     source_ca.into_iter().for_each(|ca| source.trust(ca));
     let line = ProgressBar::new_spinner()
         .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
         .with_message(format!("looking at {source}"));
     line.enable_steady_tick(Duration::from_millis(120));
-    let rtsp_transport = rtsp_transport.to_owned();
-    let report = tokio::task::spawn_blocking(move || probe::look(&source, &rtsp_transport)).await?;
+    // Only RTSP has a transport: another source is not refused for it.
+    let transport = match &source {
+        Source::Rtsp(_) => rtsp_transport.parse().map_err(|problem| format!("source {source}: {problem}"))?,
+        Source::Test { .. } | Source::File(_) | Source::Stdin | Source::Mjpeg(_) | Source::V4l2(_) => Transport::Tcp,
+    };
+    let report = blocking(move || probe::look(&source, transport)).await?;
     line.finish_and_clear();
     let report = report?;
     if json {
@@ -54,7 +59,7 @@ pub(crate) async fn try_encoder(path: &Path, size: &str, coded: &str, json: bool
     let sides = size.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
     let (width, height) = sides.ok_or_else(|| WrongUse(format!("--encoder-size {size}: take WIDTHxHEIGHT, as in 1280x720")))?;
     let (path, trial) = (path.to_owned(), Trial { width, height, coded: coded.to_owned() });
-    let report = tokio::task::spawn_blocking(move || probe::try_encoder(&path, &trial)).await??;
+    let report = blocking(move || probe::try_encoder(&path, &trial)).await??;
     if json {
         terminal::print(&serde_json::to_string(&report)?);
     } else {
@@ -93,6 +98,13 @@ fn describe_encoder(encoder: &EncoderReport) -> String {
         }
     }
     text
+}
+
+/// Looking at devices blocks: on a thread for it, which ends with whoever waits.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn_blocking(work);
+    tasks.join_next().await.ok_or("nothing was looked at")?.map_err(Into::into)
 }
 
 fn describe_device(device: &DeviceReport) -> String {
@@ -177,7 +189,7 @@ mod tests {
         };
         let text = describe_device(&device);
         assert_eq!(text, "/dev/video0  Webcam (uvcvideo, usb-1)\n  YUYV  YUYV 4:2:2\n    640x480  30, 29.97 fps\n");
-        let text = describe_source(&probe::look(&Source::Test { has_grain: false }, "tcp").unwrap());
+        let text = describe_source(&probe::look(&Source::Test { has_grain: false }, Transport::Tcp).unwrap());
         assert!(text.contains("low        encoded here: 640x480, 15 fps, 500 kbit/s\n"), "{text}");
     }
 }

@@ -6,7 +6,8 @@ use crate::{
     terminal::{self, WrongUse},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use sightline_camera::{Agent, Config, Outcome, Source, StreamEvent};
+use sightline_camera::{Agent, Config, Outcome, Rounds, StreamEvent};
+use sightline_capture::Source;
 use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::StatusEvent;
 use std::{path::PathBuf, time::Duration};
@@ -19,16 +20,16 @@ const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 pub(crate) async fn run(push: Push) -> Result<(), Failure> {
     // Not by clap: it would print a wrong URL, and with it the key.
-    let PushUrl { tc_url, name } = push.url.parse().map_err(|problem: String| WrongUse(format!("URL: {problem}")))?;
+    let PushUrl { tc_url, name } = push.url.reveal().parse().map_err(|problem: String| WrongUse(format!("URL: {problem}")))?;
     let is_secure = tc_url.starts_with("rtmps:");
     // Nor this: a camera's URL holds its password.
-    push.source.parse::<Source>().map_err(|error| WrongUse(format!("SRC: {error}")))?;
-    let mut config = Config::new("push", &push.source);
+    push.source.reveal().parse::<Source>().map_err(|error| WrongUse(format!("SRC: {error}")))?;
+    let mut config = Config::new("push", push.source.reveal());
     config.rtsp_transport = push.rtsp_transport;
     config.v4l2_format = push.v4l2_format;
     config.source_ca = push.source_ca.unwrap_or_default();
     config.stream.rtmp_server_url.clone_from(&tc_url);
-    config.stream.stream_key = name;
+    config.stream.stream_key = name.into();
     config.stream.trigger = "manual".to_owned();
     config.stream.quality = push.quality.map(|quality| quality.name().to_owned()).unwrap_or_default();
     // Someone waits at the terminal: short delays, and an answer after half a minute.
@@ -37,7 +38,7 @@ pub(crate) async fn run(push: Push) -> Result<(), Failure> {
     if is_secure {
         config.stream.ca = push.ca.unwrap_or_else(|| PathBuf::from(SYSTEM_CA));
     }
-    let agent = Agent::start(&config, push.once)?;
+    let agent = Agent::start(&config, if push.once { Rounds::Once } else { Rounds::Looped })?;
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let stop = terminal::stop_signal()?;
     let (outcome, ()) = tokio::join!(agent.run(stop, Some(sender)), show(receiver, push.json));

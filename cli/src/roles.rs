@@ -15,7 +15,7 @@ pub(crate) async fn camera(camera: &Camera) -> Result<(), Failure> {
         return probe::try_encoder(path, encoder_size, encoder_format, *json).await;
     }
     if let Some(CameraAction::Probe { source, rtsp_transport, source_ca, json, .. }) = &camera.action {
-        return probe::run(source.as_deref(), rtsp_transport, source_ca.as_deref(), *json).await;
+        return probe::run(source.as_ref(), rtsp_transport, source_ca.as_deref(), *json).await;
     }
     let file = camera.config.as_deref().ok_or_else(|| terminal::WrongUse("--config FILE is missing".to_owned()))?;
     let config = match cameras::load(file)? {
@@ -25,7 +25,7 @@ pub(crate) async fn camera(camera: &Camera) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    let camera = sightline_camera::Camera::start(&config)?;
+    let camera = sightline_camera::Keeper::start(&config)?;
     match camera.run(terminal::stop_signal()?).await {
         Outcome::Stopped => Ok(()),
         Outcome::GaveUp(code) => Err(format!("gave up: {code}").into()),

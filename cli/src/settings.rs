@@ -15,9 +15,20 @@ use std::path::Path;
 pub(crate) fn load<C: Config>(file: &Path) -> Result<C, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("{}: {error}; `sightline config template ROLE` prints a file to start from", file.display()))?;
-    let table: toml::Table = text.parse().map_err(|error| format!("{}: {error}", file.display()))?;
+    let table = table_of(file, &text)?;
     check_keys(&C::META, &table).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    C::builder().env().file(file).load().map_err(|error| format!("{error:#}").into())
+    C::builder().env().file(file).load().map_err(|error| without_quote(&format!("{error:#}")).into())
+}
+
+/// Parses a file's text.
+pub(crate) fn table_of(file: &Path, text: &str) -> Result<toml::Table, Failure> {
+    text.parse().map_err(|error: toml::de::Error| format!("{}: {}", file.display(), without_quote(&error.to_string())).into())
+}
+
+/// A TOML error without the line that it quotes, which may hold a secret. Place and problem stay.
+fn without_quote(error: &str) -> String {
+    let is_quote = |line: &str| line.trim_start_matches(|first: char| first == ' ' || first.is_ascii_digit()).starts_with('|');
+    error.lines().filter(|line| !is_quote(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// Every key is one of the settings.
@@ -55,10 +66,8 @@ pub(crate) fn command(config: args::Config) -> Result<(), Failure> {
             Ok(())
         }
         ConfigAction::Check { file, role, json } => {
-            let table: toml::Table = std::fs::read_to_string(&file)
-                .map_err(|error| format!("{}: {error}", file.display()))?
-                .parse()
-                .map_err(|error| format!("{}: {error}", file.display()))?;
+            let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            let table = table_of(&file, &text)?;
             match role.unwrap_or_else(|| guess_role(&table)) {
                 RoleArg::Camera => cameras::check(&file, json)?,
                 RoleArg::Cloud => {
@@ -88,7 +97,7 @@ fn template(role: RoleArg) -> String {
 /// Whose settings a file holds.
 pub(crate) fn role_of(file: &Path) -> Result<RoleArg, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(guess_role(&text.parse().map_err(|error| format!("{}: {error}", file.display()))?))
+    Ok(guess_role(&table_of(file, &text)?))
 }
 
 /// Each role has keys that no other has.
@@ -114,14 +123,14 @@ pub(crate) struct Shown {
 /// Every setting of a role, as a file has it.
 fn settings_of(meta: &'static Meta, table: &toml::Table) -> Vec<Shown> {
     let mut rows = Vec::new();
-    collect(meta, &[table], "", &mut rows);
+    collect(meta, &[table], "", &[], &mut rows);
     rows
 }
 
 /// The same of one camera: its own table, and the file's.
 pub(crate) fn settings_of_camera(own: &toml::Table, file: &toml::Table) -> Vec<Shown> {
     let mut rows = Vec::new();
-    collect(&sightline_camera::Config::META, &[own, file], "", &mut rows);
+    collect(&sightline_camera::Config::META, &[own, file], "", &sightline_camera::Config::SECRETS, &mut rows);
     rows
 }
 
@@ -147,14 +156,12 @@ pub(crate) fn print_rows(rows: &[Shown]) {
 
 /// A camera's URL without user, password and query.
 fn shown_source(value: &str) -> String {
-    match value.trim_matches('"').parse::<sightline_camera::Source>() {
-        Ok(source) => format!("\"{source}\""),
-        Err(_) => "\"***\"".to_owned(),
-    }
+    format!("\"{}\"", sightline_camera::SourceName::from(value.trim_matches('"')))
 }
 
 /// `tables`: a camera's own first, then those of all; a table of one camera comes before the environment, as it was meant for that camera.
-fn collect(meta: &'static Meta, tables: &[&toml::Table], prefix: &str, rows: &mut Vec<Shown>) {
+/// Values of `secrets` are hidden.
+fn collect(meta: &'static Meta, tables: &[&toml::Table], prefix: &str, secrets: &[&str], rows: &mut Vec<Shown>) {
     for field in meta.fields {
         let key = format!("{prefix}{}", field.name);
         let given: Vec<_> = tables.iter().map(|table| table.get(field.name)).collect();
@@ -162,12 +169,11 @@ fn collect(meta: &'static Meta, tables: &[&toml::Table], prefix: &str, rows: &mu
             FieldKind::Nested { meta } => {
                 let empty = toml::Table::new();
                 let inner: Vec<_> = given.iter().map(|given| given.and_then(toml::Value::as_table).unwrap_or(&empty)).collect();
-                collect(meta, &inner, &format!("{key}."), rows);
+                collect(meta, &inner, &format!("{key}."), secrets, rows);
             }
             FieldKind::Leaf { env, kind } => {
                 let from_env = env.and_then(|name| std::env::var(name).ok());
-                let is_secret =
-                    field.name.contains("key") && !field.name.contains("keyframe") && !field.name.ends_with("file") && field.name != "key";
+                let is_secret = secrets.contains(&key.as_str());
                 let own = given.iter().rev().skip(1).copied().flatten().next();
                 let (value, from) = match (own, from_env, given.last().copied().flatten(), kind) {
                     (Some(value), ..) => (value.to_string(), "its own table"),
@@ -199,6 +205,28 @@ mod tests {
         assert_eq!(unknown("devise_id = 'x'"), Some(("devise_id".into(), Some("device_id".into()))));
         assert_eq!(unknown("zzzzzzzz = 1"), Some(("zzzzzzzz".into(), None)));
         assert_eq!(unknown("device_id = 'x'"), None);
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_does_not_quote_the_line() {
+        let file = Path::new("camera.toml");
+        for text in ["[stream]\nstream_key = \"hunter2", "source = rtsp://admin:hunter2@host/1", "a = 1\nstream_key = 'x' hunter2"] {
+            let error = table_of(file, text).unwrap_err().to_string();
+            assert!(error.contains("line") && !error.contains("hunter2"), "{error}");
+        }
+        let with_wrong_type = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+        std::fs::write(with_wrong_type.path(), "device_id = 'a'\n[stream]\nstream_key = 31337").unwrap();
+        let error = load::<sightline_camera::Config>(with_wrong_type.path()).unwrap_err().to_string();
+        assert!(error.contains("string") && !error.contains("31337"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_of_a_camera_is_shown_as_stars() {
+        let table: toml::Table = "source = 'rtsp://admin:hunter2@host/1'\n[stream]\nstream_key = 'hunter2'".parse().unwrap();
+        let rows = settings_of_camera(&toml::Table::new(), &table);
+        let value = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.value.as_str());
+        assert_eq!((value("source"), value("stream.stream_key")), (Some("\"rtsp://host/1\""), Some("\"***\"")));
+        assert!(!json_of(&rows).to_string().contains("hunter2"));
     }
 
     #[test]

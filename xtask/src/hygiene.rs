@@ -57,7 +57,15 @@ pub(crate) fn check() -> Result<(), Problem> {
     if problems.is_empty() { Ok(()) } else { Err(Problem(problems.join("\n       "))) }
 }
 
-/// Who may depend on whom (ARCHITECTURE.md): the core on nothing that does I/O, no service on another.
+/// A folder of crates with a rule of its own.
+#[derive(Clone, Copy)]
+enum Floor {
+    Core,
+    Video,
+    Services,
+}
+
+/// Who may depend on whom (ARCHITECTURE.md): the core on nothing that does I/O, video on no stream, no service on another.
 fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result<(), Problem> {
     const CORE_MAY: [&str; 12] = [
         "jiff",
@@ -73,8 +81,9 @@ fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result<(), Pro
         "sha2",
         "shiguredo_mp4",
     ];
+    const VIDEO_MAY_NOT: [&str; 2] = ["sightline-rtmp", "sightline-pusher"];
     const SERVICES: [&str; 3] = ["sightline-camera", "sightline-cloud", "sightline-origin"];
-    for (folder, is_core) in [("core", true), ("services", false)] {
+    for (folder, floor) in [("core", Floor::Core), ("video", Floor::Video), ("services", Floor::Services)] {
         for entry in std::fs::read_dir(root.join(folder))? {
             let manifest = entry?.path().join("Cargo.toml");
             let Ok(text) = std::fs::read_to_string(&manifest) else { continue };
@@ -84,11 +93,17 @@ fn check_dependencies(root: &Path, problems: &mut Vec<String>) -> Result<(), Pro
                 .filter_map(|line| line.split(['.', ' ', '=']).next())
                 .filter(|name| !name.is_empty() && !name.starts_with('#'))
             {
-                if is_core && !CORE_MAY.contains(&name) {
-                    problems.push(format!("{}: the core is pure, and {name} is not on its list", manifest.display()));
-                }
-                if !is_core && SERVICES.contains(&name) {
-                    problems.push(format!("{}: no service depends on another ({name})", manifest.display()));
+                match floor {
+                    Floor::Core if !CORE_MAY.contains(&name) => {
+                        problems.push(format!("{}: the core is pure, and {name} is not on its list", manifest.display()));
+                    }
+                    Floor::Video if SERVICES.contains(&name) || VIDEO_MAY_NOT.contains(&name) => {
+                        problems.push(format!("{}: video/ knows no service and no stream ({name})", manifest.display()));
+                    }
+                    Floor::Services if SERVICES.contains(&name) => {
+                        problems.push(format!("{}: no service depends on another ({name})", manifest.display()));
+                    }
+                    Floor::Core | Floor::Video | Floor::Services => {}
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::emulator::{enter, unix_ms};
 use openh264::decoder::Decoder;
 use openh264::formats::YUVSource as _;
-use sightline_camera::stamp::Stamp;
+use sightline_capture::stamp::Stamp;
 use sightline_media::{Track, TrackConfig, TrackId, avc};
 use sightline_rtmp::player::{Event, Output, Session};
 use std::io::{self, Read as _, Write as _};

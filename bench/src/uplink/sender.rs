@@ -2,7 +2,8 @@
 
 use super::emulator::{enter, unix_ms};
 use super::space::{SERVER_URL, inside};
-use sightline_camera::{Agent, Config, StreamEvent, scene::Scene};
+use sightline_camera::{Agent, Config, Rounds, StreamEvent};
+use sightline_capture::scene::Scene;
 use sightline_signal::StatusEvent;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -78,7 +79,7 @@ fn run_agent(namespace: &str, wanted: Wanted, stop: &CancellationToken) -> io::R
     config.stream.metrics_interval_sec = 1;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let agent = Agent::start(&config, false).map_err(io::Error::other)?;
+        let agent = Agent::start(&config, Rounds::Looped).map_err(io::Error::other)?;
         let (events, mut said) = tokio::sync::mpsc::channel(EVENTS_WAITING_MAX);
         let listen = async {
             let mut all = Said::default();

@@ -1,6 +1,8 @@
 //! Annex B, the byte stream of encoders and files (H.264 Annex B): NAL units behind start codes 00 00 01 or 00 00 00 01.
 
 use crate::avc::{LENGTH_BYTES, NalKind};
+#[cfg(feature = "alloc")]
+use crate::{frame::Frame, time::MediaTime, track::TrackId};
 
 /// The NAL units of a byte stream, in order, without start codes and trailing zeros. Bytes before the first start code are skipped.
 #[derive(Clone, Debug)]
@@ -100,6 +102,25 @@ impl<'a> AccessUnit<'a> {
         }
         unit.is_disposable &= unit.has_picture;
         unit
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl AccessUnit<'_> {
+    /// This unit, which `stream` was scanned for, as a frame of the video track. The parameter sets stay out: the track holds them.
+    #[must_use]
+    pub fn to_frame<P: From<alloc::vec::Vec<u8>>>(&self, stream: &[u8], time: MediaTime) -> Frame<P> {
+        let mut payload = alloc::vec![0; self.avcc_bytes];
+        let written = write_avcc(stream, &mut payload).unwrap_or(0);
+        payload.truncate(written);
+        Frame {
+            track: TrackId::VIDEO,
+            dts: time,
+            pts: time,
+            is_keyframe: self.is_idr,
+            is_disposable: self.is_disposable,
+            payload: P::from(payload),
+        }
     }
 }
 

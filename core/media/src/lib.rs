@@ -4,7 +4,7 @@
 //! each behind its length in four bytes, big-endian, without parameter sets that are already in the [`Track`]
 //! (ISO/IEC 14496-15 §5.3.3). Audio payloads are raw AAC frames without ADTS headers.
 //!
-//! The crate is `no_std`. It never allocates, but for the records of [`coded`] (feature `alloc`, for servers).
+//! The crate is `no_std`. It allocates only with the feature `alloc`: the records of [`coded`], and frames that own their payload.
 #![no_std]
 #![deny(missing_docs, clippy::indexing_slicing, clippy::std_instead_of_core)]
 

@@ -127,6 +127,15 @@ pub struct WallTime {
 }
 
 impl WallTime {
+    /// 2026-11-01, when this was written. A clock that shows less was never set, or lost its battery.
+    pub const CLOCK_SET_MIN: Self = Self::from_unix_micros(1_793_491_200_000_000);
+
+    /// Whether the clock that gave this time was ever set.
+    #[must_use]
+    pub fn is_set(self) -> bool {
+        self.unix_micros >= Self::CLOCK_SET_MIN.unix_micros
+    }
+
     /// From microseconds since the Unix epoch.
     #[must_use]
     pub const fn from_unix_micros(unix_micros: i64) -> Self {

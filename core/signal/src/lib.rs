@@ -31,7 +31,7 @@ pub use command::{Command, CommandName, CommandResult};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use ids::{DEVICE_ID_BYTES_MAX, DeviceId, DeviceIdError};
 pub use playback::{PLAYBACK_ID_BYTES, playback_id};
-pub use quality::{CustomQuality, InvalidQuality, Preset, Quality, Settings};
+pub use quality::{CustomQuality, FIT_TOLERANCE, InvalidQuality, Preset, Quality, Settings};
 pub use request::{Request, Response, SERVERS_MAX, Server, effective_settings};
 pub use state::StreamState;
 pub use status::{

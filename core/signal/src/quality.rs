@@ -3,6 +3,9 @@
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
+/// H.264 that others encoded still fits a preset when its numbers are this much above the preset's: rounding, and a container's overhead.
+pub const FIT_TOLERANCE: f64 = 1.1;
+
 /// A preset's name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

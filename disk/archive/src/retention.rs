@@ -2,13 +2,11 @@
 
 use crate::segment::{self, RecordingFile};
 use jiff::Timestamp;
+use sightline_media::WallTime;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-
-/// Before this a device's clock was never set: 2024-01-01, before this program existed. Nothing is removed for its age then.
-const CLOCK_IS_SET: Timestamp = Timestamp::constant(1_704_067_200, 0);
 
 /// How much a directory of recordings may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,10 +18,10 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Removes files by age, then by size.
+    /// Removes files by age, then by size. By a clock that was never set, nothing is removed for its age.
     pub(crate) fn apply(&self, dir: &Path, now: Timestamp) {
         let mut files = sizes(dir);
-        if let Some(age_max) = self.age_max.filter(|_| now > CLOCK_IS_SET) {
+        if let Some(age_max) = self.age_max.filter(|_| WallTime::from_unix_micros(now.as_microsecond()).is_set()) {
             files.retain(|(file, _)| {
                 let is_old = file.began < now && now.duration_since(file.began).unsigned_abs() > age_max;
                 if is_old {

@@ -11,14 +11,14 @@
 #include <stdint.h>
 
 /**
- * `sightline_pusher_poll` need not be called before something else was.
- */
-#define SIGHTLINE_NEVER UINT64_MAX
-
-/**
  * The longest decoder configuration: what the pusher keeps of one, too.
  */
 #define SIGHTLINE_RECORD_BYTES_MAX 512
+
+/**
+ * `sightline_pusher_poll` need not be called before something else was.
+ */
+#define SIGHTLINE_NEVER UINT64_MAX
 
 /**
  * Bytes of a file's header.

@@ -7,12 +7,9 @@ use sightline_rtmp::flv::{TagKind, file_header, frame_header, previous_tag_size,
 
 use crate::{
     lent,
-    types::{SightlineError, SightlineUnit},
+    types::{SIGHTLINE_RECORD_BYTES_MAX, SightlineError, SightlineUnit},
 };
 
-/// The longest decoder configuration: what the pusher keeps of one, too.
-pub const SIGHTLINE_RECORD_BYTES_MAX: usize = 512;
-const _: () = assert!(SIGHTLINE_RECORD_BYTES_MAX == sightline_media::avc::DECODER_CONFIG_BYTES_MAX, "the header needs the number itself");
 /// Bytes of a file's header.
 pub const SIGHTLINE_FLV_FILE_HEADER_BYTES: usize = 13;
 /// Bytes before an access unit.

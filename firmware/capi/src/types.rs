@@ -3,6 +3,10 @@
 use core::ffi::{CStr, c_char};
 use sightline_signal::{ErrorCode, RunningMetrics, Settings, StreamState};
 
+/// The longest decoder configuration: what the pusher keeps of one, too.
+pub const SIGHTLINE_RECORD_BYTES_MAX: usize = 512;
+const _: () = assert!(SIGHTLINE_RECORD_BYTES_MAX == sightline_media::avc::DECODER_CONFIG_BYTES_MAX, "the header needs the number itself");
+
 /// What a call has to say.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -391,7 +395,7 @@ pub struct SightlineUnit {
     /// Bytes of the PPS.
     pub pps_length: u32,
     /// The decoder configuration (`avcC`, ISO/IEC 14496-15, 5.3.3.1).
-    pub record: [u8; crate::flv::SIGHTLINE_RECORD_BYTES_MAX],
+    pub record: [u8; SIGHTLINE_RECORD_BYTES_MAX],
 }
 
 impl Default for SightlineUnit {
@@ -406,7 +410,7 @@ impl Default for SightlineUnit {
             sps_length: 0,
             pps_offset: 0,
             pps_length: 0,
-            record: [0; crate::flv::SIGHTLINE_RECORD_BYTES_MAX],
+            record: [0; SIGHTLINE_RECORD_BYTES_MAX],
         }
     }
 }

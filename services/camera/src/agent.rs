@@ -1,32 +1,45 @@
 //! The loop around the pusher: carries out its actions, and tells it what happened. The recorder, the pre-roll and the triggers see what
 //! the source gives before the pusher does.
 
-mod events;
+mod calendar;
+mod cloud;
+mod connection;
+mod motion_events;
 mod stills;
 pub(crate) mod supervision;
 
 use bytes::Bytes;
+use sightline_capture::{SourceError, clock, tls};
+use sightline_encode::{EncoderOrder, Failure, OpenEncoder, Pipeline, PipelineEvent, Plan};
 use sightline_media::{Frame, Instant, Track, WallTime};
-use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, FromDevice, Input, MotionGate, Pusher, Status, ToDevice, Trigger};
-use sightline_signal::{Command, CustomQuality, ErrorCode, Quality, Response, Settings, StatusEvent, StreamState, Text, topic::Topic};
-use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
+use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, Input, MotionGate, Pusher, Status, Trigger};
+use sightline_signal::{CustomQuality, ErrorCode, Quality, Settings, StatusEvent, StreamState};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    clock,
-    config::{Checked, Config, Problem},
-    encoder::OpenEncoder,
-    link::{self, DialError, Link, Turn},
-    mqtt::{self, Incoming, Mqtt, Outgoing},
-    pipeline::{Failure, Made, Pipeline, Plan},
-    preroll::Preroll,
-    recorder::{Recorder, RecorderError},
-    source::SourceError,
+    cloud::{
+        link::Turn,
+        mqtt::{self, Incoming, Mqtt},
+    },
+    config::{
+        Config, Problem,
+        checked::Checked,
+        local::{Broker, Cloud, Local, RtmpsAuthority},
+    },
+    optional::when_some,
+    record::{
+        backlog::Backlog,
+        preroll::Preroll,
+        recorder::{Recorder, RecorderError},
+    },
 };
-use events::{Backlog, Calendar, DETECTION_MAX, MotionEvents};
-use stills::Stills;
-use supervision::{Order, Supervision, Told, order};
+use calendar::Calendar;
+use connection::{Connection, ConnectionEvent};
+use motion_events::{DETECTION_MAX, MotionEvents};
+use stills::{Stills, Undecodable};
+use supervision::{Order, Supervision};
 
 /// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
 const QUEUE_FRAMES: usize = 128;
@@ -53,6 +66,15 @@ impl std::fmt::Debug for Agent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Agent").field("checked", &self.checked).finish_non_exhaustive()
     }
+}
+
+/// How often a file is played.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rounds {
+    /// Once; then the source is over.
+    Once,
+    /// Again and again, in real time.
+    Looped,
 }
 
 /// Why an agent can't start.
@@ -93,25 +115,30 @@ pub enum StreamEvent {
 }
 
 impl Agent {
-    /// Checks everything and opens the source. `plays_once`: end after one round of a file.
+    /// Checks everything and opens the source.
     ///
     /// # Errors
     /// [`StartError`]; nothing has been sent anywhere.
-    pub fn start(config: &Config, plays_once: bool) -> Result<Self, StartError> {
-        Self::start_with(config, plays_once, config.checked()?.encoder.source())
+    pub fn start(config: &Config, rounds: Rounds) -> Result<Self, StartError> {
+        Self::begin(config.checked()?, rounds)
     }
 
-    fn start_with(config: &Config, plays_once: bool, open_encoder: OpenEncoder) -> Result<Self, StartError> {
-        let mut checked = config.checked()?;
+    /// The same with settings that were checked.
+    pub(crate) fn begin(checked: Checked, rounds: Rounds) -> Result<Self, StartError> {
+        let open_encoder = checked.local.encoder.source();
+        Self::begin_with(checked, rounds, open_encoder)
+    }
+
+    fn begin_with(mut checked: Checked, rounds: Rounds, open_encoder: OpenEncoder) -> Result<Self, StartError> {
         let default = checked.pusher.wanted();
         let plan = Plan {
-            source: checked.source.clone(),
+            source: checked.local.source.clone(),
             limits: checked.limits,
-            keyframe_interval_sec: config.stream.keyframe_interval_sec,
-            title: config.device_id.clone(),
-            plays_once,
-            rtsp_transport: checked.rtsp_transport,
-            is_patient: !config.mqtt.url.is_empty() || checked.recorder.is_some(),
+            keyframe_interval_sec: checked.settable.stream.keyframe_interval_sec,
+            title: checked.local.device.as_str().to_owned(),
+            plays_once: rounds == Rounds::Once,
+            rtsp_transport: checked.local.rtsp_transport,
+            is_patient: checked.local.cloud.broker.is_some() || checked.recorder.is_some(),
             motion: checked.motion.as_ref().map(|motion| motion.detector.clone()),
             open_encoder,
         };
@@ -120,30 +147,15 @@ impl Agent {
         if is_free && settings != default {
             adopt(&mut checked.pusher, settings);
         }
-        Self::assemble(config, checked, pipeline)
+        Self::assemble(checked, pipeline)
     }
 
     /// Around a source that is there.
-    pub(crate) fn assemble(config: &Config, checked: Checked, pipeline: Pipeline) -> Result<Self, StartError> {
-        let has_own_ca = !config.stream.ca.as_os_str().is_empty();
-        let (key, ca) = if has_own_ca { ("stream.ca", &config.stream.ca) } else { ("mqtt.ca", &config.mqtt.ca) };
-        let tls = (!ca.as_os_str().is_empty()).then(|| link::tls_config(ca, None)).transpose();
-        let tls = tls.map_err(|problem| Problem { key, problem })?;
-        let broker = if config.mqtt.url.is_empty() || checked.pusher.server.is_some() {
-            None
-        } else {
-            let (host, port) = mqtt::parse_url(&config.mqtt.url).map_err(|problem| Problem { key: "mqtt.url", problem })?;
-            let tls = mqtt::load_tls(&config.mqtt.ca, &config.mqtt.cert, &config.mqtt.key)
-                .map_err(|problem| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem })?;
-            Some(mqtt::Address {
-                host,
-                port,
-                device: checked.pusher.device.clone(),
-                keep_alive_sec: config.mqtt.keep_alive_sec,
-                takes_settings: false,
-                tls,
-            })
-        };
+    pub(crate) fn assemble(checked: Checked, pipeline: Pipeline) -> Result<Self, StartError> {
+        let RtmpsAuthority { key, file } = &checked.local.rtmps_ca;
+        let tls = file.as_deref().map(|ca| tls::client_config(ca, None)).transpose();
+        let tls = tls.map_err(|error| Problem { key, problem: error.to_string() })?;
+        let broker = broker(&checked.local)?;
         let recorder = checked.recorder.clone().map(Recorder::start).transpose()?;
         Ok(Self { checked, pipeline, recorder, tls, broker, supervision: None })
     }
@@ -173,6 +185,7 @@ impl Agent {
         let mqtt = self.broker.map(|address| mqtt::start(address, &tasks, mqtt_stop.clone()));
         let seed = random_seed();
         let starts_by_hand = controls.is_none() && self.checked.pusher.server.is_some() && self.checked.pusher.trigger == Trigger::Manual;
+        let backlog = Backlog::new(self.checked.preroll_bytes());
         let motion = self.checked.motion.map(|motion| MotionEvents {
             gate: MotionGate::new(motion.gate),
             preroll: Preroll::new(motion.preroll + DETECTION_MAX, motion.preroll_bytes),
@@ -189,19 +202,13 @@ impl Agent {
             motion,
             calendar: self.checked.schedule.map(Calendar::new),
             is_triggered: false,
-            backlog: Backlog::new(self.checked.preroll_bytes),
+            backlog,
             stills: Stills::default(),
             mqtt,
-            tls: self.tls,
             events,
             controls,
             supervision: self.supervision,
-            link: None,
-            dialling: None,
-            dialled_url: Text::new(),
-            watching: None,
-            ready: None,
-            stalled: None,
+            connection: Connection::new(self.tls),
             is_stopping: false,
             is_draining: false,
             last_error: None,
@@ -219,6 +226,27 @@ impl Agent {
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await;
         outcome
     }
+}
+
+/// The pusher's wish as the pipeline takes it.
+const fn as_order(action: EncoderAction) -> EncoderOrder {
+    match action {
+        EncoderAction::Start(settings) => EncoderOrder::Start(settings),
+        EncoderAction::Change(settings) => EncoderOrder::Change(settings),
+        EncoderAction::Keyframe => EncoderOrder::Keyframe,
+        EncoderAction::Pause => EncoderOrder::Pause,
+        EncoderAction::Resume => EncoderOrder::Resume,
+        EncoderAction::Stop => EncoderOrder::Stop,
+    }
+}
+
+/// The broker of a device that asks the cloud where to stream.
+fn broker(local: &Local) -> Result<Option<mqtt::Address>, Problem> {
+    let Some(Broker { host, port }) = local.cloud.broker.clone().filter(|_| local.asks_cloud()) else { return Ok(None) };
+    let Cloud { ca, cert, key, keep_alive_sec, .. } = &local.cloud;
+    let tls = tls::client_config(ca, Some((cert, key)))
+        .map_err(|error| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem: error.to_string() })?;
+    Ok(Some(mqtt::Address { host, port, device: local.device.clone(), keep_alive_sec: *keep_alive_sec, takes_settings: false, tls }))
 }
 
 /// A source with numbers of its own is a custom quality.
@@ -242,8 +270,6 @@ pub(crate) struct Controls {
     pub(crate) state: watch::Sender<StreamState>,
 }
 
-type Dialling = Pin<Box<dyn Future<Output = Result<Link, DialError>> + Send>>;
-
 struct Running {
     pusher: Pusher<Bytes, QUEUE_FRAMES>,
     pipeline: Pipeline,
@@ -257,21 +283,10 @@ struct Running {
     /// Source and encoder run without a stream, too, for the recorder or to see motion, and then with these numbers.
     idle: Option<Settings>,
     mqtt: Option<Mqtt>,
-    tls: Option<Arc<rustls::ClientConfig>>,
     events: Option<mpsc::Sender<StreamEvent>>,
     controls: Option<Controls>,
     supervision: Option<Supervision>,
-    link: Option<Link>,
-    dialling: Option<Dialling>,
-    /// The server that [`Self::dialling`] or [`Self::watching`] is for.
-    dialled_url: Text<192>,
-    /// A connection that nobody waits for any more, because it took too long: its success says that the link is back.
-    watching: Option<Dialling>,
-    /// A connection that watching has brought; the next dial takes it.
-    ready: Option<Link>,
-    /// A connection on which nothing moved any more. It is reset once there is another: the server then hears of it over a link that works,
-    /// and does not keep the stream's name for it.
-    stalled: Option<Link>,
+    connection: Connection,
     is_stopping: bool,
     /// The source is over: what waits still goes out.
     is_draining: bool,
@@ -283,21 +298,19 @@ struct Running {
 enum Woken {
     Stop,
     Cloud(Incoming),
-    Made(Option<Made>),
-    Dialled(Result<Link, DialError>),
-    Watched(Result<Link, DialError>),
-    Link(Turn),
+    Pipeline(Option<PipelineEvent>),
+    Connection(ConnectionEvent),
     Progress,
     Timeout,
     Control(Box<Input<'static, Bytes>>),
     Order(Order),
-    Still(Option<Vec<u8>>),
+    Still(Result<Vec<u8>, Undecodable>),
 }
 
 impl Running {
     async fn run(mut self, stop: CancellationToken) -> (Outcome, Option<Recorder>) {
         if let Some(idle) = self.idle {
-            self.pipeline.order(EncoderAction::Start(idle));
+            self.pipeline.order(EncoderOrder::Start(idle));
         }
         let mut buffer = vec![0; READ_BYTES];
         let mut progress = tokio::time::interval(PROGRESS_INTERVAL);
@@ -314,16 +327,14 @@ impl Running {
             let timeout = self.poll_timeout();
             let woken = tokio::select! {
                 () = stop.cancelled(), if !self.is_stopping => Woken::Stop,
-                Some(incoming) = recv(&mut self.mqtt) => Woken::Cloud(incoming),
-                made = self.pipeline.made.recv(), if !self.is_draining => Woken::Made(made),
-                dialled = dialled(&mut self.dialling) => Woken::Dialled(dialled),
-                watched = dialled(&mut self.watching) => Woken::Watched(watched),
-                turn = turn(&mut self.link, self.pusher.pending(), &mut buffer) => Woken::Link(turn),
-                Some(input) = control(&mut self.controls) => Woken::Control(input),
-                Some(order) = order(&mut self.supervision) => Woken::Order(order),
-                still = stills::made(&mut self.stills) => Woken::Still(still),
-                _ = progress.tick(), if self.link.is_some() => Woken::Progress,
-                () = sleep_until(timeout) => Woken::Timeout,
+                Some(incoming) = when_some(self.mqtt.as_mut().map(|mqtt| mqtt.incoming.recv())) => Woken::Cloud(incoming),
+                event = self.pipeline.events.recv(), if !self.is_draining => Woken::Pipeline(event),
+                event = self.connection.next(self.pusher.pending(), &mut buffer) => Woken::Connection(event),
+                Some(input) = when_some(self.controls.as_mut().map(|controls| controls.inputs.recv())) => Woken::Control(input),
+                Some(order) = when_some(self.supervision.as_mut().map(|supervision| supervision.orders.recv())) => Woken::Order(order),
+                Some(still) = self.stills.next() => Woken::Still(still),
+                _ = progress.tick(), if self.connection.is_open() => Woken::Progress,
+                () = when_some(timeout.map(sleep_until)) => Woken::Timeout,
             };
             self.wake(woken, &buffer);
         }
@@ -353,32 +364,10 @@ impl Running {
                 self.pusher.handle(now, Input::Stop);
             }
             Woken::Cloud(incoming) => self.hear(now, incoming),
-            Woken::Made(made) => self.take(now, made),
-            Woken::Dialled(Ok(link)) => {
-                self.dialling = None;
-                self.take_link(now, link);
-            }
-            Woken::Watched(watched) => {
-                self.watching = None;
-                // A refusal says that the server is down, not the link: the backoff has the word.
-                if let Ok(link) = watched {
-                    self.ready = Some(link);
-                    self.pusher.handle(now, Input::NetworkUp);
-                }
-            }
-            Woken::Dialled(Err(error)) => {
-                self.dialling = None;
-                tracing::warn!(%error, "no connection to the server");
-                self.pusher.handle(now, Input::LinkClosed(Some(error.code)));
-            }
-            Woken::Link(Turn::Wrote(bytes)) => self.pusher.consumed(now, bytes),
-            Woken::Link(Turn::Read(bytes)) => self.pusher.handle(now, Input::LinkBytes(&buffer[..bytes])),
-            Woken::Link(Turn::Closed) => {
-                self.link = None;
-                self.pusher.handle(now, Input::LinkClosed(None));
-            }
+            Woken::Pipeline(event) => self.take(now, event),
+            Woken::Connection(event) => self.hear_connection(now, event, buffer),
             Woken::Progress => {
-                self.tell_progress(now);
+                self.report_progress(now);
                 self.pusher.handle_timeout(now);
             }
             Woken::Timeout => self.pusher.handle_timeout(now),
@@ -388,56 +377,46 @@ impl Running {
         }
     }
 
-    fn take_link(&mut self, now: Instant, link: Link) {
-        if let Some(stalled) = self.stalled.take() {
-            stalled.abort();
+    fn hear_connection(&mut self, now: Instant, event: ConnectionEvent, buffer: &[u8]) {
+        match event {
+            ConnectionEvent::Up => self.link_up(now),
+            ConnectionEvent::Back => self.pusher.handle(now, Input::NetworkUp),
+            ConnectionEvent::Failed(error) => {
+                tracing::warn!(%error, "no connection to the server");
+                self.pusher.handle(now, Input::LinkClosed(Some(error.code)));
+            }
+            ConnectionEvent::Link(Turn::Wrote(bytes)) => self.pusher.consumed(now, bytes),
+            ConnectionEvent::Link(Turn::Read(bytes)) => self.pusher.handle(now, Input::LinkBytes(&buffer[..bytes])),
+            ConnectionEvent::Link(Turn::Closed) => self.pusher.handle(now, Input::LinkClosed(None)),
         }
-        self.link = Some(link);
-        self.pusher.handle(now, Input::LinkUp);
-        self.tell_progress(now);
     }
 
-    /// What the far end has acknowledged, where the system knows.
-    fn tell_progress(&mut self, now: Instant) {
-        if let Some(progress) = self.link.as_ref().and_then(Link::progress) {
+    fn link_up(&mut self, now: Instant) {
+        self.pusher.handle(now, Input::LinkUp);
+        self.report_progress(now);
+    }
+
+    /// What the far end has acknowledged.
+    fn report_progress(&mut self, now: Instant) {
+        if let Some(progress) = self.connection.progress() {
             let (bytes, outstanding) = (progress.acknowledged, progress.outstanding);
             self.pusher.handle(now, Input::Acknowledged { bytes, outstanding });
         }
     }
 
-    fn dial(&mut self, url: Text<192>) {
-        let is_same = self.dialled_url == url;
-        let (watching, ready) = (self.watching.take().filter(|_| is_same), self.ready.take().filter(|_| is_same));
-        if let Some(link) = ready {
-            self.take_link(clock::now(), link);
-            return;
-        }
-        self.dialling = Some(watching.unwrap_or_else(|| Box::pin(link::dial(url.to_string(), self.tls.clone()))));
-        self.dialled_url = url;
-    }
-
-    fn hang_up(&mut self) {
-        let is_wanted = matches!(self.pusher.state(), StreamState::Connecting | StreamState::Reconnecting | StreamState::Requesting);
-        let (link, dialling) = (self.link.take(), self.dialling.take());
-        if is_wanted {
-            self.stalled = link.or(self.stalled.take());
-            self.watching = dialling.or(self.watching.take());
-        } else {
-            (self.stalled, self.watching, self.ready) = (None, None, None);
-        }
-    }
-
-    fn take(&mut self, now: Instant, made: Option<Made>) {
-        match made {
-            Some(Made::Track(track)) => self.take_track(now, *track),
-            Some(Made::Frame(frame, captured_at)) => self.take_frame(now, frame, captured_at),
-            Some(Made::Motion(since)) => {
+    fn take(&mut self, now: Instant, event: Option<PipelineEvent>) {
+        match event {
+            Some(PipelineEvent::Track(track)) => self.take_track(now, *track),
+            Some(PipelineEvent::Frame(frame, captured_at)) => self.take_frame(now, frame, captured_at),
+            Some(PipelineEvent::Motion(since)) => {
                 let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_motion(now));
                 self.change_event(now, change, since);
             }
-            Some(Made::Lost { code, attempts, next_retry }) => self.pusher.handle(now, Input::SourceLost { code, attempts, next_retry }),
-            Some(Made::Ended) => self.is_draining = true,
-            Some(Made::Failed(failure)) => self.fail(now, &failure),
+            Some(PipelineEvent::Lost { code, attempts, next_retry }) => {
+                self.pusher.handle(now, Input::SourceLost { code, attempts, next_retry })
+            }
+            Some(PipelineEvent::Ended) => self.is_draining = true,
+            Some(PipelineEvent::Failed(failure)) => self.fail(now, &failure),
             None => self.is_draining = true,
         }
     }
@@ -471,74 +450,18 @@ impl Running {
         }
     }
 
-    // ---- motion and the clock -------------------------------------------------------------------------------------------
-
-    /// What time brings.
-    fn tend(&mut self, now: Instant) {
-        let change = self.motion.as_mut().and_then(|motion| motion.gate.handle_timeout(now));
-        self.change_event(now, change, now);
-        if let Some(calendar) = &mut self.calendar {
-            calendar.look(now, jiff::Timestamp::now());
-        }
-        self.pull_trigger(now);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        let gate = self.motion.as_ref().and_then(|motion| motion.gate.poll_timeout());
-        let look_at = self.calendar.as_ref().map(|calendar| calendar.look_at);
-        [self.pusher.poll_timeout(), gate, look_at].into_iter().flatten().min()
-    }
-
-    /// An event of motion begins, or is over. `since`: nothing moved then yet.
-    fn change_event(&mut self, now: Instant, change: Option<bool>, since: Instant) {
-        let (Some(is_on), Some(motion)) = (change, &mut self.motion) else { return };
-        tracing::info!(motion = is_on, "motion");
-        let recorder = self.recorder.as_mut().filter(|recorder| recorder.waits_for_motion());
-        if is_on {
-            motion.preroll.hold(motion.begins_before(since));
-            motion.awaits_stream = motion.starts_stream && !self.pusher.is_streaming();
-            if let Some(recorder) = recorder {
-                recorder.begin();
-                motion.preroll.frames().for_each(|held| recorder.push(&held.frame, wall_of(held.captured_at, now)));
-            }
-        } else {
-            motion.awaits_stream = false;
-            if let Some(recorder) = recorder {
-                recorder.end();
-            }
-        }
-        if !motion.awaits_stream {
-            motion.preroll.release();
-        }
-        if let Some(mqtt) = &self.mqtt {
-            let payload = serde_json::json!({ "motion": is_on }).to_string().into_bytes();
-            mqtt.publish(Outgoing { topic: Topic::Motion, payload, retain: false });
-        }
-        self.pull_trigger(now);
-    }
-
-    /// Tells the pusher where motion or the clock wants something else.
-    fn pull_trigger(&mut self, now: Instant) {
-        let moves = self.motion.as_ref().is_some_and(|motion| motion.starts_stream && motion.gate.is_open());
-        let is_triggered = !self.is_stopping && (moves || self.calendar.as_ref().is_some_and(|calendar| calendar.is_open));
-        if is_triggered != self.is_triggered {
-            self.is_triggered = is_triggered;
-            self.pusher.handle(now, Input::Trigger(is_triggered));
-        }
-    }
-
     /// The encoder follows the stream; but where others need it, it runs on without one.
     fn order(&mut self, order: EncoderAction) {
         let Some(idle) = self.idle else {
-            self.pipeline.order(order);
+            self.pipeline.order(as_order(order));
             return;
         };
         let order = match order {
-            EncoderAction::Start(settings) if self.begins_with_preroll() => EncoderAction::Change(settings),
-            EncoderAction::Stop => EncoderAction::Change(idle),
+            EncoderAction::Start(settings) if self.begins_with_preroll() => EncoderOrder::Change(settings),
+            EncoderAction::Stop => EncoderOrder::Change(idle),
             // A recording has no hole because a link has one: what the link can't take, the pusher's queue leaves out.
             EncoderAction::Pause | EncoderAction::Resume => return,
-            EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe => order,
+            EncoderAction::Start(_) | EncoderAction::Change(_) | EncoderAction::Keyframe => as_order(order),
         };
         self.pipeline.order(order);
     }
@@ -581,50 +504,18 @@ impl Running {
         }
     }
 
-    fn hear(&mut self, now: Instant, incoming: Incoming) {
-        match incoming {
-            Incoming::Up => {
-                self.pusher.handle(now, Input::SignalUp);
-                self.tell(Told::Up);
-            }
-            Incoming::Down(code) => {
-                self.pusher.handle(now, Input::SignalDown(code));
-                self.tell(Told::Down(code));
-            }
-            Incoming::Message(Topic::ConfigDesired, payload) => self.tell(Told::Desired(payload)),
-            Incoming::Message(Topic::Response, payload) => match serde_json::from_slice::<Response>(&payload) {
-                Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(&response))),
-                Err(error) => tracing::warn!(%error, "an answer from the cloud does not parse"),
-            },
-            Incoming::Message(Topic::Command, payload) => match serde_json::from_slice::<Command>(&payload) {
-                Ok(command) => self.command(now, command),
-                Err(error) => self.refuse(&payload, &error),
-            },
-            Incoming::Message(topic, _) => tracing::debug!(topic = topic.suffix(), "a message that this device does not take"),
-        }
-    }
-
-    /// A command that does not parse is answered with an error, never ignored.
-    fn refuse(&self, payload: &[u8], error: &serde_json::Error) {
-        tracing::warn!(%error, "a command does not parse");
-        let parsed: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
-        let answer = serde_json::json!({
-            "command_id": parsed.get("command_id").and_then(serde_json::Value::as_str).unwrap_or_default(),
-            "success": false,
-            "error_code": ErrorCode::BadRequest.as_str(),
-            "error_message": error.to_string(),
-            "timestamp": clock::wall().unix_secs(),
-        });
-        if let Some(mqtt) = &self.mqtt {
-            mqtt.publish(Outgoing { topic: Topic::Result, payload: answer.to_string().into_bytes(), retain: false });
-        }
-    }
-
     fn act(&mut self, action: Action) {
         match action {
             Action::Signal(message) => self.send(message),
-            Action::Dial { url } => self.dial(url),
-            Action::HangUp => self.hang_up(),
+            Action::Dial { url } => {
+                if self.connection.dial(url) {
+                    self.link_up(clock::now());
+                }
+            }
+            Action::HangUp => {
+                use StreamState::{Connecting, Reconnecting, Requesting};
+                self.connection.hang_up(matches!(self.pusher.state(), Connecting | Reconnecting | Requesting));
+            }
             Action::Encoder(order) => {
                 if !matches!(order, EncoderAction::Change(_)) {
                     tracing::debug!(?order, "encoder");
@@ -644,37 +535,6 @@ impl Running {
             }
         }
     }
-
-    fn send(&mut self, message: FromDevice) {
-        let (topic, payload, retain) = match &message {
-            FromDevice::Request(request) => (Topic::Request, serde_json::to_vec(request), false),
-            FromDevice::Status(event) => (Topic::Status, serde_json::to_vec(event), false),
-            FromDevice::Result(result) => (Topic::Result, serde_json::to_vec(result), false),
-            FromDevice::State(report) => (Topic::State, serde_json::to_vec(report), true),
-        };
-        if let FromDevice::Status(event) = message {
-            if let StatusEvent::ConnectionError(error) = &event {
-                self.last_error = Some(error.error_code);
-                tracing::warn!(
-                    code = error.error_code.as_str(),
-                    message = error.message.as_str(),
-                    attempts = error.reconnect_attempts,
-                    "stream"
-                );
-            }
-            self.show(StreamEvent::Event(Box::new(event)));
-        }
-        if let (Some(mqtt), Ok(payload)) = (&self.mqtt, payload) {
-            mqtt.publish(Outgoing { topic, payload, retain });
-        }
-    }
-
-    /// Shows it to whoever looks; nobody is waited for.
-    fn show(&self, event: StreamEvent) {
-        if let Some(events) = &self.events {
-            let _ = events.try_send(event);
-        }
-    }
 }
 
 /// The civil time of an instant that has just been.
@@ -683,39 +543,8 @@ fn wall_of(at: Instant, now: Instant) -> WallTime {
     WallTime::from_unix_micros(clock::wall().unix_micros.saturating_sub(ago_micros))
 }
 
-async fn recv(mqtt: &mut Option<Mqtt>) -> Option<Incoming> {
-    match mqtt {
-        Some(mqtt) => mqtt.incoming.recv().await,
-        None => pending().await,
-    }
-}
-
-async fn control(controls: &mut Option<Controls>) -> Option<Box<Input<'static, Bytes>>> {
-    match controls {
-        Some(controls) => controls.inputs.recv().await,
-        None => pending().await,
-    }
-}
-
-async fn dialled(dialling: &mut Option<Dialling>) -> Result<Link, DialError> {
-    match dialling {
-        Some(dialling) => dialling.await,
-        None => pending().await,
-    }
-}
-
-async fn turn(link: &mut Option<Link>, bytes: [&[u8]; 2], buffer: &mut [u8]) -> Turn {
-    match link {
-        Some(link) => link.turn(bytes, buffer).await,
-        None => pending().await,
-    }
-}
-
-async fn sleep_until(timeout: Option<Instant>) {
-    match timeout {
-        Some(at) => tokio::time::sleep_until(clock::to_std(at).into()).await,
-        None => pending().await,
-    }
+async fn sleep_until(at: Instant) {
+    tokio::time::sleep_until(clock::to_std(at).into()).await;
 }
 
 #[cfg(test)]

@@ -1,24 +1,23 @@
 //! The agent's settings: one TOML file, each key also as `SIGHTLINE_…`.
 
 pub(crate) mod afar;
+pub(crate) mod checked;
+pub(crate) mod local;
+mod secret;
+pub(crate) mod settable;
+
+pub use secret::{Secret, SourceName};
 
 use confique::Config as _;
-use heapless::Vec as BoundedVec;
-use sightline_pusher::{FixedServer, GateConfig, Trigger};
-use sightline_rtmp::url::RtmpUrl;
-use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Quality, Settings, Text};
-use std::{path::PathBuf, time::Duration};
+use serde::{Deserialize, Serialize};
+use sightline_motion::Zone;
+use sightline_signal::ErrorCode;
+use std::path::PathBuf;
 
-use crate::{
-    encoder::choice::EncoderChoice,
-    motion::Zone,
-    mqtt,
-    pipeline::MotionPlan,
-    recorder::{Mode, RecorderPlan},
-    schedule::{Schedule, Window},
-    source::{Source, rtsp::Transport},
-};
+use crate::schedule::Window;
+use checked::Checked;
 
+// As they are written: `Checked` is what a camera runs with.
 /// Settings of `sightline camera`.
 #[derive(confique::Config, Clone, Debug)]
 pub struct Config {
@@ -29,7 +28,7 @@ pub struct Config {
     /// lists them), `rtsp(s)://[USER:PASSWORD@]HOST/PATH` (a camera's H.264 and AAC, passed through), `http(s)://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG),
     /// or `-` (Annex B on standard input).
     #[config(default = "test", env = "SIGHTLINE_CAMERA_SOURCE")]
-    pub source: String,
+    pub source: SourceName,
     /// How an RTSP camera's media travels: tcp (in RTSP's own connection), or udp, for cameras whose TCP is broken.
     #[config(default = "tcp", env = "SIGHTLINE_CAMERA_RTSP_TRANSPORT")]
     pub rtsp_transport: String,
@@ -67,7 +66,7 @@ pub struct Config {
 }
 
 /// `[stream]`: what is sent, when, and how hard it is tried.
-#[derive(confique::Config, Clone, Debug, serde::Serialize)]
+#[derive(confique::Config, Clone, Debug)]
 pub struct StreamConfig {
     /// low, medium, high, ultra, custom; empty: `high`, and H.264 of a file or an RTSP camera is passed through as it is.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_QUALITY")]
@@ -144,24 +143,20 @@ pub struct StreamConfig {
     pub stream_type: String,
     /// A server by hand, `rtmp(s)://host[:port]/app`; empty: ask the cloud.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_RTMP_SERVER_URL")]
-    #[serde(skip)]
     pub rtmp_server_url: String,
     /// Servers to try at once when `rtmp_server_url` dies; at most two.
     #[config(default = [], env = "SIGHTLINE_CAMERA_STREAM_BACKUP_SERVERS", parse_env = confique::env::parse::list_by_comma)]
-    #[serde(skip)]
     pub backup_servers: Vec<String>,
     /// The name to publish under on a server by hand, with its query. A secret.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_STREAM_KEY")]
-    #[serde(skip)]
-    pub stream_key: String,
+    pub stream_key: Secret,
     /// The authority that an rtmps server's certificate must come from (PEM); empty: `mqtt.ca`.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_CA")]
-    #[serde(skip)]
     pub ca: PathBuf,
 }
 
 /// `[motion]`: what counts as motion, and how long an event lasts. It is looked for where motion starts the stream or a recording.
-#[derive(confique::Config, Clone, Debug, serde::Serialize)]
+#[derive(confique::Config, Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct MotionConfig {
     /// From 0 (only what is large and stands out) to 1 (anything).
     #[config(default = 0.5, env = "SIGHTLINE_CAMERA_MOTION_SENSITIVITY")]
@@ -186,14 +181,13 @@ pub struct MotionConfig {
 }
 
 /// `[recording]`: fragmented MP4 on the device's disk, whatever the stream does.
-#[derive(confique::Config, Clone, Debug, serde::Serialize)]
+#[derive(confique::Config, Clone, Debug)]
 pub struct RecordingConfig {
     /// Record on this device.
     #[config(default = false, env = "SIGHTLINE_CAMERA_RECORDING_ENABLED")]
     pub enabled: bool,
     /// Where. Only recordings of one device; `{device_id}` stands for the id.
     #[config(default = "recordings", env = "SIGHTLINE_CAMERA_RECORDING_DIR")]
-    #[serde(skip)]
     pub dir: PathBuf,
     /// continuous, or motion: clips of events, each with its pre-roll.
     #[config(default = "continuous", env = "SIGHTLINE_CAMERA_RECORDING_MODE")]
@@ -254,87 +248,12 @@ fn problem<T>(key: &'static str, problem: impl std::fmt::Display) -> Result<T, P
     Err(Problem { key, problem: problem.to_string() })
 }
 
-/// A configuration that was checked.
-#[derive(Clone, Debug)]
-pub(crate) struct Checked {
-    pub(crate) pusher: sightline_pusher::Config,
-    pub(crate) source: Source,
-    pub(crate) encoder: EncoderChoice,
-    pub(crate) rtsp_transport: Transport,
-    /// `None`: the source's own numbers where it can be passed through.
-    pub(crate) limits: Option<Settings>,
-    /// `None`: nobody wants to know of motion.
-    pub(crate) motion: Option<CheckedMotion>,
-    /// `None`: the clock starts nothing.
-    pub(crate) schedule: Option<Schedule>,
-    pub(crate) recorder: Option<RecorderPlan>,
-    /// The most that a pre-roll may have.
-    pub(crate) preroll_bytes: usize,
-}
-
-/// Motion, checked.
-#[derive(Clone, Debug)]
-pub(crate) struct CheckedMotion {
-    pub(crate) detector: MotionPlan,
-    pub(crate) gate: GateConfig,
-    pub(crate) preroll: Duration,
-    pub(crate) preroll_bytes: usize,
-    /// Whether it starts the stream.
-    pub(crate) starts_stream: bool,
-}
-
-/// What stands for the device's id in settings that differ from device to device.
+/// Stands for the device's id in settings that differ from device to device.
 const DEVICE_ID_MARK: &str = "{device_id}";
-/// A longer pre-roll than a minute is a recording.
-const PREROLL_SEC_MAX: u32 = 60;
-
-fn secs(value: u32) -> Duration {
-    Duration::from_secs(u64::from(value))
-}
 
 /// A list in an environment variable.
 fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>, serde_json::Error> {
     serde_json::from_str(text)
-}
-
-impl MotionConfig {
-    fn checked(&self, starts_stream: bool) -> Result<CheckedMotion, Problem> {
-        if !(0.0..=1.0).contains(&self.sensitivity) {
-            return problem("motion.sensitivity", format!("{} is not from 0 to 1; 0.5 is usual", self.sensitivity));
-        }
-        self.zones.iter().try_for_each(Zone::check).or_else(|error| problem("motion.zones", error))?;
-        if self.preroll_sec > PREROLL_SEC_MAX {
-            return problem("motion.preroll_sec", format!("{} is above {PREROLL_SEC_MAX}; 5 is usual", self.preroll_sec));
-        }
-        let hold_sec = at_least("motion.hold_sec", self.hold_sec, 1)?;
-        let max_sec = at_least("motion.max_sec", self.max_sec, hold_sec)?;
-        Ok(CheckedMotion {
-            detector: MotionPlan { sensitivity: self.sensitivity, zones: self.zones.clone() },
-            gate: GateConfig { hold: secs(hold_sec), length_max: secs(max_sec) },
-            preroll: secs(self.preroll_sec),
-            preroll_bytes: self.preroll_bytes as usize,
-            starts_stream,
-        })
-    }
-}
-
-impl RecordingConfig {
-    fn checked(&self) -> Result<Option<RecorderPlan>, Problem> {
-        let mode = match self.mode.as_str() {
-            "continuous" => Mode::Continuous,
-            "motion" => Mode::Motion,
-            other => return problem("recording.mode", format!("{other:?} is neither continuous nor motion")),
-        };
-        let plan = RecorderPlan {
-            dir: self.dir.clone(),
-            mode,
-            fragment: Duration::from_millis(u64::from(at_least("recording.fragment_ms", self.fragment_ms, 100)?)),
-            segment: secs(at_least("recording.segment_sec", self.segment_sec, 1)?),
-            age_max: (self.keep_hours > 0).then(|| secs(self.keep_hours.saturating_mul(3600))),
-            bytes_max: u64::from(at_least("recording.keep_mb", self.keep_mb, 1)?) * 1_000_000,
-        };
-        Ok(self.enabled.then_some(plan))
-    }
 }
 
 impl Config {
@@ -347,7 +266,7 @@ impl Config {
         use confique::Layer as _;
         let mut layer = <Self as confique::Config>::Layer::default_values();
         layer.device_id = Some(device_id.to_owned());
-        layer.source = Some(source.to_owned());
+        layer.source = Some(source.into());
         match Self::from_layer(layer) {
             Ok(config) => config,
             Err(error) => unreachable!("the defaults are complete: {error}"),
@@ -358,9 +277,9 @@ impl Config {
     #[must_use]
     pub fn for_device(mut self) -> Self {
         let id = self.device_id.clone();
-        for text in [&mut self.source, &mut self.stream.rtmp_server_url, &mut self.stream.stream_key] {
-            *text = text.replace(DEVICE_ID_MARK, &id);
-        }
+        self.source = self.source.reveal().replace(DEVICE_ID_MARK, &id).into();
+        self.stream.stream_key = self.stream.stream_key.reveal().replace(DEVICE_ID_MARK, &id).into();
+        self.stream.rtmp_server_url = self.stream.rtmp_server_url.replace(DEVICE_ID_MARK, &id);
         for path in [&mut self.mqtt.cert, &mut self.mqtt.key, &mut self.recording.dir, &mut self.state_dir] {
             if let Some(text) = path.to_str().filter(|text| text.contains(DEVICE_ID_MARK)) {
                 *path = text.replace(DEVICE_ID_MARK, &id).into();
@@ -368,6 +287,9 @@ impl Config {
         }
         self
     }
+
+    /// The settings that hold secrets, with their tables. Whoever shows settings hides these.
+    pub const SECRETS: [&str; 1] = ["stream.stream_key"];
 
     /// Checks every setting, before any I/O.
     ///
@@ -378,138 +300,36 @@ impl Config {
     }
 
     pub(crate) fn checked(&self) -> Result<Checked, Problem> {
-        let stream = &self.stream;
-        let device = DeviceId::new(&self.device_id).or_else(|error| problem("device_id", error))?;
-        let mut source: Source = self.source.parse().or_else(|error| problem("source", error))?;
-        if !self.source_ca.as_os_str().is_empty() {
-            source.trust(&self.source_ca);
-        }
-        let format = Some(self.v4l2_format.as_str()).filter(|name| *name != "auto").map(str::parse).transpose();
-        let format = format.or_else(|error: String| problem("v4l2_format", error))?;
-        if let Source::V4l2(camera) = &mut source {
-            camera.format = format;
-        }
-        let rtsp_transport = self.rtsp_transport.parse().or_else(|error: String| problem("rtsp_transport", error))?;
-        let encoder = self.encoder.parse().or_else(|error: String| problem("encoder", error))?;
-        let trigger = match stream.trigger.as_str() {
-            "always_on" => Trigger::AlwaysOn,
-            "manual" => Trigger::Manual,
-            "on_demand" => Trigger::OnDemand,
-            "motion" => Trigger::Motion,
-            "scheduled" => Trigger::Scheduled,
-            other => {
-                return problem("stream.trigger", format!("{other:?} is none of motion, scheduled, always_on, manual, on_demand"));
-            }
-        };
-        // A device that only records has nothing to start.
-        let trigger = if stream.enable_live_streaming { trigger } else { Trigger::Manual };
-        let (quality, custom) = self.quality()?;
-        let limits =
-            (!stream.quality.is_empty()).then(|| custom.map_or_else(|| quality.settings(), |custom| Some(custom.settings()))).flatten();
-        let pusher = sightline_pusher::Config {
-            quality,
-            custom,
-            trigger,
-            live_streaming: stream.enable_live_streaming,
-            adaptive_bitrate: stream.enable_adaptive_bitrate,
-            bandwidth_check: stream.bandwidth_check,
-            auto_reconnect: stream.enable_auto_reconnect,
-            max_reconnect_attempts: stream.max_reconnect_attempts,
-            reconnect_interval: secs(stream.reconnect_interval_sec),
-            reconnect_jitter: stream.reconnect_jitter,
-            frame_dropping: stream.enable_frame_dropping,
-            target_latency: Duration::from_millis(u64::from(at_least("stream.target_latency_ms", stream.target_latency_ms, 100)?)),
-            queue_bytes_max: at_least("stream.frame_queue_bytes", stream.frame_queue_bytes, 65_536)? as usize,
-            min_bitrate_bps: at_least("stream.min_bitrate_bps", stream.min_bitrate_bps, CustomQuality::BITRATE_BPS_MIN)?,
-            connect_timeout: secs(at_least("stream.connect_timeout_sec", stream.connect_timeout_sec, 1)?),
-            send_timeout: secs(at_least("stream.send_timeout_sec", stream.send_timeout_sec, 1)?),
-            metrics_interval: secs(at_least("stream.metrics_interval_sec", stream.metrics_interval_sec, 1)?),
-            region: Text::try_from(stream.preferred_region.as_str())
-                .or_else(|_| problem("stream.preferred_region", "at most 32 characters"))?,
-            secure: match stream.stream_type.as_str() {
-                "rtmps" => true,
-                "rtmp" => false,
-                other => return problem("stream.stream_type", format!("{other:?} is neither rtmps nor rtmp")),
-            },
-            server: self.server()?,
-            ..sightline_pusher::Config::new(device)
-        };
-        if !(0.1..=60.0).contains(&stream.keyframe_interval_sec) {
-            return problem("stream.keyframe_interval_sec", "take 0.1 to 60 seconds; 2 is usual");
-        }
-        if !self.mqtt.url.is_empty() {
-            mqtt::parse_url(&self.mqtt.url).or_else(|error| problem("mqtt.url", error))?;
-        }
-        if self.mqtt.url.is_empty() && pusher.server.is_none() && stream.enable_live_streaming {
-            return problem("mqtt.url", "neither a cloud (mqtt.url) nor a server by hand (stream.rtmp_server_url) is given: set one");
-        }
-        let recorder = self.recording.checked()?;
-        let motion_starts = stream.enable_live_streaming && (trigger == Trigger::Motion || stream.auto_start_stream_on_motion);
-        let motion = self.motion.checked(motion_starts)?;
-        let wants_motion = motion_starts || recorder.as_ref().is_some_and(|recorder| recorder.mode == Mode::Motion);
-        Ok(Checked {
-            pusher,
-            source,
-            encoder,
-            rtsp_transport,
-            limits,
-            motion: wants_motion.then_some(motion),
-            schedule: self.schedule(trigger)?,
-            recorder,
-            preroll_bytes: self.motion.preroll_bytes as usize,
-        })
+        Checked::of(self)
     }
-
-    fn schedule(&self, trigger: Trigger) -> Result<Option<Schedule>, Problem> {
-        let schedule = Schedule::new(&self.schedule).or_else(|error| problem("schedule", error))?;
-        if trigger == Trigger::Scheduled && self.schedule.is_empty() {
-            return problem(
-                "schedule",
-                "stream.trigger is scheduled, and there is no window: add a [[schedule]] with days, start, end and tz",
-            );
-        }
-        Ok((trigger == Trigger::Scheduled).then_some(schedule))
-    }
-
-    fn quality(&self) -> Result<(Quality, Option<CustomQuality>), Problem> {
-        let StreamConfig { quality, width, height, fps, bitrate_bps, .. } = &self.stream;
-        if quality.is_empty() {
-            return Ok((Quality::default(), None));
-        }
-        let quality: Quality = quality.parse().or_else(|error| problem("stream.quality", error))?;
-        if quality != Quality::Custom {
-            return Ok((quality, None));
-        }
-        let settings = Settings { width: *width, height: *height, fps: *fps, bitrate_bps: *bitrate_bps };
-        // The source's own rate is not known before it is opened; 60 is the most that anything here makes.
-        let custom = CustomQuality::new(settings, 60).or_else(|error| problem("stream.quality", error))?;
-        Ok((quality, Some(custom)))
-    }
-
-    fn server(&self) -> Result<Option<FixedServer>, Problem> {
-        let StreamConfig { rtmp_server_url: url, backup_servers, stream_key, .. } = &self.stream;
-        if url.is_empty() {
-            return Ok(None);
-        }
-        let mut tc_urls = BoundedVec::new();
-        let first = std::iter::once(("stream.rtmp_server_url", url));
-        for (key, url) in first.chain(backup_servers.iter().map(|url| ("stream.backup_servers", url))) {
-            RtmpUrl::parse(url).or_else(|error| problem(key, format!("{error}; take rtmp(s)://host[:port]/app")))?;
-            let url = Text::try_from(url.as_str()).or_else(|_| problem(key, "at most 192 characters"))?;
-            tc_urls.push(url).or_else(|_| problem(key, "at most two backups"))?;
-        }
-        let name = Text::try_from(stream_key.as_str()).or_else(|_| problem("stream.stream_key", "at most 512 characters"))?;
-        Ok(Some(FixedServer { tc_urls, name }))
-    }
-}
-
-fn at_least(key: &'static str, value: u32, least: u32) -> Result<u32, Problem> {
-    if value < least { problem(key, format!("{value} is below the least, {least}")) } else { Ok(value) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sightline_capture::Source;
+
+    #[test]
+    fn no_secret_is_in_what_a_log_could_show() {
+        let mut config = Config::new("cam-1", "rtsp://admin:hunter2@host/1?token=hunter2");
+        config.stream.rtmp_server_url = "rtmp://localhost/live".into();
+        config.stream.stream_key = "name?key=hunter2".into();
+        let checked = config.checked().unwrap();
+        let shown = [format!("{config:?}"), format!("{checked:?}"), format!("{:?}", crate::Fleet::new(vec![config]).unwrap())];
+        for shown in shown {
+            assert!(shown.contains("rtsp://host/1") && !shown.contains("hunter2") && !shown.contains("admin"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn every_secret_is_a_setting() {
+        let fields = Config::META.fields;
+        let stream = fields.iter().find(|field| field.name == "stream").unwrap();
+        let confique::meta::FieldKind::Nested { meta } = stream.kind else { panic!("a table") };
+        for secret in Config::SECRETS {
+            assert!(meta.fields.iter().any(|field| format!("stream.{}", field.name) == secret), "{secret}");
+        }
+    }
 
     #[test]
     fn the_defaults_pass_once_there_is_somewhere_to_stream_to() {
@@ -559,7 +379,7 @@ mod tests {
         config.mqtt.cert = "devices/{device_id}.pem".into();
         config.state_dir = "state/{device_id}".into();
         let config = config.for_device();
-        assert_eq!((config.source.as_str(), config.mqtt.cert.to_str()), ("/clips/cam-1.mp4", Some("devices/cam-1.pem")));
+        assert_eq!((config.source.reveal(), config.mqtt.cert.to_str()), ("/clips/cam-1.mp4", Some("devices/cam-1.pem")));
         assert_eq!((config.state_dir.to_str(), config.recording.dir.to_str()), (Some("state/cam-1"), Some("recordings")));
     }
 
@@ -581,6 +401,8 @@ mod tests {
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("v4l2_format") && error.contains("nv12"), "{error}");
         config.v4l2_format = "nv12".into();
-        assert!(matches!(config.checked().unwrap().source, Source::V4l2(camera) if camera.format == Some(crate::PixelFormat::Nv12)));
+        assert!(
+            matches!(config.checked().unwrap().local.source, Source::V4l2(camera) if camera.format == Some(sightline_capture::PixelFormat::Nv12))
+        );
     }
 }

@@ -15,12 +15,10 @@ use serde::Serialize;
 use sightline_signal::Response;
 use std::sync::Arc;
 
-use crate::{
-    config::{Checked, Config},
-    link,
-};
+use crate::config::{Config, checked::Checked, local::RtmpsAuthority};
 use network::{Dialled, Target};
 use rtmp::Greeted;
+use sightline_capture::tls;
 
 /// Whose matter an item is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -97,31 +95,24 @@ impl Finding {
 }
 
 /// A configuration whose settings are good.
-struct Subject<'a> {
-    config: &'a Config,
+struct Subject {
     checked: Checked,
 }
 
-impl Subject<'_> {
-    /// As the agent decides it: a server by hand needs no cloud.
+impl Subject {
     fn asks_cloud(&self) -> bool {
-        !self.config.mqtt.url.is_empty() && self.checked.pusher.server.is_none()
+        self.checked.local.asks_cloud()
     }
 
     fn streams(&self) -> bool {
-        self.config.stream.enable_live_streaming
+        self.checked.pusher.live_streaming
     }
 
     /// What an rtmps server's certificate must come from, and the setting that says so.
     fn rtmps_authority(&self) -> (&'static str, Result<Arc<rustls::ClientConfig>, String>) {
-        let (key, ca) = match (&self.config.stream.ca, &self.config.mqtt.ca) {
-            (own, other) if own.as_os_str().is_empty() && !other.as_os_str().is_empty() => ("mqtt.ca", other),
-            (own, _) => ("stream.ca", own),
-        };
-        if ca.as_os_str().is_empty() {
-            return (key, Err("no authority is named to check an rtmps server with".to_owned()));
-        }
-        (key, link::tls_config(ca, None))
+        let RtmpsAuthority { key, file } = &self.checked.local.rtmps_ca;
+        let Some(ca) = file else { return (key, Err("no authority is named to check an rtmps server with".to_owned())) };
+        (key, tls::client_config(ca, None).map_err(|error| error.to_string()))
     }
 }
 
@@ -132,20 +123,20 @@ const NEEDS_CLOUD: &str = "seen from the cloud only: give the cloud's configurat
 
 /// Goes through the checklist; without a configuration through what needs none. `progress` hears of what is looked at, before it is.
 pub async fn examine(config: Option<&Config>, progress: &(dyn Fn(&'static str) + Send + Sync)) -> Report {
-    let (settings, subject) = match config.map(|config| (config, config.checked())) {
+    let (settings, subject) = match config.map(Config::checked) {
         None => (None, None),
-        Some((config, Ok(checked))) => {
-            let detail = format!("device {}, source {}", config.device_id, checked.source);
-            (Some(Finding::Passed(detail)), Some(Subject { config, checked }))
+        Some(Ok(checked)) => {
+            let detail = format!("device {}, source {}", checked.local.device.as_str(), checked.local.source);
+            (Some(Finding::Passed(detail)), Some(Subject { checked }))
         }
-        Some((_, Err(problem))) => {
+        Some(Err(problem)) => {
             let mend = format!("set {} right; `sightline config template camera` says what it takes", problem.key);
             (Some(Finding::failed(problem.to_string(), mend)), None)
         }
     };
     let subject = subject.as_ref();
     let mut items: Vec<Item> = settings.map(|finding| finding.of(Part::Device, "settings")).into_iter().collect();
-    let identity = subject.filter(|subject| subject.asks_cloud()).map(|subject| certificates::read(subject.config));
+    let identity = subject.filter(|subject| subject.asks_cloud()).map(|subject| certificates::read(&subject.checked.local));
     items.extend(look_at_device(subject, progress).await);
     let mqtt_settings = match (&identity, subject) {
         (Some(identity), _) => identity.finding(),
@@ -185,7 +176,7 @@ pub async fn examine(config: Option<&Config>, progress: &(dyn Fn(&'static str) +
     Report { items, failed }
 }
 
-async fn look_at_device(subject: Option<&Subject<'_>>, progress: &(dyn Fn(&'static str) + Send + Sync)) -> Vec<Item> {
+async fn look_at_device(subject: Option<&Subject>, progress: &(dyn Fn(&'static str) + Send + Sync)) -> Vec<Item> {
     progress("the hardware");
     let hardware = device::hardware(subject);
     progress("the camera");
@@ -206,7 +197,7 @@ async fn look_at_device(subject: Option<&Subject<'_>>, progress: &(dyn Fn(&'stat
 /// The way to the RTMP servers, and what they say: those by hand, or those that the allocator has named. And the first that took the
 /// application, for more.
 async fn look_at_servers(
-    subject: Option<&Subject<'_>>,
+    subject: Option<&Subject>,
     response: Option<&Response>,
     dialled: &mut Vec<Dialled>,
 ) -> (Finding, Finding, Option<(Greeted, String)>) {

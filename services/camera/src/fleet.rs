@@ -1,9 +1,10 @@
-//! Several cameras in one agent. Each is one of its own, with its own identity, connection and pusher; what fails in one stays there.
+//! Several cameras in one program. Each has its own identity, connection and pusher; a failure of one stays there.
 
-mod camera;
 mod desired;
+mod keeper;
+mod state;
 
-pub use camera::Camera;
+pub use keeper::Keeper;
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
@@ -11,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
-    agent::Outcome,
-    config::{Config, Problem},
-    source::Source,
+    agent::{Outcome, StartError},
+    blocking,
+    config::{Config, Problem, checked::Checked},
 };
+use sightline_capture::Source;
 
 /// Cameras of one agent: what passes through, at 4 Mbit/s each, fills a quarter of a gigabit's uplink; what is encoded fills any machine sooner.
 pub const CAMERAS_MAX: usize = 64;
@@ -55,7 +57,7 @@ pub enum FleetError {
 /// Several cameras.
 #[derive(Debug)]
 pub struct Fleet {
-    cameras: Vec<Config>,
+    cameras: Vec<Checked>,
 }
 
 impl Fleet {
@@ -68,24 +70,26 @@ impl Fleet {
             return Err(FleetError::TooMany(cameras.len()));
         }
         let mut owners: HashMap<(&'static str, PathBuf), String> = HashMap::new();
+        let mut checked = Vec::with_capacity(cameras.len());
         for config in &cameras {
             let device_id = config.device_id.clone();
-            config.check().map_err(|problem| FleetError::Config { device_id: device_id.clone(), problem })?;
-            for (what, value, mend) in owned(config) {
+            let camera = config.checked().map_err(|problem| FleetError::Config { device_id: device_id.clone(), problem })?;
+            for (what, value, mend) in owned(&camera) {
                 if let Some(first) = owners.insert((what, value.clone()), device_id.clone()) {
                     let value = value.display().to_string();
                     return Err(FleetError::Shared { first, second: device_id, what, value, mend });
                 }
             }
+            checked.push(camera);
         }
-        Ok(Self { cameras })
+        Ok(Self { cameras: checked })
     }
 
     /// Runs all until `stop` is cancelled; then all end at once, each cleanly. One that can't start, fails or gives up is tried again.
     pub async fn run(self, stop: CancellationToken) {
         let mut running = JoinSet::new();
-        let spawn = |running: &mut JoinSet<()>, config: Config| {
-            let span = tracing::info_span!("camera", device = config.device_id);
+        let spawn = |running: &mut JoinSet<()>, config: Checked| {
+            let span = tracing::info_span!("camera", device = config.local.device.as_str());
             running.spawn(keep(config, stop.clone()).instrument(span)).id()
         };
         let mut by_task: HashMap<_, _> = self.cameras.into_iter().map(|config| (spawn(&mut running, config.clone()), config)).collect();
@@ -93,7 +97,7 @@ impl Fleet {
             // A panic is our bug; it is one camera's.
             let Err(error) = ended else { continue };
             if let Some(config) = by_task.remove(&error.id()).filter(|_| !stop.is_cancelled()) {
-                tracing::error!(device = config.device_id, %error, "a camera ended by a bug of this program: it starts again");
+                tracing::error!(device = config.local.device.as_str(), %error, "a camera ended by a bug of this program: it starts again");
                 by_task.insert(spawn(&mut running, config.clone()), config);
             }
         }
@@ -101,38 +105,40 @@ impl Fleet {
 }
 
 /// What no other camera may have.
-fn owned(config: &Config) -> Vec<(&'static str, PathBuf, &'static str)> {
-    let mut owned = vec![("device_id", config.device_id.clone().into(), "give each its own")];
-    if config.recording.enabled {
-        owned.push(("recording.dir", config.recording.dir.clone(), "give each its own, with {device_id} in it"));
+fn owned(config: &Checked) -> Vec<(&'static str, PathBuf, &'static str)> {
+    let local = &config.local;
+    let mut owned = vec![("device_id", local.device.as_str().into(), "give each its own")];
+    if let Some(recorder) = &config.recorder {
+        owned.push(("recording.dir", recorder.dir.clone(), "give each its own, with {device_id} in it"));
     }
-    if !config.state_dir.as_os_str().is_empty() {
-        owned.push(("state_dir", config.state_dir.clone(), "give each its own, with {device_id} in it"));
+    if let Some(state_dir) = &local.state_dir {
+        owned.push(("state_dir", state_dir.clone(), "give each its own, with {device_id} in it"));
     }
-    match config.source.parse() {
-        Ok(Source::V4l2(device)) => {
+    match &local.source {
+        Source::V4l2(device) => {
             // Two links may lead to one device.
-            let path = device.path.canonicalize().unwrap_or(device.path);
+            let path = device.path.canonicalize().unwrap_or_else(|_| device.path.clone());
             owned.push(("source", path, "a device of this machine gives its pictures to one program only"));
         }
-        Ok(Source::Stdin) => owned.push(("source", "-".into(), "standard input is there once")),
-        _ => {}
+        Source::Stdin => owned.push(("source", "-".into(), "standard input is there once")),
+        Source::Test { .. } | Source::File(_) | Source::Rtsp(_) | Source::Mjpeg(_) => {}
     }
     owned
 }
 
 /// One camera, again and again.
-async fn keep(config: Config, stop: CancellationToken) {
+async fn keep(config: Checked, stop: CancellationToken) {
     let mut delay = RETRY_FIRST;
     loop {
         let began = Instant::now();
-        let problem = match start(&config).await {
-            Ok(camera) => match camera.run(stop.clone()).await {
+        let settings = config.clone();
+        let problem = match started(move || Keeper::begin(settings)).await {
+            Ok(keeper) => match keeper.run(stop.clone()).await {
                 Outcome::Stopped => "the source is over".to_owned(),
                 Outcome::GaveUp(code) => format!("gave up: {code}"),
                 Outcome::Failed(problem) => problem,
             },
-            Err(problem) => problem,
+            Err(error) => error.to_string(),
         };
         if stop.is_cancelled() {
             return;
@@ -149,11 +155,9 @@ async fn keep(config: Config, stop: CancellationToken) {
     }
 }
 
-/// Opening a source may take seconds, and other cameras' tasks are on the same threads.
-async fn start(config: &Config) -> Result<Camera, String> {
-    let (config, span) = (config.clone(), tracing::Span::current());
-    let started = tokio::task::spawn_blocking(move || span.in_scope(|| Camera::start(&config))).await;
-    started.map_err(|error| format!("the start failed: {error}"))?.map_err(|error| error.to_string())
+/// Starts something that opens a source, which may take seconds: not on a thread that other cameras share.
+async fn started<T: Send + 'static>(start: impl FnOnce() -> Result<T, StartError> + Send + 'static) -> Result<T, StartError> {
+    blocking::run(start).await.unwrap_or_else(|error| Err(StartError::Panicked(error)))
 }
 
 #[cfg(test)]

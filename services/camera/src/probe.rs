@@ -12,21 +12,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    picture::Picture,
-    pipeline::{exceeds, scaled_into},
-    source::{
-        self, Opened, Source, SourceError,
-        clip::Character,
-        ffmpeg, jpeg,
-        live::{Camera, Live, Seen},
-        v4l2::{
-            self, V4l2Camera,
-            kernel::{Ability, Device},
-            modes::{Choice, Offer, PixelFormat, Rate, Rates, Sides, Wanted},
-        },
+use sightline_capture::{
+    Opened, Picture, PixelFormat, Source, SourceError, Transport, V4l2Camera,
+    clip::Character,
+    ffmpeg, jpeg,
+    live::{Live, LiveSource, SourceEvent},
+    open_file,
+    v4l2::{
+        self,
+        kernel::{Ability, Device},
+        modes::{Choice, FrameRate, Offer, Rates, Sides, Target},
     },
 };
+use sightline_encode::{exceeds, scaled_into};
 
 /// A camera's rates are measured over this long: two usual groups of pictures.
 const MEASURED: Duration = Duration::from_secs(4);
@@ -231,20 +229,19 @@ fn format_report(offer: &Offer) -> FormatReport {
     }
 }
 
-/// Reads a source for a few seconds, as the agent would, and says what becomes of it. `rtsp_transport`: as the setting of that name. Waits: not for a
-/// thread that others wait for.
+/// Reads a source for a few seconds, as the agent would, and reports what becomes of it. It blocks: not for a thread that others wait for.
 ///
 /// # Errors
 /// [`ProbeError`]: it can't be read.
-pub fn look(source: &Source, rtsp_transport: &str) -> Result<SourceReport, ProbeError> {
+pub fn look(source: &Source, rtsp_transport: Transport) -> Result<SourceReport, ProbeError> {
     let silent = |problem: String| ProbeError::Silent { name: source.to_string(), problem };
     let camera = match source {
         Source::Stdin => return Err(ProbeError::Pipe),
         Source::Test { .. } => return Ok(look_at_scene()),
         Source::File(path) => return look_at_file(path),
-        Source::Rtsp(url) => Camera::Rtsp(url.clone(), rtsp_transport.parse().map_err(silent)?),
-        Source::Mjpeg(url) => Camera::Mjpeg(url.clone()),
-        Source::V4l2(camera) => Camera::V4l2(camera.clone()),
+        Source::Rtsp(url) => LiveSource::Rtsp(url.clone(), rtsp_transport),
+        Source::Mjpeg(url) => LiveSource::Mjpeg(url.clone()),
+        Source::V4l2(camera) => LiveSource::V4l2(camera.clone()),
     };
     let local = match source {
         Source::V4l2(camera) => Some(camera),
@@ -253,7 +250,7 @@ pub fn look(source: &Source, rtsp_transport: &str) -> Result<SourceReport, Probe
     // Looked through before it is read: a device that captures may refuse to be asked.
     let offers = local.map(|camera| v4l2::open(&camera.path).map(|(device, _)| device.offers())).transpose();
     let offers = offers.map_err(|trouble| silent(trouble.to_string()))?;
-    let wanted = Wanted { settings: default_settings(), is_limit: false };
+    let wanted = Target { settings: default_settings(), is_limit: false };
     let mut seen = watch(camera, wanted).map_err(silent)?;
     if let (Some(offers), Some(camera), true) = (&offers, local, seen.codec.is_empty()) {
         seen.codec = v4l2::modes::choose(offers, wanted, camera.format).map_or("", |choice| choice.format.name());
@@ -287,7 +284,7 @@ fn look_at_scene() -> SourceReport {
 }
 
 fn look_at_file(path: &Path) -> Result<SourceReport, ProbeError> {
-    let (own, codec, audio) = match source::open_file(path)? {
+    let (own, codec, audio) = match open_file(path)? {
         Opened::Clip(clip) => (clip.character(), "h264", audio_of(clip.tracks())),
         Opened::Ffmpeg(path) => {
             let decoder = ffmpeg::Decoder::start(&path, UNBOUNDED)?;
@@ -332,9 +329,9 @@ fn preset(quality: Option<Quality>, limits: Settings, own: Character, is_h264: b
 /// A device is read in another size for each.
 fn presets_of_device(offers: &[Offer], camera: &V4l2Camera, seen: Character) -> Vec<PresetReport> {
     let each = qualities().filter_map(|(quality, settings)| {
-        let wanted = Wanted { settings, is_limit: quality.is_some() };
+        let wanted = Target { settings, is_limit: quality.is_some() };
         let Choice { format, size, rate, .. } = v4l2::modes::choose(offers, wanted, camera.format)?;
-        let fps = rate.map_or(f64::from(settings.fps), Rate::fps);
+        let fps = rate.map_or(f64::from(settings.fps), FrameRate::fps);
         // What its encoder makes follows the bit rate that it is told.
         let own = Character { width: size.width, height: size.height, fps, bitrate_bps: seen.bitrate_bps.min(settings.bitrate_bps) };
         let read_as = Some(format!("{} {}x{}@{}", format.name(), size.width, size.height, (fps * 100.0).round() / 100.0));
@@ -356,23 +353,23 @@ struct Watched {
 }
 
 /// Reads a camera for a few seconds from its first picture on.
-fn watch(camera: Camera, wanted: Wanted) -> Result<Watched, String> {
+fn watch(camera: LiveSource, wanted: Target) -> Result<Watched, String> {
     let start = Instant::now();
     let live = Live::open(camera, wanted, start)?;
     let (mut watched, mut until) = (Watched::default(), None);
     let time = |at: Instant| MediaTime::from_micros(i64::try_from(at.saturating_duration_since(start).as_micros()).unwrap_or(i64::MAX));
     while until.is_none_or(|until| Instant::now() < until) {
         match live.next(LOOK_INTERVAL)? {
-            Some(Seen::Track(track)) => {
+            Some(SourceEvent::Track(track)) => {
                 if let Some(size) = track.config.size() {
                     (watched.size, watched.codec) = (size, "h264");
                 }
                 watched.tracks.retain(|known| known.id != track.id);
                 watched.tracks.push(*track);
             }
-            Some(Seen::Frame(frame, _)) if frame.track == TrackId::VIDEO => watched.count(frame.dts, frame.payload.len()),
-            Some(Seen::Frame(..)) | None => {}
-            Some(Seen::Picture(jpeg, at)) => {
+            Some(SourceEvent::Frame(frame, _)) if frame.track == TrackId::VIDEO => watched.count(frame.dts, frame.payload.len()),
+            Some(SourceEvent::Frame(..)) | None => {}
+            Some(SourceEvent::Picture(jpeg, at)) => {
                 if watched.size == (0, 0) {
                     let mut picture = Picture::new(2, 2);
                     if jpeg::decode(&jpeg, &mut picture).is_err() {
@@ -382,12 +379,12 @@ fn watch(camera: Camera, wanted: Wanted) -> Result<Watched, String> {
                 }
                 watched.count(time(at), jpeg.len());
             }
-            Some(Seen::Pixels(picture, at)) => {
+            Some(SourceEvent::Pixels(picture, at)) => {
                 watched.size = (picture.width() as u32, picture.height() as u32);
                 watched.count(time(at), 0);
             }
-            Some(Seen::Lost { trouble, .. }) if watched.pictures == 0 => return Err(trouble.to_string()),
-            Some(Seen::Lost { .. }) => break,
+            Some(SourceEvent::Lost { trouble, .. }) if watched.pictures == 0 => return Err(trouble.to_string()),
+            Some(SourceEvent::Lost { .. }) => break,
         }
         if watched.pictures > 0 {
             until.get_or_insert_with(|| Instant::now() + MEASURED);
@@ -434,7 +431,7 @@ mod tests {
 
     #[test]
     fn the_scene_is_what_is_asked_for_and_a_pipe_is_not_emptied() {
-        let report = look(&Source::Test { has_grain: false }, "tcp").unwrap();
+        let report = look(&Source::Test { has_grain: false }, Transport::Tcp).unwrap();
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(
             json["presets"][1],
@@ -442,13 +439,13 @@ mod tests {
                 "quality": "low", "is_passed_through": false, "width": 640, "height": 480, "fps": 15, "bitrate_bps": 500_000
             })
         );
-        assert!(matches!(look(&Source::Stdin, "tcp"), Err(ProbeError::Pipe)));
+        assert!(matches!(look(&Source::Stdin, Transport::Tcp), Err(ProbeError::Pipe)));
     }
 
     #[test]
     fn a_device_is_read_in_the_size_of_each_preset() {
-        use crate::source::v4l2::modes::{FourCc, Size};
-        let size = |width, height| (Sides::Exactly(Size { width, height }), Rates::Listed(vec![Rate { frames: 30, seconds: 1 }]));
+        use sightline_capture::v4l2::modes::{FourCc, Size};
+        let size = |width, height| (Sides::Exactly(Size { width, height }), Rates::Listed(vec![FrameRate { frames: 30, seconds: 1 }]));
         let offers = [
             Offer { format: FourCc(*b"YUYV"), description: String::new(), sizes: vec![size(640, 480), size(1280, 720)] },
             Offer { format: FourCc(*b"H264"), description: String::new(), sizes: vec![size(1920, 1080)] },

@@ -1,12 +1,35 @@
 //! Faulty encoders in an agent that streams to a real RTMP session over a real socket.
 
 use super::*;
-use crate::encoder::{EncoderError, Opening, VideoEncoder, tests::Broken};
+use sightline_capture::Picture;
+use sightline_encode::{Encoded, EncoderError, Opening, VideoEncoder};
+use sightline_media::MediaTime;
 use sightline_rtmp::server;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
+
+/// Fails on each picture.
+struct Broken;
+
+impl Broken {
+    fn open(_: Settings, _: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl VideoEncoder for Broken {
+    fn follow(&mut self, _: Settings) -> bool {
+        true
+    }
+
+    fn force_keyframe(&mut self) {}
+
+    fn encode(&mut self, _: &Picture, _: MediaTime) -> Result<Option<Encoded>, EncoderError> {
+        Err(EncoderError::Device { path: "/dev/video0".into(), problem: "injected".to_owned() })
+    }
+}
 
 /// Takes a publisher, and all that it sends.
 async fn serve(mut socket: TcpStream) -> std::io::Result<()> {
@@ -35,7 +58,7 @@ async fn run(open: Opening) -> (Vec<ErrorCode>, Option<StreamState>, Outcome) {
     config.stream.rtmp_server_url = format!("rtmp://{}/live", listener.local_addr().unwrap());
     config.stream.trigger = "manual".to_owned();
     config.stream.quality = "low".to_owned();
-    let agent = Agent::start_with(&config, false, Arc::new(open)).unwrap();
+    let agent = Agent::begin_with(config.checked().unwrap(), Rounds::Looped, Arc::new(open)).unwrap();
     let (sender, mut receiver) = mpsc::channel(64);
     let server = async {
         let (socket, _) = listener.accept().await.unwrap();
@@ -61,7 +84,7 @@ async fn an_encoder_that_fails_three_times_is_told_and_ends_an_agent_without_a_c
     let (codes, state, outcome) = run(Broken::open).await;
     assert_eq!((codes, state), (vec![ErrorCode::EncoderFailed], Some(StreamState::Error)));
     assert!(
-        matches!(&outcome, Outcome::Failed(problem) if problem.starts_with("ENCODER_FAILED: openh264: ") && problem.contains("injected")),
+        matches!(&outcome, Outcome::Failed(problem) if problem.starts_with("ENCODER_FAILED: encoder /dev/video0: injected")),
         "{outcome:?}"
     );
 }
@@ -69,7 +92,7 @@ async fn an_encoder_that_fails_three_times_is_told_and_ends_an_agent_without_a_c
 #[tokio::test]
 async fn an_encoder_that_can_t_be_opened_is_told_so() {
     fn open(_: Settings, _: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
-        Err(EncoderError::Open("no memory".to_owned()))
+        Err(sightline_h264::EncodeError::Open("no memory".to_owned()).into())
     }
     let (codes, state, outcome) = run(open).await;
     assert_eq!((codes, state), (vec![ErrorCode::EncoderOutOfResources], Some(StreamState::Error)));
@@ -83,20 +106,20 @@ async fn with_a_cloud_the_next_start_tries_the_encoder_again() {
     let checked = config.checked().unwrap();
     let settings = checked.pusher.wanted();
     let plan = Plan {
-        source: checked.source,
+        source: checked.local.source,
         limits: Some(settings),
         keyframe_interval_sec: 2.0,
         title: "cam-1".to_owned(),
         plays_once: false,
-        rtsp_transport: checked.rtsp_transport,
+        rtsp_transport: checked.local.rtsp_transport,
         is_patient: true,
         open_encoder: Arc::new(Broken::open as Opening),
         motion: None,
     };
     let (mut pipeline, _) = Pipeline::start(plan, settings).unwrap();
     for _ in 0..2 {
-        pipeline.order(EncoderAction::Start(settings));
-        let made = pipeline.made.recv().await;
-        assert!(matches!(&made, Some(Made::Failed(failure)) if failure.code == ErrorCode::EncoderFailed), "{made:?}");
+        pipeline.order(EncoderOrder::Start(settings));
+        let event = pipeline.events.recv().await;
+        assert!(matches!(&event, Some(PipelineEvent::Failed(failure)) if failure.code == ErrorCode::EncoderFailed), "{event:?}");
     }
 }

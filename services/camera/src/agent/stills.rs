@@ -1,14 +1,15 @@
 //! The command `snapshot`: the newest key frame as a JPEG on the device's own topic, and then the answer that it is there.
 
 use bytes::Bytes;
+use sightline_h264::Still;
 use sightline_media::{Frame, Instant, Track, TrackId};
 use sightline_signal::{Command, CommandResult, ErrorCode, Text, topic::Topic};
-use sightline_still::Still;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::Running;
-use crate::{clock, mqtt::Outgoing};
+use crate::cloud::mqtt::Outgoing;
+use sightline_capture::clock;
 
 /// A source that has given no frame for so long is gone, or waits for its stream: its newest key frame is not what it sees now.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -23,9 +24,13 @@ pub(super) struct Stills {
     track: Option<Track>,
     key_frame: Option<Bytes>,
     seen_at: Instant,
-    making: Option<JoinHandle<Option<Vec<u8>>>>,
+    making: JoinSet<Option<Vec<u8>>>,
     asked: Vec<Text<64>>,
 }
+
+/// The key frame can't be decoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Undecodable;
 
 /// Why there is no picture.
 type Refusal = (ErrorCode, &'static str);
@@ -56,24 +61,20 @@ impl Stills {
         if self.asked.len() == ASKED_MAX {
             return Err((ErrorCode::EncoderOutOfResources, "too many wait for a picture: ask again"));
         }
-        if self.making.is_none() {
+        if self.making.is_empty() {
             let is_live = now.since(self.seen_at) <= SILENCE_MAX;
             let payload = self.key_frame.clone().filter(|_| is_live).ok_or(NO_PICTURE)?;
             let config = self.track.as_ref().and_then(|track| track.config.avc()).cloned().ok_or(NO_PICTURE)?;
-            self.making = Some(tokio::task::spawn_blocking(move || {
-                Still::decode(&config, &payload, config.length_bytes())?.jpeg_within(JPEG_BYTES_MAX)
-            }));
+            self.making.spawn_blocking(move || Still::decode(&config, &payload, config.length_bytes())?.jpeg_within(JPEG_BYTES_MAX));
         }
         self.asked.push(command_id.clone());
         Ok(())
     }
-}
 
-/// The picture that was asked for; `None` inside: it can't be made.
-pub(super) async fn made(stills: &mut Stills) -> Option<Vec<u8>> {
-    match &mut stills.making {
-        Some(making) => making.await.ok().flatten(),
-        None => std::future::pending().await,
+    /// The picture that was asked for. `None`: none is being made.
+    pub(super) async fn next(&mut self) -> Option<Result<Vec<u8>, Undecodable>> {
+        // A panic of the decoder is a picture that can't be decoded.
+        self.making.join_next().await.map(|made| made.ok().flatten().ok_or(Undecodable))
     }
 }
 
@@ -84,10 +85,9 @@ impl Running {
         }
     }
 
-    pub(super) fn hand_out_still(&mut self, jpeg: Option<Vec<u8>>) {
-        self.stills.making = None;
-        let refusal = jpeg.is_none().then_some((ErrorCode::FrameFormatUnsupported, "the camera's key frame can't be decoded"));
-        if let (Some(mqtt), Some(payload)) = (&self.mqtt, jpeg) {
+    pub(super) fn hand_out_still(&mut self, jpeg: Result<Vec<u8>, Undecodable>) {
+        let refusal = jpeg.is_err().then_some((ErrorCode::FrameFormatUnsupported, "the camera's key frame can't be decoded"));
+        if let (Some(mqtt), Ok(payload)) = (&self.mqtt, jpeg) {
             mqtt.publish(Outgoing { topic: Topic::Snapshot, payload, retain: false });
         }
         for command_id in std::mem::take(&mut self.stills.asked) {

@@ -1,17 +1,17 @@
-//! What an agent and the one that started it tell each other: settings from afar, what commands changed, and reports.
+//! The agent and its keeper: notices of settings from afar and of what commands changed go one way, orders and reports the other.
 
 use bytes::Bytes;
 use sightline_media::Instant;
-use sightline_pusher::{Commanded, Input};
+use sightline_pusher::{Commanded, Input, ToDevice};
 use sightline_signal::{Command, CommandName, ErrorCode, topic::Topic};
 use tokio::sync::mpsc;
 
-use super::{Running, ToDevice};
-use crate::mqtt::Outgoing;
+use super::Running;
+use crate::cloud::mqtt::Outgoing;
 
-/// To the one that started the agent.
+/// To the keeper.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum Notice {
     /// The way to the cloud is open (again).
     Up,
     /// It can't be opened.
@@ -27,7 +27,7 @@ pub(crate) enum Told {
     },
 }
 
-/// From the one that started the agent.
+/// From the keeper.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// For the pusher.
@@ -40,14 +40,14 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Supervision {
     pub(crate) orders: mpsc::Receiver<Order>,
-    pub(crate) told: mpsc::Sender<Told>,
+    pub(crate) notices: mpsc::Sender<Notice>,
 }
 
 impl Running {
-    /// Nobody is waited for: one that does not listen hears it at the next connection.
-    pub(super) fn tell(&self, told: Told) {
+    /// Best effort: a keeper that lags is notified at the next connection.
+    pub(super) fn notify(&self, notice: Notice) {
         if let Some(supervision) = &self.supervision
-            && let Err(mpsc::error::TrySendError::Full(_)) = supervision.told.try_send(told)
+            && let Err(mpsc::error::TrySendError::Full(_)) = supervision.notices.try_send(notice)
         {
             tracing::warn!("no room for what the camera's keeper should know");
         }
@@ -61,7 +61,7 @@ impl Running {
         self.pusher.handle(now, Input::Signal(ToDevice::Command(&command)));
         let after = self.pusher.commanded();
         if before != after {
-            self.tell(Told::Commanded { before, after });
+            self.notify(Notice::Commanded { before, after });
         }
     }
 
@@ -73,7 +73,7 @@ impl Running {
                 if has_numbers && self.idle.is_some() {
                     self.idle = Some(self.pusher.settings());
                     if !self.pusher.is_streaming() {
-                        self.pipeline.order(sightline_pusher::EncoderAction::Change(self.pusher.settings()));
+                        self.pipeline.order(sightline_encode::EncoderOrder::Change(self.pusher.settings()));
                     }
                 }
             }
@@ -83,12 +83,5 @@ impl Running {
                 }
             }
         }
-    }
-}
-
-pub(super) async fn order(supervision: &mut Option<Supervision>) -> Option<Order> {
-    match supervision {
-        Some(supervision) => supervision.orders.recv().await,
-        None => std::future::pending().await,
     }
 }

@@ -1,17 +1,12 @@
-//! Settings from afar, on top of those of the file: what may be set so, and what of a change a running camera can take.
-//!
-//! What a table of the file gives to `serde` is what may be set from afar and is reported; secrets and paths are skipped there.
+//! Settings from afar, on top of those of the file: [`Settable`] is what may be set so, and what is reported.
 
-use confique::Layer as _;
-use serde::Serialize;
 use serde_json::{Map, Value};
-use sightline_pusher::Trigger;
 use sightline_signal::{
-    Quality, Settings,
+    Settings,
     config::{SETTABLE, SettingError, refusal},
 };
 
-use super::{Config, Problem};
+use super::{Problem, checked::Checked, settable::Settable};
 
 /// Tables of settings, by their names in the file.
 pub(crate) type Tables = Map<String, Value>;
@@ -19,10 +14,10 @@ pub(crate) type Tables = Map<String, Value>;
 /// What the pusher and the encoder take while the stream runs.
 const TAKEN_RUNNING: [&str; 6] =
     ["stream.quality", "stream.width", "stream.height", "stream.fps", "stream.bitrate_bps", "stream.enable_adaptive_bitrate"];
-/// Of those, what a command may set, too.
+/// Of those, what a command may set too.
 const QUALITY_KEYS: [&str; 5] = ["stream.quality", "stream.width", "stream.height", "stream.fps", "stream.bitrate_bps"];
 
-/// What it takes to go from one configuration to another.
+/// What a change from one configuration to another takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
     /// They are the same.
@@ -34,60 +29,57 @@ pub(crate) enum Change {
         /// Whether the bit rate follows the link.
         adaptive: Option<bool>,
     },
-    /// The camera's agent has to begin anew.
+    /// The camera's agent starts again.
     Restart,
 }
 
 /// What is in force, without secrets and paths.
-pub(crate) fn tables_of(config: &Config) -> Tables {
-    let Config { stream, motion, recording, schedule, .. } = config;
-    [("stream", written(stream)), ("motion", written(motion)), ("recording", written(recording)), ("schedule", written(schedule))]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into_iter()
-        .collect()
+pub(crate) fn tables_of(checked: &Checked) -> Tables {
+    written(&checked.settable)
 }
 
 /// By way of text, in which 0.2 stays 0.2.
-fn written(table: &impl Serialize) -> Value {
-    serde_json::to_string(table).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+fn written(settable: &Settable) -> Tables {
+    serde_json::to_string(settable).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
 /// The file's configuration with what is wanted instead, checked whole.
 ///
 /// # Errors
-/// Every key that is unknown, must not be set from afar, or has the wrong type; or else the first setting that can't be used.
-pub(crate) fn merged(file: &Config, wanted: &Tables) -> Result<Config, Vec<SettingError>> {
+/// Every key that is unknown, must not be set from afar, or can't be read; or else the first setting that can't be used.
+pub(crate) fn merged(file: &Checked, wanted: &Tables) -> Result<Checked, Vec<SettingError>> {
     let before = tables_of(file);
     let mut errors = Vec::new();
     for (name, value) in wanted {
         match (SETTABLE.contains(&name.as_str()), before.get(name), value) {
             (_, _, Value::Null) => {}
             (true, Some(Value::Object(known)), Value::Object(table)) => {
-                errors.extend(table.iter().filter_map(|(key, value)| refused(file, known, name, key, value)));
+                errors.extend(table.iter().filter_map(|(key, value)| refused(&before, known, name, key, value)));
             }
             (true, Some(Value::Object(_)), _) => errors.push(SettingError::new(name, "a table of settings is expected")),
-            (true, ..) => errors.extend(with_schedule(file, value).err().map(|problem| SettingError::new(name, &problem))),
+            (true, ..) => errors.extend(overlaid(&before, &alone(name, value)).err().map(|problem| SettingError::new(name, &problem))),
             (false, ..) => errors.push(unknown(name)),
         }
     }
     if !errors.is_empty() {
         return Err(errors);
     }
-    let config = with(file, wanted).map_err(|problem| vec![SettingError::new("settings", &problem)])?;
-    match config.checked() {
-        Ok(_) => Ok(config),
-        Err(Problem { key, problem }) => Err(vec![SettingError::new(key, &problem)]),
-    }
+    let settable = overlaid(&before, wanted).map_err(|problem| vec![SettingError::new("settings", &problem)])?;
+    file.with(settable).map_err(|Problem { key, problem }| vec![SettingError::new(key, &problem)])
 }
 
 /// Why one key of a table is not taken.
-fn refused(file: &Config, known: &Tables, table: &str, key: &str, value: &Value) -> Option<SettingError> {
+fn refused(file: &Tables, known: &Tables, table: &str, key: &str, value: &Value) -> Option<SettingError> {
     let path = format!("{table}.{key}");
     if !known.contains_key(key) {
         return Some(unknown(&path));
     }
-    let alone: Tables = [(table.to_owned(), Value::Object([(key.to_owned(), value.clone())].into_iter().collect()))].into_iter().collect();
-    with(file, &alone).err().map(|problem| SettingError::new(&path, &problem))
+    let alone = alone(table, &Value::Object(alone(key, value)));
+    overlaid(file, &alone).err().map(|problem| SettingError::new(&path, &problem))
+}
+
+fn alone(name: &str, value: &Value) -> Tables {
+    [(name.to_owned(), value.clone())].into_iter().collect()
 }
 
 fn unknown(key: &str) -> SettingError {
@@ -97,44 +89,19 @@ fn unknown(key: &str) -> SettingError {
     }
 }
 
-/// Without a check of what the values mean.
-fn with(file: &Config, wanted: &Tables) -> Result<Config, String> {
-    let mut config = file.clone();
-    for (name, value) in wanted {
-        let Value::Object(table) = value else { continue };
-        match name.as_str() {
-            "stream" => {
-                config.stream = replaced(&file.stream, table)?;
-                config.stream.rtmp_server_url.clone_from(&file.stream.rtmp_server_url);
-                config.stream.backup_servers.clone_from(&file.stream.backup_servers);
-                config.stream.stream_key.clone_from(&file.stream.stream_key);
-                config.stream.ca.clone_from(&file.stream.ca);
+/// The file's settings with some of them replaced; null leaves what the file has. What the values mean is not checked yet.
+fn overlaid(file: &Tables, wanted: &Tables) -> Result<Settable, String> {
+    let mut tables = file.clone();
+    for (name, value) in wanted.iter().filter(|(_, value)| !value.is_null()) {
+        match (tables.get_mut(name), value) {
+            (Some(Value::Object(table)), Value::Object(wanted)) => {
+                table.extend(wanted.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())));
             }
-            "motion" => config.motion = replaced(&file.motion, table)?,
-            "recording" => {
-                config.recording = replaced(&file.recording, table)?;
-                config.recording.dir.clone_from(&file.recording.dir);
-            }
-            _ => {}
+            (Some(own), value) => *own = value.clone(),
+            (None, _) => {}
         }
     }
-    if let Some(windows) = wanted.get("schedule").filter(|windows| !windows.is_null()) {
-        config.schedule = with_schedule(file, windows)?.schedule;
-    }
-    Ok(config)
-}
-
-fn with_schedule(file: &Config, windows: &Value) -> Result<Config, String> {
-    let schedule = serde_json::from_value(windows.clone()).map_err(|error| error.to_string())?;
-    Ok(Config { schedule, ..file.clone() })
-}
-
-/// A table with some of its keys replaced; null is as in the file.
-fn replaced<C: confique::Config + Serialize>(file: &C, wanted: &Tables) -> Result<C, String> {
-    let Value::Object(mut table) = written(file) else { return Err("can't be written".to_owned()) };
-    table.extend(wanted.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())));
-    let layer: C::Layer = serde_json::from_value(Value::Object(table)).map_err(|error| error.to_string())?;
-    C::from_layer(layer.with_fallback(C::Layer::default_values())).map_err(|error| error.to_string())
+    serde_json::from_value(Value::Object(tables)).map_err(|error| error.to_string())
 }
 
 /// Whether it says anything of size, frame rate or bit rate.
@@ -146,17 +113,13 @@ pub(crate) fn names_quality(wanted: &Tables) -> bool {
     })
 }
 
-/// The same, with what a command has asked for.
-pub(crate) fn with_quality(config: &Config, settings: Settings) -> Config {
-    let mut config = config.clone();
-    let stream = &mut config.stream;
-    Quality::of(settings).name().clone_into(&mut stream.quality);
-    (stream.width, stream.height, stream.fps, stream.bitrate_bps) = (settings.width, settings.height, settings.fps, settings.bitrate_bps);
-    config
+/// The same, with what a command has asked for. The pusher has checked those numbers.
+pub(crate) fn with_quality(checked: &Checked, settings: Settings) -> Checked {
+    checked.with(checked.settable.clone().with_quality(settings)).unwrap_or_else(|_| checked.clone())
 }
 
-/// What it takes to go from one good configuration to another.
-pub(crate) fn change(from: &Config, to: &Config) -> Change {
+/// What a change from one configuration to another takes.
+pub(crate) fn change(from: &Checked, to: &Checked) -> Change {
     let (before, after) = (tables_of(from), tables_of(to));
     let mut differ = Vec::new();
     for (name, value) in &after {
@@ -172,41 +135,33 @@ pub(crate) fn change(from: &Config, to: &Config) -> Change {
         return Change::Nothing;
     }
     // Without a preset the source's own numbers are found when it is opened.
-    let has_presets = !from.stream.quality.is_empty() && !to.stream.quality.is_empty();
+    let has_presets = from.settable.stream.quality.0.is_some() && to.settable.stream.quality.0.is_some();
     if !has_presets || !differ.iter().all(|path| TAKEN_RUNNING.contains(&path.as_str())) {
         return Change::Restart;
     }
-    let (Ok(before), Ok(after)) = (from.checked(), to.checked()) else { return Change::Restart };
-    let wanted = after.pusher.wanted();
-    let quality = (before.pusher.wanted() != wanted).then_some(wanted);
-    let is_adaptive = after.pusher.adaptive_bitrate;
-    Change::Running { quality, adaptive: (before.pusher.adaptive_bitrate != is_adaptive).then_some(is_adaptive) }
-}
-
-/// The numbers that a good configuration aims at.
-pub(crate) fn wanted(config: &Config) -> Option<Settings> {
-    config.checked().ok().map(|checked| checked.pusher.wanted())
-}
-
-/// Whether a start by command is worth remembering: an always-on camera starts by itself, and one that does not stream starts by nothing.
-pub(crate) fn starts_by_command(config: &Config) -> bool {
-    config.checked().is_ok_and(|checked| checked.pusher.trigger != Trigger::AlwaysOn && checked.pusher.live_streaming)
+    let wanted = to.pusher.wanted();
+    let quality = (from.pusher.wanted() != wanted).then_some(wanted);
+    let is_adaptive = to.pusher.adaptive_bitrate;
+    Change::Running { quality, adaptive: (from.pusher.adaptive_bitrate != is_adaptive).then_some(is_adaptive) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use confique::meta::FieldKind;
     use serde_json::json;
+    use sightline_signal::Quality;
 
-    fn file() -> Config {
+    fn file() -> Checked {
         let mut config = Config::new("cam-1", "test");
         config.mqtt.url = "mqtts://localhost".into();
         config.stream.quality = "low".into();
+        config.stream.rtmp_server_url = "rtmp://localhost/live".into();
         config.stream.stream_key = "secret".into();
         config.stream.ca = "/own/ca.pem".into();
         config.recording.dir = "/own/recordings".into();
-        config
+        Checked::of(&config).unwrap()
     }
 
     fn tables(value: Value) -> Tables {
@@ -243,10 +198,12 @@ mod tests {
             "schedule": [{"days": ["mon"], "start": "08:00", "end": "17:30", "tz": "UTC"}],
         }));
         let config = merged(&file(), &wanted).unwrap();
-        assert_eq!((config.stream.quality.as_str(), config.stream.fps, config.stream.reconnect_jitter), ("medium", 20, 0.3));
-        assert_eq!((config.motion.zones.len(), config.schedule.len(), config.recording.enabled), (1, 1, true));
-        assert_eq!((config.stream.stream_key.as_str(), config.stream.ca.to_str()), ("secret", Some("/own/ca.pem")));
-        assert_eq!(config.recording.dir.to_str(), Some("/own/recordings"));
+        let Settable { stream, motion, recording, schedule } = &config.settable;
+        assert_eq!((stream.quality.0, stream.fps, stream.reconnect_jitter), (Some(Quality::Medium), 20, 0.3));
+        assert_eq!((motion.zones.len(), schedule.len(), recording.enabled), (1, 1, true));
+        assert_eq!(config.pusher.server.as_ref().map(|server| server.name.as_str()), Some("secret"));
+        assert_eq!(config.local.rtmps_ca.file.as_deref(), Some(std::path::Path::new("/own/ca.pem")));
+        assert_eq!(config.recorder.as_ref().unwrap().dir.to_str(), Some("/own/recordings"));
         let shown = serde_json::to_string(&tables_of(&config)).unwrap();
         assert!(!shown.contains("secret") && !shown.contains("/own") && shown.contains(r#""reconnect_jitter":0.3"#), "{shown}");
         assert_eq!(tables_of(&merged(&file(), &Tables::new()).unwrap()), tables_of(&file()));
@@ -284,7 +241,7 @@ mod tests {
         // Numbers of `custom` that nobody uses change nothing that runs.
         assert_eq!(to(json!({"stream": {"fps": 5}})), Change::Running { quality: None, adaptive: None });
         let commanded = with_quality(&from, Settings { bitrate_bps: 600_000, ..Quality::Low.settings().unwrap() });
-        assert_eq!((commanded.stream.quality.as_str(), commanded.stream.bitrate_bps), ("custom", 600_000));
+        assert_eq!((commanded.settable.stream.quality.0, commanded.settable.stream.bitrate_bps), (Some(Quality::Custom), 600_000));
         assert!(names_quality(&tables(json!({"stream": {"fps": 5}}))) && !names_quality(&tables(json!({"stream": {"fps": null}}))));
     }
 }

@@ -4,7 +4,8 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use std::{path::Path, sync::Arc};
 
 use super::{Finding, clock};
-use crate::{config::Config, link, mqtt};
+use crate::config::local::Local;
+use sightline_capture::tls;
 
 /// A certificate that ends sooner than this is named, for its renewal takes a person.
 const ENDS_SOON_SECS: i64 = 30 * 86_400;
@@ -40,18 +41,15 @@ struct Certificate {
 }
 
 /// Looks through the files of a configuration.
-pub(super) fn read(config: &Config) -> Identity {
-    let files = &config.mqtt;
+pub(super) fn read(local: &Local) -> Identity {
+    let files = &local.cloud;
     let mut problems = Vec::new();
-    if let Err(problem) = mqtt::parse_url(&files.url) {
-        problems.push((format!("mqtt.url: {problem}"), "set mqtt.url to mqtts://host[:port]".to_owned()));
-    }
     let is_there: Vec<bool> = [("mqtt.ca", &files.ca), ("mqtt.cert", &files.cert), ("mqtt.key", &files.key)]
         .into_iter()
         .map(|(key, path)| present(key, path).map_err(|problem| problems.push(problem)).is_ok())
         .collect();
     let [has_ca, has_cert, has_key] = is_there[..] else { unreachable!("three files") };
-    let authority = has_ca.then(|| link::tls_config(&files.ca, None)).and_then(|tls| {
+    let authority = has_ca.then(|| tls::client_config(&files.ca, None)).and_then(|tls| {
         tls.map_err(|problem| problems.push((format!("mqtt.ca: {problem}"), "set mqtt.ca to the cloud's ca.pem".to_owned()))).ok()
     });
     let mut validity = None;
@@ -60,15 +58,17 @@ pub(super) fn read(config: &Config) -> Identity {
         match certificate(&files.cert) {
             Ok(found) => {
                 validity = Some((found.from_secs, found.until_secs));
-                detail = judge(&found, &config.device_id, clock::now_secs(), &mut problems);
+                detail = judge(&found, local.device.as_str(), clock::now_secs(), &mut problems);
             }
             Err(problem) => problems.push((format!("mqtt.cert: {problem}"), RENEW.to_owned())),
         }
     }
-    let client = (authority.is_some() && has_cert && has_key).then(|| mqtt::load_tls(&files.ca, &files.cert, &files.key)).and_then(|tls| {
-        let mend = "set mqtt.key to the key (PEM) that was made with mqtt.cert";
-        tls.map_err(|problem| problems.push((format!("mqtt.key: {problem}"), mend.to_owned()))).ok()
-    });
+    let client = (authority.is_some() && has_cert && has_key)
+        .then(|| tls::client_config(&files.ca, Some((&files.cert, &files.key))))
+        .and_then(|tls| {
+            let mend = "set mqtt.key to the key (PEM) that was made with mqtt.cert";
+            tls.map_err(|problem| problems.push((format!("mqtt.key: {problem}"), mend.to_owned()))).ok()
+        });
     Identity { client, authority, validity, detail, problems }
 }
 
@@ -122,6 +122,7 @@ fn judge(certificate: &Certificate, device_id: &str, now_secs: i64, problems: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn judged(names: &[&str], now_secs: i64) -> (String, Vec<(String, String)>) {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -147,7 +148,7 @@ mod tests {
         let mut config = Config::new("cam-1", "test");
         config.mqtt.url = "mqtts://localhost".to_owned();
         config.mqtt.cert = "/nonexistent/cam-1.pem".into();
-        let identity = read(&config);
+        let identity = read(&config.checked().unwrap().local);
         let Finding::Failed { detail, .. } = identity.finding() else { panic!("it passed") };
         for part in ["mqtt.ca is not set", "/nonexistent/cam-1.pem", "mqtt.key is not set"] {
             assert!(detail.contains(part), "{detail}");

@@ -1,9 +1,9 @@
 //! This machine's clock: certificates and recordings go by it.
 
+use sightline_media::WallTime;
+
 use super::Finding;
 
-/// No clock is right that stands before this: 2026-11-01, when this check was written. One that has lost its battery stands at 1970 or 2000.
-const EARLIEST_SECS: i64 = 1_793_491_200;
 /// More than this off the cloud's clock, and recordings and events are hard to match.
 const OFF_SECS_MAX: i64 = 60;
 
@@ -28,7 +28,7 @@ pub(super) fn look(now_secs: i64, validity: Option<(i64, i64)>, cloud_secs: Opti
         }
         return Finding::Passed(format!("{now}, {off_secs} s off the cloud's clock"));
     }
-    if now_secs < EARLIEST_SECS {
+    if now_secs < WallTime::CLOCK_SET_MIN.unix_secs() {
         return Finding::failed(format!("{now}, before this program was made"), MEND);
     }
     match validity {
@@ -45,8 +45,8 @@ mod tests {
 
     #[test]
     fn a_clock_is_held_against_the_program_the_certificate_and_the_cloud() {
-        let now = EARLIEST_SECS + 86_400;
-        assert_eq!(shown(EARLIEST_SECS), "2026-11-01T00:00:00Z");
+        let now = WallTime::CLOCK_SET_MIN.unix_secs() + 86_400;
+        assert_eq!(shown(WallTime::CLOCK_SET_MIN.unix_secs()), "2026-11-01T00:00:00Z");
         assert!(matches!(look(now, None, None), Finding::Passed(_)));
         assert!(matches!(look(86_400, None, None), Finding::Failed { detail, .. } if detail.starts_with("1970-01-02")));
         assert!(matches!(look(now, Some((now + 10, now + 20)), None), Finding::Failed { .. }));

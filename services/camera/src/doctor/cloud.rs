@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Finding, NEEDS_CONFIG, Subject, certificates::Identity};
 use crate::{
     agent::random_seed,
-    clock,
-    mqtt::{self, Incoming, Outgoing},
+    cloud::mqtt::{self, Incoming, Outgoing},
+    config::local::Broker,
 };
+use sightline_capture::clock;
 
 /// For CONNECT and the subscription: as the agent gives them.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,17 +34,17 @@ impl Talk {
 }
 
 /// Connects as the device and asks where to stream. `identity`: `None` where the way is not open.
-pub(super) async fn talk(subject: Option<&Subject<'_>>, identity: Option<&Identity>) -> Talk {
+pub(super) async fn talk(subject: Option<&Subject>, identity: Option<&Identity>) -> Talk {
     let Some(subject) = subject else { return Talk::none(NEEDS_CONFIG) };
     if !subject.asks_cloud() {
         return Talk::none("this configuration asks no cloud");
     }
-    let parsed = mqtt::parse_url(&subject.config.mqtt.url);
-    let (Some(tls), Ok((host, port))) = (identity.and_then(|identity| identity.client.clone()), parsed) else {
+    let cloud = &subject.checked.local.cloud;
+    let (Some(tls), Some(Broker { host, port })) = (identity.and_then(|identity| identity.client.clone()), cloud.broker.clone()) else {
         return Talk::none("not tried: the broker is not reached, or the device's files are not in order");
     };
     let device = subject.checked.pusher.device.clone();
-    let address = mqtt::Address { host, port, device, keep_alive_sec: subject.config.mqtt.keep_alive_sec, takes_settings: false, tls };
+    let address = mqtt::Address { host, port, device, keep_alive_sec: cloud.keep_alive_sec, takes_settings: false, tls };
     let (outgoing, outgoing_receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
     let (incoming_sender, mut incoming) = mpsc::channel(MESSAGES_WAITING_MAX);
     let stop = CancellationToken::new();
@@ -84,11 +85,7 @@ pub(super) async fn talk(subject: Option<&Subject<'_>>, identity: Option<&Identi
     }
 }
 
-async fn ask(
-    subject: &Subject<'_>,
-    outgoing: &mpsc::Sender<Outgoing>,
-    incoming: &mut mpsc::Receiver<Incoming>,
-) -> (Finding, Option<Response>) {
+async fn ask(subject: &Subject, outgoing: &mpsc::Sender<Outgoing>, incoming: &mut mpsc::Receiver<Incoming>) -> (Finding, Option<Response>) {
     let pusher = &subject.checked.pusher;
     let request = Request {
         request_id: Text::try_from(format!("doctor-{:016x}", random_seed()).as_str()).unwrap_or_default(),

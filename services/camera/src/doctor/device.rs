@@ -9,12 +9,14 @@ use std::{
 
 use super::{Finding, NEEDS_CONFIG, Subject};
 use crate::{
-    encoder::{ENCODER_BUILD, choice::EncoderChoice, measure},
-    mqtt,
+    blocking,
+    config::local::Broker,
     probe::{self, PresetReport, SourceReport},
-    recorder::RecorderPlan,
-    source::Source,
+    record::recorder::RecorderPlan,
 };
+use sightline_capture::Source;
+use sightline_encode::{EncoderChoice, measure};
+use sightline_h264::ENCODER_BUILD;
 
 /// For the program, its encoder and its pictures: twenty of 1920x1080 in YUV 4:2:0. An allowance, not a measurement.
 const AGENT_BYTES: u64 = 64 << 20;
@@ -22,7 +24,7 @@ const AGENT_BYTES: u64 = 64 << 20;
 const MEASURED_PIXELS: f64 = 1280.0 * 720.0;
 
 /// Cores and memory.
-pub(super) fn hardware(subject: Option<&Subject<'_>>) -> Finding {
+pub(super) fn hardware(subject: Option<&Subject>) -> Finding {
     let cores = available_parallelism().map_or(1, std::num::NonZero::get);
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let (Some(total), Some(available)) = (memory_bytes(&text, "MemTotal:"), memory_bytes(&text, "MemAvailable:")) else {
@@ -48,17 +50,17 @@ fn memory_bytes(text: &str, key: &str) -> Option<u64> {
 }
 
 /// The source, read for a few seconds; without one the cameras of this machine.
-pub(super) async fn camera(subject: Option<&Subject<'_>>) -> (Finding, Option<SourceReport>) {
+pub(super) async fn camera(subject: Option<&Subject>) -> (Finding, Option<SourceReport>) {
     const MEND: &str = "see that it is plugged in or reachable, and used by no other program (stop a running `sightline camera`); `sightline camera probe SRC` looks at it alone";
     let Some(subject) = subject else {
-        let devices = tokio::task::spawn_blocking(probe::devices).await.unwrap_or_default();
+        let devices = blocking::run(probe::devices).await.unwrap_or_default();
         return (cameras(&devices), None);
     };
-    if matches!(subject.checked.source, Source::Stdin) {
+    if matches!(subject.checked.local.source, Source::Stdin) {
         return (Finding::not_applicable("source -: what is read from a pipe would be gone"), None);
     }
-    let (source, transport) = (subject.checked.source.clone(), subject.config.rtsp_transport.clone());
-    match tokio::task::spawn_blocking(move || probe::look(&source, &transport)).await {
+    let (source, transport) = (subject.checked.local.source.clone(), subject.checked.local.rtsp_transport);
+    match blocking::run(move || probe::look(&source, transport)).await {
         Ok(Ok(report)) => {
             let video = &report.video;
             let sound = if report.audio.is_some() { ", with sound" } else { "" };
@@ -66,7 +68,7 @@ pub(super) async fn camera(subject: Option<&Subject<'_>>) -> (Finding, Option<So
             (Finding::Passed(detail), Some(report))
         }
         Ok(Err(problem)) => (Finding::failed(problem.to_string(), MEND), None),
-        Err(_) => (Finding::failed(format!("source {}: its reader has failed", subject.checked.source), MEND), None),
+        Err(_) => (Finding::failed(format!("source {}: its reader has failed", subject.checked.local.source), MEND), None),
     }
 }
 
@@ -83,14 +85,14 @@ fn cameras(devices: &[probe::DeviceReport]) -> Finding {
 }
 
 /// Which encoder would be used, and whether it makes the pictures that are wanted as fast as they come.
-pub(super) async fn encoder(subject: Option<&Subject<'_>>, seen: Option<&SourceReport>) -> Finding {
+pub(super) async fn encoder(subject: Option<&Subject>, seen: Option<&SourceReport>) -> Finding {
     let wanted = subject.map(|subject| wanted(subject, seen));
     if wanted.is_some_and(|(_, is_passed_through)| is_passed_through) {
         return Finding::not_applicable("the source is H.264 already, and passed through as it is");
     }
-    let choice = subject.map_or(EncoderChoice::Auto, |subject| subject.checked.encoder.clone());
+    let choice = subject.map_or(EncoderChoice::Auto, |subject| subject.checked.local.encoder.clone());
     let wanted = wanted.map(|(settings, _)| settings);
-    let looked = tokio::task::spawn_blocking(move || measure_choice(&choice, wanted)).await;
+    let looked = blocking::run(move || measure_choice(&choice, wanted)).await;
     match looked {
         Ok(Ok((name, fps))) => judge_encoder(&name, f64::from(fps) * MEASURED_PIXELS, wanted),
         Ok(Err(problem)) => {
@@ -110,7 +112,7 @@ fn measure_choice(choice: &EncoderChoice, wanted: Option<Settings>) -> Result<(S
 }
 
 /// What is to be made, and whether it comes so.
-fn wanted(subject: &Subject<'_>, seen: Option<&SourceReport>) -> (Settings, bool) {
+fn wanted(subject: &Subject, seen: Option<&SourceReport>) -> (Settings, bool) {
     let settings = subject.checked.pusher.wanted();
     let quality = subject.checked.limits.map(|_| subject.checked.pusher.quality);
     let preset = seen.and_then(|seen| seen.presets.iter().find(|preset| preset.quality == quality));
@@ -153,7 +155,7 @@ fn judge_encoder(name: &str, measured: f64, wanted: Option<Settings>) -> Finding
 }
 
 /// An interface that is up, and a way out of the own network.
-pub(super) fn network_link(subject: Option<&Subject<'_>>) -> Finding {
+pub(super) fn network_link(subject: Option<&Subject>) -> Finding {
     let v4 = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     let v6 = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
     let mut names = default_routes_v4(&v4);
@@ -209,10 +211,10 @@ fn speed_of(name: &str) -> String {
 }
 
 /// The servers of a configuration that are given as addresses, or are this machine.
-fn literal_servers(subject: &Subject<'_>) -> Vec<SocketAddr> {
+fn literal_servers(subject: &Subject) -> Vec<SocketAddr> {
     let fixed = subject.checked.pusher.server.iter().flat_map(|server| server.tc_urls.iter());
     let rtmp = fixed.filter_map(|url| sightline_rtmp::url::RtmpUrl::parse(url).ok()).map(|url| (url.host.to_owned(), url.port));
-    let broker = if subject.asks_cloud() { mqtt::parse_url(&subject.config.mqtt.url).ok() } else { None };
+    let broker = subject.checked.local.cloud.broker.clone().filter(|_| subject.asks_cloud()).map(|Broker { host, port }| (host, port));
     let address = |(host, port): (String, u16)| {
         let host = if host == "localhost" { "127.0.0.1".to_owned() } else { host };
         host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port))
@@ -227,7 +229,7 @@ fn has_route(server: SocketAddr) -> bool {
 }
 
 /// Room for the recordings.
-pub(super) fn storage(subject: Option<&Subject<'_>>) -> Finding {
+pub(super) fn storage(subject: Option<&Subject>) -> Finding {
     let Some(subject) = subject else { return Finding::not_applicable(NEEDS_CONFIG) };
     let Some(RecorderPlan { dir, bytes_max, .. }) = &subject.checked.recorder else {
         return Finding::not_applicable("recording.enabled is false");
@@ -259,14 +261,14 @@ fn judge_storage(dir: &Path, free: u64, used: u64, bytes_max: u64) -> Finding {
 }
 
 /// Whether anything will ever be sent, and what starts it.
-pub(super) fn streaming_enabled(subject: Option<&Subject<'_>>) -> Finding {
+pub(super) fn streaming_enabled(subject: Option<&Subject>) -> Finding {
     let Some(subject) = subject else { return Finding::not_applicable(NEEDS_CONFIG) };
-    let stream = &subject.config.stream;
+    let trigger = subject.checked.settable.stream.trigger;
     match (subject.streams(), subject.checked.recorder.is_some()) {
         (true, _) => {
             let wanted = subject.checked.pusher.wanted();
             let Settings { width, height, fps, bitrate_bps } = wanted;
-            Finding::Passed(format!("trigger {}, up to {width}x{height}, {fps} fps, {} kbit/s", stream.trigger, bitrate_bps / 1000))
+            Finding::Passed(format!("trigger {trigger}, up to {width}x{height}, {fps} fps, {} kbit/s", bitrate_bps / 1000))
         }
         (false, true) => Finding::not_applicable("stream.enable_live_streaming is false: this device only records"),
         (false, false) => Finding::failed(

@@ -9,9 +9,9 @@ use super::{
     reach::{self, Fault},
 };
 use crate::{
-    link::{Link, Stream},
-    mqtt,
-    tcp::Probe,
+    cloud::link::{Link, Stream},
+    cloud::tcp::Probe,
+    config::local::Broker,
 };
 
 /// A server to be reached.
@@ -84,12 +84,11 @@ pub(super) async fn dial(
 }
 
 /// The way to the broker. The connection is closed again.
-pub(super) async fn mqtt(subject: Option<&Subject<'_>>, identity: Option<&Identity>, dialled: &mut Vec<Dialled>) -> Finding {
+pub(super) async fn mqtt(subject: Option<&Subject>, identity: Option<&Identity>, dialled: &mut Vec<Dialled>) -> Finding {
     let Some(subject) = subject else { return Finding::not_applicable(NEEDS_CONFIG) };
     let Some(identity) = identity else { return Finding::not_applicable("this configuration asks no cloud") };
-    let (host, port) = match mqtt::parse_url(&subject.config.mqtt.url) {
-        Ok(parsed) => parsed,
-        Err(problem) => return Finding::failed(problem, "set mqtt.url to mqtts://host[:port]"),
+    let Some(Broker { host, port }) = subject.checked.local.cloud.broker.clone() else {
+        return Finding::not_applicable("this configuration asks no cloud");
     };
     let target = Target { host, port, is_secure: true, url_key: "mqtt.url", ca_key: "mqtt.ca" };
     // Without the device's own files the way can be tried all the same.

@@ -3,7 +3,8 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::link::{self, Stream};
+use crate::cloud::link::Stream;
+use sightline_capture::tls;
 
 /// For a name: a resolver's own first try is five seconds.
 const NAME_TIMEOUT: Duration = Duration::from_secs(6);
@@ -108,7 +109,7 @@ pub(super) async fn connect(host: &str, port: u16) -> (Option<IpAddr>, Result<Tc
 
 /// TLS on top.
 pub(super) async fn secure(stream: TcpStream, host: &str, tls: Arc<rustls::ClientConfig>) -> Result<Box<dyn Stream>, Fault> {
-    match timeout(TLS_TIMEOUT, link::handshake(stream, host, tls)).await {
+    match timeout(TLS_TIMEOUT, tls::handshake(stream, host, tls)).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => Err(fault_of(&error)),
         Err(_) => Err(Fault::Cut(format!("nothing came within {} s", TLS_TIMEOUT.as_secs()))),

@@ -10,9 +10,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::Finding;
 use crate::{
     agent::random_seed,
-    clock,
-    link::{Link, Turn},
+    cloud::link::{Link, Turn},
 };
+use sightline_capture::clock;
 
 /// How often the kernel is asked what has arrived: as the agent does.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);

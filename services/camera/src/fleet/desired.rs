@@ -6,12 +6,10 @@ use sightline_signal::{
     config::{DESIRED_BYTES_MAX, Desired as Message, Freshness, Reported, SettingError, VERSION_MAX},
 };
 
-use crate::{
-    config::{
-        Config,
-        afar::{self, Change, Tables},
-    },
-    state::{Applied, SetQuality},
+use super::state::{Applied, SetQuality};
+use crate::config::{
+    afar::{self, Change, Tables},
+    checked::Checked,
 };
 
 /// What this program is, in `config/reported`.
@@ -20,10 +18,10 @@ const SOFTWARE: &str = concat!("sightline ", env!("CARGO_PKG_VERSION"));
 /// The three layers, and the answer to the last message.
 #[derive(Clone, Debug)]
 pub(super) struct Desired {
-    file: Config,
+    file: Checked,
     applied: Option<Applied>,
     commanded: Option<Settings>,
-    runs: Config,
+    runs: Checked,
     answer: Answer,
     /// The last one with which the camera could not start, and why: the broker brings it again at each connection.
     failed: Option<(Applied, Vec<SettingError>)>,
@@ -36,7 +34,7 @@ pub(super) struct Desired {
 struct Layers {
     applied: Option<Applied>,
     commanded: Option<Settings>,
-    runs: Config,
+    runs: Checked,
 }
 
 /// To the last message: which version, and what is wrong with it.
@@ -48,7 +46,7 @@ struct Answer {
 
 impl Desired {
     /// With what was kept over a restart. Settings that the file does not go together with any more are left out, and the answer says so.
-    pub(super) fn new(file: Config, kept: Option<Applied>, commanded: Option<Settings>) -> Self {
+    pub(super) fn new(file: Checked, kept: Option<Applied>, commanded: Option<Settings>) -> Self {
         let mut desired =
             Self { runs: file.clone(), file, applied: None, commanded, answer: Answer::default(), failed: None, before: None };
         if let Some(kept) = kept {
@@ -63,7 +61,7 @@ impl Desired {
     }
 
     /// What the camera shall do now.
-    pub(super) fn runs(&self) -> &Config {
+    pub(super) fn runs(&self) -> &Checked {
         &self.runs
     }
 
@@ -74,7 +72,7 @@ impl Desired {
 
     /// The numbers that a command has set, to be kept over a restart.
     pub(super) fn set_quality(&self) -> Option<SetQuality> {
-        let file = afar::wanted(&self.file)?;
+        let file = self.file.pusher.wanted();
         self.commanded.map(|settings| SetQuality { settings, file })
     }
 
@@ -168,7 +166,7 @@ impl Desired {
         change
     }
 
-    fn merged(&self) -> Config {
+    fn merged(&self) -> Checked {
         let settings = self.applied.as_ref().map(|applied| &applied.settings);
         // Only what was found good comes here.
         let config = settings.and_then(|settings| afar::merged(&self.file, settings).ok()).unwrap_or_else(|| self.file.clone());
@@ -201,6 +199,7 @@ fn parsed(payload: &[u8]) -> Result<Applied, Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use serde_json::{Value, json};
     use sightline_signal::Quality;
 
@@ -208,7 +207,7 @@ mod tests {
         let mut file = Config::new("cam-1", "test");
         file.mqtt.url = "mqtts://localhost".into();
         file.stream.quality = "low".into();
-        Desired::new(file, None, None)
+        Desired::new(file.checked().unwrap(), None, None)
     }
 
     fn says(version: u64, settings: Value) -> Vec<u8> {
@@ -232,7 +231,7 @@ mod tests {
         );
         assert!(told["software"].as_str().unwrap().starts_with("sightline ") && told["settings"]["stream"].get("stream_key").is_none());
         assert_eq!(desired.handle(&says(4, json!({"stream": {"quality": "high"}}))), Change::Nothing);
-        assert_eq!((desired.runs().stream.quality.as_str(), &report(&desired)["applied"]), ("medium", &true.into()));
+        assert_eq!((desired.runs().settable.stream.quality.to_string().as_str(), &report(&desired)["applied"]), ("medium", &true.into()));
         assert_eq!(desired.handle(&says(3, json!({"stream": {"quality": "high"}}))), Change::Nothing);
         let told = report(&desired);
         assert_eq!((&told["version"], &told["applied"], &told["errors"][0]["key"]), (&3.into(), &false.into(), &"version".into()));
@@ -271,14 +270,14 @@ mod tests {
         desired.handle_quality(high);
         let low = Quality::Low.settings().unwrap();
         assert_eq!(
-            (desired.runs().stream.quality.as_str(), desired.set_quality()),
+            (desired.runs().settable.stream.quality.to_string().as_str(), desired.set_quality()),
             ("high", Some(SetQuality { settings: high, file: low }))
         );
         // What says nothing of it leaves it.
         assert_eq!(desired.handle(&says(1, json!({"motion": {"sensitivity": 0.6}}))), Change::Restart);
-        assert_eq!(desired.runs().stream.quality, "high");
+        assert_eq!(desired.runs().settable.stream.quality.to_string(), "high");
         assert!(matches!(desired.handle(&says(2, json!({"stream": {"quality": "low"}}))), Change::Restart));
-        assert_eq!((desired.runs().stream.quality.as_str(), desired.set_quality()), ("low", None));
+        assert_eq!((desired.runs().settable.stream.quality.to_string().as_str(), desired.set_quality()), ("low", None));
     }
 
     #[test]
@@ -303,7 +302,10 @@ mod tests {
         let file = desired().file;
         let kept = |settings: Value| Some(Applied { version: 9, settings: settings.as_object().unwrap().clone() });
         let good = Desired::new(file.clone(), kept(json!({"stream": {"trigger": "always_on"}})), Quality::Ultra.settings());
-        assert_eq!((good.runs().stream.trigger.as_str(), good.runs().stream.quality.as_str()), ("always_on", "ultra"));
+        assert_eq!(
+            (good.runs().settable.stream.trigger.to_string().as_str(), good.runs().settable.stream.quality.to_string().as_str()),
+            ("always_on", "ultra")
+        );
         assert_eq!((&report(&good)["version"], &report(&good)["applied"]), (&9.into(), &true.into()));
         let bad = Desired::new(file, kept(json!({"stream": {"gone": 1}})), None);
         assert_eq!((&report(&bad)["version"], &report(&bad)["applied"], bad.applied()), (&9.into(), &false.into(), None));

@@ -5,10 +5,8 @@ use sightline_signal::Settings;
 use std::path::{Path, PathBuf};
 
 use super::{FormatReport, ProbeError, format_report};
-use crate::{
-    encoder::v4l2_m2m::{self, Exercise, H264},
-    source::v4l2::modes::FourCc,
-};
+use sightline_capture::v4l2::modes::FourCc;
+use sightline_encode::v4l2_m2m::{self, Exercise, H264};
 
 /// An H.264 encoder of this machine.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -123,10 +121,10 @@ pub fn try_encoder(path: &Path, trial: &Trial) -> Result<TrialReport, ProbeError
     Ok(TrialReport {
         path: path.to_owned(),
         coded: trial.coded.clone(),
-        raw_format: done.layout.format.code().to_string(),
-        stride: done.layout.strides.first().copied().unwrap_or(0),
-        rows: done.layout.rows,
-        memories: done.layout.format.memories(),
+        raw_format: done.raw_format.to_string(),
+        stride: done.stride,
+        rows: done.rows,
+        memories: done.memories,
         missing: done.missing,
         follows_bitrate: done.follows_bitrate,
         pictures_in: TRIAL_PICTURES,

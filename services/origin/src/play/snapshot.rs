@@ -4,8 +4,8 @@ use super::Play;
 use crate::live::packet::Packet;
 use crate::live::stream::Stream;
 use bytes::Bytes;
+use sightline_h264::Still;
 use sightline_media::{Codec, Instant, TrackId, avc};
-use sightline_still::Still;
 use std::time::Duration;
 
 /// How long a picture is served again: a wall of tiles must not decode a frame for each viewer.

@@ -1,0 +1,5 @@
+//! The connections of a device: MQTT to the broker, and the link to a media server.
+
+pub(crate) mod link;
+pub(crate) mod mqtt;
+pub(crate) mod tcp;

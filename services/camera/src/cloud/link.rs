@@ -1,0 +1,258 @@
+//! The way to a server: DNS, TCP and TLS, and bytes in both directions.
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use sightline_rtmp::url::RtmpUrl;
+use sightline_signal::ErrorCode;
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::tcp::{Probe, Progress};
+use sightline_capture::{clock, tls};
+
+/// Between two SYNs to a server that does not answer.
+const SYN_INTERVAL: Duration = Duration::from_secs(1);
+/// After so long without an answer they come less often: the link is not about to come back within the second.
+const SYN_BRISK: Duration = Duration::from_secs(120);
+/// And then this often: 60 bytes each.
+const SYN_SLOW_INTERVAL: Duration = Duration::from_secs(3);
+/// SYNs that wait for their answers at a time: a round trip of 5 s is as good as none.
+const SYNS_WAITING_MAX: u32 = 5;
+/// For what the far end had said before it reset the connection: it has arrived, and only its notice is on the way to us.
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
+/// Addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// Anything that carries bytes.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// An open connection.
+pub(crate) struct Link {
+    stream: Box<dyn Stream>,
+    probe: Probe,
+    needs_flush: bool,
+    /// It takes nothing any more; what it said before is read until then.
+    broken_until: Option<tokio::time::Instant>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {message}", code.as_str())]
+pub(crate) struct DialError {
+    pub(crate) code: ErrorCode,
+    message: String,
+}
+
+impl DialError {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// What a turn of the link brought.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// The link took this many bytes of what was pending.
+    Wrote(usize),
+    /// This many bytes were read.
+    Read(usize),
+    /// The peer closed it, or it broke.
+    Closed,
+}
+
+/// Resolves, connects, and shakes hands where the URL says `rtmps`.
+pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Link, DialError> {
+    let parsed = RtmpUrl::parse(&url).map_err(|error| DialError::new(ErrorCode::RtmpConnectRejected, error.to_string()))?;
+    let stream = connect(parsed.host, parsed.port).await?;
+    let probe = Probe::attach(&stream).map_err(|error| DialError::new(tcp_code(&error), error.to_string()))?;
+    if !parsed.tls {
+        return Ok(Link::over(Box::new(stream), probe));
+    }
+    let tls =
+        tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
+    let stream = tls::handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(tls_code(&error), error.to_string()))?;
+    Ok(Link::over(Box::new(stream), probe))
+}
+
+/// The first address that answers. While none does a fresh connection is tried each second, beside those that wait: the kernel sends a lost
+/// SYN again after 1, 3, 7, 15 and 31 seconds only, and a camera whose link is back after 16 s would wait for the other 15.
+///
+/// It ends when every address has refused; as long as nobody answers it goes on, and whoever waits for it has a deadline.
+pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
+    let addresses = resolve(host, port).await?;
+    let began = tokio::time::Instant::now();
+    let mut waiting = FuturesUnordered::new();
+    let mut refused = 0;
+    for number in 0_usize.. {
+        // One after the other, and again from the first.
+        let Some(address) = addresses.get(number % addresses.len()) else { break };
+        waiting.push(connect_within(*address, SYN_INTERVAL * SYNS_WAITING_MAX));
+        let interval = if began.elapsed() < SYN_BRISK { SYN_INTERVAL } else { SYN_SLOW_INTERVAL };
+        let next = tokio::time::sleep(interval);
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
+                Some(tried) = waiting.next(), if !waiting.is_empty() => match tried {
+                    Some(Ok(stream)) => return Ok(stream),
+                    Some(Err(error)) => {
+                        refused += 1;
+                        if refused >= addresses.len() {
+                            return Err(DialError::new(tcp_code(&error), format!("{address}: {error}")));
+                        }
+                        break;
+                    }
+                    // Nobody answered this one.
+                    None => {}
+                },
+                () = &mut next => break,
+            }
+        }
+    }
+    Err(DialError::new(ErrorCode::DnsFailed, format!("{host} has no address")))
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    let addresses = tokio::net::lookup_host((host, port)).await;
+    let addresses = addresses.map_err(|error| DialError::new(ErrorCode::DnsFailed, format!("{host}: {error}")))?;
+    Ok(addresses.take(ADDRESSES_MAX).collect())
+}
+
+/// `None`: no answer in that time.
+async fn connect_within(address: SocketAddr, limit: Duration) -> Option<io::Result<TcpStream>> {
+    tokio::time::timeout(limit, TcpStream::connect(address)).await.ok()
+}
+
+/// A server without room takes the connection and resets it at once.
+fn tcp_code(error: &io::Error) -> ErrorCode {
+    if error.kind() == io::ErrorKind::ConnectionReset { ErrorCode::ServerOverloaded } else { ErrorCode::RtmpConnectTimeout }
+}
+
+/// What a TLS handshake, or what follows it, failed at.
+///
+/// A certificate that is not valid yet means that this device's clock is behind, as one without a battery is after a start. One that has run out
+/// may mean either: its message has both times. A server without room closes unread.
+pub(crate) fn tls_code(error: &io::Error) -> ErrorCode {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(Certificate::NotValidYet | Certificate::NotValidYetContext { .. })) => ErrorCode::ClockSkew,
+        // The far end takes this device for no one that it knows.
+        Some(Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        )) => ErrorCode::Unauthorized,
+        None if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => ErrorCode::ServerOverloaded,
+        Some(_) | None if !clock::wall().is_set() => ErrorCode::ClockSkew,
+        Some(_) | None => ErrorCode::TlsFailed,
+    }
+}
+
+impl Link {
+    /// Over a connection that is open; `probe` is attached to its TCP.
+    pub(crate) fn over(stream: Box<dyn Stream>, probe: Probe) -> Self {
+        Self { stream, probe, needs_flush: false, broken_until: None }
+    }
+
+    /// Writes what is pending, reads what is there, whichever comes first. Dropping the future loses nothing.
+    ///
+    /// A server that refuses may answer and reset the connection before all of ours was written: its answer is read first.
+    pub(crate) async fn turn(&mut self, pending: [&[u8]; 2], buffer: &mut [u8]) -> Turn {
+        if self.broken_until.is_none() {
+            match poll_fn(|context| self.poll_write(context, pending, buffer)).await {
+                Some(turn) => return turn,
+                None => self.broken_until = Some(tokio::time::Instant::now() + LAST_WORDS_WAIT),
+            }
+        }
+        let until = self.broken_until.unwrap_or_else(tokio::time::Instant::now);
+        tokio::time::timeout_at(until, poll_fn(|context| self.poll_read(context, buffer))).await.unwrap_or(Turn::Closed)
+    }
+
+    /// `None`: it can't be written to any more.
+    fn poll_write(&mut self, context: &mut Context<'_>, pending: [&[u8]; 2], buffer: &mut [u8]) -> Poll<Option<Turn>> {
+        let stream = Pin::new(&mut *self.stream);
+        if !pending[0].is_empty() {
+            match stream.poll_write_vectored(context, &[IoSlice::new(pending[0]), IoSlice::new(pending[1])]) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(written)) => {
+                    self.needs_flush = true;
+                    return Poll::Ready(Some(Turn::Wrote(written)));
+                }
+                Poll::Pending => {}
+            }
+        } else if self.needs_flush {
+            // TLS may hold a record that the socket had no room for.
+            match stream.poll_flush(context) {
+                Poll::Ready(Ok(())) => self.needs_flush = false,
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+        }
+        self.poll_read(context, buffer).map(Some)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Turn> {
+        let mut read = ReadBuf::new(buffer);
+        match Pin::new(&mut *self.stream).poll_read(context, &mut read) {
+            Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Turn::Closed),
+            Poll::Ready(Ok(())) => Poll::Ready(Turn::Read(read.filled().len())),
+            Poll::Ready(Err(_)) => Poll::Ready(Turn::Closed),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Ends it so that the far end hears of it at once, whatever was lost before: a reset. What was written and not acknowledged is lost.
+    pub(crate) fn abort(self) {
+        self.probe.reset_when_closed();
+    }
+
+    /// What the far end has acknowledged; `None` where the kernel does not say.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.probe.progress()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn what_was_said_before_a_reset_is_heard() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let probe = Probe::attach(&stream).unwrap();
+        let mut link = Link::over(Box::new(stream), probe);
+        let mut buffer = [0; 64];
+        assert!(matches!(link.turn([b"asked", b" and more"], &mut buffer).await, Turn::Wrote(14)));
+        // It answers, and closes with bytes unread: a reset.
+        far.read_exact(&mut [0; 5]).await.unwrap();
+        far.write_all(b"no").await.unwrap();
+        drop(far);
+        // Whether the reset is here already or comes in between: the answer, then the end.
+        let mut heard = Vec::new();
+        loop {
+            match link.turn([b"more", b""], &mut buffer).await {
+                Turn::Wrote(_) => tokio::task::yield_now().await,
+                Turn::Read(bytes) => heard.extend_from_slice(&buffer[..bytes]),
+                Turn::Closed => break,
+            }
+        }
+        assert_eq!(heard, b"no");
+    }
+}

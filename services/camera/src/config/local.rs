@@ -1,0 +1,127 @@
+//! The settings that only the device's own file may hold: who it is, what it is connected to, its secrets and its paths.
+
+use heapless::Vec as BoundedVec;
+use sightline_capture::{Source, Transport};
+use sightline_encode::EncoderChoice;
+use sightline_pusher::FixedServer;
+use sightline_rtmp::url::RtmpUrl;
+use sightline_signal::{DeviceId, Text};
+use std::path::PathBuf;
+
+use super::{Config, Problem, problem};
+use crate::cloud::mqtt;
+
+/// The file's part that no message can change.
+#[derive(Clone, Debug)]
+pub(crate) struct Local {
+    pub(crate) device: DeviceId,
+    pub(crate) source: Source,
+    pub(crate) rtsp_transport: Transport,
+    pub(crate) encoder: EncoderChoice,
+    /// `None`: nothing is kept over a restart.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// `None`: the cloud is asked for servers.
+    pub(crate) server: Option<FixedServer>,
+    /// What the certificate of an rtmps server must come from.
+    pub(crate) rtmps_ca: RtmpsAuthority,
+    pub(crate) recording_dir: PathBuf,
+    pub(crate) cloud: Cloud,
+}
+
+/// The authority of rtmps servers, and the setting that names it.
+#[derive(Clone, Debug)]
+pub(crate) struct RtmpsAuthority {
+    pub(crate) key: &'static str,
+    /// `None`: none is named.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// The way to the cloud.
+#[derive(Clone, Debug)]
+pub(crate) struct Cloud {
+    /// `None`: there is no cloud.
+    pub(crate) broker: Option<Broker>,
+    pub(crate) ca: PathBuf,
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) keep_alive_sec: u16,
+}
+
+/// Where the broker listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Broker {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Local {
+    /// Reads the file's part.
+    pub(super) fn of(config: &Config) -> Result<Self, Problem> {
+        let device = DeviceId::new(&config.device_id).or_else(|error| problem("device_id", error))?;
+        let source = source(config)?;
+        let rtsp_transport = config.rtsp_transport.parse().or_else(|error| problem("rtsp_transport", error))?;
+        let encoder = config.encoder.parse().or_else(|error| problem("encoder", error))?;
+        let some = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+        let own = some(&config.stream.ca);
+        let of_cloud = some(&config.mqtt.ca);
+        Ok(Self {
+            device,
+            source,
+            rtsp_transport,
+            encoder,
+            state_dir: some(&config.state_dir),
+            server: server(config)?,
+            rtmps_ca: match (own, of_cloud) {
+                (None, Some(file)) => RtmpsAuthority { key: "mqtt.ca", file: Some(file) },
+                (file, _) => RtmpsAuthority { key: "stream.ca", file },
+            },
+            recording_dir: config.recording.dir.clone(),
+            cloud: cloud(config)?,
+        })
+    }
+
+    /// Whether the device asks the cloud where to stream.
+    pub(crate) fn asks_cloud(&self) -> bool {
+        self.cloud.broker.is_some() && self.server.is_none()
+    }
+}
+
+fn source(config: &Config) -> Result<Source, Problem> {
+    let mut source: Source = config.source.reveal().parse().or_else(|error| problem("source", error))?;
+    if !config.source_ca.as_os_str().is_empty() {
+        source.trust(&config.source_ca);
+    }
+    let format = Some(config.v4l2_format.as_str()).filter(|name| *name != "auto").map(str::parse).transpose();
+    let format = format.or_else(|error| problem("v4l2_format", error))?;
+    if let Source::V4l2(camera) = &mut source {
+        camera.format = format;
+    }
+    Ok(source)
+}
+
+fn server(config: &Config) -> Result<Option<FixedServer>, Problem> {
+    let (url, backups) = (&config.stream.rtmp_server_url, &config.stream.backup_servers);
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let mut tc_urls = BoundedVec::new();
+    let first = std::iter::once(("stream.rtmp_server_url", url));
+    for (key, url) in first.chain(backups.iter().map(|url| ("stream.backup_servers", url))) {
+        RtmpUrl::parse(url).or_else(|error| problem(key, format!("{error}; take rtmp(s)://host[:port]/app")))?;
+        let url = Text::try_from(url.as_str()).or_else(|_| problem(key, "at most 192 characters"))?;
+        tc_urls.push(url).or_else(|_| problem(key, "at most two backups"))?;
+    }
+    let name = Text::try_from(config.stream.stream_key.reveal()).or_else(|_| problem("stream.stream_key", "at most 512 characters"))?;
+    Ok(Some(FixedServer { tc_urls, name }))
+}
+
+fn cloud(config: &Config) -> Result<Cloud, Problem> {
+    let mqtt = &config.mqtt;
+    let broker = if mqtt.url.is_empty() {
+        None
+    } else {
+        let (host, port) = mqtt::parse_url(&mqtt.url).or_else(|error| problem("mqtt.url", error))?;
+        Some(Broker { host, port })
+    };
+    Ok(Cloud { broker, ca: mqtt.ca.clone(), cert: mqtt.cert.clone(), key: mqtt.key.clone(), keep_alive_sec: mqtt.keep_alive_sec })
+}

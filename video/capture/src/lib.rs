@@ -1,0 +1,29 @@
+//! Where pictures come from: the moving test scene, files, pipes, network cameras and V4L2 devices.
+//!
+//! A source gives pictures, or video that is encoded already, each with the time of its capture. This crate knows no encoder, no stream and no cloud.
+
+mod address;
+pub mod clip;
+pub mod clock;
+pub mod ffmpeg;
+pub mod jpeg;
+pub mod live;
+mod mjpeg;
+mod multipart;
+mod picture;
+mod rtsp;
+pub mod scene;
+mod secure;
+mod source;
+pub mod stamp;
+pub mod stdin;
+mod timeline;
+pub mod tls;
+pub mod v4l2;
+pub mod videodev;
+
+pub use address::CameraUrl;
+pub use picture::{Picture, Scaler};
+pub use rtsp::Transport;
+pub use source::{Opened, Source, SourceError, open_file};
+pub use v4l2::{V4l2Camera, modes::PixelFormat};

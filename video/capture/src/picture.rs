@@ -1,0 +1,131 @@
+//! A picture in memory: planar YUV 4:2:0, BT.601 video range, as every encoder here takes it.
+
+use fast_image_resize::{
+    FilterType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+    pixels::PixelType,
+};
+
+/// Planes without padding. Sides are even.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    width: usize,
+    height: usize,
+    planes: Vec<u8>,
+}
+
+impl Picture {
+    /// Black. Both sides are even.
+    #[must_use]
+    pub fn new(width: usize, height: usize) -> Self {
+        let luma = width * height;
+        let mut planes = vec![16; luma + luma / 2];
+        planes[luma..].fill(128);
+        Self { width, height, planes }
+    }
+
+    /// In pixels.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// In pixels.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// All planes in one: Y, then U, then V.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.planes
+    }
+
+    /// Y, U and V; the latter two a quarter of the first's size each.
+    #[must_use]
+    pub fn planes(&self) -> [&[u8]; 3] {
+        let luma = self.width * self.height;
+        let (y, chroma) = self.planes.split_at(luma);
+        let (u, v) = chroma.split_at(luma / 4);
+        [y, u, v]
+    }
+
+    /// Y, U and V, to draw on.
+    pub fn planes_mut(&mut self) -> [&mut [u8]; 3] {
+        let luma = self.width * self.height;
+        let (y, chroma) = self.planes.split_at_mut(luma);
+        let (u, v) = chroma.split_at_mut(luma / 4);
+        [y, u, v]
+    }
+
+    /// Copies planes with strides, as decoders give them; the picture takes their size.
+    pub fn copy_from(&mut self, planes: [&[u8]; 3], strides: [usize; 3], width: usize, height: usize) {
+        if (self.width, self.height) != (width, height) {
+            *self = Self::new(width, height);
+        }
+        for (index, target) in self.planes_mut().into_iter().enumerate() {
+            let row_bytes = if index == 0 { width } else { width / 2 };
+            for (row, line) in target.chunks_exact_mut(row_bytes).enumerate() {
+                let at = row * strides[index];
+                if let Some(source) = planes[index].get(at..at + row_bytes) {
+                    line.copy_from_slice(source);
+                }
+            }
+        }
+    }
+}
+
+/// Scales pictures to one size.
+#[derive(Debug)]
+pub struct Scaler {
+    resizer: Resizer,
+    target: Picture,
+}
+
+impl Scaler {
+    pub fn new(width: usize, height: usize) -> Self {
+        Self { resizer: Resizer::new(), target: Picture::new(width, height) }
+    }
+
+    /// Of the pictures that come out.
+    pub const fn size(&self) -> (usize, usize) {
+        (self.target.width, self.target.height)
+    }
+
+    /// The picture in this scaler's size; the same one where it has it already.
+    pub fn scale<'a>(&'a mut self, source: &'a Picture) -> &'a Picture {
+        let (width, height) = (self.target.width, self.target.height);
+        if (source.width, source.height) == (width, height) {
+            return source;
+        }
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        for (index, (from, to)) in source.planes().into_iter().zip(self.target.planes_mut()).enumerate() {
+            let halved = |side: usize| u32::try_from(if index == 0 { side } else { side / 2 }).unwrap_or(u32::MAX);
+            let from = ImageRef::new(halved(source.width), halved(source.height), from, PixelType::U8);
+            let to = Image::from_slice_u8(halved(width), halved(height), to, PixelType::U8);
+            if let (Ok(from), Ok(mut to)) = (from, to) {
+                // Both have the same pixel type and exact buffers: nothing is left that could fail.
+                let _ = self.resizer.resize(&from, &mut to, &options);
+            }
+        }
+        &self.target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_keeps_a_flat_colour_and_each_plane_apart() {
+        let mut source = Picture::new(64, 48);
+        let [y, u, v] = source.planes_mut();
+        y.fill(200);
+        u.fill(90);
+        v.fill(30);
+        let mut scaler = Scaler::new(32, 24);
+        let scaled = scaler.scale(&source);
+        assert_eq!((scaled.width(), scaled.height()), (32, 24));
+        assert_eq!(scaled.planes().map(|plane| (plane[0], plane[plane.len() - 1])), [(200, 200), (90, 90), (30, 30)]);
+    }
+}

@@ -1,0 +1,452 @@
+//! Cameras: H.264 that fits the preset is passed through; H.264 above it, JPEG and raw pictures are decoded, scaled down, thinned out and encoded.
+
+use bytes::Bytes;
+use sightline_capture::{
+    Picture,
+    clip::Character,
+    clock, jpeg,
+    live::{Live, LiveSource, SourceEvent, Trouble},
+    v4l2::modes::Target,
+};
+use sightline_h264::Decoder;
+use sightline_media::{Frame, MediaTime, Track, TrackId, avc};
+use sightline_signal::{ErrorCode, Settings};
+use std::{
+    sync::mpsc::TryRecvError,
+    time::{Duration, Instant as StdInstant},
+};
+
+use super::{Encoding, Own, PipelineEvent, Stop, Worker};
+use crate::{fit::exceeds, order::EncoderOrder};
+
+/// How long a silent camera lets an order wait.
+const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
+/// Over how long a camera's frame rate and bit rate are measured: two usual groups of pictures.
+const MEASURED: MediaTime = MediaTime::from_millis(4_000);
+/// Broken JPEG pictures in a row before the log says so, and then each so many: a camera with bad memory gives one now and then.
+const BROKEN_PICTURES_SAID: u32 = 25;
+/// A frame rate that is this many times another is worth opening the encoder again: it spends its bits by the picture.
+const FPS_RATIO: f64 = 1.5;
+
+impl Worker {
+    /// Runs until told to stop; a camera that is lost is waited for.
+    pub(super) fn run_live(&self, camera: &LiveSource, settings: Settings) -> Stop {
+        let start = StdInstant::now();
+        let wanted = Target { settings: self.openable(settings), is_limit: self.plan.limits.is_some() };
+        let live = match Live::open(camera.clone(), wanted, start) {
+            Ok(live) => live,
+            Err(problem) => return self.fail_with(ErrorCode::EncoderOutOfResources, problem.to_string()),
+        };
+        let mut run = Run::new(self, camera, settings, start);
+        loop {
+            let taken = run.obey().and_then(|()| match live.next(ORDERS_INTERVAL) {
+                Ok(Some(seen)) => run.take(seen),
+                Ok(None) => Ok(()),
+                Err(problem) => Err(self.fail(problem)),
+            });
+            if let Err(stop) = taken {
+                return stop;
+            }
+        }
+    }
+}
+
+/// From one start to the next stop.
+struct Run<'a> {
+    worker: &'a Worker,
+    camera: &'a LiveSource,
+    settings: Settings,
+    start: StdInstant,
+    tracks: Vec<Track>,
+    rate: RateMeter,
+    /// Pictures and bits a second, once they are known.
+    measured: Option<(f64, f64)>,
+    recoding: Option<Recoding<'a>>,
+    broken_pictures: u32,
+}
+
+/// What is encoded here.
+struct Recoding<'a> {
+    encoding: Encoding<'a>,
+    /// Of the camera's pictures.
+    size: (u32, u32),
+    decoder: Option<Decoder>,
+    picture: Picture,
+}
+
+impl<'a> Run<'a> {
+    fn new(worker: &'a Worker, camera: &'a LiveSource, settings: Settings, start: StdInstant) -> Self {
+        Self {
+            worker,
+            camera,
+            settings,
+            start,
+            tracks: Vec::new(),
+            rate: RateMeter::default(),
+            measured: None,
+            recoding: None,
+            broken_pictures: 0,
+        }
+    }
+
+    /// Follows the orders that wait.
+    fn obey(&mut self) -> Result<(), Stop> {
+        loop {
+            let order = match self.worker.orders.try_recv() {
+                Ok(order) => order,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(Stop::Finished),
+            };
+            if let EncoderOrder::Start(settings) | EncoderOrder::Change(settings) = order {
+                self.settings = settings;
+            }
+            match &mut self.recoding {
+                Some(recoding) => recoding.encoding.obey(order)?,
+                // What the camera encoded can only be stopped.
+                None if matches!(order, EncoderOrder::Stop) => return Err(Stop::Paused),
+                None => {}
+            }
+        }
+    }
+
+    fn take(&mut self, seen: SourceEvent) -> Result<(), Stop> {
+        match seen {
+            SourceEvent::Track(track) => self.take_track(*track),
+            SourceEvent::Frame(frame, at) if frame.track == TrackId::VIDEO => self.take_video(frame, at),
+            SourceEvent::Frame(frame, at) => self.tell(PipelineEvent::Frame(frame, clock::from_std(at))),
+            SourceEvent::Picture(jpeg, at) => self.take_jpeg(&jpeg, at),
+            SourceEvent::Pixels(picture, at) => self.take_pixels(picture, at),
+            SourceEvent::Lost { trouble, attempts, next_retry } => self.lose(&trouble, attempts, next_retry),
+        }
+    }
+
+    fn tell(&self, event: PipelineEvent) -> Result<(), Stop> {
+        if self.worker.tell(event) { Ok(()) } else { Err(Stop::Finished) }
+    }
+
+    fn lose(&mut self, trouble: &Trouble, attempts: u32, next_retry: Duration) -> Result<(), Stop> {
+        let has_given = self.worker.has_camera_given.get();
+        if trouble.is_refusal && !has_given && !self.worker.plan.is_patient {
+            return Err(self.worker.fail_with(trouble.code, format!("source {}: {trouble}", self.camera)));
+        }
+        let (code, retry_secs) = (trouble.code, next_retry.as_secs());
+        tracing::warn!(camera = %self.camera, problem = %trouble, attempts, retry_secs, "{code}: the camera gives no pictures");
+        self.rate = RateMeter::default();
+        self.tell(PipelineEvent::Lost { code, attempts, next_retry })
+    }
+
+    // ---- H.264 --------------------------------------------------------------------------------------------------------
+
+    fn take_track(&mut self, track: Track) -> Result<(), Stop> {
+        if self.tracks.contains(&track) {
+            return Ok(());
+        }
+        let is_video = track.id == TrackId::VIDEO;
+        self.tracks.retain(|known| known.id != track.id);
+        self.tracks.push(track.clone());
+        if is_video {
+            // Whether it still fits is seen at its first key frame.
+            (self.recoding, self.measured) = (None, None);
+            self.rate = RateMeter::default();
+            return Ok(());
+        }
+        self.tell(PipelineEvent::Track(Box::new(track)))
+    }
+
+    fn take_video(&mut self, frame: Frame<Bytes>, at: StdInstant) -> Result<(), Stop> {
+        self.worker.has_camera_given.set(true);
+        if frame.is_keyframe {
+            self.measured = self.rate.measure(frame.dts).or(self.measured);
+            self.decide()?;
+        }
+        self.rate.count(frame.dts, frame.payload.len());
+        if self.recoding.is_some() { self.recode_video(&frame, at) } else { self.tell(PipelineEvent::Frame(frame, clock::from_std(at))) }
+    }
+
+    /// At a key frame: pass it through, or encode it again from here on?
+    fn decide(&mut self) -> Result<(), Stop> {
+        if self.recoding.is_some() {
+            return Ok(());
+        }
+        let Some(track) = self.tracks.iter().find(|track| track.id == TrackId::VIDEO).cloned() else { return Ok(()) };
+        let (width, height) = track.config.size().unwrap_or((0, 0));
+        let said = track.config.avc().and_then(|config| config.picture().frames_per_kilosecond);
+        let fps = self.measured.map_or(said.map_or(0.0, |rate| f64::from(rate) / 1000.0), |(fps, _)| fps);
+        let own = Character { width, height, fps, bitrate_bps: self.measured.map_or(0, |(_, bps)| bps as u32) };
+        if !self.worker.plan.limits.is_some_and(|limits| exceeds(own, limits)) {
+            return self.tell(PipelineEvent::Track(Box::new(track)));
+        }
+        tracing::info!(width, height, fps, bitrate_bps = own.bitrate_bps, "the camera is above the preset: it is encoded again");
+        match Decoder::for_stream() {
+            Ok(decoder) => {
+                self.begin_recoding(Own { size: (width, height), fps: (fps > 0.0).then_some(fps) }).decoder = Some(decoder);
+                Ok(())
+            }
+            Err(error) => Err(self.worker.fail_with(ErrorCode::EncoderOutOfResources, error.to_string())),
+        }
+    }
+
+    fn begin_recoding(&mut self, own: Own) -> &mut Recoding<'a> {
+        let mut encoding = Encoding::of(self.worker, self.settings, own);
+        // One media time for sound and picture.
+        encoding.start = self.start;
+        let size = own.size;
+        self.recoding.insert(Recoding { encoding, size, decoder: None, picture: Picture::new(2, 2) })
+    }
+
+    fn recode_video(&mut self, frame: &Frame<Bytes>, at: StdInstant) -> Result<(), Stop> {
+        let Some(recoding) = &mut self.recoding else { return Ok(()) };
+        let Some(decoder) = &mut recoding.decoder else { return Ok(()) };
+        let config = self.tracks.iter().find_map(|track| track.config.avc()).filter(|_| frame.is_keyframe);
+        let Some(decoded) = decoder.decode(config, &frame.payload, avc::LENGTH_BYTES) else { return Ok(()) };
+        // Every frame is decoded, and as many are shown as are asked for.
+        if !recoding.encoding.is_due(at) {
+            return Ok(());
+        }
+        let (width, height) = decoded.size();
+        recoding.picture.copy_from(decoded.planes(), decoded.strides(), width, height);
+        recoding.encoding.encode(&recoding.picture)
+    }
+
+    // ---- pictures, JPEG or raw ----------------------------------------------------------------------------------------
+
+    fn take_jpeg(&mut self, jpeg: &[u8], at: StdInstant) -> Result<(), Stop> {
+        if !self.is_picture_due(at, jpeg.len()) {
+            return Ok(());
+        }
+        // Its memory is used again.
+        let mut picture = self
+            .recoding
+            .as_mut()
+            .map_or_else(|| Picture::new(2, 2), |recoding| std::mem::replace(&mut recoding.picture, Picture::new(2, 2)));
+        if let Err(problem) = jpeg::decode(jpeg, &mut picture) {
+            self.broken_pictures += 1;
+            if self.broken_pictures.is_multiple_of(BROKEN_PICTURES_SAID) {
+                let pictures = self.broken_pictures;
+                tracing::warn!(camera = %self.camera, problem, pictures, "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be decoded");
+            }
+            if self.broken_pictures == BROKEN_PICTURES_SAID {
+                return self.tell(PipelineEvent::Lost {
+                    code: ErrorCode::FrameFormatUnsupported,
+                    attempts: self.broken_pictures,
+                    next_retry: Duration::ZERO,
+                });
+            }
+            return Ok(());
+        }
+        self.broken_pictures = 0;
+        self.encode_picture(picture, at)
+    }
+
+    fn take_pixels(&mut self, picture: Picture, at: StdInstant) -> Result<(), Stop> {
+        let bytes = picture.planes().iter().map(|plane| plane.len()).sum();
+        if self.is_picture_due(at, bytes) { self.encode_picture(picture, at) } else { Ok(()) }
+    }
+
+    /// Counts a picture, and tells whether it is one to encode.
+    fn is_picture_due(&mut self, at: StdInstant, bytes: usize) -> bool {
+        self.worker.has_camera_given.set(true);
+        let time = MediaTime::from_micros(i64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX));
+        self.measured = self.rate.measure(time).or(self.measured);
+        self.rate.count(time, bytes);
+        self.recoding.as_mut().is_none_or(|recoding| recoding.encoding.is_due(at))
+    }
+
+    fn encode_picture(&mut self, picture: Picture, at: StdInstant) -> Result<(), Stop> {
+        let size = (picture.width() as u32, picture.height() as u32);
+        if self.recoding.as_ref().is_none_or(|recoding| recoding.size != size) {
+            self.begin_recoding(Own { size, fps: None });
+        }
+        let Some(recoding) = &mut self.recoding else { return Ok(()) };
+        recoding.picture = picture;
+        if let Some((fps, _)) = self.measured {
+            recoding.encoding.adapt_fps(fps, FPS_RATIO);
+        }
+        recoding.encoding.keep_keyframe_interval();
+        recoding.encoding.encode_at(&recoding.picture, at)
+    }
+}
+
+/// Counts what a camera sends.
+#[derive(Debug, Default)]
+struct RateMeter {
+    since: Option<MediaTime>,
+    frames: u32,
+    bytes: u64,
+}
+
+impl RateMeter {
+    fn count(&mut self, at: MediaTime, bytes: usize) {
+        self.since.get_or_insert(at);
+        self.frames += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// Frames and bits a second, where enough time has passed up to `now`; then it begins anew.
+    fn measure(&mut self, now: MediaTime) -> Option<(f64, f64)> {
+        let elapsed = now - self.since?;
+        if elapsed < MEASURED {
+            return None;
+        }
+        let seconds = elapsed.ticks_90k as f64 / 90_000.0;
+        let rates = (f64::from(self.frames) / seconds, self.bytes as f64 * 8.0 / seconds);
+        *self = Self::default();
+        Some(rates)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{choice::Opening, pipeline::Plan, software::SoftwareEncoder};
+    use sightline_capture::{Source, Transport, V4l2Camera, scene::Scene};
+    use sightline_media::TrackConfig;
+    use std::{
+        cell::{Cell, RefCell},
+        sync::{Arc, mpsc::sync_channel},
+    };
+
+    const MEDIUM: Settings = Settings { width: 1280, height: 720, fps: 20, bitrate_bps: 1_000_000 };
+
+    /// What came out in a while: sizes that tracks announced, and each frame's time and whether it is a key frame.
+    #[derive(Default, Debug)]
+    struct Came {
+        sizes: Vec<(u32, u32)>,
+        frames: Vec<(i64, bool)>,
+        /// Decoded by another decoder than the next one's.
+        decoded: Vec<(usize, usize)>,
+        /// Whether a track came right before the first frame.
+        begins_with_track: bool,
+    }
+
+    /// A camera of the machine that gives 30 pictures a second, in its own time.
+    struct Bench<'a> {
+        run: Run<'a>,
+        events: tokio::sync::mpsc::Receiver<PipelineEvent>,
+        scene: Scene,
+        decoder: Decoder,
+        tracks: Vec<Track>,
+        pictures: u32,
+    }
+
+    impl Bench<'_> {
+        fn watch(&mut self, seconds: u32) -> Came {
+            let mut came = Came::default();
+            for _ in 0..seconds * 30 {
+                let at = self.run.start + Duration::from_micros(u64::from(self.pictures) * 33_333);
+                let picture = self.scene.paint(1_795_364_000_000 + u64::from(self.pictures) * 33).clone();
+                self.pictures += 1;
+                assert!(self.run.take(SourceEvent::Pixels(picture, at)).is_ok());
+                while let Ok(made) = self.events.try_recv() {
+                    self.note(made, &mut came);
+                }
+            }
+            came
+        }
+
+        fn note(&mut self, made: PipelineEvent, came: &mut Came) {
+            match made {
+                PipelineEvent::Track(track) => {
+                    assert!(matches!(track.config, TrackConfig::H264(_)));
+                    came.sizes.extend(track.config.size());
+                    came.begins_with_track |= came.frames.is_empty();
+                    self.tracks = vec![*track];
+                }
+                PipelineEvent::Frame(frame, _) => {
+                    came.frames.push((frame.pts.as_millis(), frame.is_keyframe));
+                    let config = self.tracks.iter().find_map(|track| track.config.avc()).filter(|_| frame.is_keyframe);
+                    let decoded = self.decoder.decode(config, &frame.payload, avc::LENGTH_BYTES);
+                    came.decoded.extend(decoded.map(|picture| picture.size()));
+                }
+                PipelineEvent::Motion(_) | PipelineEvent::Lost { .. } | PipelineEvent::Ended | PipelineEvent::Failed(_) => {
+                    panic!("{made:?}")
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_camera_s_pictures_are_scaled_and_thinned_out_to_what_is_asked_for_and_back() {
+        let (event_sender, events) = tokio::sync::mpsc::channel(64);
+        let (orders_sender, orders) = sync_channel(4);
+        let camera = V4l2Camera { path: "/dev/video0".into(), format: None };
+        let plan = Plan {
+            source: Source::V4l2(camera.clone()),
+            limits: Some(MEDIUM),
+            keyframe_interval_sec: 2.0,
+            title: "cam-1".to_owned(),
+            plays_once: false,
+            rtsp_transport: Transport::Tcp,
+            is_patient: false,
+            motion: None,
+            open_encoder: Arc::new(SoftwareEncoder::open as Opening),
+        };
+        let worker =
+            Worker { plan, full: MEDIUM, events: event_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+        let camera = LiveSource::V4l2(camera);
+        let decoder = Decoder::for_keyframes().unwrap();
+        let run = Run::new(&worker, &camera, MEDIUM, StdInstant::now());
+        let mut bench = Bench { run, events, scene: Scene::new(1280, 720, "cam-1"), decoder, tracks: Vec::new(), pictures: 0 };
+
+        let full = bench.watch(3);
+        assert_eq!(full.sizes, [(1280, 720)]);
+        assert!((58..=62).contains(&full.frames.len()), "20 a second of 30: {}", full.frames.len());
+
+        let change = |bench: &mut Bench<'_>, settings: Settings| {
+            orders_sender.send(EncoderOrder::Change(settings)).unwrap();
+            assert!(bench.run.obey().is_ok());
+        };
+        change(&mut bench, Settings { width: 640, height: 360, fps: 12, bitrate_bps: 250_000 });
+        let low = bench.watch(4);
+        assert!(low.begins_with_track && low.frames[0].1, "a key frame with its track first: {low:?}");
+        assert_eq!(low.sizes, [(640, 360)]);
+        assert!(low.decoded.len() + 1 >= low.frames.len() && low.decoded.iter().all(|size| *size == (640, 360)), "{:?}", low.decoded);
+        assert!((46..=50).contains(&low.frames.len()), "12 a second: {}", low.frames.len());
+        let gaps: Vec<i64> = low.frames.windows(2).map(|pair| pair[1].0 - pair[0].0).skip(2).collect();
+        assert!(gaps.iter().all(|gap| (60..=101).contains(gap)), "evenly, by two or three of the camera's pictures: {gaps:?}");
+
+        change(&mut bench, MEDIUM);
+        let back = bench.watch(2);
+        assert!(back.begins_with_track && back.frames[0].1 && back.sizes == [(1280, 720)], "{back:?}");
+        assert!((38..=42).contains(&back.frames.len()), "{}", back.frames.len());
+        let low_last = low.frames.last().unwrap().0;
+        assert!(back.frames[0].0 > low_last, "the time goes on");
+        // What is asked for in another shape keeps the camera's own.
+        change(&mut bench, Settings { width: 640, height: 480, ..MEDIUM });
+        assert_eq!(bench.watch(1).sizes, [(640, 360)]);
+    }
+
+    #[test]
+    fn a_start_on_a_slow_link_opens_the_camera_as_large_as_the_preset() {
+        let (events, _keep) = tokio::sync::mpsc::channel(1);
+        let (_orders, orders) = sync_channel(1);
+        let plan = Plan {
+            source: Source::Test { has_grain: false },
+            limits: None,
+            keyframe_interval_sec: 2.0,
+            title: String::new(),
+            plays_once: false,
+            rtsp_transport: Transport::Tcp,
+            is_patient: false,
+            motion: None,
+            open_encoder: Arc::new(SoftwareEncoder::open as Opening),
+        };
+        let worker = Worker { plan, full: MEDIUM, events, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+        let low = Settings { width: 640, height: 360, fps: 10, bitrate_bps: 200_000 };
+        assert_eq!(worker.openable(low), Settings { bitrate_bps: 200_000, ..MEDIUM });
+        let larger = Settings { width: 1920, height: 1080, fps: 25, bitrate_bps: 2_000_000 };
+        assert_eq!(worker.openable(larger), larger);
+    }
+
+    #[test]
+    fn rates_are_those_of_the_camera_s_own_time() {
+        let mut rate = RateMeter::default();
+        for frame in 0..100 {
+            rate.count(MediaTime::from_millis(frame * 40), 1_000);
+            assert!(frame >= 100 || rate.measure(MediaTime::from_millis(frame * 40)).is_none());
+        }
+        let (fps, bps) = rate.measure(MediaTime::from_millis(4_000)).unwrap();
+        assert!((fps - 25.0).abs() < 0.01 && (bps - 200_000.0).abs() < 1.0, "{fps} {bps}");
+        assert!(rate.measure(MediaTime::from_millis(9_000)).is_none());
+    }
+}
