@@ -74,7 +74,7 @@ impl Reporter {
         let answer = self.client.post(&self.url).bearer_auth(&self.cluster_key).json(&report).send().await?;
         let answer: ReportAnswer = answer.error_for_status()?.json().await?;
         tokio::task::block_in_place(|| control.keys.replace(&answer.jwks));
-        control.hub.revoke(&answer.revoked);
+        control.hub.revoke(&answer.revoked, answer.revoked_up_to);
         Ok(())
     }
 
@@ -92,7 +92,7 @@ impl Reporter {
             ingest_kbps: streams.iter().map(|stream| stream.bitrate_kbps).sum(),
             viewers: streams.iter().map(|stream| stream.viewers).sum(),
             streams,
-            revoked_after: None,
+            revoked_after: Some(control.hub.revoked_up_to()),
         }
     }
 }
