@@ -7,9 +7,13 @@ use std::collections::HashMap;
 /// Fences kept. One is forgotten when no token of its epoch can be valid any more, an hour after it was signed.
 const FENCES_MAX: usize = 100_000;
 
-/// The fences of all streams, by publishing name.
+/// The fences of all streams.
 #[derive(Default)]
-pub(crate) struct Fences(HashMap<String, Fence>);
+pub(crate) struct Fences {
+    /// By publishing name.
+    by_stream: HashMap<String, Fence>,
+    revoked_up_to: u64,
+}
 
 /// The highest epoch of a stream that was seen.
 #[derive(Clone, Default)]
@@ -25,10 +29,10 @@ struct Fence {
 impl Fences {
     /// Lets a publisher through, or says why not. The one before it has lost the stream then.
     pub(crate) fn pass(&mut self, grant: &Grant, unix_secs: i64) -> Result<(), Refusal> {
-        if self.0.len() >= FENCES_MAX {
-            self.0.retain(|_, fence| fence.expires_at > unix_secs);
+        if self.by_stream.len() >= FENCES_MAX {
+            self.forget_expired(unix_secs);
         }
-        let fence = self.0.entry(grant.stream.clone()).or_default();
+        let fence = self.by_stream.entry(grant.stream.clone()).or_default();
         fence.check(grant)?;
         if let Some(epoch) = grant.epoch {
             fence.epoch = epoch;
@@ -38,10 +42,33 @@ impl Fences {
         Ok(())
     }
 
+    fn forget_expired(&mut self, unix_secs: i64) {
+        let mut has_lost_revocation = false;
+        self.by_stream.retain(|_, fence| {
+            let is_kept = fence.expires_at > unix_secs;
+            has_lost_revocation |= !is_kept && fence.revoked_below > 0;
+            is_kept
+        });
+        if has_lost_revocation {
+            // The next report asks for all of them again.
+            self.revoked_up_to = 0;
+        }
+    }
+
     /// From now on only epochs from `epoch_min` on pass.
     pub(crate) fn revoke(&mut self, stream: &str, epoch_min: u64) {
-        let fence = self.0.entry(stream.to_owned()).or_default();
+        let fence = self.by_stream.entry(stream.to_owned()).or_default();
         fence.revoked_below = fence.revoked_below.max(epoch_min);
+    }
+
+    /// The cloud's count of revocations of which all are here; 0: begin at the first.
+    pub(crate) fn revoked_up_to(&self) -> u64 {
+        self.revoked_up_to
+    }
+
+    /// All revocations up to the cloud's count are here.
+    pub(crate) fn set_revoked_up_to(&mut self, count: u64) {
+        self.revoked_up_to = count;
     }
 }
 
@@ -74,5 +101,17 @@ mod tests {
         let fence = Fence { revoked_below: 7, ..fence };
         assert_eq!(fence.check(&grant(6, "six")), Err(Refusal::Revoked));
         assert_eq!(fence.check(&grant(7, "seven")), Ok(()));
+    }
+
+    #[test]
+    fn a_revocation_that_is_forgotten_is_asked_for_again() {
+        let mut fences = Fences::default();
+        fences.pass(&Grant { expires_at: 50, ..grant(1, "one") }, 0).unwrap();
+        fences.set_revoked_up_to(9);
+        fences.forget_expired(60);
+        assert_eq!(fences.revoked_up_to(), 9, "only an epoch was forgotten");
+        fences.revoke("s", 9);
+        fences.forget_expired(60);
+        assert_eq!(fences.revoked_up_to(), 0);
     }
 }
