@@ -39,7 +39,7 @@ pub(crate) fn random_secret() -> Result<Secret<String>, CryptoError> {
     random::<32>("draw random bytes").map(|bytes| Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-/// A stream's name: random, in lower-case base 32. It tells nothing about the device.
+/// A stream's name: random, in lower-case base 32. It reveals nothing about the device.
 pub(crate) fn random_stream_name() -> Result<String, CryptoError> {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let bytes = random::<STREAM_CHARACTERS>("draw a stream's name")?;
@@ -74,7 +74,7 @@ pub(crate) fn sha256(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Compares hashes in constant time, so that the duration tells nothing about the secret.
+/// Compares hashes in constant time, so that the duration reveals nothing about the secret.
 pub(crate) fn is_secret(shown: Option<&str>, expected_sha256: &[u8; 32]) -> bool {
     shown.is_some_and(|shown| aws_lc_rs::constant_time::verify_slices_are_equal(&sha256(shown), expected_sha256).is_ok())
 }

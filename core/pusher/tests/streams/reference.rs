@@ -44,10 +44,18 @@ enum Event {
 enum Phase {
     /// Nobody wants the stream.
     Rest,
-    Connecting { until: Instant },
-    Streaming { since: Instant },
-    Reconnecting { until: Instant },
-    Stopping { until: Instant },
+    Connecting {
+        until: Instant,
+    },
+    Streaming {
+        since: Instant,
+    },
+    Reconnecting {
+        until: Instant,
+    },
+    Stopping {
+        until: Instant,
+    },
     /// Gave up, although someone wants it.
     Failed,
 }

@@ -1,4 +1,4 @@
-//! What an answer says, and its token.
+//! The answer to a request, and its token.
 
 use crate::{
     identity::signing_keys::{KeyError, SigningKeys},

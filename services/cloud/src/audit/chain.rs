@@ -58,7 +58,7 @@ pub(crate) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// Each column stands behind its length, so no two rows have the same bytes.
+    /// Each column's length comes before it, so no two rows have the same bytes.
     fn hash_after(&self, prev_hash: &[u8]) -> String {
         let mut sha = Sha256::new().chain_update(prev_hash);
         for column in [self.seq, self.time, self.actor, self.action, self.subject, self.detail] {

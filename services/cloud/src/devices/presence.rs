@@ -50,7 +50,7 @@ impl Presence {
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        // Nothing panics while it holds the lock; if it did, the tables would still be whole.
+        // Nothing panics under the lock; if it did, the tables would still be whole.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -64,7 +64,7 @@ impl Presence {
         self.tables().devices.values().filter(|device| device.is_online()).count()
     }
 
-    /// It sent something, over MQTT or HTTP.
+    /// The device has sent something, over MQTT or HTTP.
     pub(crate) fn seen(&self, id: &DeviceId) {
         let now = self.clock.unix_secs();
         let mut tables = self.tables();

@@ -139,7 +139,7 @@ impl Registry {
         Ok(write.commit(Action::DevicePermit, id.as_str(), json!({ "may_push": may_push })).await?)
     }
 
-    /// Begins an operation on a device that is there and not revoked.
+    /// Begins an operation on a device that is enrolled and not revoked.
     async fn write_active<'a>(&'a self, actor: &'a Actor, id: &DeviceId) -> Result<Write<'a>, RegistryError> {
         if self.known(id).await?.revoked_at.is_some() {
             return Err(RegistryError::DeviceRevoked(id.clone()));

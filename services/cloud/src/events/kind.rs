@@ -93,7 +93,7 @@ pub(crate) struct Event {
     /// The device, or the server for kinds that begin with `server_`.
     pub(crate) device: String,
     pub(crate) event: EventKind,
-    /// What the event tells; a device's own words, without secrets.
+    /// More about it; in a device's own words, without secrets.
     pub(crate) detail: Value,
 }
 

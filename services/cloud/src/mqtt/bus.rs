@@ -19,6 +19,13 @@ impl Bus {
         }
     }
 
+    /// Whether a device is connected.
+    pub(crate) fn has(&self, device: &DeviceId) -> bool {
+        match self {
+            Self::Builtin(broker) => broker.has(device),
+        }
+    }
+
     /// Ends a device's connection, if it has one.
     pub(crate) fn hang_up(&self, device: &DeviceId) -> bool {
         match self {

@@ -142,7 +142,7 @@ impl Inventory {
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        // Nothing panics while it holds the lock; if it did, the tables would still be whole.
+        // Nothing panics under the lock; if it did, the tables would still be whole.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

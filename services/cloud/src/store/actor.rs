@@ -26,8 +26,9 @@ impl Actor {
     pub(crate) fn from(&self) -> String {
         match self {
             Self::Operator(Channel::Http(address)) => address.to_string(),
-            Self::Operator(Channel::Mqtt) | Self::Device(_) => "mqtt".to_owned(),
+            Self::Operator(Channel::Mqtt) => "mqtt".to_owned(),
             Self::Cli => "cli".to_owned(),
+            Self::Device(id) => id.to_string(),
             Self::Origin(id) => id.to_string(),
             Self::System => "system".to_owned(),
         }

@@ -1,4 +1,4 @@
-//! The table `origins`: which life of each origin reported last. It outlives the cloud, so that a restart of either is told apart.
+//! The table `origins`: the boot id that each origin reported last. It outlives the cloud: a new boot id means that the origin has restarted, not the cloud.
 
 use super::{
     Write,

@@ -40,7 +40,7 @@ impl Store {
     }
 
     /// Streams that were revoked after the cursor, the oldest first: an origin that is far behind asks again for the rest.
-    /// A cursor that this database never gave out begins at the start: the database is an older copy.
+    /// A cursor above every epoch comes from a newer copy of this database: then all of them.
     pub(crate) async fn streams_revoked_after(&self, cursor: u64) -> Result<Revoked<RevokedStream>, StoreError> {
         let cursor = if cursor > self.newest_epoch().await? { 0 } else { cursor };
         let rows = sqlx::query("SELECT stream, epoch_min FROM revoked_streams WHERE epoch_min > $1 ORDER BY epoch_min LIMIT $2")

@@ -3,8 +3,8 @@
 mod changes;
 mod servers;
 
-use crate::clock::Clock;
 use crate::{
+    clock::Clock,
     devices::presence::Presence,
     events::log::EventLog,
     identity::signing_keys::{self, SigningKeys},

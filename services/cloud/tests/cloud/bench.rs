@@ -1,4 +1,4 @@
-//! A cloud, and the clients that are held against it.
+//! A cloud on free ports, and clients for it.
 
 use serde_json::{Value, json};
 use sightline_cloud::{Cloud, Config, admin};
@@ -56,7 +56,7 @@ impl Bench {
         self.http.get(self.url(path)).send().await.unwrap().json().await.unwrap()
     }
 
-    /// An origin says that it is there.
+    /// An origin reports.
     pub(crate) async fn report(&self, id: &str, boot_id: &str, streams: Value) -> Value {
         self.report_with(id, boot_id, streams, Value::Null).await
     }

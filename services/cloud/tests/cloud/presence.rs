@@ -1,4 +1,4 @@
-//! Who is there, what it does, what happened.
+//! Devices come and go, take commands, and leave events.
 
 use crate::bench::{Bench, eventually, message, run, subscriber};
 use serde_json::{Value, json};

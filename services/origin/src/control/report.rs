@@ -108,7 +108,7 @@ impl Reporter {
         let report = serde_json::to_vec(&self.describe(control)).map_err(ReportError::Report)?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(report)).await.map_err(|_| ReportError::Timeout)??;
         tokio::task::block_in_place(|| control.keys.replace(&answer.jwks));
-        control.hub.revoke(&answer.revoked);
+        control.hub.revoke(&answer.revoked, answer.revoked_up_to);
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Reporter {
             ingest_kbps: streams.iter().map(|stream| stream.bitrate_kbps).sum(),
             viewers: streams.iter().map(|stream| stream.viewers).sum(),
             streams,
-            revoked_after: None,
+            revoked_after: Some(control.hub.revoked_up_to()),
         }
     }
 }

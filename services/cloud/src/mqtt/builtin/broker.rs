@@ -166,6 +166,11 @@ impl Broker {
         self.router.route_message(&packet_of(device, message), None).await;
     }
 
+    /// Whether a device is connected.
+    pub(crate) fn has(&self, device: &DeviceId) -> bool {
+        self.connections.has(device)
+    }
+
     /// Ends a device's connection, if it has one.
     pub(crate) fn hang_up(&self, device: &DeviceId) -> bool {
         self.connections.hang_up(device)

@@ -36,6 +36,10 @@ impl Connections {
         }
     }
 
+    pub(super) fn has(&self, device: &DeviceId) -> bool {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner).contains_key(device)
+    }
+
     /// Ends a device's connection; false if it has none.
     pub(super) fn hang_up(&self, device: &DeviceId) -> bool {
         let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,7 +13,7 @@ use std::{
 /// Listens to what clients publish.
 pub(super) struct Handler {
     pub(super) uplink: Arc<Uplink>,
-    /// Weak, because the router belongs to the broker, which holds this.
+    /// Weak, because the router owns this through the broker's settings.
     pub(super) router: Weak<MessageRouter>,
 }
 
