@@ -4,6 +4,8 @@
 //! cargo run -p sightline-pusher --example outage
 //! ```
 
+#![expect(clippy::print_stdout, reason = "a table on standard output is what it is for")]
+
 use sightline_media::{Instant, WallTime};
 use sightline_pusher::{Action, Config, FixedServer, Input, Pusher};
 use sightline_signal::{DeviceId, Text};
@@ -21,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The wait from the end of the outage to the next dial, which would find the server.
 fn back_after(outage: Duration) -> Result<Duration, Box<dyn Error>> {
-    let url = Text::try_from("rtmp://192.0.2.1/live").map_err(|()| "the URL is too long")?;
+    let url = Text::try_from("rtmp://192.0.2.1/live").map_err(|_| "the URL is too long")?;
     let server = FixedServer { tc_urls: [url].into_iter().collect(), name: Text::new() };
     let device = DeviceId::new("cam-1").map_err(|_| "no device id")?;
     let mut pusher = Pusher::<&[u8], 30>::new(Config { server: Some(server), ..Config::new(device) }, 1);

@@ -4,6 +4,8 @@
 //! cargo run -p sightline-rtmp --example publish -- 127.0.0.1:1935 live NAME
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "an example is a shell: it is here to read the clock for the core")]
+
 use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac::AudioConfig};
 use sightline_rtmp::client::{Config, Event, Session};
 use std::error::Error;

@@ -98,6 +98,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 self.session.close();
                 self.queue.clear_as_dropped();
                 self.outbox.encoder(EncoderAction::Stop);
+                // What comes next is no stream that held: a start during the goodbye begins with the backoff's first delay.
+                self.streaming_since = None;
                 self.enter(StreamState::Stopping, Some(now + CLOSE_TIMEOUT));
             }
             StreamState::Stopping => {}

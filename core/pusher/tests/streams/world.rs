@@ -1,4 +1,5 @@
 //! Everything around one pusher, in virtual time: a cloud that is asked, a link with a capacity, stalls and cuts, and a real RTMP server session.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use bytes::Bytes;
 use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, WallTime, avc::DecoderConfig};
