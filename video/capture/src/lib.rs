@@ -22,8 +22,11 @@ pub mod tls;
 pub mod v4l2;
 pub mod videodev;
 
-pub use address::CameraUrl;
+pub use address::{CameraUrl, CameraUrlError};
 pub use picture::{Picture, Scaler};
-pub use rtsp::Transport;
+pub use rtsp::{Transport, UnknownTransport};
 pub use source::{Opened, Source, SourceError, open_file};
-pub use v4l2::{V4l2Camera, modes::PixelFormat};
+pub use v4l2::{
+    V4l2Camera,
+    modes::{PixelFormat, UnknownFormat},
+};

@@ -188,6 +188,17 @@ impl Outlet {
     }
 }
 
+/// Why a camera is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// The system gives no thread.
+    #[error(transparent)]
+    Start(std::io::Error),
+    /// The reader has panicked.
+    #[error("the thread that reads the camera ended")]
+    Ended,
+}
+
 /// A camera that is being read. Dropped, it hangs up.
 pub struct Live {
     seen: Receiver<SourceEvent>,
@@ -203,7 +214,7 @@ impl std::fmt::Debug for Live {
 
 impl Live {
     /// Starts reading. `wanted` is asked of cameras that can choose; `start` is the zero of the media time of its frames.
-    pub fn open(camera: LiveSource, wanted: Target, start: Instant) -> Result<Self, String> {
+    pub fn open(camera: LiveSource, wanted: Target, start: Instant) -> Result<Self, LiveError> {
         let (sender, seen) = std::sync::mpsc::sync_channel(FRAMES_WAITING_MAX);
         let pictures_waiting = Arc::new(AtomicUsize::new(0));
         let stop = CancellationToken::new();
@@ -216,7 +227,7 @@ impl Live {
             outlet: Outlet::new(sender, pictures_waiting.clone()),
             timeline: Timeline::new(start),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LiveError::Start)?;
         let stopped = stop.clone();
         let run = move || {
             runtime.block_on(async {
@@ -229,12 +240,12 @@ impl Live {
             });
         };
         let span = tracing::Span::current();
-        std::thread::Builder::new().name("camera".into()).spawn(move || span.in_scope(run)).map_err(|error| error.to_string())?;
+        std::thread::Builder::new().name("camera".into()).spawn(move || span.in_scope(run)).map_err(LiveError::Start)?;
         Ok(Self { seen, pictures_waiting, stop })
     }
 
     /// What the camera gave; `None`: nothing within the wait.
-    pub fn next(&self, wait: Duration) -> Result<Option<SourceEvent>, String> {
+    pub fn next(&self, wait: Duration) -> Result<Option<SourceEvent>, LiveError> {
         match self.seen.recv_timeout(wait) {
             Ok(seen) => {
                 if matches!(seen, SourceEvent::Picture(..) | SourceEvent::Pixels(..)) {
@@ -243,7 +254,7 @@ impl Live {
                 Ok(Some(seen))
             }
             Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err("the thread that reads the camera ended".into()),
+            Err(RecvTimeoutError::Disconnected) => Err(LiveError::Ended),
         }
     }
 }

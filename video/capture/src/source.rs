@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{address::CameraUrl, clip, ffmpeg, v4l2::V4l2Camera};
+use crate::{
+    address::{CameraUrl, CameraUrlError},
+    clip::{self, ClipError},
+    ffmpeg,
+    v4l2::V4l2Camera,
+};
 
 /// A source, as it was named.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +49,7 @@ pub enum SourceError {
         /// The URL's scheme.
         scheme: &'static str,
         /// What is wrong with it.
-        problem: String,
+        problem: CameraUrlError,
     },
     /// There is no such file.
     #[error("source {path}: {error}; {WANTED}")]
@@ -60,8 +65,11 @@ pub enum SourceError {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
-        problem: String,
+        problem: ClipError,
     },
+    /// The system gives no thread for it.
+    #[error("source thread: {0}")]
+    Thread(std::io::Error),
     /// It needs `ffmpeg`, which is not there.
     #[error(
         "source {path}: its container or codec is not one that Sightline reads itself (H.264 in MP4, FLV or Annex B), and `ffmpeg` is not on the PATH: install ffmpeg, or convert the file with `ffmpeg -i IN -c:v libx264 OUT.mp4` elsewhere"

@@ -179,7 +179,7 @@ impl Taker {
                         self.broken += 1;
                         if self.broken == 25 {
                             tracing::warn!(
-                                problem,
+                                %problem,
                                 "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be read; set v4l2_format to another one"
                             );
                         }

@@ -49,17 +49,20 @@ pub enum EncoderChoice {
     Device(PathBuf),
 }
 
-impl FromStr for EncoderChoice {
-    type Err = String;
+/// A name that is no encoder.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is none of auto, software, /dev/videoN; `sightline camera probe` lists the encoders of a machine")]
+pub struct UnknownEncoder(String);
 
-    fn from_str(name: &str) -> Result<Self, String> {
+impl FromStr for EncoderChoice {
+    type Err = UnknownEncoder;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEncoder> {
         match name {
             "auto" => Ok(Self::Auto),
             "software" => Ok(Self::Software),
             path if path.starts_with("/dev/") => Ok(Self::Device(path.into())),
-            other => {
-                Err(format!("{other:?} is none of auto, software, /dev/videoN; `sightline camera probe` lists the encoders of a machine"))
-            }
+            other => Err(UnknownEncoder(other.to_owned())),
         }
     }
 }
@@ -155,7 +158,7 @@ mod tests {
         assert_eq!("auto".parse(), Ok(EncoderChoice::Auto));
         assert_eq!("software".parse(), Ok(EncoderChoice::Software));
         assert_eq!("/dev/video11".parse(), Ok(EncoderChoice::Device("/dev/video11".into())));
-        assert!("video11".parse::<EncoderChoice>().unwrap_err().contains("/dev/videoN"));
+        assert!("video11".parse::<EncoderChoice>().unwrap_err().to_string().contains("/dev/videoN"));
     }
 
     #[test]

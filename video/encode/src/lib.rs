@@ -11,7 +11,7 @@ mod software;
 pub mod v4l2_m2m;
 mod watchdog;
 
-pub use choice::{EncoderChoice, EncoderSource, OpenEncoder, Opening};
+pub use choice::{EncoderChoice, EncoderSource, OpenEncoder, Opening, UnknownEncoder};
 pub use encoder::{Encoded, EncoderError, VideoEncoder};
 pub use fit::{exceeds, scaled_into};
 pub use order::EncoderOrder;

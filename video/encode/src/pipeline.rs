@@ -144,7 +144,7 @@ impl Pipeline {
         let span = tracing::Span::current();
         let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || span.in_scope(|| worker.run(input)));
         if let Err(error) = spawned {
-            return Err(SourceError::Broken { path: "thread".into(), problem: error.to_string() });
+            return Err(SourceError::Thread(error));
         }
         Ok((Self { events, orders }, settings))
     }

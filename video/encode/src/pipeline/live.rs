@@ -42,7 +42,7 @@ impl Worker {
             let taken = run.obey().and_then(|()| match live.next(ORDERS_INTERVAL) {
                 Ok(Some(seen)) => run.take(seen),
                 Ok(None) => Ok(()),
-                Err(problem) => Err(self.fail(problem)),
+                Err(problem) => Err(self.fail(problem.to_string())),
             });
             if let Err(stop) = taken {
                 return stop;
@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
             self.broken_pictures += 1;
             if self.broken_pictures.is_multiple_of(BROKEN_PICTURES_SAID) {
                 let pictures = self.broken_pictures;
-                tracing::warn!(camera = %self.camera, problem, pictures, "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be decoded");
+                tracing::warn!(camera = %self.camera, %problem, pictures, "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be decoded");
             }
             if self.broken_pictures == BROKEN_PICTURES_SAID {
                 return self.tell(PipelineEvent::Lost {
