@@ -13,10 +13,10 @@ use std::{
 };
 
 use sightline_capture::{
-    Opened, Picture, PixelFormat, Source, SourceError, Transport, V4l2Camera,
+    Opened, Picture, PixelFormat, Source, SourceError, SourceEvent, Transport, Trouble, V4l2Camera,
     clip::Character,
     ffmpeg, jpeg,
-    live::{Live, LiveError, LiveSource, SourceEvent, Trouble},
+    live::{Live, LiveError, LiveSource},
     open_file,
     v4l2::{
         self,

@@ -16,83 +16,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::source::SourceError;
+use crate::error::{BOX_BYTES_MAX, ClipError, SAMPLE_BYTES_MAX, SAMPLES_MAX, SourceError};
 use crate::stdin::AccessUnits;
 
-/// Samples in one file: a day of 30 fps with audio. An index of them is 300 MB; longer files are cut up elsewhere.
-const SAMPLES_MAX: usize = 8_000_000;
-/// The longest sample that is read.
-const SAMPLE_BYTES_MAX: u32 = 8 << 20;
-/// The longest box that is read: a `moov` of a day's recording is about 30 MB.
-const BOX_BYTES_MAX: u64 = 256 << 20;
 /// The frame rate of an Annex B file that does not say its own.
 const ANNEX_B_FPS_DEFAULT: u32 = 25;
-
-/// Why a file can't be read as what it is.
-#[derive(Debug, thiserror::Error)]
-pub enum ClipError {
-    /// The system can't read it.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The system can't read a part of it.
-    #[error("byte {offset}: {source}")]
-    Read {
-        /// Where.
-        offset: u64,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// Its H.264 parameter sets are unreadable.
-    #[error("byte {offset}: {source}")]
-    Avc {
-        /// Where.
-        offset: u64,
-        /// What is wrong with them.
-        source: avc::ConfigError,
-    },
-    /// Its H.264 parameter sets, in an MP4, are unreadable.
-    #[error(transparent)]
-    AvcEntry(#[from] avc::ConfigError),
-    /// Its AAC configuration is unreadable.
-    #[error("byte {offset}: {source}")]
-    Aac {
-        /// Where.
-        offset: u64,
-        /// What is wrong with it.
-        source: aac::AudioConfigError,
-    },
-    /// Its boxes are not those of an MP4.
-    #[error(transparent)]
-    Mp4(#[from] DemuxError),
-    /// A box of it is unreadable.
-    #[error(transparent)]
-    Box(#[from] shiguredo_mp4::Error),
-    /// Its times are out of range.
-    #[error(transparent)]
-    Time(#[from] std::num::TryFromIntError),
-    /// It has no picture that decoding can start at.
-    #[error("it has no key frame")]
-    NoKeyframe,
-    /// A sample is longer than any picture.
-    #[error("the sample at byte {offset} has {bytes} bytes; at most {SAMPLE_BYTES_MAX} are read")]
-    SampleTooLong {
-        /// Where.
-        offset: u64,
-        /// Its length.
-        bytes: u32,
-    },
-    /// It is longer than a day.
-    #[error("it has more than {SAMPLES_MAX} samples: cut it up, for instance with `ffmpeg -f segment`")]
-    TooManySamples,
-    /// A box is longer than any index.
-    #[error("a box at byte {offset} has {bytes} bytes; at most {BOX_BYTES_MAX} are read")]
-    BoxTooLong {
-        /// Where.
-        offset: u64,
-        /// Its length.
-        bytes: u64,
-    },
-}
 
 /// One sample in the file.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     address::CameraUrl,
-    live::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
+    outlet::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
     secure,
     timeline::Timeline,
 };

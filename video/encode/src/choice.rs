@@ -3,40 +3,16 @@
 use sightline_signal::Settings;
 use std::{
     collections::VecDeque,
-    fmt,
     path::PathBuf,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
-    encoder::{EncoderError, VideoEncoder},
+    encoder::{EncoderError, EncoderSource, OpenEncoder, Opening, VideoEncoder},
     software::SoftwareEncoder,
     v4l2_m2m,
 };
-
-/// Opens encoders, one after another.
-pub trait EncoderSource: fmt::Debug + Send + Sync {
-    /// Opens one for these numbers, with a key frame at least each so many seconds.
-    fn open(&self, settings: Settings, keyframe_interval_sec: f32) -> Result<Box<dyn VideoEncoder>, EncoderError>;
-
-    /// The one that was opened last does not do its work. True: the next opening gives another one.
-    fn give_up(&self) -> bool {
-        false
-    }
-}
-
-/// What a pipeline opens its encoders with.
-pub type OpenEncoder = Arc<dyn EncoderSource>;
-
-/// A kind of encoder of which there is one.
-pub type Opening = fn(Settings, f32) -> Result<Box<dyn VideoEncoder>, EncoderError>;
-
-impl EncoderSource for Opening {
-    fn open(&self, settings: Settings, keyframe_interval_sec: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
-        self(settings, keyframe_interval_sec)
-    }
-}
 
 /// The setting `encoder`.
 #[derive(Clone, PartialEq, Eq, Debug)]

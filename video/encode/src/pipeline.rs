@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use crate::{choice::OpenEncoder, fit::exceeds, order::EncoderOrder};
+use crate::{encoder::OpenEncoder, fit::exceeds, order::EncoderOrder};
 use encoding::{Encoding, Own};
 
 /// Frames that may wait for the pusher's loop, which takes them at once unless it hangs: a second's worth.

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use sightline_capture::{
-    Picture,
+    Picture, SourceEvent, Trouble,
     clip::Character,
     clock, jpeg,
-    live::{Live, LiveSource, SourceEvent, Trouble},
+    live::{Live, LiveSource},
     v4l2::modes::Target,
 };
 use sightline_h264::Decoder;
@@ -298,7 +298,7 @@ impl RateMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{choice::Opening, pipeline::Plan, software::SoftwareEncoder};
+    use crate::{encoder::Opening, pipeline::Plan, software::SoftwareEncoder};
     use sightline_capture::{Source, Transport, V4l2Camera, scene::Scene};
     use sightline_media::TrackConfig;
     use std::{
