@@ -4,8 +4,8 @@ use crate::crowd::Kind as CrowdKind;
 use crate::load::{Load, Watch};
 use crate::process::{Process, Processors};
 use crate::publisher::{Publishers, micros_since};
+use crate::scenario::Kind;
 use crate::scenario::Scenario;
-use crate::server::Kind;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -192,7 +192,7 @@ fn cost(processors: &Processors, idle: usize, kind: CrowdKind) -> io::Result<f64
     let origin = Origin::start(processors, idle)?;
     let before = origin.process.usage()?.resident_bytes;
     let _crowd = Crowd::start(origin.rtmp, idle, kind, 0)?;
-    // All at once, before the first is let go.
+    // All at once, before the first is disconnected.
     let open = "sightline_origin_rtmp_connections{state=\"pending\"}";
     wait_for("not all idle connections are open", || Ok(origin.metric(open)? >= idle as u64))?;
     Ok(origin.process.usage()?.resident_bytes.saturating_sub(before) as f64 / idle as f64)

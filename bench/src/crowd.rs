@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-/// Addresses that the idle ones come from: so many that none has more than a limit for one address.
+/// Addresses that the idle ones come from: enough that none exceeds the limit for one address.
 const IDLE_ADDRESSES: usize = 40;
 /// The one address that asks for more than its share.
 const GREEDY: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
@@ -19,7 +19,7 @@ const GREEDY: Ipv4Addr = Ipv4Addr::new(127, 0, 2, 1);
 const GREEDY_CONNECTIONS: usize = 1500;
 /// Between two connects of the idle ones: 2,000 a second, so that the listener's queue holds them.
 const CONNECT_INTERVAL: Duration = Duration::from_micros(500);
-/// How long one that was refused or let go waits before it comes back.
+/// How long one that was refused or disconnected waits before it comes back.
 const RETURN_WAIT: Duration = Duration::from_millis(500);
 /// How long a malformed one waits for the answer to what it said.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
@@ -110,7 +110,7 @@ async fn connect(from: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
     socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await
 }
 
-/// Comes, says what its kind says, stays until it is let go, and comes back.
+/// Comes, says what its kind says, stays until it is disconnected, and comes back.
 async fn stay(from: Ipv4Addr, port: u16, kind: Kind, counts: Arc<Counts>) {
     let said = match kind {
         Kind::Silent | Kind::Mixed => vec![],

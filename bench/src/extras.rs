@@ -1,7 +1,8 @@
 //! HLS and recordings: asked for as players and operators do, and looked at afterwards.
 
 use crate::picture;
-use crate::server::{Kind, Server};
+use crate::scenario::Kind;
+use crate::server::Server;
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;

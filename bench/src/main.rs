@@ -13,6 +13,7 @@ mod picture;
 mod presets;
 mod process;
 mod publisher;
+mod results;
 mod scenario;
 mod server;
 mod table;

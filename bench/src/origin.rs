@@ -2,8 +2,8 @@
 
 use crate::measure::{Measurement, measure};
 use crate::process::Processors;
-use crate::scenario::{Extra, Scenario};
-use crate::server::Kind;
+use crate::results::Results;
+use crate::scenario::{Extra, Kind, Scenario};
 use crate::table;
 use std::io;
 use std::time::{Duration, Instant};
@@ -81,9 +81,6 @@ impl Options {
         self.servers.is_empty() || self.servers.iter().any(|name| kind.name() == *name)
     }
 }
-
-/// A scenario's servers with their measurements.
-pub(crate) type Results = Vec<(Kind, Vec<Measurement>)>;
 
 /// Measures and prints; false if a frame was lost.
 pub(crate) fn run(options: &Options) -> io::Result<bool> {

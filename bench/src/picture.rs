@@ -59,7 +59,7 @@ fn bytes_of(stream: u64, counter: u64) -> usize {
     (INTER_BYTES / 2 + INTER_BYTES * spread / 4096) & !7
 }
 
-/// Bytes of the group of pictures that a stream is in after so many frames: what a cache of it holds.
+/// Bytes of the group of pictures that a stream is in after this many frames: what a cache of it holds.
 pub(crate) fn group_bytes(stream: u64, sent: u64) -> usize {
     let Some(last) = sent.checked_sub(1) else { return 0 };
     let first = last.saturating_sub(place(stream, last));

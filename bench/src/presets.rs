@@ -4,7 +4,8 @@
 
 use crate::process::{Process, Processors, Usage, usage_of};
 use crate::scenario::Scenario;
-use crate::server::{Kind, Server, sightline, stream_name};
+use crate::scenario::{Kind, stream_name};
+use crate::server::{Server, sightline};
 use crate::table::middle;
 use crate::uplink::receiver::{self, Picture};
 use crate::uplink::sender::{Sender, Wanted, feed, ffmpeg_args};

@@ -17,7 +17,7 @@ const TICKS_PER_SEC: f64 = 100.0;
 #[derive(Clone, Debug)]
 pub(crate) struct Processors {
     pub(crate) count: usize,
-    /// The first so many are the server's.
+    /// The first of them, this many, are the server's.
     server: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::picture::{self, Stamp};
 use crate::scenario::Scenario;
-use crate::server::stream_name;
+use crate::scenario::stream_name;
 use bytes::Bytes;
 use sightline_media::{Frame, Instant, MediaTime, TrackId};
 use sightline_rtmp::client::{Config, Event, Session};

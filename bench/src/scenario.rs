@@ -1,7 +1,6 @@
 //! What is measured: how many publish and watch, and what the server does besides.
 
 use crate::picture::{FRAME_INTERVAL, GOP_FRAMES};
-use crate::server::{Kind, MERGE_MS};
 use std::time::Duration;
 
 /// Streams that have one viewer, in the scenarios that are about publishers: enough to see whether frames come whole and how late.
@@ -10,6 +9,46 @@ const PROBED_SHARE: usize = 50;
 /// Viewers that one processor carries with room to spare, at a camera's frame rate. For more the same frames come less often: a server
 /// that is full merges and skips, and then the figure says nothing of what a frame costs.
 const FULL_RATE_VIEWERS: usize = 1250;
+
+/// SRS's own default, the rival's best figure at high fan-out.
+pub(crate) const MERGE_MS: u64 = 350;
+
+/// The name that a stream is published under.
+pub(crate) fn stream_name(stream: usize) -> String {
+    format!("bench{stream}")
+}
+
+/// A server that is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Sightline { merge_ms: u64 },
+    Nginx,
+}
+
+impl Kind {
+    /// In the table's order; nginx is what the others are compared with.
+    pub(crate) const ALL: [Self; 3] = [Self::Nginx, Self::Sightline { merge_ms: 0 }, Self::Sightline { merge_ms: MERGE_MS }];
+
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Nginx => "nginx-rtmp".into(),
+            Self::Sightline { merge_ms: 0 } => "sightline".into(),
+            Self::Sightline { merge_ms } => format!("sightline, merge_ms={merge_ms}"),
+        }
+    }
+
+    /// The name that a stream's viewers ask for.
+    pub(crate) fn play_name(self, stream: usize) -> String {
+        let name = stream_name(stream);
+        match self {
+            Self::Nginx => name,
+            Self::Sightline { .. } => {
+                let id: sightline_signal::Text<{ sightline_signal::PLAYBACK_ID_BYTES }> = sightline_signal::playback_id(&name);
+                id.as_str().to_owned()
+            }
+        }
+    }
+}
 
 /// What the server does with a stream besides passing it on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

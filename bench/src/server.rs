@@ -1,7 +1,7 @@
 //! The servers that are measured, each from a directory of its own that goes with it.
 
 use crate::process::{Process, Processors};
-use crate::scenario::{Extra, Scenario};
+use crate::scenario::{Extra, Kind, Scenario, stream_name};
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,49 +9,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// SRS's own default, the rival's best figure at high fan-out.
-pub(crate) const MERGE_MS: u64 = 350;
 /// The directory of nginx's playlists.
 const HLS_DIR: &str = "hls";
 /// The directory of recordings, of either.
 const RECORDINGS_DIR: &str = "recordings";
-
-/// The name that a stream is published under.
-pub(crate) fn stream_name(stream: usize) -> String {
-    format!("bench{stream}")
-}
-
-/// One of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    Sightline { merge_ms: u64 },
-    Nginx,
-}
-
-impl Kind {
-    /// In the table's order; nginx is what the others are compared with.
-    pub(crate) const ALL: [Self; 3] = [Self::Nginx, Self::Sightline { merge_ms: 0 }, Self::Sightline { merge_ms: MERGE_MS }];
-
-    pub(crate) fn name(self) -> String {
-        match self {
-            Self::Nginx => "nginx-rtmp".into(),
-            Self::Sightline { merge_ms: 0 } => "sightline".into(),
-            Self::Sightline { merge_ms } => format!("sightline, merge_ms={merge_ms}"),
-        }
-    }
-
-    /// The name that a stream's viewers ask for.
-    pub(crate) fn play_name(self, stream: usize) -> String {
-        let name = stream_name(stream);
-        match self {
-            Self::Nginx => name,
-            Self::Sightline { .. } => {
-                let id: sightline_signal::Text<{ sightline_signal::PLAYBACK_ID_BYTES }> = sightline_signal::playback_id(&name);
-                id.as_str().to_owned()
-            }
-        }
-    }
-}
 
 /// One that runs. The process ends before its directory goes.
 pub(crate) struct Server {

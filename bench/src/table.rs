@@ -1,9 +1,8 @@
 //! The results, for people and for programs: medians, and what they are beside nginx's.
 
 use crate::measure::Measurement;
-use crate::origin::Results;
-use crate::scenario::Scenario;
-use crate::server::Kind;
+use crate::results::Results;
+use crate::scenario::{Kind, Scenario};
 use std::fmt::Write as _;
 
 /// A column: its title, its key, what it shows, and its digits.

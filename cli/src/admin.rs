@@ -10,7 +10,7 @@ use sightline_cloud::admin::{self, AddedDevice, Verdict};
 use sightline_signal::DeviceId;
 use std::path::{Path, PathBuf};
 
-/// The directory that was named, or the configuration's.
+/// The directory of the command line, or of the configuration.
 fn data_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
     let dir = match (&cloud.dir, &cloud.config) {
         (Some(dir), _) => dir.clone(),
@@ -20,7 +20,7 @@ fn data_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
-/// A directory that must be there: looking at a mistyped one must not make it.
+/// A directory that must exist: a mistyped one must not be made by looking at it.
 fn existing_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
     let dir = data_dir(cloud)?;
     if dir.join("sightline.sqlite").is_file() {

@@ -5,7 +5,7 @@ use sightline_camera::{Secret, SourceName};
 use sightline_signal::DeviceId;
 use std::{net::SocketAddr, path::PathBuf};
 
-/// Live video from fleets of cameras, on the cloud, and kept there.
+/// Streams live video from fleets of cameras to the cloud, and keeps it live when links break.
 ///
 /// Start with `sightline demo`: a cloud, a media server and a live camera on this machine, with a page to watch it.
 #[derive(Parser, Debug)]

@@ -11,11 +11,12 @@ use std::path::Path;
 
 pub(crate) async fn run(dir: &Path, config: &DeviceConfig, json: bool) -> Result<(), Failure> {
     let now = admin::device_settings(dir, &config.id).await?;
-    let change = wanted(config, &now)?;
-    let is_change = change.is_some();
+    let change = change_of(config, &now)?;
+    let is_change = !matches!(change, Change::Nothing);
     let view = match change {
-        Some(settings) => admin::set_device_settings(dir, &config.id, settings).await?,
-        None => now,
+        Change::Nothing => now,
+        Change::Clear => admin::set_device_settings(dir, &config.id, None).await?,
+        Change::Set(settings) => admin::set_device_settings(dir, &config.id, Some(settings)).await?,
     };
     if json {
         terminal::print(&serde_json::to_string(&view)?);
@@ -31,36 +32,43 @@ pub(crate) async fn run(dir: &Path, config: &DeviceConfig, json: bool) -> Result
     show_reported(&view)
 }
 
-/// `None`: nothing is to be changed. `Some(None)`: what is wished for is taken back.
-fn wanted(config: &DeviceConfig, now: &SettingsView) -> Result<Option<Option<Tables>>, Failure> {
+/// What the command line changes.
+enum Change {
+    Nothing,
+    /// The camera's own file is all again.
+    Clear,
+    Set(Tables),
+}
+
+fn change_of(config: &DeviceConfig, now: &SettingsView) -> Result<Change, Failure> {
     if config.clear {
-        return Ok(Some(None));
+        return Ok(Change::Clear);
     }
     if let Some(file) = &config.file {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let tables = toml::from_str::<Tables>(&text).map_err(|error| format!("{}: {}", file.display(), error.message()))?;
-        return Ok(Some(Some(tables)));
+        return Ok(Change::Set(tables));
     }
     if config.set.is_empty() {
-        return Ok(None);
+        return Ok(Change::Nothing);
     }
     let mut tables = now.desired.as_ref().map(|desired| desired.settings.clone()).unwrap_or_default();
     for assignment in &config.set {
-        assign(&mut tables, assignment).map_err(WrongUse)?;
+        assign(&mut tables, assignment)?;
     }
-    Ok(Some(Some(tables)))
+    Ok(Change::Set(tables))
 }
 
-fn assign(tables: &mut Tables, assignment: &str) -> Result<(), String> {
+fn assign(tables: &mut Tables, assignment: &str) -> Result<(), WrongUse> {
     let parts = assignment.split_once('=').and_then(|(key, value)| Some((key.trim().split_once('.')?, value.trim())));
     let Some(((table, key), value)) = parts else {
-        return Err(format!("--set {assignment}: take TABLE.KEY=VALUE, as in stream.quality=medium"));
+        return Err(WrongUse(format!("--set {assignment}: take TABLE.KEY=VALUE, as in stream.quality=medium")));
     };
-    // What is no value of TOML's is text, so that nobody needs quotes inside of quotes.
+    // Whatever is no TOML value is taken as text, so that nobody needs quotes inside quotes.
     let parsed = toml::from_str::<Tables>(&format!("value = {value}")).ok().and_then(|mut table| table.remove("value"));
     let table = tables.entry(table).or_insert_with(|| Value::Object(Tables::new()));
     let Value::Object(table) = table else {
-        return Err(format!("--set {assignment}: that is a list: take --file"));
+        return Err(WrongUse(format!("--set {assignment}: that is a list: take --file")));
     };
     table.insert(key.to_owned(), parsed.unwrap_or_else(|| Value::from(value)));
     Ok(())
@@ -71,7 +79,7 @@ fn show_desired(view: &SettingsView) -> Result<(), Failure> {
         Some(desired) => {
             terminal::print(&format!("# wished for, version {}\n{}", desired.version, text_of(&desired.settings)?));
         }
-        None => terminal::print("# nothing is wished for: the camera's own file is all\n"),
+        None => terminal::print("# no remote settings; the camera uses its own file\n"),
     }
     Ok(())
 }
@@ -89,7 +97,7 @@ fn show_reported(view: &SettingsView) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As a camera's file has them. A null says that the file's own value counts.
+/// As a camera's file has them. A null means that the file's own value counts.
 fn text_of(tables: &Tables) -> Result<String, toml::ser::Error> {
     fn without_nulls(value: &Value) -> Value {
         match value {
@@ -120,7 +128,7 @@ mod tests {
         });
         assert_eq!(Value::Object(tables.clone()), expected);
         assert!(text_of(&tables).unwrap().contains("[stream]\nquality = \"medium\""));
-        assert!(assign(&mut tables, "quality=low").unwrap_err().contains("stream.quality=medium"));
-        assert!(assign(&mut tables, "stream.quality").is_err() && assign(&mut tables, "schedule.x=1").unwrap_err().contains("--file"));
+        assert!(assign(&mut tables, "quality=low").unwrap_err().0.contains("stream.quality=medium"));
+        assert!(assign(&mut tables, "stream.quality").is_err() && assign(&mut tables, "schedule.x=1").unwrap_err().0.contains("--file"));
     }
 }

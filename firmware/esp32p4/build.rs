@@ -1,10 +1,10 @@
 //! The settings and the clip of this image, from environment variables; and where its linker scripts are.
 //!
-//! Each problem is said with what to do: `cargo` shows it in place of the build.
+//! Each problem comes with what to do: `cargo` shows it in place of the build.
 
 use std::{collections::BTreeMap, env, fmt::Write as _, fs, net::SocketAddrV4, path::PathBuf};
 
-/// It lies in RAM, as an encoder's buffers would: the linker's region has 436 KB, of which the rest needs 200.
+/// It is in RAM, as an encoder's buffers would be: the linker's region has 436 KB, of which the rest needs 200.
 const CLIP_BYTES_MAX: usize = 224 << 10;
 
 fn main() {
@@ -54,7 +54,7 @@ fn settings() -> Result<(), String> {
     fs::write(out("settings.rs"), text).map_err(|error| format!("settings.rs: {error}"))
 }
 
-/// The clip that stands for camera and encoder, in the form that `sightline_board::Clip` reads.
+/// The clip that takes the place of camera and encoder, in the form that `sightline_board::Clip` reads.
 fn clip() -> Result<(), String> {
     let file = variable("SIGHTLINE_CLIP").unwrap_or_else(|| "scene.h264".into());
     let fps = variable("SIGHTLINE_CLIP_FPS").unwrap_or_else(|| "15".into());
@@ -85,7 +85,7 @@ fn access_units(stream: &[u8]) -> Vec<Vec<u8>> {
     let mut units: Vec<Vec<u8>> = Vec::new();
     let mut has_slice = true;
     for (start, end) in starts.iter().copied().zip(ends) {
-        // What stands before a start code in zeros belongs to it.
+        // Zeros before a start code belong to it.
         let zeros = stream[start + 3..end].iter().rev().take_while(|byte| **byte == 0).count();
         let nal = &stream[start + 3..end - zeros];
         let [header, rest @ ..] = nal else { continue };

@@ -242,7 +242,7 @@ impl Board {
         std::thread::sleep(Duration::from_millis(200));
     }
 
-    /// Waits until the serial port has so many lines with a text.
+    /// Waits until the serial port has this many lines with a text.
     ///
     /// # Panics
     /// If it has not in time.

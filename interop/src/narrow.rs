@@ -1,4 +1,4 @@
-//! A link that carries as many bits a second as it is told: a relay between two TCP connections, with little room in between.
+//! A link that carries a set number of bits a second: a relay between two TCP connections, with little room in between.
 
 use socket2::{Domain, Socket, Type};
 use std::{
@@ -49,7 +49,7 @@ impl Narrow {
         link
     }
 
-    /// Carries so many bits a second from now on.
+    /// Carries this many bits a second from now on.
     pub fn set_bps(&self, bps: u32) {
         self.bps.store(bps, Ordering::Relaxed);
     }

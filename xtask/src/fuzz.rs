@@ -115,7 +115,7 @@ fn hunt(target: &str, secs: &str) -> Result<String, Problem> {
     Ok(line)
 }
 
-/// Takes into the kept corpus what the grown one reaches beyond it: as few inputs as reach every edge, for they lie in git.
+/// Takes into the kept corpus what the grown one reaches beyond it: as few inputs as reach every edge, because they are kept in git.
 fn minimise(target: &str) -> Result<String, Problem> {
     let [grown, kept, findings] = folders(target)?;
     let count = |folder: &Path| std::fs::read_dir(folder).map(Iterator::count);

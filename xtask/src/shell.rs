@@ -52,7 +52,7 @@ pub(crate) fn lint_with<'a>(driver: &Path, cargo: &'a mut Command) -> &'a mut Co
 
 fn cargo_command() -> Command {
     let mut command = Command::new(env!("CARGO"));
-    // What cargo tells us of ourselves is not for the next one: ring's build script watches these, and all above it would be built anew.
+    // cargo's variables about this program are not for the next one: ring's build script watches these, and all above it would be built anew.
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_a_package(&name.to_string_lossy())) {
         command.env_remove(name);
     }

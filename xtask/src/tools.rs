@@ -125,7 +125,7 @@ pub(crate) fn guest() -> Result<(), Problem> {
     Ok(std::fs::write(dir.join("ready"), version)?)
 }
 
-/// Of the kernel's source, what is built: the test encoder, and what it stands on.
+/// Of the kernel's source, what is built: the test encoder, and what it needs.
 const CODEC_SOURCES: [&str; 2] = ["drivers/media/test-drivers/vicodec/*", "drivers/media/v4l2-core/v4l2-mem2mem.c"];
 const CODEC_KBUILD: &str = "vicodec-objs := vicodec-core.o codec-fwht.o codec-v4l2-fwht.o\nobj-m += v4l2-mem2mem.o vicodec.o\n";
 

@@ -59,7 +59,7 @@ pub(crate) struct Said {
     pub(crate) events: Vec<String>,
 }
 
-/// Streams until it is told to stop.
+/// Streams until the signal to stop.
 pub(crate) fn stream(sender: Sender, namespace: &str, wanted: Wanted, dir: &Path, stop: &CancellationToken) -> io::Result<Said> {
     match sender {
         Sender::Sightline => run_agent(namespace, wanted, stop),
@@ -105,7 +105,7 @@ fn run_ffmpeg(sender: Sender, namespace: &str, wanted: Wanted, dir: &Path, stop:
     feed(command, wanted, dir, stop, |_| ())
 }
 
-/// Runs ffmpeg with a camera's pictures on its standard input until it is told to stop. `started` is given its id.
+/// Runs ffmpeg with a camera's pictures on its standard input until the signal to stop. `started` is given its id.
 pub(crate) fn feed(
     mut command: Command,
     wanted: Wanted,
@@ -152,7 +152,7 @@ fn capture(wanted: Wanted, pictures: &SyncSender<Vec<u8>>, stop: &CancellationTo
     }
 }
 
-/// What ffmpeg is told: x264's fastest preset at a capped rate, from pictures on standard input.
+/// ffmpeg's options: x264's fastest preset at a capped rate, from pictures on standard input.
 pub(crate) fn ffmpeg_args(sender: Sender, wanted: Wanted, url: &str) -> Vec<String> {
     let rate = format!("{}k", wanted.bitrate_bps / 1000);
     let mut command = Args(Vec::new());

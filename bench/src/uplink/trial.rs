@@ -20,7 +20,7 @@ pub(crate) const DEADLINE_MS: u64 = 3000;
 const BEGIN_LIMIT: Duration = Duration::from_secs(30);
 /// After the sender's end, what is under way still comes.
 const DRAIN: Duration = Duration::from_secs(10);
-/// No picture for so long is a stall to whoever watches.
+/// No picture for this long is a stall to a viewer.
 const STALL_MS: u64 = 1000;
 
 /// Where our origin listens. It takes a publisher without a token from the loopback address only, so that what comes over the link is handed on
@@ -109,14 +109,14 @@ pub(crate) struct Trial {
     pub(crate) server: Server,
     /// TCP's, at both ends; the machine's own without it.
     pub(crate) congestion: Option<String>,
-    /// Where what was seen is kept, for whoever looks into a figure.
+    /// Where the observations are kept, for a look into a figure.
     pub(crate) keeps: Option<PathBuf>,
 }
 
 /// What came of it. Of pictures that were captured while the schedule ran.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    /// Pictures that left the sender, where it says so; else those that came.
+    /// Pictures that left the sender, where it counts them; else those that arrived.
     pub(crate) sent: u64,
     pub(crate) arrived: usize,
     pub(crate) on_time: usize,

@@ -13,7 +13,7 @@ pub const USABLE_SHARE: f32 = 0.8;
 const FIRST_BYTES: u32 = 4 * 1024;
 /// Bytes of the last: more than a link of 5 Mbit/s carries in 400 ms.
 const LAST_BYTES: u32 = 256 * 1024;
-/// A round that takes so much longer than the one before tells the rate: acknowledgements are looked at each 25 ms, so that it is off by a
+/// A round that takes this much longer than the one before gives the rate: acknowledgements are read every 25 ms, so that it is off by a
 /// sixth at most.
 const TELLING: Duration = Duration::from_millis(150);
 /// Whatever was seen by then has to do: people wait for a picture.
@@ -38,7 +38,7 @@ pub struct BandwidthCheck {
 /// How it goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BandwidthProgress {
-    /// Send so many bytes of padding.
+    /// Send this many bytes of padding.
     Pad(u32),
     /// It is over: bits a second that the link carries, or at least does; `None` where nothing came back.
     Done(Option<u32>),

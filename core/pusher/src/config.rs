@@ -12,7 +12,7 @@ pub enum Trigger {
     Motion,
     /// By the clock: the shell has a calendar, and hands in [`crate::Input::Trigger`].
     Scheduled,
-    /// Always; never gives up.
+    /// Always, without end.
     AlwaysOn,
     /// By command, on a lease that viewers renew: a lost `stop` never leaves a camera streaming.
     OnDemand,
@@ -49,7 +49,7 @@ pub struct Config {
     /// Lower and raise the bit rate with the link. Default true.
     pub adaptive_bitrate: bool,
     /// Before a stream's first connection publishes, see what the uplink carries, and begin with the preset that fits. Only where the bit
-    /// rate is adaptive and the link tells what has arrived. Default true.
+    /// rate is adaptive and the link reports what has arrived. Default true.
     pub bandwidth_check: bool,
     /// Try again after a failure. Default true.
     pub auto_reconnect: bool,

@@ -26,6 +26,7 @@ pub(crate) const fn describe(code: ErrorCode) -> &'static str {
         ErrorCode::InvalidQuality => "The size, frame rate or bit rate is out of range",
         ErrorCode::MqttConfigInvalid => "The broker's address or certificates can't be used",
         ErrorCode::ClockSkew => "The device's clock is wrong, and certificates can't be checked by it",
+        ErrorCode::DeviceReserved => "This device id belongs to the system: choose another one",
         ErrorCode::BadRequest => "The cloud could not read the request",
     }
 }

@@ -56,7 +56,7 @@ impl MotionGate {
 
     /// Something moves. `Some(true)`: an event begins.
     pub fn handle_motion(&mut self, now: Instant) -> Option<bool> {
-        // What is over is over first: motion after the hold begins another event only once the end of this one was told.
+        // What is over is over first: motion after the hold begins another event only once the end of this one was reported.
         if let Some(change) = self.handle_timeout(now) {
             return Some(change);
         }

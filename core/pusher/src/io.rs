@@ -33,7 +33,7 @@ pub enum Input<'a, P> {
     Signal(ToDevice<'a>),
     /// The way to the cloud is open (again): a discovery that waits is asked at once.
     SignalUp,
-    /// The way to the cloud can't be opened, and this is why: told instead of a discovery's timeout.
+    /// The way to the cloud can't be opened, and this is why: reported instead of a discovery's timeout.
     SignalDown(ErrorCode),
     /// The link that [`Action::Dial`] asked for is there, TLS included.
     LinkUp,
@@ -54,9 +54,9 @@ pub enum Input<'a, P> {
     Track(Track),
     /// An encoded frame and when it was captured.
     Frame(Frame<P>, Instant),
-    /// The encoder or the source failed for good: told as a `connection_error`; the stream ends in error, until it is started again.
+    /// The encoder or the source failed for good: reported as a `connection_error`; the stream ends in error, until it is started again.
     Failed(ErrorCode),
-    /// The shell's source is gone, and the shell tries to get it back: told as a `connection_error`; the stream stays.
+    /// The shell's source is gone, and the shell tries to get it back: reported as a `connection_error`; the stream stays.
     SourceLost {
         /// Why: [`ErrorCode::SourceLost`], or what is wrong with what it gives.
         code: ErrorCode,

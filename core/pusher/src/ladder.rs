@@ -36,7 +36,7 @@ const FPS_MIN: u32 = 5;
 /// Narrower than this shows nothing.
 const WIDTH_MIN: u32 = 160;
 
-/// Where the encoder stands.
+/// The encoder's present step.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ladder {
     rung: usize,

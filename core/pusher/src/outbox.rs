@@ -1,4 +1,4 @@
-//! What waits to be told to the shell: what the messages are made of, not the messages, which are five times as long.
+//! What waits for the shell: the contents of messages, not the messages, which are five times as long.
 
 use heapless::Deque;
 use sightline_signal::{ErrorCode, FinalMetrics, LatencyKind, Quality, RunningMetrics, StartMetrics, Text};

@@ -57,7 +57,7 @@ const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// The camera's streaming brain. See the crate's page for how to drive it. `QUEUE` frames may wait for the link.
 #[derive(Debug)]
 pub struct Pusher<P, const QUEUE: usize> {
-    /// Its `server` is the room for the present set of servers, whoever gave it: see [`Servers`].
+    /// Its `server` holds the present set of servers, wherever it came from: see [`Servers`].
     config: Config,
     /// The set of servers was given by hand, and no one is asked.
     is_server_fixed: bool,
@@ -91,7 +91,7 @@ pub struct Pusher<P, const QUEUE: usize> {
     ladder: Ladder,
     keyframe_asked_at: Option<Instant>,
     flight: Flight,
-    /// Names the session that is told of.
+    /// Names the session in status events.
     session_number: u32,
     tally: Option<Tally>,
     dropped_before: u64,
@@ -420,7 +420,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
     }
 
-    /// What is pushed can't be made any more, and trying again does not help: a stream that is wanted ends in error until someone starts it.
+    /// The source or the encoder failed for good: a stream that is wanted ends in error until someone starts it.
     #[inline(never)]
     fn give_up(&mut self, now: Instant, code: ErrorCode) {
         self.report(code, Duration::ZERO, 0);

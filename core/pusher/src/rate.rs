@@ -60,7 +60,7 @@ pub(crate) enum Decision {
     Rate,
     /// Encode nothing for a while, or go on.
     Hold(bool),
-    /// The link has carried less than the least rate for [`STARVED_AFTER`]: to be told, once.
+    /// The link has carried less than the least rate for [`STARVED_AFTER`]: report it, once.
     Starved,
 }
 
@@ -120,7 +120,7 @@ impl RateControl {
         self.told_bps = self.present_bps as u32;
     }
 
-    /// The caller has told already that the link carries less than the least rate.
+    /// The caller has reported already that the link carries less than the least rate.
     pub(crate) const fn has_told(&mut self) {
         self.has_starved = true;
     }
@@ -268,7 +268,7 @@ mod tests {
         assert!(PAGE.contains(&std::format!("until the lag is under {:.0} %", RELEASE_SHARE * 100.0)));
     }
 
-    /// An encoder that does as it is told, a camera's queue, and a link of some rate, in steps of 20 ms.
+    /// An encoder that follows its settings, a camera's queue, and a link of some rate, in steps of 20 ms.
     struct World {
         control: RateControl,
         flight: Flight,

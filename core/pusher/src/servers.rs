@@ -11,7 +11,7 @@ use crate::config::FixedServer;
 /// How long before its end a token is no longer used to start a stream: the way to the server takes time too.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(5);
 
-/// Which server of the set is next, and how long the set holds. The set itself lies in [`crate::Config::server`], whoever gave it: it is
+/// Which server of the set is next, and how long the set is valid. The set itself is in [`crate::Config::server`], wherever it came from: it is
 /// 1.1 KB, and a chip has room for one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Servers {

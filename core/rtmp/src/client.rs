@@ -61,7 +61,7 @@ impl<P> core::fmt::Display for QueueFull<P> {
 
 impl<P> core::error::Error for QueueFull<P> {}
 
-/// Where the session stands.
+/// How far the session is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// There is no connection.
@@ -188,7 +188,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         }
     }
 
-    /// Begins on a new connection as [`Self::publish`] does, whatever was before. The tracks stay, and are told to the server again.
+    /// Begins on a new connection as [`Self::publish`] does, whatever was before. The tracks stay, and are sent to the server again.
     ///
     /// # Errors
     /// [`UrlTooLong`]: the session is as after [`Self::reset`].
@@ -450,7 +450,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         }
     }
 
-    /// A command of the server lies in the inbox.
+    /// A command of the server is in the inbox.
     fn handle_command(&mut self, type_id: u8) -> Result<(), Cause> {
         let mut command = Command::decode(type_id, self.inbox.body())?;
         let information = |command: &mut Command<'_>| {
@@ -651,7 +651,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             self.put_metadata();
             return true;
         }
-        // All that are due, not only this frame's: whoever records or repackages wants to know every track before the first frame.
+        // All that are due, not only this frame's: a server that records or repackages needs every track before the first frame.
         if let Some(due) = [&mut self.video, &mut self.audio].into_iter().flatten().find(|slot| slot.is_due) {
             due.is_due = false;
             let codec = due.track.config.codec();

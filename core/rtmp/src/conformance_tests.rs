@@ -244,7 +244,7 @@ fn p30_release_and_fc_commands_before_and_after_create_stream() {
     }
 }
 
-/// VP9's configuration has no size: the track is told with the first key frame whose header can be read, and no frame comes before it.
+/// VP9's configuration has no size: the track is reported with the first key frame whose header can be read, and no frame comes before it.
 #[test]
 fn vp9_waits_for_a_key_frame_that_says_its_size() {
     let mut session = publishing();
@@ -337,7 +337,7 @@ fn p36_the_codes_of_publish_and_play() {
     assert!(contains(&drain(&mut session).0, b"NetStream.Unpublish.Success"));
 }
 
-/// Hikvision and Dahua bridges send the sequence header before every key frame: it is told once, and again when it changes.
+/// Hikvision and Dahua bridges send the sequence header before every key frame: it is reported once, and again when it changes.
 #[test]
 fn p41_a_sequence_header_is_told_when_it_is_new() {
     let mut session = publishing();

@@ -1,4 +1,4 @@
-//! Why a session ends. Always the peer's doing or the clock's: a caller hangs up and says so.
+//! Why a session ends. Always the peer's doing or the clock's: a caller hangs up and logs it.
 
 use core::fmt;
 

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use sightline_media::{Frame, Track};
 
-/// What the player's buffer is said to be, in milliseconds: what ffmpeg and VLC say.
+/// The player's buffer as it announces it, in milliseconds: as ffmpeg and VLC do.
 const BUFFER_MILLIS: u32 = 3000;
 /// What we send goes out in chunks of this size; only commands do.
 const CHUNK_SIZE: u32 = 4096;

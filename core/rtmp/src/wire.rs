@@ -57,7 +57,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Writes fields into a slice. Remembers an overflow instead of failing each call: [`Writer::finish`] tells.
+/// Writes fields into a slice. Remembers an overflow instead of failing each call: [`Writer::finish`] returns it.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
     out: &'a mut [u8],

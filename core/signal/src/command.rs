@@ -1,4 +1,4 @@
-//! What the cloud tells a camera to do, and what came of it.
+//! Commands of the cloud to a camera, and their results.
 
 use crate::{ErrorCode, Quality, Text};
 use serde::{Deserialize, Serialize};

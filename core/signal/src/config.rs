@@ -1,7 +1,7 @@
 //! Settings from afar: what a camera shall be set to, and what it is set to.
 //!
 //! Only what a device streams, records and takes for motion can be set so. Who it is, where its pictures come from, how it reaches the cloud
-//! and where its files are stays in its own file: a mistake there could not be mended from afar.
+//! and where its files are stays in its own file: a mistake there could not be fixed from afar.
 
 use crate::Text;
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ impl SettingError {
     }
 }
 
-/// How a version stands to the one that is applied.
+/// How a version relates to the one that is applied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Freshness {
     /// It is to be checked and applied.

@@ -65,6 +65,8 @@ codes! {
     DiscoveryTimeout = "DISCOVERY_TIMEOUT",
     /// The device's clock is so wrong that certificates can't be checked.
     ClockSkew = "CLOCK_SKEW",
+    /// The id belongs to the system: no device may have it.
+    DeviceReserved = "DEVICE_RESERVED",
     /// A message did not parse.
     BadRequest = "BAD_REQUEST",
 }

@@ -1,4 +1,4 @@
-//! What an origin tells the cloud every two seconds, and what it hears back. `POST /api/v1/servers/{server_id}/report`,
+//! An origin's report to the cloud every two seconds, and the answer. `POST /api/v1/servers/{server_id}/report`,
 //! authorised by the cluster key. Between servers only, so it allocates.
 
 use alloc::{string::String, vec::Vec};
@@ -18,7 +18,7 @@ pub struct OriginReport {
     pub name: String,
     /// Where it stands.
     pub region: String,
-    /// Another one after each start: tells the cloud to call back the cameras that were on it.
+    /// Another one after each start: the cloud calls back the cameras that were on it.
     pub boot_id: String,
     /// Where cameras publish: `rtmp://host:port/app`; empty: not offered.
     #[serde(default)]
@@ -37,6 +37,10 @@ pub struct OriginReport {
     pub viewers: u64,
     /// Its live streams.
     pub streams: Vec<OriginStream>,
+    /// The last `revoked_up_to` whose revocations it keeps; 0: none. The answer then has the later ones only. Absent: an origin that
+    /// keeps no count, and gets all of them each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_after: Option<u64>,
 }
 
 /// One live stream of an origin.
@@ -71,6 +75,9 @@ pub struct ReportAnswer {
     pub jwks: Jwks,
     /// Streams whose tokens below an epoch are no longer good: end them within this interval.
     pub revoked: Vec<RevokedStream>,
+    /// What the next report sends as `revoked_after`, once `revoked` is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_up_to: Option<u64>,
 }
 
 /// A stream that lost its right.

@@ -138,7 +138,7 @@ pub enum StatusEvent {
     Started(StreamStarted),
     /// Every few seconds while it runs.
     Metrics(StreamMetrics),
-    /// The stream ended because it was told to.
+    /// The stream ended by a command, or because nobody wants it.
     Stopped(StreamStopped),
     /// A try failed, or a connection ended.
     ConnectionError(ConnectionError),

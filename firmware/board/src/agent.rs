@@ -14,7 +14,7 @@ use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::{DeviceId, ErrorCode, Quality, StreamState, Text};
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
-/// How often the pusher is told what has arrived.
+/// How often the pusher gets to know what has arrived.
 const PROGRESS_MICROS: u64 = 25_000;
 /// The longest sleep where nothing is due and the card has nothing: the conversation with the broker, whose waits have seconds, looks at its clock this often.
 const SLEEP_MICROS_MAX: u64 = PROGRESS_MICROS;
@@ -29,7 +29,7 @@ pub struct Settings {
     pub quality: Quality,
     /// The MQTT broker, in plain.
     pub broker: (Ipv4Address, u16),
-    /// Streams whenever it can; otherwise when it is told to.
+    /// Streams whenever it can; otherwise by command.
     pub is_always_on: bool,
 }
 

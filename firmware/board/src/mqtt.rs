@@ -20,7 +20,7 @@ use crate::{
     network::{Card, MQTT_SEND_BYTES, Network, Which},
 };
 
-/// The longest packet in: an answer with three servers and a token. The broker is told, and a longer one ends the connection.
+/// The longest packet in: an answer with three servers and a token. The broker knows it, and a longer one ends the connection.
 const PACKET_IN_BYTES_MAX: usize = 1536;
 /// The longest message out: `stream_started` with a server's URL of 192 bytes has 487 when all its figures are as long as they can be.
 const MESSAGE_OUT_BYTES_MAX: usize = 512;

@@ -1,4 +1,4 @@
-// The founding document's snippet 1, its statements unchanged: a VideoRecorder whose stream begins with motion. Around them: the application.
+// The specification's snippet 1, its statements unchanged: a VideoRecorder whose stream begins with motion. Around them: the application.
 #include "seed_application.hpp"
 
 int main() {

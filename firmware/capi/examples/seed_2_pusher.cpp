@@ -1,4 +1,4 @@
-// The founding document's snippets 2 (a StreamPusher by itself), 3 (custom quality) and 4 (status and callbacks), their statements unchanged and in
+// The specification's snippets 2 (a StreamPusher by itself), 3 (custom quality) and 4 (status and callbacks), their statements unchanged and in
 // this order: 2 up to start, 4's callbacks, 2's stream, 3, 4's status, 2's end. Around them: the application, and what the test looks at.
 #include "seed_application.hpp"
 

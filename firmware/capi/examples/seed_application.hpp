@@ -1,4 +1,4 @@
-// What the founding document's snippets take for granted: a camera that gives H.264, and an MQTT client. The camera is a clip (CLIP) in its own time, the
+// What the specification's snippets take for granted: a camera that gives H.264, and an MQTT client. The camera is a clip (CLIP) in its own time, the
 // client mosquitto's programs at a broker of this host (BROKER_PORT).
 #ifndef SEED_APPLICATION_HPP
 #define SEED_APPLICATION_HPP

@@ -11,14 +11,14 @@
 #include <stdint.h>
 
 /**
- * `sightline_pusher_poll` need not be called before something else was.
- */
-#define SIGHTLINE_NEVER UINT64_MAX
-
-/**
  * The longest decoder configuration: what the pusher keeps of one, too.
  */
 #define SIGHTLINE_RECORD_BYTES_MAX 512
+
+/**
+ * `sightline_pusher_poll` need not be called before something else was.
+ */
+#define SIGHTLINE_NEVER UINT64_MAX
 
 /**
  * Bytes of a file's header.
@@ -106,7 +106,7 @@ typedef enum SightlineError {
    */
   SIGHTLINE_ERROR_BAD_MESSAGE = 14,
   /**
-   * Motion is told to a pusher whose trigger is not motion, or a window to one that is not scheduled.
+   * Motion is reported to a pusher whose trigger is not motion, or a window to one that is not scheduled.
    */
   SIGHTLINE_ERROR_WRONG_TRIGGER = 15,
 } SightlineError;
@@ -317,7 +317,7 @@ typedef struct SightlineSettings {
 } SightlineSettings;
 
 /**
- * Settings of a pusher. Fill it with `sightline_config_default`, then change what is to be other. Strings end with a NUL, and are copied by
+ * Settings of a pusher. Fill it with `sightline_config_default`, then change the fields you need. Strings end with a NUL, and are copied by
  * `sightline_pusher_init`; null is the empty string.
  */
 typedef struct SightlineConfig {
@@ -338,7 +338,7 @@ typedef struct SightlineConfig {
    */
   struct SightlineSettings custom;
   /**
-   * A `SightlineTrigger`. Default motion, as in the founding document.
+   * A `SightlineTrigger`. Default motion, as in the specification.
    */
   uint32_t trigger;
   /**
@@ -653,7 +653,7 @@ typedef struct SightlineUnit {
    */
   uint32_t record_bytes;
   /**
-   * Where the SPS lies in `record`, without start code or length: for `sightline_pusher_set_parameter_sets`.
+   * Where the SPS is in `record`, without start code or length: for `sightline_pusher_set_parameter_sets`.
    */
   uint32_t sps_offset;
   /**
@@ -661,7 +661,7 @@ typedef struct SightlineUnit {
    */
   uint32_t sps_length;
   /**
-   * Where the PPS lies in `record`.
+   * Where the PPS is in `record`.
    */
   uint32_t pps_offset;
   /**
@@ -765,7 +765,7 @@ enum SightlineError sightline_pusher_set_parameter_sets(struct SightlinePusher *
 enum SightlineError sightline_pusher_stop_stream(struct SightlinePusher *pusher);
 
 /**
- * Ends the stream and the work: no frame is taken from now on. The goodbyes are said by the next calls of `sightline_pusher_poll`, two seconds long at
+ * Ends the stream and the work: no frame is taken from now on. The goodbyes are sent by the next calls of `sightline_pusher_poll`, two seconds long at
  * most, until it answers SIGHTLINE_NEVER. A second call does nothing; `sightline_pusher_start` begins again.
  */
 enum SightlineError sightline_pusher_stop(struct SightlinePusher *pusher);
@@ -812,7 +812,7 @@ enum SightlineError sightline_pusher_on_message(struct SightlinePusher *pusher,
                                                 size_t length);
 
 /**
- * The way to the cloud is open, with its subscriptions (`is_up`), or gone: what waits for an answer is asked at once, or told as DISCOVERY_TIMEOUT. NOT_RUNNING.
+ * The way to the cloud is open, with its subscriptions (`is_up`), or gone: what waits for an answer is asked at once, or reported as DISCOVERY_TIMEOUT. NOT_RUNNING.
  */
 enum SightlineError sightline_pusher_on_mqtt(struct SightlinePusher *pusher,
                                              bool is_up);
@@ -851,7 +851,7 @@ enum SightlineError sightline_pusher_poll(struct SightlinePusher *pusher,
  * `sightline_pusher_push_frame` takes as AVCC, and FLV holds. What is found is written to `unit`. Its bytes begin at `data` + `unit->offset`: without parameter
  * sets, which are in the record, and without delimiters.
  *
- * Start codes of three bytes need the room that `sightline_pusher_push_frame` tells of. On an error the bytes are as they were. NULL_POINTER,
+ * Start codes of three bytes need the room that `sightline_pusher_push_frame` describes. On an error the bytes are as they were. NULL_POINTER,
  * FRAME_FORMAT_UNSUPPORTED: no picture in it, parameter sets that can't be read, or no room.
  */
 enum SightlineError sightline_unit_read(uint8_t *data,
@@ -875,7 +875,7 @@ size_t sightline_flv_sequence_header(const struct SightlineUnit *unit,
                                      size_t size);
 
 /**
- * Writes what stands before the bytes of an access unit: SIGHTLINE_FLV_FRAME_HEADER_BYTES. `dts_ms` wraps at 2^32; `composition_ms`: how much later it is shown
+ * Writes what comes before the bytes of an access unit: SIGHTLINE_FLV_FRAME_HEADER_BYTES. `dts_ms` wraps at 2^32; `composition_ms`: how much later it is shown
  * than decoded, 0 for an encoder without B-frames. How many bytes were written; 0 where a pointer is null or `size` too small.
  */
 size_t sightline_flv_frame_header(const struct SightlineUnit *unit,
@@ -885,7 +885,7 @@ size_t sightline_flv_frame_header(const struct SightlineUnit *unit,
                                   size_t size);
 
 /**
- * Writes what stands behind the bytes of an access unit: SIGHTLINE_FLV_FRAME_TRAILER_BYTES. How many bytes were written; 0 where a pointer is null or `size` too
+ * Writes what comes after the bytes of an access unit: SIGHTLINE_FLV_FRAME_TRAILER_BYTES. How many bytes were written; 0 where a pointer is null or `size` too
  * small.
  */
 size_t sightline_flv_frame_trailer(const struct SightlineUnit *unit,

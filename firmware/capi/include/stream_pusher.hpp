@@ -1,4 +1,4 @@
-// The founding document's C++ face: its classes, names and signatures, over sightline.h. C++17 with threads; needs neither exceptions nor RTTI.
+// The specification's C++ face: its classes, names and signatures, over sightline.h. C++17 with threads; needs neither exceptions nor RTTI.
 //
 // A StreamPusher has a thread of its own, which drives the pusher and calls the callbacks. The network comes from a port: two functions, below, that the
 // application links, such as posix/posix_port.cpp.
@@ -25,7 +25,7 @@
 extern "C" {
 // Gives one connection: fills clock, random and socket of `port`, with the context that they are to be called with. False: there is none to give.
 bool sightline_port_create(SightlinePlatform *port);
-// Takes it back; nothing of it is called any more.
+// Takes it back; nothing of it is called afterwards.
 void sightline_port_destroy(SightlinePlatform *port);
 }
 
@@ -41,7 +41,7 @@ public:
   // False: there is no connection, and the message is lost.
   virtual bool publish(const std::string &topic, const std::string &payload, bool retain) = 0;
   // From now on `on_message` is called for these topics, and `on_connection` at each change, the first time where there is a connection already; from any
-  // thread. With no topics: nothing is called any more once this returns.
+  // thread. With no topics: nothing is called once this has returned.
   virtual void subscribe(const std::vector<std::string> &topics, MessageHandler on_message, ConnectionHandler on_connection) = 0;
 };
 

@@ -345,10 +345,10 @@ pub unsafe extern "C" fn sightline_pusher_deinit(pusher: *mut SightlinePusher) -
         (Err(error), _) | (_, Err(error)) => return error,
     };
     known.platform.close();
-    // Both flags stay set for whoever still has the handle; the number is gone first.
+    // Both flags stay set for callers that still have the handle; the number is gone first.
     core::mem::forget((polling, busy));
     known.magic.store(0, Ordering::Release);
-    // SAFETY: nobody is inside, nobody comes in any more; dropped once, because the number is gone. What lent frames look at lies outside of it.
+    // SAFETY: nobody is inside, and nobody can enter; dropped once, because the number is gone. What lent frames refer to is outside of it.
     unsafe { known.face.get().drop_in_place() };
     SightlineError::Ok
 }
@@ -410,7 +410,7 @@ pub unsafe extern "C" fn sightline_pusher_push_frame(
     let outcome = known.enter(|face, platform| {
         // SAFETY: not null, a length that can be; the caller lends them by this call.
         let bytes = unsafe { core::slice::from_raw_parts_mut(data, length) };
-        // SAFETY: lent until the release; the counter lies in the handle's memory, and outlives all that was lent.
+        // SAFETY: lent until the release; the counter is in the handle's memory, and outlives all that was lent.
         unsafe { face.push_frame(Pushed { bytes, token, pts_us, dts_us }, platform, &raw const known.lent) }
     });
     match outcome {
@@ -455,7 +455,7 @@ pub unsafe extern "C" fn sightline_pusher_stop_stream(pusher: *mut SightlinePush
     unsafe { call(pusher, |face, platform| face.stop_stream(platform)) }
 }
 
-/// Ends the stream and the work: no frame is taken from now on. The goodbyes are said by the next calls of `sightline_pusher_poll`, two seconds long at
+/// Ends the stream and the work: no frame is taken from now on. The goodbyes are sent by the next calls of `sightline_pusher_poll`, two seconds long at
 /// most, until it answers SIGHTLINE_NEVER. A second call does nothing; `sightline_pusher_start` begins again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sightline_pusher_stop(pusher: *mut SightlinePusher) -> SightlineError {
@@ -560,7 +560,7 @@ pub unsafe extern "C" fn sightline_pusher_on_message(
     }
 }
 
-/// The way to the cloud is open, with its subscriptions (`is_up`), or gone: what waits for an answer is asked at once, or told as DISCOVERY_TIMEOUT. NOT_RUNNING.
+/// The way to the cloud is open, with its subscriptions (`is_up`), or gone: what waits for an answer is asked at once, or reported as DISCOVERY_TIMEOUT. NOT_RUNNING.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sightline_pusher_on_mqtt(pusher: *mut SightlinePusher, is_up: bool) -> SightlineError {
     let input = if is_up { Input::SignalUp } else { Input::SignalDown(ErrorCode::DiscoveryTimeout) };

@@ -20,7 +20,7 @@ use crate::{
 
 /// Frames that may wait for the link, by reference: half a second at 30 fps, and more than a chip's encoder has buffers.
 const QUEUE_FRAMES: usize = 16;
-/// How often the pusher is told what has arrived: as often as its rate control samples.
+/// How often the pusher gets to know what has arrived: as often as its rate control samples.
 const PROGRESS_US: u64 = 25_000;
 /// How soon a connection that is being made is looked at again: each of its round trips waits this long at most.
 const OPENING_US: u64 = 5_000;
@@ -46,7 +46,7 @@ enum Link {
 enum Run {
     Halted,
     Running,
-    /// Until the goodbyes are said.
+    /// Until the goodbyes are sent.
     Ending,
 }
 
@@ -398,7 +398,7 @@ impl Face {
                 return;
             }
             let outcome = platform.send(head).map(|taken| {
-                // The rest's failure is seen at the next turn: what was taken is told first.
+                // The rest's failure is seen at the next turn: what was taken is reported first.
                 if taken == head.len() { taken + platform.send(rest).unwrap_or(0) } else { taken }
             });
             match outcome {

@@ -7,12 +7,9 @@ use sightline_rtmp::flv::{TagKind, file_header, frame_header, previous_tag_size,
 
 use crate::{
     lent,
-    types::{SightlineError, SightlineUnit},
+    types::{SIGHTLINE_RECORD_BYTES_MAX, SightlineError, SightlineUnit},
 };
 
-/// The longest decoder configuration: what the pusher keeps of one, too.
-pub const SIGHTLINE_RECORD_BYTES_MAX: usize = 512;
-const _: () = assert!(SIGHTLINE_RECORD_BYTES_MAX == sightline_media::avc::DECODER_CONFIG_BYTES_MAX, "the header needs the number itself");
 /// Bytes of a file's header.
 pub const SIGHTLINE_FLV_FILE_HEADER_BYTES: usize = 13;
 /// Bytes before an access unit.
@@ -31,7 +28,7 @@ const BETWEEN_SETS: usize = 3;
 /// `sightline_pusher_push_frame` takes as AVCC, and FLV holds. What is found is written to `unit`. Its bytes begin at `data` + `unit->offset`: without parameter
 /// sets, which are in the record, and without delimiters.
 ///
-/// Start codes of three bytes need the room that `sightline_pusher_push_frame` tells of. On an error the bytes are as they were. NULL_POINTER,
+/// Start codes of three bytes need the room that `sightline_pusher_push_frame` describes. On an error the bytes are as they were. NULL_POINTER,
 /// FRAME_FORMAT_UNSUPPORTED: no picture in it, parameter sets that can't be read, or no room.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sightline_unit_read(data: *mut u8, length: usize, unit: *mut SightlineUnit) -> SightlineError {
@@ -102,7 +99,7 @@ pub unsafe extern "C" fn sightline_flv_sequence_header(unit: *const SightlineUni
     unsafe { put(out, size, &[&tag, &header, record, &previous_tag_size(body_bytes)]) }
 }
 
-/// Writes what stands before the bytes of an access unit: SIGHTLINE_FLV_FRAME_HEADER_BYTES. `dts_ms` wraps at 2^32; `composition_ms`: how much later it is shown
+/// Writes what comes before the bytes of an access unit: SIGHTLINE_FLV_FRAME_HEADER_BYTES. `dts_ms` wraps at 2^32; `composition_ms`: how much later it is shown
 /// than decoded, 0 for an encoder without B-frames. How many bytes were written; 0 where a pointer is null or `size` too small.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sightline_flv_frame_header(
@@ -129,7 +126,7 @@ pub unsafe extern "C" fn sightline_flv_frame_header(
     unsafe { put(out, size, &[&tag_header(TagKind::Video, body_bytes, dts_ms), &header]) }
 }
 
-/// Writes what stands behind the bytes of an access unit: SIGHTLINE_FLV_FRAME_TRAILER_BYTES. How many bytes were written; 0 where a pointer is null or `size` too
+/// Writes what comes after the bytes of an access unit: SIGHTLINE_FLV_FRAME_TRAILER_BYTES. How many bytes were written; 0 where a pointer is null or `size` too
 /// small.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sightline_flv_frame_trailer(unit: *const SightlineUnit, out: *mut u8, size: usize) -> usize {

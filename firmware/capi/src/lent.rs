@@ -56,7 +56,7 @@ impl Drop for Lent {
 
 /// What an access unit was found to be.
 pub(crate) struct Unit {
-    /// Where what is sent lies in the caller's memory.
+    /// Where the bytes to send are in the caller's memory.
     pub(crate) payload: core::ops::Range<usize>,
     pub(crate) is_idr: bool,
     pub(crate) is_disposable: bool,

@@ -159,5 +159,5 @@ impl Platform {
     }
 }
 
-/// The longest line of the log: an address of 192 bytes and what is said about it.
+/// The longest line of the log: an address of 192 bytes and a sentence about it.
 const LOG_BYTES_MAX: usize = 256;

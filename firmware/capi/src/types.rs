@@ -3,6 +3,10 @@
 use core::ffi::{CStr, c_char};
 use sightline_signal::{ErrorCode, RunningMetrics, Settings, StreamState};
 
+/// The longest decoder configuration: what the pusher keeps of one, too.
+pub const SIGHTLINE_RECORD_BYTES_MAX: usize = 512;
+const _: () = assert!(SIGHTLINE_RECORD_BYTES_MAX == sightline_media::avc::DECODER_CONFIG_BYTES_MAX, "the header needs the number itself");
+
 /// What a call has to say.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +42,7 @@ pub enum SightlineError {
     UnknownTopic = 13,
     /// The message is not what its topic carries.
     BadMessage = 14,
-    /// Motion is told to a pusher whose trigger is not motion, or a window to one that is not scheduled.
+    /// Motion is reported to a pusher whose trigger is not motion, or a window to one that is not scheduled.
     WrongTrigger = 15,
 }
 
@@ -147,7 +151,7 @@ pub enum SightlineTrigger {
     MotionBased = 1,
     /// By `sightline_pusher_on_schedule`, of an application that has a calendar.
     Scheduled = 2,
-    /// Always; never gives up.
+    /// Always, without end.
     AlwaysOn = 3,
     /// By command, on a lease that viewers renew.
     OnDemand = 4,
@@ -203,7 +207,7 @@ pub enum SightlineOrder {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SightlineLogLevel {
-    /// Something to mend.
+    /// Something to fix.
     Warning = 0,
     /// What happens.
     Info = 1,
@@ -235,7 +239,7 @@ impl From<SightlineSettings> for Settings {
     }
 }
 
-/// Settings of a pusher. Fill it with `sightline_config_default`, then change what is to be other. Strings end with a NUL, and are copied by
+/// Settings of a pusher. Fill it with `sightline_config_default`, then change the fields you need. Strings end with a NUL, and are copied by
 /// `sightline_pusher_init`; null is the empty string.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -248,7 +252,7 @@ pub struct SightlineConfig {
     pub quality: u32,
     /// The numbers of the quality `custom`.
     pub custom: SightlineSettings,
-    /// A `SightlineTrigger`. Default motion, as in the founding document.
+    /// A `SightlineTrigger`. Default motion, as in the specification.
     pub trigger: u32,
     /// A `SightlineFormat`: what `sightline_pusher_push_frame` is given. Default Annex B.
     pub format: u32,
@@ -382,16 +386,16 @@ pub struct SightlineUnit {
     pub is_disposable: u8,
     /// Bytes of `record`; 0: no parameter sets came with it.
     pub record_bytes: u32,
-    /// Where the SPS lies in `record`, without start code or length: for `sightline_pusher_set_parameter_sets`.
+    /// Where the SPS is in `record`, without start code or length: for `sightline_pusher_set_parameter_sets`.
     pub sps_offset: u32,
     /// Bytes of the SPS.
     pub sps_length: u32,
-    /// Where the PPS lies in `record`.
+    /// Where the PPS is in `record`.
     pub pps_offset: u32,
     /// Bytes of the PPS.
     pub pps_length: u32,
     /// The decoder configuration (`avcC`, ISO/IEC 14496-15, 5.3.3.1).
-    pub record: [u8; crate::flv::SIGHTLINE_RECORD_BYTES_MAX],
+    pub record: [u8; SIGHTLINE_RECORD_BYTES_MAX],
 }
 
 impl Default for SightlineUnit {
@@ -406,7 +410,7 @@ impl Default for SightlineUnit {
             sps_length: 0,
             pps_offset: 0,
             pps_length: 0,
-            record: [0; crate::flv::SIGHTLINE_RECORD_BYTES_MAX],
+            record: [0; SIGHTLINE_RECORD_BYTES_MAX],
         }
     }
 }

@@ -133,7 +133,7 @@ fn write_line(serial: &mut UartTx<'static, Blocking>, line: fmt::Arguments<'_>) 
 /// The last line before a reset.
 #[expect(unsafe_code, reason = "the serial port is taken from whoever has it: the chip starts anew after this line")]
 pub(crate) fn cry(line: fmt::Arguments<'_>) {
-    // SAFETY: nothing else runs any more: interrupts only clear a timer, and the caller does not return.
+    // SAFETY: nothing else runs: interrupts only clear a timer, and the caller does not return.
     let (port, pin) = unsafe { (esp_hal::peripherals::UART0::steal(), esp_hal::peripherals::GPIO37::steal()) };
     if let Ok(serial) = UartTx::new(port, uart::Config::default()) {
         write_line(&mut serial.with_tx(pin), line);

@@ -208,7 +208,7 @@ unsafe extern "C" fn board_socket_state(context: *mut c_void) -> u32 {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn board_socket_send(context: *mut c_void, bytes: *const u8, length: usize) -> isize {
-    // SAFETY: the context that C was given; so many bytes are there for the call, by sightline.h.
+    // SAFETY: the context that C was given; that many bytes are there for the call, by sightline.h.
     let (mut wiring, bytes) = unsafe { (wiring(context), slice::from_raw_parts(bytes, length)) };
     wiring.network.socket(Which::Rtmp).send_slice(bytes).map_or(-1, usize::cast_signed)
 }

@@ -1,6 +1,6 @@
 //! A firmware in C on the same machine: `c/camera.c` over `firmware/capi`'s library, `libsightline.a`, as it is handed out.
 //!
-//! The loader puts the settings (JSON) to 0x87f00000 and a clip to 0x88000000. The C streams the clip to a server that the settings name, and tells after
+//! The loader puts the settings (JSON) to 0x87f00000 and a clip to 0x88000000. The C streams the clip to a server that the settings name, and reports after
 //! `seconds` what it has seen. What it asks of the machine is `c_calls`.
 #![no_std]
 #![no_main]

@@ -51,7 +51,7 @@ unsafe impl Hal for Memory {
     }
 
     unsafe fn dma_dealloc(_: PhysAddr, _: NonNull<u8>, _: usize) -> i32 {
-        // The card is never given up.
+        // The card is never released.
         0
     }
 

@@ -1,7 +1,7 @@
 //! The camera's side of Sightline on a machine of QEMU that is an ESP32-P4 by instruction set: RV32IMAFC, no operating system, no allocator.
 //!
 //! The loader puts the settings (JSON) to 0x87f00000 and a clip to 0x88000000. The image asks a broker where to stream, streams the clip in its own
-//! time, takes commands, and after `seconds` tells on the serial port what it took: memory, stack, instructions. Its exit status is QEMU's.
+//! time, takes commands, and after `seconds` reports on the serial port what it took: memory, stack, instructions. Its exit status is QEMU's.
 //! All but the machine itself is `firmware/board`.
 #![no_std]
 #![no_main]
@@ -54,7 +54,7 @@ fn start() -> Result<u32, &'static str> {
         if !is_over && now >= ends_at {
             is_over = true;
             agent.tell(Input::Stop);
-            // What follows from it is said in the next turn.
+            // What follows from it is reported in the next turn.
             return false;
         }
         let is_done = is_over && (now >= ends_at + GOODBYE_MICROS || agent.has_said_all());

@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
 fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(data: &[u8]) {
     let Ok(message) = json::read::<T>(data) else { return };
     let mut out = [0; OUT_BYTES];
-    // What has no room is told, and not sent.
+    // What does not fit is reported, and not sent.
     let Ok(length) = json::write(&message, &mut out) else { return };
     assert_eq!(json::read::<T>(&out[..length]).as_ref(), Ok(&message));
 }

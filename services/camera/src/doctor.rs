@@ -119,7 +119,7 @@ impl Subject {
 /// What to do where an item needs a configuration.
 const NEEDS_CONFIG: &str = "give the camera's configuration: --config FILE";
 /// What a device can't see.
-const NEEDS_CLOUD: &str = "seen from the cloud only: give the cloud's configuration to a version that reads it";
+const NEEDS_CLOUD: &str = "can only be checked on the cloud; not supported yet";
 
 /// Goes through the checklist; without a configuration through what needs none. `progress` hears of what is looked at, before it is.
 pub async fn examine(config: Option<&Config>, progress: &(dyn Fn(&'static str) + Send + Sync)) -> Report {

@@ -1,9 +1,18 @@
 //! Settings of `sightline cloud`: one TOML file, every key also from the environment.
 
-use crate::CloudError;
 use confique::Config as _;
 use serde::Deserialize;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+/// A setting is out of its range.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("setting {key}: {reason}")]
+pub struct SettingError {
+    /// The key as the TOML file has it.
+    pub key: &'static str,
+    /// What is wrong and what would be right.
+    pub reason: String,
+}
 
 /// Settings of the cloud.
 #[derive(Clone, Debug, confique::Config)]
@@ -83,29 +92,56 @@ pub struct StaticServer {
     /// Its name, for people.
     #[serde(default)]
     pub name: String,
-    /// Where it stands.
+    /// Where it is.
     #[serde(default)]
     pub region: String,
     /// `rtmp://host[:port]/app` or `rtmps://…`.
-    pub rtmp_url: String,
+    pub rtmp_url: ServerUrl,
     /// What it takes in at most, in kbit/s; 0: no limit.
     #[serde(default)]
     pub capacity_kbps: u64,
 }
 
+/// Where a server of others takes streams. `Debug` leaves out user, password and query.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct ServerUrl(String);
+
+impl ServerUrl {
+    /// The URL itself, for the answers to devices.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.0.starts_with("rtmps://")
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("***", ""));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        write!(f, "{scheme}://{host}/{}", path.split(['?', '#']).next().unwrap_or_default())
+    }
+}
+
+/// The longest URL of a server: what fits into an answer, with the slash at its end.
+const SERVER_URL_BYTES_MAX: usize = 190;
 /// Shortest life of a token: less, and a slow uplink's first try finds it expired.
-pub const TOKEN_TTL_SEC_MIN: u32 = 60;
+pub(crate) const TOKEN_TTL_SEC_MIN: u32 = 60;
 /// Longest life of a token: revocation lists and previous keys are kept for that long.
-pub const TOKEN_TTL_SEC_MAX: u32 = 86_400;
+pub(crate) const TOKEN_TTL_SEC_MAX: u32 = 86_400;
 
 impl Config {
     /// All defaults, with this data directory.
     ///
     /// # Errors
-    /// [`CloudError::Setting`] if a variable of the environment can't be read.
-    pub fn in_dir(data_dir: impl Into<PathBuf>) -> Result<Self, CloudError> {
+    /// [`SettingError`] if a variable of the environment can't be read.
+    pub fn in_dir(data_dir: impl Into<PathBuf>) -> Result<Self, SettingError> {
         let mut config =
-            Self::builder().env().load().map_err(|error| CloudError::Setting { key: "SIGHTLINE_CLOUD_…", reason: error.to_string() })?;
+            Self::builder().env().load().map_err(|error| SettingError { key: "SIGHTLINE_CLOUD_…", reason: error.to_string() })?;
         config.data_dir = data_dir.into();
         Ok(config)
     }
@@ -113,20 +149,22 @@ impl Config {
     /// Checks what types can't.
     ///
     /// # Errors
-    /// [`CloudError::Setting`] names the key.
-    pub fn validate(&self) -> Result<(), CloudError> {
+    /// [`SettingError`] names the key.
+    pub fn validate(&self) -> Result<(), SettingError> {
         if !(TOKEN_TTL_SEC_MIN..=TOKEN_TTL_SEC_MAX).contains(&self.token.ttl_sec) {
             let reason = format!("{} is outside {TOKEN_TTL_SEC_MIN}..={TOKEN_TTL_SEC_MAX} seconds", self.token.ttl_sec);
-            return Err(CloudError::Setting { key: "token.ttl_sec", reason });
+            return Err(SettingError { key: "token.ttl_sec", reason });
         }
         for server in &self.servers {
             if sightline_signal::DeviceId::new(&server.id).is_err() {
-                return Err(CloudError::Setting { key: "servers.id", reason: format!("{:?} is not made of A-Z a-z 0-9 _ -", server.id) });
+                return Err(SettingError { key: "servers.id", reason: format!("{:?} is not made of A-Z a-z 0-9 _ -", server.id) });
             }
-            let has_scheme = server.rtmp_url.starts_with("rtmp://") || server.rtmp_url.starts_with("rtmps://");
-            if !has_scheme || server.rtmp_url.len() > 190 {
-                let reason = format!("server {}: an rtmp:// or rtmps:// URL of at most 190 characters is needed", server.id);
-                return Err(CloudError::Setting { key: "servers.rtmp_url", reason });
+            let url = server.rtmp_url.reveal();
+            let has_scheme = url.starts_with("rtmp://") || url.starts_with("rtmps://");
+            if !has_scheme || url.len() > SERVER_URL_BYTES_MAX {
+                let reason =
+                    format!("server {}: an rtmp:// or rtmps:// URL of at most {SERVER_URL_BYTES_MAX} characters is needed", server.id);
+                return Err(SettingError { key: "servers.rtmp_url", reason });
             }
         }
         Ok(())
@@ -160,5 +198,14 @@ mod tests {
         assert!(from_toml(&server("http://example.com/")).unwrap_err().contains("servers.rtmp_url"));
         assert!(from_toml("[token]\nttl_sec = 5\n").unwrap_err().contains("token.ttl_sec"));
         assert!(from_toml("[[servers]]\nid = \"a\"\nrtmp_url = \"rtmp://a/b\"\nport = 1\n").is_err());
+    }
+
+    #[test]
+    fn a_server_s_password_is_never_printed() {
+        let url = "rtmps://user:secret@a.example/live?key=secret";
+        let config = from_toml(&format!("[[servers]]\nid = \"yt\"\nrtmp_url = \"{url}\"\n")).unwrap();
+        assert_eq!(format!("{:?}", config.servers[0].rtmp_url), "rtmps://a.example/live");
+        assert!(!format!("{config:?}").contains("secret"));
+        assert_eq!(config.servers[0].rtmp_url.reveal(), url);
     }
 }

@@ -1,9 +1,9 @@
-//! The data directory: one place that knows every file's name.
+//! The data directory: the one place that knows every file's name.
 //!
 //! `ca.pem`, `ca.key`, `server.pem|key`, `operator.pem|key`, `operator.token`, `cluster.key`, `devices/{id}.pem|key|token`,
-//! `sightline.sqlite`, `audit.head`. Everything that is secret is readable by its owner alone.
+//! `sightline.sqlite`, `audit.head`. Only the owner can read the secret ones.
 
-use crate::CloudError;
+use crate::secrets::{CryptoError, Secret, random_secret};
 use sightline_signal::DeviceId;
 use std::{
     fs,
@@ -12,15 +12,60 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Only the owner may read.
+pub(crate) const MODE_SECRET: u32 = 0o600;
+/// Everyone may read.
+pub(crate) const MODE_PUBLIC: u32 = 0o644;
+/// A file that was emptied by a full disk must not become a guessable password.
+const SECRET_CHARACTERS_MIN: usize = 16;
+
+/// A file of the data directory can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataDirError {
+    /// It can't be read or written.
+    #[error("{}: {source}; check that the data directory exists and belongs to this user", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system reported.
+        source: io::Error,
+    },
+    /// A certificate or key can't be used, or can't be made.
+    #[error("{}: {reason}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the fix.
+        reason: String,
+    },
+    /// A secret is too short to be one.
+    #[error("{}: a secret of at least {SECRET_CHARACTERS_MIN} characters is expected; remove the file to get a new one", path.display())]
+    SecretTooShort {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No random bytes for a new secret.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+impl DataDirError {
+    /// A certificate or key of `path` is unusable.
+    pub(crate) fn certificate(path: &Path, reason: &impl std::fmt::Display) -> Self {
+        Self::Certificate { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
 /// Paths in the data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir(PathBuf);
 
 impl DataDir {
-    /// Makes the directory if it is not there.
-    pub(crate) fn open(path: &Path) -> Result<Self, CloudError> {
+    /// Makes the directory if there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let devices = path.join("devices");
-        fs::create_dir_all(&devices).map_err(|source| CloudError::File { path: devices, source })?;
+        fs::create_dir_all(&devices).map_err(|source| DataDirError::File { path: devices, source })?;
         Ok(Self(path.to_owned()))
     }
 
@@ -32,18 +77,22 @@ impl DataDir {
         self.file("sightline.sqlite")
     }
 
+    pub(crate) fn audit_head(&self) -> PathBuf {
+        self.file("audit.head")
+    }
+
     pub(crate) fn device_file(&self, device: &DeviceId, extension: &str) -> PathBuf {
         self.0.join("devices").join(format!("{device}.{extension}"))
     }
 }
 
 /// Reads a text file.
-pub(crate) fn read(path: &Path) -> Result<String, CloudError> {
-    fs::read_to_string(path).map_err(|source| CloudError::File { path: path.to_owned(), source })
+pub(crate) fn read(path: &Path) -> Result<String, DataDirError> {
+    fs::read_to_string(path).map_err(|source| DataDirError::File { path: path.to_owned(), source })
 }
 
-/// Writes a file whole or not at all, readable by all (`0o644`) or by its owner alone (`0o600`).
-pub(crate) fn write(path: &Path, contents: &str, mode: u32) -> Result<(), CloudError> {
+/// Writes a file whole or not at all, with [`MODE_PUBLIC`] or [`MODE_SECRET`].
+pub(crate) fn write(path: &Path, contents: &str, mode: u32) -> Result<(), DataDirError> {
     // The process id keeps two processes from writing one temporary file.
     let temporary = path.with_extension(format!("tmp{}", std::process::id()));
     let result = (|| -> io::Result<()> {
@@ -55,48 +104,20 @@ pub(crate) fn write(path: &Path, contents: &str, mode: u32) -> Result<(), CloudE
     })();
     result.map_err(|source| {
         let _ = fs::remove_file(&temporary);
-        CloudError::File { path: path.to_owned(), source }
+        DataDirError::File { path: path.to_owned(), source }
     })
 }
 
-/// Only the owner may read.
-pub(crate) const MODE_SECRET: u32 = 0o600;
-/// Everyone may read.
-pub(crate) const MODE_PUBLIC: u32 = 0o644;
-
-/// A secret's file: read if it is there, made of 32 random bytes if not.
-pub(crate) fn read_or_make_secret(path: &Path) -> Result<String, CloudError> {
+/// Reads a secret's file, or makes it of 32 random bytes if there is none.
+pub(crate) fn read_or_make_secret(path: &Path) -> Result<Secret<String>, DataDirError> {
     if path.exists() {
         let secret = read(path)?.trim().to_owned();
         if secret.len() < SECRET_CHARACTERS_MIN {
-            let reason = format!("a secret of at least {SECRET_CHARACTERS_MIN} characters is expected; remove the file to get a new one");
-            return Err(CloudError::Certificate { path: path.to_owned(), reason });
+            return Err(DataDirError::SecretTooShort { path: path.to_owned() });
         }
-        return Ok(secret);
+        return Ok(Secret::new(secret));
     }
     let secret = random_secret()?;
-    write(path, &secret, MODE_SECRET)?;
+    write(path, secret.reveal(), MODE_SECRET)?;
     Ok(secret)
-}
-
-/// A file that was emptied by a full disk must not become a guessable password.
-const SECRET_CHARACTERS_MIN: usize = 16;
-
-/// 32 random bytes in base64url.
-pub(crate) fn random_secret() -> Result<String, CloudError> {
-    use base64::Engine as _;
-    let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| CloudError::Crypto("draw random bytes"))?;
-    Ok(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
-}
-
-/// Seconds since 1970 by the machine's clock.
-pub(crate) fn unix_secs() -> i64 {
-    unix_millis().div_euclid(1000)
-}
-
-/// Milliseconds since 1970 by the machine's clock.
-pub(crate) fn unix_millis() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

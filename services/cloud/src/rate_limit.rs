@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Above this many buckets the full ones are forgotten: they say nothing.
+/// Above this many buckets the full ones are dropped: a full bucket limits nobody.
 const BUCKETS_BEFORE_SWEEP: usize = 10_000;
 
 /// A bucket per key: `burst` at once, then one per `refill`.

@@ -40,7 +40,7 @@ pub enum StartError {
         /// What is wrong, and the fix.
         reason: &'static str,
     },
-    /// The HTTP client for the reports can't be made.
-    #[error("the reports' HTTP client can't be made: {0}")]
-    Client(#[from] reqwest::Error),
+    /// The system's trusted certificates can't be read, which reports to an `https://` cloud need.
+    #[error("the trusted certificates of this system can't be read: {0}; install ca-certificates, or set SSL_CERT_FILE")]
+    Roots(std::io::Error),
 }

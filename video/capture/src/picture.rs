@@ -3,7 +3,7 @@
 use fast_image_resize::{
     FilterType, ResizeAlg, ResizeOptions, Resizer,
     images::{Image, ImageRef},
-    pixels::PixelType,
+    pixels::{PixelType, U8},
 };
 
 /// Planes without padding. Sides are even.
@@ -103,9 +103,12 @@ impl Scaler {
             let halved = |side: usize| u32::try_from(if index == 0 { side } else { side / 2 }).unwrap_or(u32::MAX);
             let from = ImageRef::new(halved(source.width), halved(source.height), from, PixelType::U8);
             let to = Image::from_slice_u8(halved(width), halved(height), to, PixelType::U8);
-            if let (Ok(from), Ok(mut to)) = (from, to) {
-                // Both have the same pixel type and exact buffers: nothing is left that could fail.
-                let _ = self.resizer.resize(&from, &mut to, &options);
+            // The typed call: the other one compiles the scaler for each of fifteen kinds of pixel, which takes a minute.
+            if let (Ok(from), Ok(mut to)) = (from, to)
+                && let (Some(from), Some(mut to)) = (from.typed_image::<U8>(), to.typed_image_mut::<U8>())
+            {
+                // Both have exact buffers: nothing is left that could fail.
+                let _ = self.resizer.resize_typed(&from, &mut to, &options);
             }
         }
         &self.target

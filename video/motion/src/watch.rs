@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fast_image_resize::{
     FilterType, ResizeAlg, ResizeOptions, Resizer,
     images::{Image, ImageRef},
-    pixels::PixelType,
+    pixels::{PixelType, U8},
 };
 use sightline_h264::Decoder;
 use sightline_media::{Frame, Instant, Track, TrackId};
@@ -63,7 +63,8 @@ impl Watch {
         let from = ImageRef::new(side(width), side(height), luma, PixelType::U8).ok()?;
         let mut to = Image::from_slice_u8(side(small_width), side(small_height), &mut self.small, PixelType::U8).ok()?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Box));
-        self.resizer.resize(&from, &mut to, &options).ok()?;
+        // The typed call: the other one compiles the scaler for each of fifteen kinds of pixel, which takes a minute.
+        self.resizer.resize_typed(&from.typed_image::<U8>()?, &mut to.typed_image_mut::<U8>()?, &options).ok()?;
         self.detector.see(&self.small, small_width, at)
     }
 

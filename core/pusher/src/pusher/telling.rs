@@ -1,4 +1,4 @@
-//! What the shell is told, made of what waits in the outbox and of what is at the time.
+//! The messages for the shell, made from what waits in the outbox and from the present figures.
 
 use sightline_media::WallTime;
 use sightline_signal::{

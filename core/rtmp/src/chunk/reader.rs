@@ -1,4 +1,4 @@
-//! Chunks out of bytes, fed in pieces of any size. Holds headers only: whoever reads decides where payloads go, so that the
+//! Chunks out of bytes, fed in pieces of any size. Holds headers only: the caller decides where payloads go, so that the
 //! camera's side needs no allocator and the server's side allocates what came, never what was announced.
 
 use super::writer::{EXTENDED, HEADER_BYTES_MAX};

@@ -1,4 +1,4 @@
-//! What a session tells its owner.
+//! What a session reports to its owner.
 
 use super::TC_URL_BYTES_MAX;
 use heapless::{Deque, String};
@@ -35,7 +35,7 @@ pub enum Event<P> {
     },
 }
 
-/// What the server said last. One room for both: whoever is refused need not reconnect.
+/// The server's last word. One place for both: a publisher that was refused need not reconnect.
 pub(super) enum Said {
     Nothing,
     Rejected(String<64>, String<128>),

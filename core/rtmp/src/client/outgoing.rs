@@ -107,7 +107,7 @@ impl Sending {
         let chunk_size = usize::try_from(chunk_size).ok()?;
         let mut head = Vec::new();
         head.extend_from_slice(&first(&header)).ok()?;
-        // The body's header lies in the first chunk: ours are never smaller than 128 bytes.
+        // The body's header is in the first chunk: ours are never smaller than 128 bytes.
         head.extend_from_slice(body_header).ok()?;
         let chunk_end = payload_len.min(chunk_size.saturating_sub(body_header.len()));
         Some(Self { head, head_at: 0, at: 0, chunk_end, is_mid_chunk: false, continuation })

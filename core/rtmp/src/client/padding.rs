@@ -33,7 +33,7 @@ impl Padding {
         Self { messages: 0, at: 0 }
     }
 
-    /// At least so many bytes more.
+    /// At least this many bytes more.
     pub(super) fn add(&mut self, bytes: usize) {
         self.messages = self.messages.saturating_add(u32::try_from(bytes.div_ceil(MESSAGE_BYTES)).unwrap_or(u32::MAX));
     }

@@ -17,7 +17,7 @@ pub(crate) struct Part<'a> {
 pub(crate) struct Parts<'a> {
     fields: Fields<'a>,
     timestamp: u32,
-    /// What is added to the parts' own times: the aggregate's timestamp stands for the first one's.
+    /// What is added to the parts' own times: the aggregate's timestamp is that of the first part.
     offset: Option<u32>,
 }
 

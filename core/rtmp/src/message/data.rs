@@ -17,7 +17,7 @@ pub(crate) struct Metadata<'a> {
     pub(crate) values: &'a [u8],
     /// The message ends inside its object, between two members.
     pub(crate) lacks_end: bool,
-    /// An array says another number of members than it has, and not 0, which stands for "unknown".
+    /// An array announces another number of members than it has, and not 0, which means "unknown".
     pub(crate) miscounts: bool,
 }
 

@@ -23,7 +23,7 @@ pub(crate) enum Media {
 
 /// Tracks of one stream, both media together: E-RTMP's multitrack allows 256 of each, encoders send up to five.
 const TRACKS_MAX: usize = 16;
-/// Kinds of trouble that are told, each once; there are fewer.
+/// Kinds of trouble that are reported, each once; there are fewer.
 const TROUBLES_MAX: usize = 24;
 
 /// What is known of a stream's tracks.
@@ -125,7 +125,7 @@ impl Demuxer {
         }
     }
 
-    /// A decoder configuration: told when it is new. Encoders that send it again before every key frame are common and harmless.
+    /// A decoder configuration: reported when it is new. Encoders that send it again before every key frame are common and harmless.
     fn config<E: From<Media>>(&mut self, id: TrackId, codec: Codec, record: &[u8], out: &mut VecDeque<E>) {
         let (config, length_bytes) = match codec {
             Codec::H264 => match avc::DecoderConfig::parse(record) {

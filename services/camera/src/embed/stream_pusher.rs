@@ -2,7 +2,7 @@
 //!
 //! The application hands in H.264 access units and does what the encoder is told ([`StreamPusher::poll_order`]); everything else, from the
 //! question to the cloud to the last retry, happens on a thread of the pusher's own. What happens comes out as owned values
-//! ([`StreamPusher::events`]), or by the founding document's three callbacks ([`Callbacks`]).
+//! ([`StreamPusher::events`]), or by the specification's three callbacks ([`Callbacks`]).
 //!
 //! ```
 //! use sightline_camera::{Config, StreamPusher};
@@ -99,7 +99,7 @@ pub type OnMetrics<'a> = Box<dyn FnMut(&RunningMetrics) + Send + 'a>;
 /// Given a server, and whether the stream runs there.
 pub type OnServerInfo<'a> = Box<dyn FnMut(&ServerInfo, bool) + Send + 'a>;
 
-/// The founding document's three callbacks. They run on whichever thread calls [`Callbacks::deliver`].
+/// The specification's three callbacks. They run on whichever thread calls [`Callbacks::deliver`].
 #[derive(Default)]
 pub struct Callbacks<'a> {
     /// The state and its name.

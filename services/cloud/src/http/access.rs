@@ -1,14 +1,20 @@
 //! Who a request is from, and whether it may use the operator's API.
 
-use super::ApiError;
-use crate::{admin::sha256, authority::Subject, state::State};
+use super::error::ApiError;
+use crate::{
+    identity::{
+        authority::Subject,
+        operators::{Operators, TokenCheck},
+    },
+    store::actor::{Actor, Channel},
+};
 use axum::{
-    extract::{Request, State as Shared},
+    extract::{Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
@@ -19,6 +25,13 @@ pub(super) struct Peer {
     pub(super) subject: Option<Subject>,
 }
 
+impl Peer {
+    /// Whoever comes by the operator's API, as the audit log names it.
+    pub(super) fn operator(&self) -> Actor {
+        Actor::Operator(Channel::Http(self.address.ip()))
+    }
+}
+
 /// The token of `Authorization: Bearer`.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
@@ -26,20 +39,15 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compares hashes, so that the time it takes tells nothing about the secret.
-pub(super) fn is_secret(shown: Option<&str>, expected_sha256: &[u8; 32]) -> bool {
-    shown.is_some_and(|shown| aws_lc_rs::constant_time::verify_slices_are_equal(&sha256(shown), expected_sha256).is_ok())
-}
-
-/// Lets the operator through: by certificate, by token, or, while the API is open, from this machine.
-pub(super) async fn operator_only(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
-    match permit(&state, &request) {
+/// Lets the operator through: by certificate, by token, or, where the API asks for none, from this machine.
+pub(super) async fn operator_only(State(operators): State<Operators>, request: Request, next: Next) -> Response {
+    match permit(&operators, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-fn permit(state: &State, request: &Request) -> Result<(), ApiError> {
+fn permit(operators: &Operators, request: &Request) -> Result<(), ApiError> {
     let headers = request.headers();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     // A page of another site may send requests here from the operator's own browser; it can't hide where it comes from.
@@ -50,16 +58,16 @@ fn permit(state: &State, request: &Request) -> Result<(), ApiError> {
     if peer.is_some_and(|peer| peer.subject == Some(Subject::Operator)) {
         return Ok(());
     }
-    match &state.operator_token_sha256 {
-        Some(expected) if is_secret(bearer(headers), expected) => Ok(()),
-        Some(_) => Err(ApiError::new(
+    match operators.check(bearer(headers)) {
+        TokenCheck::Right => Ok(()),
+        TokenCheck::Wrong => Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
             "UNAUTHORIZED",
             "show the operator's token as Authorization: Bearer, or the operator's certificate",
         )),
-        None if is_this_machine(host) => Ok(()),
+        TokenCheck::NotNeeded if is_this_machine(host) => Ok(()),
         // A name that resolves to 127.0.0.1 is how a foreign page would reach this API (DNS rebinding).
-        None => Err(ApiError::new(
+        TokenCheck::NotNeeded => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "HOST_NOT_LOCAL",
             "without an operator token the API answers to localhost, 127.0.0.1 and [::1] only",
@@ -72,7 +80,7 @@ fn is_same_site(origin: Option<&str>, host: &str) -> bool {
 }
 
 /// Whether a Host header names this machine, with or without a port.
-pub(super) fn is_this_machine(host: &str) -> bool {
+fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
         None => host.split(':').next().unwrap_or_default(),

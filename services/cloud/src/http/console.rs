@@ -1,9 +1,9 @@
-//! The console: static files inside the binary, under a strict content security policy; and the way to streams elsewhere.
+//! The console: static files inside the binary, under a strict content security policy.
 
-use super::ApiError;
-use crate::state::State;
+use super::{error::ApiError, live::redirect_to_origin};
+use crate::servers::inventory::Inventory;
 use axum::{
-    extract::State as Shared,
+    extract::State,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -15,14 +15,14 @@ struct Files;
 
 /// Versioned names never change their contents.
 const CACHE_FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// The rest is asked for again, by its hash.
+/// Browsers ask for the rest again, by its hash.
 const CACHE_REVALIDATE: &str = "no-cache";
 
-/// Everything that no route has.
-pub(super) async fn serve(Shared(state): Shared<Arc<State>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+/// Every path that no route has.
+pub(super) async fn serve(State(inventory): State<Arc<Inventory>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if let Some(rest) = path.strip_prefix("live/") {
-        return redirect_to_origin(&state, rest, &uri);
+        return redirect_to_origin(&inventory, rest, &uri);
     }
     if path.starts_with("api/") || path.starts_with("stream/") {
         return ApiError::not_found(format_args!("route {method} {}", uri.path())).into_response();
@@ -32,12 +32,12 @@ pub(super) async fn serve(Shared(state): Shared<Arc<State>>, method: Method, uri
     }
     let name = if path.is_empty() { "index.html" } else { path };
     match Files::get(name) {
-        Some(file) => serve_file(&state, name, file, &headers),
+        Some(file) => serve_file(&inventory, name, file, &headers),
         None => (StatusCode::NOT_FOUND, "there is no such page\n").into_response(),
     }
 }
 
-fn serve_file(state: &State, name: &str, file: rust_embed::EmbeddedFile, headers: &HeaderMap) -> Response {
+fn serve_file(inventory: &Inventory, name: &str, file: rust_embed::EmbeddedFile, headers: &HeaderMap) -> Response {
     let tag = file.metadata.sha256_hash().iter().take(16).fold(String::from("\""), |mut tag, byte| {
         let _ = write!(tag, "{byte:02x}");
         tag
@@ -57,16 +57,16 @@ fn serve_file(state: &State, name: &str, file: rust_embed::EmbeddedFile, headers
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
-    if let Ok(policy) = HeaderValue::from_str(&content_security_policy(state)) {
+    if let Ok(policy) = HeaderValue::from_str(&content_security_policy(inventory)) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response
 }
 
 /// Nothing inline, nothing from elsewhere; streams also from the origins that are registered.
-fn content_security_policy(state: &State) -> String {
+fn content_security_policy(inventory: &Inventory) -> String {
     let mut elsewhere = String::new();
-    for server in state.inventory.servers() {
+    for server in inventory.servers() {
         // Only what is plainly an origin may enter a header that others write into.
         let is_plain = server.http_url.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/[]".contains(&byte));
         if is_plain && (server.http_url.starts_with("http://") || server.http_url.starts_with("https://")) {
@@ -78,18 +78,4 @@ fn content_security_policy(state: &State) -> String {
          media-src 'self' blob:{elsewhere}; connect-src 'self'{elsewhere}; worker-src 'self' blob:; manifest-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-}
-
-/// A stream of an origin in another process: this host names it, that host serves it.
-fn redirect_to_origin(state: &State, rest: &str, uri: &Uri) -> Response {
-    let playback = rest.split(['.', '/']).next().unwrap_or_default();
-    let live = state.inventory.live_streams().into_values().find(|live| live.stream.playback == playback);
-    let Some(live) = live.filter(|live| !live.http_url.is_empty()) else {
-        return ApiError::not_found(format_args!("live stream {playback}")).into_response();
-    };
-    let target = format!("{}{}", live.http_url.trim_end_matches('/'), uri.path_and_query().map_or("", |path| path.as_str()));
-    match HeaderValue::from_str(&target) {
-        Ok(target) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response(),
-        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
-    }
 }

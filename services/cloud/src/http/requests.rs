@@ -1,30 +1,34 @@
-//! `POST /stream/request`: the seed's HTTP path to the allocator.
+//! `POST /stream/request`: the specification's HTTP path to the allocator.
 
 use super::access::{Peer, bearer};
 use crate::{
-    admin::sha256,
-    allocator::{Identity, http_status},
-    authority::Subject,
-    state::State,
+    allocate::allocator::{Allocator, Identity},
+    clock::Clock,
+    identity::authority::Subject,
+    secrets::sha256,
+    store::Store,
 };
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::State as Shared,
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use sightline_signal::ErrorCode;
 use std::sync::Arc;
 
 pub(super) async fn request(
-    Shared(state): Shared<Arc<State>>,
+    State(allocator): State<Arc<Allocator>>,
+    State(store): State<Store>,
+    State(clock): State<Clock>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let identity = identify(&state, &peer, &headers).await;
-    let answer = state.allocator.handle_request(&identity, &body).await;
-    let status = StatusCode::from_u16(http_status(&answer)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let identity = identify(&store, &clock, &peer, &headers).await;
+    let answer = allocator.handle_request(&identity, &body).await;
+    let status = status_of(answer.error_code);
     let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(&answer)).into_response();
     if let Some(seconds) = answer.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -32,15 +36,15 @@ pub(super) async fn request(
     response
 }
 
-/// The certificate counts; a bearer token only where there is none.
-async fn identify(state: &State, peer: &Peer, headers: &HeaderMap) -> Identity {
+/// The certificate counts; a bearer token only where there is no certificate.
+async fn identify(store: &Store, clock: &Clock, peer: &Peer, headers: &HeaderMap) -> Identity {
     let found = match (&peer.subject, bearer(headers)) {
         (Some(Subject::Device { id, issued_at_ms }), _) => {
-            let device = state.database.device(id).await;
-            device.map(|device| device.filter(|device| device.takes_certificate(*issued_at_ms)))
+            let device = store.device(id).await;
+            device.map(|device| device.filter(|device| device.takes_certificate(*issued_at_ms, clock.unix_millis())))
         }
         (Some(Subject::Operator), _) | (None, None) => Ok(None),
-        (None, Some(token)) => state.database.device_by_token(&sha256(token)).await,
+        (None, Some(token)) => store.device_by_token(&sha256(token)).await,
     };
     match found {
         Ok(Some(device)) => Identity::Device(device.id),
@@ -52,5 +56,18 @@ async fn identify(state: &State, peer: &Peer, headers: &HeaderMap) -> Identity {
             tracing::error!(%error, "a device could not be looked up");
             Identity::Unknown
         }
+    }
+}
+
+/// The status of an answer (specification §3).
+fn status_of(error_code: Option<ErrorCode>) -> StatusCode {
+    match error_code {
+        None => StatusCode::OK,
+        Some(ErrorCode::BadRequest) => StatusCode::BAD_REQUEST,
+        Some(ErrorCode::Unauthorized) => StatusCode::UNAUTHORIZED,
+        Some(ErrorCode::PermissionDenied) => StatusCode::FORBIDDEN,
+        Some(ErrorCode::InvalidQuality) => StatusCode::CONFLICT,
+        Some(ErrorCode::ServerOverloaded) => StatusCode::TOO_MANY_REQUESTS,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -2,16 +2,28 @@
 //! the keys that are here.
 
 use super::Control;
+use crate::error::StartError;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Request, StatusCode, Uri};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use sightline_signal::report::{OriginReport, REPORT_INTERVAL_SEC, ReportAnswer};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The wait for the cloud's answer, and for its connection.
+/// The wait for the cloud's answer, its connection included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait after failures: the cloud's return is noticed within it.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// The shortest wait between two reports: a storm of publishers makes four a second, not one each.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
+
+/// The longest answer: 10,000 revoked streams of 100 bytes each, and the keys.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Where the origin can be reached, for the report.
 #[derive(Clone, Debug, Default)]
@@ -23,19 +35,42 @@ pub(crate) struct Addresses {
 
 /// Whom to report to, and with what right.
 pub(crate) struct Reporter {
-    pub(crate) url: String,
-    /// Never shown.
-    pub(crate) cluster_key: String,
-    pub(crate) client: reqwest::Client,
-    pub(crate) boot_id: String,
-    pub(crate) addresses: Addresses,
+    url: Uri,
+    /// With the cluster key; marked as sensitive, so that it is never printed.
+    authorization: HeaderValue,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    boot_id: String,
+    addresses: Addresses,
+}
+
+/// Why the cloud did not take a report.
+#[derive(Debug, thiserror::Error)]
+enum ReportError {
+    #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("the report is no JSON: {0}")]
+    Report(serde_json::Error),
+    #[error("the request can't be made: {0}")]
+    Request(#[from] axum::http::Error),
+    #[error("{0}")]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    #[error("the cloud answered {0}: is cloud.cluster_key_file that of this cloud?")]
+    Refused(StatusCode),
+    #[error("the answer can't be read: {0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+    #[error("the answer is not a cloud's: {0}; is cloud.url the address of a Sightline cloud?")]
+    Answer(serde_json::Error),
 }
 
 impl Reporter {
-    pub(crate) fn new(cloud: &str, server_id: &str, cluster_key: String, boot_id: String, addresses: Addresses) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder().timeout(ANSWER_TIMEOUT).connect_timeout(ANSWER_TIMEOUT).build()?;
+    pub(crate) fn new(cloud: &str, server_id: &str, cluster_key: &str, boot_id: String, addresses: Addresses) -> Result<Self, StartError> {
+        let bad = |key, reason| StartError::Setting { key, reason };
         let url = format!("{}/api/v1/servers/{server_id}/report", cloud.trim_end_matches('/'));
-        Ok(Self { url, cluster_key, client, boot_id, addresses })
+        let url: Uri = url.parse().map_err(|_| bad("cloud.url", "is no http:// or https:// address"))?;
+        let mut authorization = HeaderValue::try_from(format!("Bearer {cluster_key}"))
+            .map_err(|_| bad("cloud.cluster_key_file", "holds characters that no key has; copy the cloud's cluster.key again"))?;
+        authorization.set_sensitive(true);
+        Ok(Self { url, authorization, client: client()?, boot_id, addresses })
     }
 
     /// Reports until the origin shuts down.
@@ -69,13 +104,25 @@ impl Reporter {
         }
     }
 
-    async fn report(&self, control: &Control) -> Result<(), reqwest::Error> {
-        let report = self.describe(control);
-        let answer = self.client.post(&self.url).bearer_auth(&self.cluster_key).json(&report).send().await?;
-        let answer: ReportAnswer = answer.error_for_status()?.json().await?;
+    async fn report(&self, control: &Control) -> Result<(), ReportError> {
+        let report = serde_json::to_vec(&self.describe(control)).map_err(ReportError::Report)?;
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(report)).await.map_err(|_| ReportError::Timeout)??;
         tokio::task::block_in_place(|| control.keys.replace(&answer.jwks));
-        control.hub.revoke(&answer.revoked);
+        control.hub.revoke(&answer.revoked, answer.revoked_up_to);
         Ok(())
+    }
+
+    async fn send(&self, report: Vec<u8>) -> Result<ReportAnswer, ReportError> {
+        let request = Request::post(&self.url)
+            .header(AUTHORIZATION, &self.authorization)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(report))?;
+        let answer = self.client.request(request).await?;
+        if !answer.status().is_success() {
+            return Err(ReportError::Refused(answer.status()));
+        }
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(ReportError::Body)?;
+        serde_json::from_slice(&body.to_bytes()).map_err(ReportError::Answer)
     }
 
     fn describe(&self, control: &Control) -> OriginReport {
@@ -92,6 +139,14 @@ impl Reporter {
             ingest_kbps: streams.iter().map(|stream| stream.bitrate_kbps).sum(),
             viewers: streams.iter().map(|stream| stream.viewers).sum(),
             streams,
+            revoked_after: Some(control.hub.revoked_up_to()),
         }
     }
+}
+
+/// Keeps its connection open. HTTPS trusts what the system trusts.
+fn client() -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, StartError> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let https = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider).map_err(StartError::Roots)?;
+    Ok(Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build()))
 }

@@ -93,18 +93,26 @@ impl Hub {
         streams.iter().filter_map(|stream| stream.describe()).collect()
     }
 
-    /// Revokes rights: publishers with a lower epoch end, and none begins.
-    pub(crate) fn revoke(&self, revoked: &[RevokedStream]) {
-        for RevokedStream { stream, epoch_min } in revoked {
-            let found = {
-                let mut inner = self.inner();
+    /// Revokes rights: publishers with a lower epoch end, and none begins. `up_to` is the cloud's count of them.
+    pub(crate) fn revoke(&self, revoked: &[RevokedStream], up_to: Option<u64>) {
+        let found: Vec<(Arc<Stream>, u64)> = {
+            let mut inner = self.inner();
+            for RevokedStream { stream, epoch_min } in revoked {
                 inner.fences.revoke(stream, *epoch_min);
-                inner.streams.get(&playback_of(stream)).cloned()
-            };
-            if let Some(stream) = found {
-                stream.revoke(*epoch_min);
             }
+            // Under the same lock: whatever is forgotten from now on sets the count back.
+            inner.fences.set_revoked_up_to(up_to.unwrap_or(0));
+            let live = |revoked: &RevokedStream| Some((inner.streams.get(&playback_of(&revoked.stream))?.clone(), revoked.epoch_min));
+            revoked.iter().filter_map(live).collect()
+        };
+        for (stream, epoch_min) in found {
+            stream.revoke(epoch_min);
         }
+    }
+
+    /// The cloud's count of revocations of which all are here.
+    pub(crate) fn revoked_up_to(&self) -> u64 {
+        self.inner().fences.revoked_up_to()
     }
 
     /// Ends the streams whose publisher has not come back in time.

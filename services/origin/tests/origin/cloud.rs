@@ -59,9 +59,16 @@ async fn the_cloud_is_told_its_keys_are_kept_and_its_revocations_obeyed() {
         last.streams.iter().any(|stream| stream.stream == "s1" && stream.epoch == 7 && stream.width == 320)
     })
     .await;
-    cloud.answer.lock().unwrap().revoked = vec![RevokedStream { stream: "s1".into(), epoch_min: 8 }];
+    {
+        let mut answer = cloud.answer.lock().unwrap();
+        answer.revoked = vec![RevokedStream { stream: "s1".into(), epoch_min: 8 }];
+        answer.revoked_up_to = Some(8);
+    }
     let ended = tokio::time::timeout(Duration::from_secs(5), publisher.ended()).await;
     assert_eq!(ended, Ok(true), "ended within a report's interval");
+    assert_eq!(cloud.reports.lock().unwrap()[0].revoked_after, Some(0), "a new process has none");
+    until("a report that counts what was revoked", async || cloud.reports.lock().unwrap().last().unwrap().revoked_after == Some(8)).await;
+    cloud.answer.lock().unwrap().revoked.clear();
     let refused = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 7)).await.err().unwrap();
     assert!(refused.1.contains("taken back"), "{refused:?}");
     origin.shutdown().await;

@@ -32,7 +32,7 @@ constexpr std::size_t SLOT_BYTES_MIN = 64 * 1024;
 constexpr uint64_t SENSOR_STALL_US = 3000000;
 // Key frames that nobody ordered, after a gap: more often they would take the rate of all others.
 constexpr uint64_t FORCED_EVERY_US = 1000000;
-// Before an encoder that was given up is tried again for a recording.
+// Before an abandoned encoder is tried again for a recording.
 constexpr uint64_t GIVEN_UP_US = 10000000;
 
 // The specification's presets.

@@ -1,4 +1,4 @@
-// Looks at what an encoder makes: one that fails, hangs, or makes eight times its rate is opened again, and given up where that does not help. The
+// Looks at what an encoder makes: one that fails, hangs, or makes eight times its rate is opened again, and abandoned where that does not help. The
 // figures are those of the Linux agent (video/encode/src).
 #ifndef SIGHTLINE_ENCODER_WATCH_HPP
 #define SIGHTLINE_ENCODER_WATCH_HPP

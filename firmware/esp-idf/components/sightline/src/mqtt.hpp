@@ -52,7 +52,7 @@ private:
   esp_mqtt_client_handle_t client_ = nullptr;
   std::atomic<bool> is_connected_{false};
 
-  // Held while the handlers run, so that none runs any more once they were taken away.
+  // Held while the handlers run, so that none runs once they were removed.
   std::mutex handlers_mutex_;
   std::vector<std::string> topics_;
   MessageHandler on_message_;

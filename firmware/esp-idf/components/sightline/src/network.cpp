@@ -17,7 +17,7 @@ namespace sightline {
 
 namespace {
 
-// Attempts at once: one that is wanted, and those that were given up and still wait for their name or their TCP. Each has a stack.
+// Attempts at once: one that is wanted, and those that were abandoned and still wait for their name or their TCP. Each has a stack.
 constexpr int ATTEMPTS_MAX = 3;
 // What a handshake takes with mbedTLS, as ESP-IDF's own examples have it, and a look-up's buffers.
 constexpr std::size_t ATTEMPT_STACK_BYTES = 10 * 1024;
@@ -43,7 +43,7 @@ void *run(void *given) {
   Attempt &attempt = **held;
   const SightlineSocketState state = attempt.transport->connect(attempt.host.c_str(), attempt.port);
   attempt.state.store(state, std::memory_order_release);
-  // One that nobody wants any more ends here, with its connection.
+  // An abandoned one ends here, with its connection.
   held.reset();
   attempts.fetch_sub(1);
   return nullptr;
@@ -196,7 +196,7 @@ extern "C" bool sightline_port_create(SightlinePlatform *port) {
   port->socket_send = [](void *context, const uint8_t *bytes, size_t length) { return sightline::of(context).send(bytes, length); };
   port->socket_recv = [](void *context, uint8_t *bytes, size_t size) { return sightline::of(context).receive(bytes, size); };
   port->socket_close = [](void *context) { sightline::of(context).close(); };
-  // lwIP tells nobody what the far end has acknowledged (no TCP_INFO, no TIOCOUTQ): RTMP's own acknowledgements drive the rate.
+  // lwIP does not report what the far end has acknowledged (no TCP_INFO, no TIOCOUTQ): RTMP's own acknowledgements drive the rate.
   port->socket_unacknowledged = nullptr;
   return true;
 }

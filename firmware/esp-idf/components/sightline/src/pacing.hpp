@@ -1,4 +1,4 @@
-// Leaves pictures out evenly, so that so many a second remain.
+// Leaves pictures out evenly, down to a number a second.
 #ifndef SIGHTLINE_PACING_HPP
 #define SIGHTLINE_PACING_HPP
 

@@ -1,0 +1,24 @@
+//! Tests against real peers: ffmpeg, GStreamer, nginx-rtmp, mosquitto, Chromium, QEMU. One program, because each would link all of the product again.
+
+mod browser;
+mod cameras;
+mod capi;
+mod chip;
+mod differential;
+mod doctor;
+mod encoder;
+mod enhanced;
+mod esp32p4;
+mod esp_idf;
+mod faults;
+mod fleet;
+mod keeping;
+mod ladder;
+mod library;
+mod mqtt;
+mod passthrough;
+mod publish;
+mod push;
+mod restart;
+mod triggers;
+mod v4l2;

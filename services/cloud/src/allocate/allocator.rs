@@ -1,0 +1,192 @@
+//! The allocator: where shall this device stream? One function behind MQTT and HTTP (specification §3).
+
+use super::{
+    answer::{Grounds, with_token},
+    refusal::Refusal,
+};
+use crate::{
+    clock::Clock,
+    devices::presence::Presence,
+    events::{kind::EventKind, log::EventLog},
+    identity::signing_keys::SigningKeys,
+    rate_limit::RateLimit,
+    secrets::random_seed,
+    servers::inventory::{ChosenServer, Inventory, PlacementRequest},
+    store::{
+        Store,
+        actor::{Action, Actor},
+        allocations::AllocationRow,
+        answers::Answer,
+        devices::DeviceRow,
+        error::StoreError,
+    },
+};
+use serde_json::{Value, json};
+use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Request, Response};
+use std::{sync::Arc, time::Duration};
+
+/// The longest request that is read; the specification's has 230 bytes.
+pub(crate) const REQUEST_BYTES_MAX: usize = 4096;
+/// Requests that a device may send at once: discovery, failover over three servers and a rotation, several times over.
+const REQUESTS_BURST: u32 = 30;
+/// Then one every second. A device's own backoff starts at ten seconds.
+const REQUEST_REFILL: Duration = Duration::from_secs(1);
+
+/// Who asks, as TLS or a bearer token has proved it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Identity {
+    Device(DeviceId),
+    /// No certificate, no token, or one that is unknown, revoked or expired.
+    Unknown,
+}
+
+/// What the allocator works with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) keys: SigningKeys,
+    pub(crate) clock: Clock,
+    pub(crate) token_ttl_sec: u32,
+}
+
+/// Answers requests.
+#[derive(Debug)]
+pub(crate) struct Allocator {
+    parts: Parts,
+    limit: RateLimit<DeviceId>,
+}
+
+impl Allocator {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts, limit: RateLimit::new(REQUESTS_BURST, REQUEST_REFILL) }
+    }
+
+    /// Answers one request. It never fails: what can't be done is a [`Response`] with an error code.
+    pub(crate) async fn handle_request(&self, identity: &Identity, body: &[u8]) -> Response {
+        let response = match self.answer(identity, body).await {
+            Ok(response) => response,
+            Err(Refusal { code, message, retry_after_sec }) => Response::failure(&request_id_of(body), code, &message, retry_after_sec),
+        };
+        let outcome = response.error_code.map_or("OK", ErrorCode::as_str);
+        metrics::counter!("sightline_stream_requests_total", "outcome" => outcome).increment(1);
+        response
+    }
+
+    async fn answer(&self, identity: &Identity, body: &[u8]) -> Result<Response, Refusal> {
+        let Identity::Device(id) = identity else {
+            return Err(Refusal::new(ErrorCode::Unauthorized, "show the device's certificate, or its bearer token"));
+        };
+        self.limit.take(id.clone(), self.parts.clock.now()).map_err(Refusal::too_often)?;
+        let device = self.parts.store.device(id).await.map_err(|error| Refusal::busy(&error))?;
+        let Some(device) = device.filter(|device| device.revoked_at.is_none()) else {
+            return Err(Refusal::new(ErrorCode::Unauthorized, "this device is not known here, or its right was taken away"));
+        };
+        let request = self.parse(id, body).await?;
+        if !device.may_push {
+            self.log_refusal(id, Action::AllocationRefuse, json!({ "error_code": ErrorCode::PermissionDenied.as_str() })).await;
+            return Err(Refusal::new(ErrorCode::PermissionDenied, "this device may not publish"));
+        }
+        self.parts.presence.seen(id);
+        let answer = match self.parts.store.answer(id, &request.request_id).await.map_err(|error| Refusal::busy(&error))? {
+            Some(repeated) => repeated,
+            None => self.allocate(&device, &request).await?,
+        };
+        with_token(answer, &self.parts.keys).map_err(|error| Refusal::busy(&error))
+    }
+
+    async fn parse(&self, id: &DeviceId, body: &[u8]) -> Result<Request, Refusal> {
+        if body.len() > REQUEST_BYTES_MAX {
+            return Err(Refusal::new(ErrorCode::BadRequest, format!("a request has at most {REQUEST_BYTES_MAX} bytes")));
+        }
+        let request: Request = serde_json::from_slice(body).map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))?;
+        if request.request_id.is_empty() {
+            return Err(Refusal::new(ErrorCode::BadRequest, "request_id is empty"));
+        }
+        if request.device_id != *id {
+            self.log_refusal(id, Action::AllocationImpersonate, json!({ "named": request.device_id.as_str() })).await;
+            return Err(Refusal::new(ErrorCode::Unauthorized, "device_id is not the device that asks"));
+        }
+        if !matches!(request.stream_type.as_str(), "rtmp" | "rtmps") {
+            return Err(Refusal::new(ErrorCode::BadRequest, "stream_type is rtmp or rtmps"));
+        }
+        if request.max_bitrate < CustomQuality::BITRATE_BPS_MIN {
+            return Err(Refusal::new(ErrorCode::InvalidQuality, format!("max_bitrate is at least {}", CustomQuality::BITRATE_BPS_MIN)));
+        }
+        Ok(request)
+    }
+
+    async fn allocate(&self, device: &DeviceRow, request: &Request) -> Result<Answer, Refusal> {
+        let asked_bps = request.quality.settings().map_or(request.max_bitrate, |preset| preset.bitrate_bps.min(request.max_bitrate));
+        let bitrate_kbps = u64::from(asked_bps.div_ceil(1000));
+        let placement = self.parts.inventory.choose(&PlacementRequest {
+            device: &device.id,
+            region: &request.preferred_region,
+            bitrate_kbps,
+            is_secure: request.stream_type == "rtmps",
+            seed: random_seed().map_err(|error| Refusal::busy(&error))?,
+        });
+        let Some(first) = placement.servers.first() else {
+            tracing::warn!(device = %device.id, refused = ?placement.refused, "no server for a stream");
+            return Err(Refusal::no_server(!placement.refused.is_empty()));
+        };
+        let now = self.parts.clock.unix_secs();
+        let allocation = AllocationRow { device: device.id.clone(), server: first.id.clone(), bitrate_kbps, issued_at: now };
+        let grounds = Grounds {
+            device: &device.id,
+            stream: &device.stream,
+            request,
+            servers: &placement.servers,
+            asked_bps,
+            now,
+            token_ttl_sec: i64::from(self.parts.token_ttl_sec),
+            kid: self.parts.keys.current_kid(),
+        };
+        let (answer, is_new) = self.store(request, first, &allocation, grounds).await.map_err(|error| Refusal::busy(&error))?;
+        if is_new {
+            self.parts.inventory.allocated(allocation);
+            let detail = json!({ "server": first.id, "reason": first.reason });
+            self.parts.events.push(device.id.as_str(), EventKind::Allocated, detail).await;
+        }
+        Ok(answer)
+    }
+
+    /// Epoch, allocation, answer and audit row in one transaction: no token without its row in the log. The same question may come
+    /// over MQTT and HTTP at once; the second one gets the first one's answer, and false.
+    async fn store(
+        &self,
+        request: &Request,
+        server: &ChosenServer,
+        allocation: &AllocationRow,
+        grounds: Grounds<'_>,
+    ) -> Result<(Answer, bool), StoreError> {
+        let id = &allocation.device;
+        let actor = Actor::Device(id.clone());
+        let mut write = self.parts.store.write(&actor).await?;
+        if let Some(answer) = write.answer(id, &request.request_id).await? {
+            return Ok((answer, false));
+        }
+        let epoch = write.next_epoch().await?;
+        write.allocate(allocation, epoch).await?;
+        let answer = grounds.answer(epoch);
+        write.keep_answer(id, &request.request_id, &answer).await?;
+        let detail = json!({
+            "request_id": request.request_id.as_str(), "server": server.id, "reason": server.reason, "epoch": epoch,
+            "quality": request.quality.name(), "bitrate_kbps": allocation.bitrate_kbps,
+        });
+        write.commit(Action::AllocationIssue, id.as_str(), detail).await?;
+        Ok((answer, true))
+    }
+
+    async fn log_refusal(&self, id: &DeviceId, action: Action, detail: Value) {
+        self.parts.store.log(&Actor::Device(id.clone()), action, id.as_str(), detail).await;
+    }
+}
+
+/// The id of a request that did not parse, where it has one.
+fn request_id_of(body: &[u8]) -> String {
+    let value: Option<Value> = body.get(..REQUEST_BYTES_MAX.min(body.len())).and_then(|body| serde_json::from_slice(body).ok());
+    value.and_then(|value| value.get("request_id").and_then(Value::as_str).map(str::to_owned)).unwrap_or_default()
+}

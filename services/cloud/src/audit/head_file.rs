@@ -1,0 +1,19 @@
+//! The copy of the log's head beside the database.
+
+use super::chain::Head;
+use crate::data_dir::{MODE_SECRET, write};
+use std::path::Path;
+
+/// Writes the copy, after the commit.
+pub(crate) fn save(path: &Path, head: &Head) {
+    if let Err(error) = write(path, &format!("{} {}\n", head.count, head.hash), MODE_SECRET) {
+        tracing::warn!(%error, "the copy of the audit log's head was not written");
+    }
+}
+
+/// Reads the copy; `None` if there is none.
+pub(crate) fn load(path: &Path) -> Option<Head> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (count, hash) = text.trim().split_once(' ')?;
+    Some(Head { count: count.parse().ok()?, hash: hash.to_owned() })
+}

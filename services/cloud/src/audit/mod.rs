@@ -1,0 +1,4 @@
+//! The audit log's chain and the copy of its head. The rows are in `store/audit.rs`.
+
+pub(crate) mod chain;
+pub(crate) mod head_file;

@@ -1,0 +1,220 @@
+//! Starts the parts and puts them together.
+
+use crate::{
+    allocate::allocator::{Allocator, Parts},
+    clock::Clock,
+    config::Config,
+    data_dir::{self, DataDir},
+    devices::{commands::Commands, presence::Presence, registry::Registry, results::Results, settings::SettingsIntake},
+    error::StartError,
+    events::log::EventLog,
+    http::{
+        self,
+        state::{ClusterKey, Http},
+    },
+    identity::{
+        authority::Authority,
+        operators::Operators,
+        signing_keys::SigningKeys,
+        tls::{self, ClientCertificate},
+    },
+    mqtt::{builtin::broker::Broker, bus::Bus, uplink::Uplink},
+    secrets::sha256,
+    servers::{inventory::Inventory, reports::Reports},
+    store::Store,
+    watch::Watch,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long open connections may take to end; viewers of endless streams never do by themselves.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(3);
+
+/// A running cloud. Dropping it without [`Cloud::shutdown`] ends its tasks without waiting for them.
+#[derive(Debug)]
+pub struct Cloud {
+    dir: DataDir,
+    parts: Http,
+    http_addr: SocketAddr,
+    mqtts_addr: Option<SocketAddr>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Cloud {
+    /// Starts everything that `config` asks for, and returns once both ports listen.
+    ///
+    /// `extra` is merged into the HTTP port's routes: the origin's `/live/…` in one process. Its routes must not be ours.
+    /// What is under `/live/` and not in `extra` is redirected to the origin that has it.
+    ///
+    /// # Errors
+    /// [`StartError`] names the setting, the file or the address, and the fix.
+    pub async fn start(config: Config, extra: axum::Router) -> Result<Self, StartError> {
+        config.validate()?;
+        let dir = DataDir::open(&config.data_dir)?;
+        let parts = assemble(&config, &dir).await?;
+        // Read before anything listens: whatever changes later has a higher epoch.
+        let seen = parts.store.newest_epoch().await?;
+        let http_listener = listen("HTTP", "http.listen", config.http.listen).await?;
+        let http_addr = local(&http_listener, config.http.listen)?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let mut mqtts_addr = None;
+        if let Some(Bus::Builtin(broker)) = &parts.bus {
+            broker.restore().await;
+            let listener = listen("MQTT", "mqtt.listen", config.mqtt.listen).await?;
+            mqtts_addr = Some(local(&listener, config.mqtt.listen)?);
+            let tls = tls::server_config(&dir, ClientCertificate::Required, &[])?;
+            tasks.spawn(Arc::clone(broker).serve(listener, tls, tasks.clone(), stop.clone()));
+        }
+        let tls = tls::server_config(&dir, ClientCertificate::Optional, &[b"http/1.1"])?;
+        tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), tasks.clone(), stop.clone()));
+        tasks.spawn(watch(&parts).run(seen, stop.clone()));
+        tracing::info!(%http_addr, ?mqtts_addr, data_dir = %config.data_dir.display(), "the cloud is up");
+        Ok(Self { dir, parts, http_addr, mqtts_addr, tasks, stop })
+    }
+
+    /// Where HTTP and HTTPS listen.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where MQTT over TLS listens; `None` if the broker is switched off.
+    #[must_use]
+    pub fn mqtts_addr(&self) -> Option<SocketAddr> {
+        self.mqtts_addr
+    }
+
+    /// The file with the key that origins show with their reports.
+    #[must_use]
+    pub fn cluster_key_path(&self) -> PathBuf {
+        self.dir.file("cluster.key")
+    }
+
+    /// True once a server can take streams: an origin has reported, or the settings list a server of others.
+    #[must_use]
+    pub fn has_server(&self) -> bool {
+        self.parts.inventory.servers().iter().any(|server| server.alive)
+    }
+
+    /// The file with the token that the API asks for; `None` while it is open to this machine.
+    #[must_use]
+    pub fn operator_token_path(&self) -> Option<PathBuf> {
+        self.parts.operators.token_path()
+    }
+
+    /// Ends all connections and stores what was not stored yet.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_WAIT, self.tasks.wait()).await.is_err() {
+            tracing::info!("some connections did not end in time and were cut");
+        }
+        if let Err(error) = self.parts.presence.store_last_seen(&self.parts.store).await {
+            tracing::warn!(%error, "when devices were last seen was not stored");
+        }
+        self.parts.store.close().await;
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Opens the data directory and makes all parts, the lower ones first.
+async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
+    let clock = Clock::default();
+    let authority = Authority::open(dir, clock.clone())?;
+    authority.ensure_server(&config.host_names)?;
+    authority.ensure_operator()?;
+    let cluster_key = data_dir::read_or_make_secret(&dir.file("cluster.key"))?;
+    let operators = Operators::open(config, dir)?;
+    let store = Store::open(dir, clock.clone()).await?;
+    let keys = SigningKeys::open(store.clone(), clock.clone()).await?;
+    let inventory = Arc::new(Inventory::new(&config.servers, store.allocations().await?, clock.clone()));
+    let events = Arc::new(EventLog::new(store.clone(), clock.clone()));
+    let presence = Arc::new(Presence::new(Arc::clone(&events), clock.clone()));
+    let allocator = Arc::new(Allocator::new(Parts {
+        store: store.clone(),
+        inventory: Arc::clone(&inventory),
+        presence: Arc::clone(&presence),
+        events: Arc::clone(&events),
+        keys: keys.clone(),
+        clock: clock.clone(),
+        token_ttl_sec: config.token.ttl_sec,
+    }));
+    let results = Arc::<Results>::default();
+    let bus = config.mqtt.enabled.then(|| {
+        let intake = SettingsIntake::new(store.clone(), clock.clone());
+        let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake);
+        Bus::Builtin(Broker::new(store.clone(), Arc::clone(&presence), clock.clone(), Arc::new(uplink)))
+    });
+    let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
+    let reports = Arc::new(Reports {
+        store: store.clone(),
+        inventory: Arc::clone(&inventory),
+        events: Arc::clone(&events),
+        keys: keys.clone(),
+        commands: Arc::clone(&commands),
+    });
+    Ok(Http {
+        allocator,
+        bus,
+        cluster_key: ClusterKey { sha256: sha256(cluster_key.reveal()) },
+        commands,
+        events,
+        inventory,
+        keys,
+        metrics: recorder(),
+        operators,
+        presence,
+        registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
+        reports,
+        store,
+        clock,
+    })
+}
+
+fn watch(parts: &Http) -> Watch {
+    Watch {
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        bus: parts.bus.clone(),
+        inventory: Arc::clone(&parts.inventory),
+        presence: Arc::clone(&parts.presence),
+        events: Arc::clone(&parts.events),
+        keys: parts.keys.clone(),
+        metrics: parts.metrics.clone(),
+    }
+}
+
+async fn listen(what: &'static str, key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, key, address, source })
+}
+
+fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen { what: "a port", key: "listen", address, source })
+}
+
+/// The process's recorder of metrics. A program that has installed its own keeps it; /metrics then shows nothing of ours.
+fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
+        }
+        handle
+    };
+    HANDLE.get_or_init(install).clone()
+}

@@ -1,0 +1,8 @@
+//! The devices: who they are, whether they are there, what they shall be set to and do.
+
+pub(crate) mod commands;
+pub(crate) mod presence;
+pub(crate) mod registry;
+pub(crate) mod results;
+pub(crate) mod revocation;
+pub(crate) mod settings;

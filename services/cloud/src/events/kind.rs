@@ -1,0 +1,115 @@
+//! The kinds of events. Their names are part of the API.
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use std::{fmt, str::FromStr};
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EventKind {
+    StreamStarted,
+    StreamStopped,
+    ConnectionError,
+    StreamMetrics,
+    Motion,
+    DeviceOnline,
+    DeviceOffline,
+    DeviceAdded,
+    DeviceRevoked,
+    Allocated,
+    ServerUp,
+    ServerDown,
+    ServerRestarted,
+}
+
+impl EventKind {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::StreamStarted,
+        Self::StreamStopped,
+        Self::ConnectionError,
+        Self::StreamMetrics,
+        Self::Motion,
+        Self::DeviceOnline,
+        Self::DeviceOffline,
+        Self::DeviceAdded,
+        Self::DeviceRevoked,
+        Self::Allocated,
+        Self::ServerUp,
+        Self::ServerDown,
+        Self::ServerRestarted,
+    ];
+
+    /// The name in the API.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::StreamStarted => "stream_started",
+            Self::StreamStopped => "stream_stopped",
+            Self::ConnectionError => "connection_error",
+            Self::StreamMetrics => "stream_metrics",
+            Self::Motion => "motion",
+            Self::DeviceOnline => "device_online",
+            Self::DeviceOffline => "device_offline",
+            Self::DeviceAdded => "device_added",
+            Self::DeviceRevoked => "device_revoked",
+            Self::Allocated => "allocated",
+            Self::ServerUp => "server_up",
+            Self::ServerDown => "server_down",
+            Self::ServerRestarted => "server_restarted",
+        }
+    }
+}
+
+/// A name that is no kind of event.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is no kind of event of this version")]
+pub(crate) struct UnknownEventKind(String);
+
+impl FromStr for EventKind {
+    type Err = UnknownEventKind;
+    fn from_str(name: &str) -> Result<Self, UnknownEventKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| UnknownEventKind(name.to_owned()))
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for EventKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Event {
+    /// Rises, also over restarts; 0 for `stream_metrics`, which is passed on but not kept.
+    pub(crate) seq: u64,
+    /// By the cloud's clock, seconds since 1970.
+    pub(crate) time: i64,
+    /// The device, or the server for kinds that begin with `server_`.
+    pub(crate) device: String,
+    pub(crate) event: EventKind,
+    /// More about it; in a device's own words, without secrets.
+    pub(crate) detail: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_reads_back_and_the_console_has_a_word_for_it() {
+        let words = include_str!("../../../../console/js/i18n.js");
+        for kind in EventKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+            // Metrics are shown as figures, and motion has a word for its beginning and one for its end.
+            let has_word = words.contains(&format!("ev_{kind}:")) || words.contains(&format!("ev_{kind}_"));
+            assert!(kind == EventKind::StreamMetrics || has_word, "{kind}");
+        }
+        assert!("made_up".parse::<EventKind>().is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! `/api/v1/devices/{id}/command` and `/rotate`.
+
+use super::{
+    access::Peer,
+    devices::known,
+    error::{ApiError, ApiResult},
+};
+use crate::{
+    devices::commands::{Commands, NotSent},
+    store::{Store, actor::Action},
+};
+use axum::{
+    Extension, Json,
+    extract::{Path, State, rejection::JsonRejection},
+    http::StatusCode,
+};
+use serde::Serialize;
+use serde_json::json;
+use sightline_signal::{Command, CommandName, CommandResult};
+use std::sync::Arc;
+
+/// The answer to a command.
+#[derive(Debug, Serialize)]
+pub(super) struct CommandAnswer {
+    command_id: String,
+    /// `done`, `failed`, or `sent` if the device has not answered yet.
+    status: &'static str,
+    /// The device's own answer.
+    result: Option<CommandResult>,
+}
+
+pub(super) async fn command(
+    State(store): State<Store>,
+    State(commands): State<Arc<Commands>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+    body: Result<Json<Command>, JsonRejection>,
+) -> ApiResult<(StatusCode, Json<CommandAnswer>)> {
+    let Json(command) = body?;
+    send(&store, &commands, &peer, &id, command).await
+}
+
+/// A fresh token inside the running connection, without a lost frame: the device is told to ask for it.
+pub(super) async fn rotate(
+    State(store): State<Store>,
+    State(commands): State<Arc<Commands>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> ApiResult<(StatusCode, Json<CommandAnswer>)> {
+    send(&store, &commands, &peer, &id, Command::bare(CommandName::Rotate)).await
+}
+
+async fn send(
+    store: &Store,
+    commands: &Commands,
+    peer: &Peer,
+    id: &str,
+    mut command: Command,
+) -> ApiResult<(StatusCode, Json<CommandAnswer>)> {
+    let device = known(store, id).await?;
+    if device.revoked_at.is_some() {
+        return Err(ApiError::new(StatusCode::CONFLICT, "DEVICE_REVOKED", format!("device {} is revoked", device.id)));
+    }
+    let outcome = commands.send(&device.id, &mut command).await;
+    let actor = peer.operator();
+    let detail = json!({
+        "cmd": command.cmd, "command_id": command.command_id.as_str(), "from": actor.from(), "sent": outcome.is_ok(),
+    });
+    store.log(&actor, Action::DeviceCommand, device.id.as_str(), detail).await;
+    let command_id = command.command_id.as_str().to_owned();
+    match outcome {
+        Ok(Some(result)) => {
+            let status = if result.success { "done" } else { "failed" };
+            Ok((StatusCode::OK, Json(CommandAnswer { command_id, status, result: Some(result) })))
+        }
+        Ok(None) => Ok((StatusCode::ACCEPTED, Json(CommandAnswer { command_id, status: "sent", result: None }))),
+        Err(NotSent::Offline) => {
+            Err(ApiError::new(StatusCode::CONFLICT, "DEVICE_OFFLINE", format!("device {} is not connected over MQTT", device.id)))
+        }
+        Err(error @ NotSent::Busy) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "BUSY", error.to_string())),
+    }
+}

@@ -1,0 +1,59 @@
+//! Errors of the API.
+
+use axum::{
+    Json,
+    extract::rejection::JsonRejection,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+/// A stable code, and a text for people.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ApiError {
+    #[serde(skip)]
+    status: StatusCode,
+    error_code: &'static str,
+    error_message: String,
+}
+
+pub(super) type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, error_code: &'static str, error_message: impl Into<String>) -> Self {
+        Self { status, error_code, error_message: error_message.into() }
+    }
+
+    /// Our fault: logged, and not explained to the client.
+    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "an API request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "it failed here; the log says why")
+    }
+
+    pub(super) fn bad_request(problem: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem)
+    }
+
+    pub(super) fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("there is no {what}"))
+    }
+}
+
+impl From<crate::store::error::StoreError> for ApiError {
+    fn from(error: crate::store::error::StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), "BAD_REQUEST", rejection.body_text())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status;
+        (status, [(header::CACHE_CONTROL, "no-store")], Json(self)).into_response()
+    }
+}

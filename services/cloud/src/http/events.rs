@@ -1,0 +1,37 @@
+//! `/api/v1/events`, as a list and as they happen.
+
+use super::{
+    error::ApiResult,
+    page::{Page, PageQuery},
+};
+use crate::events::{kind::Event, log::EventLog};
+use axum::{
+    Json,
+    extract::{Query, State},
+    response::sse::{self, KeepAlive, Sse},
+};
+use futures_util::Stream;
+use std::{convert::Infallible, sync::Arc};
+use tokio::sync::broadcast::error::RecvError;
+
+/// Recent events, newest first.
+pub(super) async fn list(State(events): State<Arc<EventLog>>, Query(query): Query<PageQuery>) -> ApiResult<Json<Page<Event>>> {
+    let limit = query.limit();
+    let items = events.events(query.before()?, query.device.as_deref(), limit).await?;
+    let is_full = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = items.last().filter(|_| is_full).map(|event| event.seq.to_string());
+    Ok(Json(Page { items, next }))
+}
+
+/// Server-sent events: each one named `status`, its data an event as in the list. A listener that is too slow gets `missed`.
+pub(super) async fn stream(State(events): State<Arc<EventLog>>) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let stream = futures_util::stream::unfold(events.subscribe(), |mut events| async move {
+        let event = match events.recv().await {
+            Ok(event) => sse::Event::default().event("status").json_data(&event).unwrap_or_default(),
+            Err(RecvError::Lagged(missed)) => sse::Event::default().event("missed").data(missed.to_string()),
+            Err(RecvError::Closed) => return None,
+        };
+        Some((Ok(event), events))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}

@@ -1,0 +1,67 @@
+//! What handlers may touch. Each names in its signature the parts that it needs.
+
+use crate::{
+    allocate::allocator::Allocator,
+    clock::Clock,
+    devices::{commands::Commands, presence::Presence, registry::Registry},
+    events::log::EventLog,
+    identity::{operators::Operators, signing_keys::SigningKeys},
+    mqtt::bus::Bus,
+    servers::{inventory::Inventory, reports::Reports},
+    store::Store,
+};
+use axum::extract::FromRef;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+
+/// The hash of the key that origins show.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterKey {
+    pub(crate) sha256: [u8; 32],
+}
+
+/// All parts.
+#[derive(Clone, Debug)]
+pub(crate) struct Http {
+    pub(crate) allocator: Arc<Allocator>,
+    pub(crate) bus: Option<Bus>,
+    pub(crate) clock: Clock,
+    pub(crate) cluster_key: ClusterKey,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) keys: SigningKeys,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) operators: Operators,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) reports: Arc<Reports>,
+    pub(crate) store: Store,
+}
+
+macro_rules! parts {
+    ($($field:ident: $part:ty,)*) => {
+        $(impl FromRef<Http> for $part {
+            fn from_ref(http: &Http) -> Self {
+                http.$field.clone()
+            }
+        })*
+    };
+}
+
+parts! {
+    allocator: Arc<Allocator>,
+    bus: Option<Bus>,
+    clock: Clock,
+    cluster_key: ClusterKey,
+    commands: Arc<Commands>,
+    events: Arc<EventLog>,
+    inventory: Arc<Inventory>,
+    keys: SigningKeys,
+    metrics: PrometheusHandle,
+    operators: Operators,
+    presence: Arc<Presence>,
+    registry: Arc<Registry>,
+    reports: Arc<Reports>,
+    store: Store,
+}

@@ -1,0 +1,66 @@
+//! What devices publish. Knows nothing of the broker that carried it.
+
+use super::downlink::Message;
+use crate::{
+    allocate::allocator::{Allocator, Identity},
+    devices::{presence::Presence, results::Results, settings::SettingsIntake},
+};
+use sightline_signal::{DeviceId, topic::Topic};
+use std::sync::Arc;
+
+/// Takes what devices publish. It runs in the publishing connection's own task: a device that floods waits for itself.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    allocator: Arc<Allocator>,
+    presence: Arc<Presence>,
+    results: Arc<Results>,
+    settings: SettingsIntake,
+}
+
+impl Uplink {
+    pub(crate) fn new(allocator: Arc<Allocator>, presence: Arc<Presence>, results: Arc<Results>, settings: SettingsIntake) -> Self {
+        Self { allocator, presence, results, settings }
+    }
+
+    /// Takes a message on a topic of `device`; gives what to publish to that device in reply.
+    pub(crate) async fn receive(&self, device: &DeviceId, topic: Topic, payload: &[u8], correlation: Option<&[u8]>) -> Option<Message> {
+        if topic.is_up() {
+            self.presence.seen(device);
+        }
+        match topic {
+            Topic::Request => {
+                let response = self.allocator.handle_request(&Identity::Device(device.clone()), payload).await;
+                // Always on the device's own topic, never on one that a message names: the cloud may write to every device.
+                return Some(Message::response(&response, correlation));
+            }
+            Topic::Online => {
+                self.presence.online_message(device, payload).await;
+                return self.reminder(device).await;
+            }
+            Topic::Status => self.presence.status_message(device, payload).await,
+            Topic::State => self.presence.state_message(device, payload),
+            Topic::Motion => self.presence.motion_message(device, payload).await,
+            Topic::Result => self.results.result_message(device, payload),
+            Topic::ConfigReported => self.settings.reported_message(device, payload).await,
+            Topic::ConfigDesired => self.settings.desired_message(device, payload).await,
+            // Pictures are for other subscribers. The rest is what the cloud publishes itself, and the operator's commands.
+            Topic::Snapshot | Topic::Response | Topic::Command => {}
+        }
+        None
+    }
+
+    /// A will on a topic of `device`: its connection broke.
+    pub(crate) async fn receive_will(&self, device: &DeviceId, topic: Topic, payload: &[u8]) {
+        if topic == Topic::Online {
+            self.presence.online_message(device, payload).await;
+        }
+    }
+
+    /// A device that has connected and does not run the desired settings gets them again.
+    async fn reminder(&self, device: &DeviceId) -> Option<Message> {
+        if !self.presence.device(device).is_online() {
+            return None;
+        }
+        self.settings.due(device).await.map(Message::desired)
+    }
+}

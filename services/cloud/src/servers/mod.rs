@@ -1,0 +1,5 @@
+//! The media servers: who they are, how loaded they are, what they report.
+
+pub(crate) mod id;
+pub(crate) mod inventory;
+pub(crate) mod reports;

@@ -1,0 +1,81 @@
+//! What an origin's report changes, and what it gets in return.
+
+use super::{
+    id::ServerId,
+    inventory::{Inventory, TooManyOrigins},
+};
+use crate::{
+    devices::commands::Commands,
+    events::{kind::EventKind, log::EventLog},
+    identity::signing_keys::SigningKeys,
+    store::{
+        Store,
+        actor::{Action, Actor},
+        error::StoreError,
+    },
+};
+use serde_json::json;
+use sightline_signal::{
+    DeviceId,
+    report::{OriginReport, ReportAnswer},
+};
+use std::sync::Arc;
+
+/// Why a report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReportError {
+    #[error(transparent)]
+    TooManyOrigins(#[from] TooManyOrigins),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Takes reports.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    pub(crate) store: Store,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) keys: SigningKeys,
+    pub(crate) commands: Arc<Commands>,
+}
+
+impl Reports {
+    /// Takes a report of the origin `id`.
+    pub(crate) async fn receive(&self, id: &ServerId, report: OriginReport) -> Result<ReportAnswer, ReportError> {
+        let (boot_id, region, revoked_after) = (report.boot_id.clone(), report.region.clone(), report.revoked_after);
+        let known_boot = self.inventory.boot_id(id.as_str());
+        let is_new = self.inventory.report(report)?;
+        if known_boot.as_deref() != Some(boot_id.as_str()) {
+            self.booted(id, &boot_id, &region).await?;
+        } else if is_new {
+            tracing::info!(server = %id, "an origin is back");
+        }
+        let jwks = self.keys.jwks();
+        // An answer may get lost, so only the origin knows what it has applied.
+        Ok(match revoked_after {
+            Some(cursor) => {
+                let revoked = self.store.streams_revoked_after(cursor).await?;
+                ReportAnswer { jwks, revoked: revoked.items, revoked_up_to: Some(revoked.up_to) }
+            }
+            None => ReportAnswer { jwks, revoked: self.store.streams_revoked_last().await?, revoked_up_to: None },
+        })
+    }
+
+    /// An origin has started. Its cameras are called at once: their own backoff would keep them away for up to a minute.
+    async fn booted(&self, id: &ServerId, boot_id: &str, region: &str) -> Result<(), StoreError> {
+        let actor = Actor::Origin(id.clone());
+        let mut write = self.store.write(&actor).await?;
+        let is_restart = write.origin_booted(id, boot_id).await?.is_some();
+        let devices: Vec<DeviceId> = if is_restart { self.inventory.devices_on(id.as_str()) } else { Vec::new() };
+        let detail = json!({ "region": region, "restarted": is_restart, "devices_called_back": devices.len() });
+        write.commit(Action::ServerRegister, id.as_str(), detail).await?;
+        tracing::info!(server = %id, restarted = is_restart, devices = devices.len(), "an origin registered");
+        if is_restart {
+            let detail = json!({ "devices_called_back": devices.len() });
+            self.events.push(id.as_str(), EventKind::ServerRestarted, detail).await;
+        }
+        self.commands.call_back(&devices).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Who did it, and what: the words of the audit log.
+
+use crate::servers::id::ServerId;
+use sightline_signal::DeviceId;
+use std::{fmt, net::IpAddr};
+
+/// Who asked for an operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Actor {
+    Operator(Channel),
+    Cli,
+    Device(DeviceId),
+    Origin(ServerId),
+    System,
+}
+
+/// The way by which the operator came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Channel {
+    Http(IpAddr),
+    Mqtt,
+}
+
+impl Actor {
+    /// Where it came from, for operations whose detail has `from`.
+    pub(crate) fn from(&self) -> String {
+        match self {
+            Self::Operator(Channel::Http(address)) => address.to_string(),
+            Self::Operator(Channel::Mqtt) => "mqtt".to_owned(),
+            Self::Cli => "cli".to_owned(),
+            Self::Device(id) => id.to_string(),
+            Self::Origin(id) => id.to_string(),
+            Self::System => "system".to_owned(),
+        }
+    }
+}
+
+/// As the column `actor` of the audit log has it.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator(_) => f.write_str("operator"),
+            Self::Cli => f.write_str("cli"),
+            Self::Device(id) => write!(f, "device:{id}"),
+            Self::Origin(id) => write!(f, "origin:{id}"),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
+
+/// What was done, or refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    AllocationImpersonate,
+    AllocationIssue,
+    AllocationRefuse,
+    DeviceAdd,
+    DeviceCommand,
+    DeviceConfig,
+    DevicePermit,
+    DeviceRevoke,
+    DeviceRotateCredentials,
+    KeysRotate,
+    MqttConnectRefuse,
+    MqttPublishRefuse,
+    MqttSubscribeRefuse,
+    ServerRegister,
+}
+
+impl Action {
+    /// As the column `action` of the audit log has it: `noun.verb`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::AllocationImpersonate => "allocation.impersonate",
+            Self::AllocationIssue => "allocation.issue",
+            Self::AllocationRefuse => "allocation.refuse",
+            Self::DeviceAdd => "device.add",
+            Self::DeviceCommand => "device.command",
+            Self::DeviceConfig => "device.config",
+            Self::DevicePermit => "device.permit",
+            Self::DeviceRevoke => "device.revoke",
+            Self::DeviceRotateCredentials => "device.rotate_credentials",
+            Self::KeysRotate => "keys.rotate",
+            Self::MqttConnectRefuse => "mqtt.connect.refuse",
+            Self::MqttPublishRefuse => "mqtt.publish.refuse",
+            Self::MqttSubscribeRefuse => "mqtt.subscribe.refuse",
+            Self::ServerRegister => "server.register",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actors_are_written_as_existing_logs_have_them() {
+        let cam = DeviceId::new("cam").unwrap();
+        let local = Channel::Http("127.0.0.1".parse().unwrap());
+        let written = |actor: Actor| (actor.to_string(), actor.from());
+        assert_eq!(written(Actor::Operator(local)), ("operator".into(), "127.0.0.1".into()));
+        assert_eq!(written(Actor::Operator(Channel::Mqtt)), ("operator".into(), "mqtt".into()));
+        assert_eq!(written(Actor::Cli), ("cli".into(), "cli".into()));
+        assert_eq!(Actor::Device(cam).to_string(), "device:cam");
+        assert_eq!(Actor::Origin(ServerId::new("o1").unwrap()).to_string(), "origin:o1");
+        assert_eq!(Actor::System.to_string(), "system");
+    }
+}

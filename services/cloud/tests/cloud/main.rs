@@ -1,0 +1,11 @@
+//! The cloud against real clients: mosquitto over TLS in both protocol versions, curl with certificates, plain HTTP.
+
+#![allow(clippy::unwrap_used)] // the helpers of a test panic like the test itself
+
+mod bench;
+mod origins;
+mod presence;
+mod requests;
+mod revocation;
+mod rights;
+mod settings;

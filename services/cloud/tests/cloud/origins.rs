@@ -1,0 +1,60 @@
+//! Origins report, and the API shows it.
+
+use crate::bench::{Bench, message, request, run, subscriber};
+use serde_json::json;
+
+#[tokio::test]
+async fn cameras_of_an_origin_that_restarted_are_called_back_at_once() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam").await;
+    bench.report("o1", "first", json!([])).await;
+    assert_eq!(bench.request(&cam, &request(&cam, "r1")).await.0, 200);
+    let down = format!("devices/{cam}/stream/command");
+    let (_device, mut lines) =
+        subscriber(bench.mosquitto("mosquitto_sub", "devices/cam", "cam", &["-V", "311", "-q", "1", "-t", &down])).await;
+    bench.report("o1", "first", json!([])).await;
+    bench.report("o1", "second", json!([])).await;
+    let command = message(&mut lines).await.unwrap();
+    assert_eq!(command["cmd"], "rotate");
+    assert!(!command["command_id"].as_str().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_api_joins_origin_and_device_and_answers_only_to_this_machine() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam").await;
+    let streams = json!([{ "stream": "s", "device": "cam", "epoch": 1, "playback": "p1", "width": 1280, "height": 720, "fps": 20.04,
+        "bitrate_kbps": 990.5, "viewers": 2, "since": 5 }]);
+    bench.report("o1", "boot", streams).await;
+    let state = json!({ "state": 3, "state_name": "streaming", "quality": "medium", "width": 1280, "height": 720, "fps": 20.0,
+        "bitrate_kbps": 990.0, "latency_ms": 120, "latency_kind": "ack", "network_quality": 0.97, "timestamp": 1 });
+    let topic = format!("devices/{cam}/stream/state");
+    let publish = ["-V", "5", "-q", "1", "-r", "-t", topic.as_str(), "-m"].map(str::to_owned).to_vec();
+    let text = state.to_string();
+    let more: Vec<&str> = publish.iter().map(String::as_str).chain([text.as_str()]).collect();
+    assert!(run(bench.mosquitto("mosquitto_pub", "devices/cam", "cam", &more)).await.0);
+    let listed = bench.get("/api/v1/streams").await;
+    let stream = &listed["items"][0];
+    for (field, value) in [("device", json!("cam")), ("playback", json!("p1")), ("state", json!("streaming")), ("width", json!(1280))]
+        .into_iter()
+        .chain([("fps", json!(20.0)), ("bitrate_kbps", json!(990.5)), ("latency_ms", json!(120)), ("viewers", json!(2))])
+        .chain([("server", json!("o1")), ("since", json!(5)), ("quality", json!("medium"))])
+    {
+        assert_eq!(stream[field], value, "{field} in {stream}");
+    }
+    assert_eq!(bench.get("/api/v1/servers").await["items"][0]["alive"], true);
+
+    let get = |host: &'static str| bench.http.get(bench.url("/api/v1/devices")).header("host", host).send();
+    assert_eq!(get("evil.example").await.unwrap().status(), 403);
+    assert_eq!(get("localhost").await.unwrap().status(), 200);
+    let foreign = bench.http.post(bench.url("/api/v1/devices/cam/rotate")).header("origin", "http://evil.example").send().await.unwrap();
+    assert_eq!(foreign.status(), 403);
+    // A redirect to the origin that has it, and the console's policy.
+    let page = bench.http.get(bench.url("/")).send().await.unwrap();
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("script-src 'self'"));
+    assert_eq!(bench.http.get(bench.url("/live/unknown.flv")).send().await.unwrap().status(), 404);
+    for path in ["/healthz", "/readyz", "/metrics", "/api/openapi.json"] {
+        assert_eq!(bench.http.get(bench.url(path)).send().await.unwrap().status(), 200, "{path}");
+    }
+    assert_eq!(bench.http.get(bench.url("/api/v1/recordings")).send().await.unwrap().status(), 501);
+}
