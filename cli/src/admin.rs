@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 fn data_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
     let dir = match (&cloud.dir, &cloud.config) {
         (Some(dir), _) => dir.clone(),
-        (None, Some(file)) => settings::load::<sightline_cloud::Config>(file)?.data_dir,
+        (None, Some(file)) => settings::file::load::<sightline_cloud::Config>(file)?.data_dir,
         (None, None) => return Err(WrongUse("say where the cloud keeps its state: --dir DIR, or --config FILE".to_owned()).into()),
     };
     Ok(dir)

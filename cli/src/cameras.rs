@@ -1,6 +1,10 @@
 //! A camera's file with several cameras in it: `[[cameras]]`, each with the keys that differ from those of the file.
 
-use crate::{Failure, settings, terminal};
+use crate::{
+    Failure,
+    settings::{file, table},
+    terminal,
+};
 use confique::{Config as _, Layer as _};
 use sightline_camera::{Config, Fleet};
 use std::path::Path;
@@ -32,7 +36,7 @@ type Layer = <Config as confique::Config>::Layer;
 /// Reads a file; of several cameras, each must have its own id.
 pub(crate) fn load(file: &Path) -> Result<Cameras, Failure> {
     match split(&read(file)?).map_err(|problem| format!("{}: {problem}", file.display()))? {
-        None => Ok(Cameras::One(Box::new(settings::load::<Config>(file)?.for_device()))),
+        None => Ok(Cameras::One(Box::new(file::load::<Config>(file)?.for_device()))),
         Some((defaults, tables)) => {
             let cameras = tables.iter().map(|own| config_of(own, &defaults)).collect::<Result<_, _>>();
             Ok(Cameras::Several(cameras.map_err(|problem| format!("{}: {problem}", file.display()))?))
@@ -56,19 +60,19 @@ pub(crate) fn check(file: &Path, json: bool) -> Result<(), Failure> {
     let shown = match load(file)? {
         Cameras::One(config) => {
             config.check()?;
-            vec![(None, settings::settings_of_camera(&toml::Table::new(), &table))]
+            vec![(None, table::settings_of_camera(&toml::Table::new(), &table))]
         }
         Cameras::Several(cameras) => {
             let ids: Vec<_> = cameras.iter().map(|config| config.device_id.clone()).collect();
             Fleet::new(cameras)?;
             let (defaults, tables) = split(&table)?.unwrap_or_default();
-            ids.into_iter().zip(tables).map(|(id, own)| (Some(id), settings::settings_of_camera(&own, &defaults))).collect()
+            ids.into_iter().zip(tables).map(|(id, own)| (Some(id), table::settings_of_camera(&own, &defaults))).collect()
         }
     };
     if json {
-        let of_one = |(id, rows): &(Option<String>, Vec<settings::Shown>)| match id {
-            None => settings::json_of(rows),
-            Some(id) => serde_json::json!({"device_id": id, "settings": settings::json_of(rows)}),
+        let of_one = |(id, rows): &(Option<String>, Vec<table::Shown>)| match id {
+            None => table::json_of(rows),
+            Some(id) => serde_json::json!({"device_id": id, "settings": table::json_of(rows)}),
         };
         let text = match &shown[..] {
             [one @ (None, _)] => of_one(one),
@@ -81,7 +85,7 @@ pub(crate) fn check(file: &Path, json: bool) -> Result<(), Failure> {
         if let Some(id) = id {
             terminal::print(&format!("\n[{id}]"));
         }
-        settings::print_rows(rows);
+        table::print_rows(rows);
     }
     terminal::say("the configuration is good");
     Ok(())
@@ -90,7 +94,7 @@ pub(crate) fn check(file: &Path, json: bool) -> Result<(), Failure> {
 fn read(file: &Path) -> Result<toml::Table, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("{}: {error}; `sightline config template camera` prints a file to start from", file.display()))?;
-    settings::table_of(file, &text)
+    file::table_of(file, &text)
 }
 
 /// The keys for all, and the cameras' tables; `None` where there are none.
@@ -101,13 +105,13 @@ fn split(table: &toml::Table) -> Result<Option<(toml::Table, Vec<toml::Table>)>,
         Some(toml::Value::Array(tables)) => tables,
         Some(_) => return Err("`cameras` is a list of tables: write [[cameras]], once for each camera".to_owned()),
     };
-    settings::check_keys(&Config::META, &defaults)?;
+    file::check_keys(&Config::META, &defaults)?;
     let mut cameras = Vec::new();
     for (index, table) in tables.into_iter().enumerate() {
         let toml::Value::Table(own) = table else {
             return Err("`cameras` is a list of tables: write [[cameras]], once for each camera".to_owned());
         };
-        settings::check_keys(&Config::META, &own).map_err(|problem| format!("{}: {problem}", name_of(&own, index)))?;
+        file::check_keys(&Config::META, &own).map_err(|problem| format!("{}: {problem}", name_of(&own, index)))?;
         cameras.push(own);
     }
     if cameras.is_empty() {

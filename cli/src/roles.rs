@@ -34,7 +34,7 @@ pub(crate) async fn camera(camera: &Camera) -> Result<(), Failure> {
 }
 
 pub(crate) async fn cloud(role: &Role) -> Result<(), Failure> {
-    let config: sightline_cloud::Config = settings::load(&role.config)?;
+    let config: sightline_cloud::Config = settings::file::load(&role.config)?;
     let stop = terminal::stop_signal()?;
     let cloud = Cloud::start(config, axum::Router::new()).await?;
     stop.cancelled().await;
@@ -43,7 +43,7 @@ pub(crate) async fn cloud(role: &Role) -> Result<(), Failure> {
 }
 
 pub(crate) async fn origin(role: &Role) -> Result<(), Failure> {
-    let config: sightline_origin::Config = settings::load(&role.config)?;
+    let config: sightline_origin::Config = settings::file::load(&role.config)?;
     let stop = terminal::stop_signal()?;
     let origin = Origin::start(config).await?;
     stop.cancelled().await;

@@ -16,7 +16,7 @@ use sightline_signal::Response;
 use std::sync::Arc;
 
 use crate::config::{Config, checked::Checked, local::RtmpsAuthority};
-use network::{Dialled, Target};
+use network::{AuthorityError, Dialled, Target};
 use rtmp::Greeted;
 use sightline_capture::tls;
 
@@ -109,10 +109,10 @@ impl Subject {
     }
 
     /// What an rtmps server's certificate must come from, and the setting that says so.
-    fn rtmps_authority(&self) -> (&'static str, Result<Arc<rustls::ClientConfig>, String>) {
+    fn rtmps_authority(&self) -> (&'static str, Result<Arc<rustls::ClientConfig>, AuthorityError>) {
         let RtmpsAuthority { key, file } = &self.checked.local.rtmps_ca;
-        let Some(ca) = file else { return (key, Err("no authority is named to check an rtmps server with".to_owned())) };
-        (key, tls::client_config(ca, None).map_err(|error| error.to_string()))
+        let Some(ca) = file else { return (key, Err(AuthorityError::NotNamed)) };
+        (key, tls::client_config(ca, None).map_err(AuthorityError::File))
     }
 }
 

@@ -13,10 +13,10 @@ use std::{
 };
 
 use sightline_capture::{
-    Opened, Picture, PixelFormat, Source, SourceError, Transport, V4l2Camera,
+    Opened, Picture, PixelFormat, Source, SourceError, SourceEvent, Transport, Trouble, V4l2Camera,
     clip::Character,
     ffmpeg, jpeg,
-    live::{Live, LiveSource, SourceEvent},
+    live::{Live, LiveError, LiveSource},
     open_file,
     v4l2::{
         self,
@@ -251,7 +251,7 @@ pub fn look(source: &Source, rtsp_transport: Transport) -> Result<SourceReport, 
     let offers = local.map(|camera| v4l2::open(&camera.path).map(|(device, _)| device.offers())).transpose();
     let offers = offers.map_err(|trouble| silent(trouble.to_string()))?;
     let wanted = Target { settings: default_settings(), is_limit: false };
-    let mut seen = watch(camera, wanted).map_err(silent)?;
+    let mut seen = watch(camera, wanted).map_err(|error| silent(error.to_string()))?;
     if let (Some(offers), Some(camera), true) = (&offers, local, seen.codec.is_empty()) {
         seen.codec = v4l2::modes::choose(offers, wanted, camera.format).map_or("", |choice| choice.format.name());
     }
@@ -352,8 +352,17 @@ struct Watched {
     bytes: u64,
 }
 
+/// Why a camera gave nothing to look at.
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error(transparent)]
+    Reader(#[from] LiveError),
+    #[error(transparent)]
+    Camera(#[from] Trouble),
+}
+
 /// Reads a camera for a few seconds from its first picture on.
-fn watch(camera: LiveSource, wanted: Target) -> Result<Watched, String> {
+fn watch(camera: LiveSource, wanted: Target) -> Result<Watched, WatchError> {
     let start = Instant::now();
     let live = Live::open(camera, wanted, start)?;
     let (mut watched, mut until) = (Watched::default(), None);
@@ -383,7 +392,7 @@ fn watch(camera: LiveSource, wanted: Target) -> Result<Watched, String> {
                 watched.size = (picture.width() as u32, picture.height() as u32);
                 watched.count(time(at), 0);
             }
-            Some(SourceEvent::Lost { trouble, .. }) if watched.pictures == 0 => return Err(trouble.to_string()),
+            Some(SourceEvent::Lost { trouble, .. }) if watched.pictures == 0 => return Err(trouble.into()),
             Some(SourceEvent::Lost { .. }) => break,
         }
         if watched.pictures > 0 {

@@ -55,6 +55,17 @@ impl Day {
     }
 }
 
+/// Why a window can't be used. They are counted from 1, as people do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum ScheduleError {
+    #[error("window {number}: {key} = {text:?} is no time of day; take hh:mm, as in \"08:30\"")]
+    Time { number: usize, key: &'static str, text: String },
+    #[error("window {number} has no day; take some of mon, tue, wed, thu, fri, sat, sun")]
+    NoDay { number: usize },
+    #[error("window {number}: tz = {name:?} is no time zone; take an IANA name, as in \"Europe/Berlin\" or \"UTC\"")]
+    Zone { number: usize, name: String },
+}
+
 /// Checked windows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Schedule {
@@ -74,20 +85,8 @@ type Occurrence = (Timestamp, Timestamp);
 
 impl Schedule {
     /// Checks what the settings have.
-    pub(crate) fn new(windows: &[Window]) -> Result<Self, String> {
-        let checked = windows.iter().enumerate().map(|(index, window)| {
-            let time = |key: &str, text: &str| {
-                text.parse::<civil::Time>()
-                    .map_err(|_| format!("window {}: {key} = {text:?} is no time of day; take hh:mm, as in \"08:30\"", index + 1))
-            };
-            if window.days.is_empty() {
-                return Err(format!("window {} has no day; take some of mon, tue, wed, thu, fri, sat, sun", index + 1));
-            }
-            let zone = TimeZone::get(&window.tz).map_err(|_| {
-                format!("window {}: tz = {:?} is no time zone; take an IANA name, as in \"Europe/Berlin\" or \"UTC\"", index + 1, window.tz)
-            })?;
-            Ok(Checked { days: window.days.clone(), start: time("start", &window.start)?, end: time("end", &window.end)?, zone })
-        });
+    pub(crate) fn new(windows: &[Window]) -> Result<Self, ScheduleError> {
+        let checked = windows.iter().zip(1..).map(|(window, number)| Checked::of(window, number));
         Ok(Self { windows: checked.collect::<Result<_, _>>()? })
     }
 
@@ -107,6 +106,15 @@ impl Schedule {
 }
 
 impl Checked {
+    fn of(window: &Window, number: usize) -> Result<Self, ScheduleError> {
+        let time = |key, text: &str| text.parse::<civil::Time>().map_err(|_| ScheduleError::Time { number, key, text: text.to_owned() });
+        if window.days.is_empty() {
+            return Err(ScheduleError::NoDay { number });
+        }
+        let zone = TimeZone::get(&window.tz).map_err(|_| ScheduleError::Zone { number, name: window.tz.clone() })?;
+        Ok(Self { days: window.days.clone(), start: time("start", &window.start)?, end: time("end", &window.end)?, zone })
+    }
+
     /// Those that begin from two days before to some days after the day of `wall`.
     fn around(&self, wall: Timestamp, days_after: i32) -> impl Iterator<Item = Occurrence> {
         let today = wall.to_zoned(self.zone.clone()).date();
@@ -252,7 +260,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let window = |start: &str, tz: &str| Window { days: vec![Day::Mon], start: start.into(), end: "10:00".into(), tz: tz.into() };
-        let problem = |window: Window| Schedule::new(&[window]).unwrap_err();
+        let problem = |window: Window| Schedule::new(&[window]).unwrap_err().to_string();
         assert!(problem(window("8 pm", "UTC")).contains("start = \"8 pm\""));
         assert!(problem(window("08:00", "Mars/Olympus")).contains("Europe/Berlin"));
         assert!(problem(Window { days: Vec::new(), ..window("08:00", "UTC") }).contains("no day"));

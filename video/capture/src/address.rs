@@ -12,14 +12,26 @@ pub struct CameraUrl {
     ca: Option<PathBuf>,
 }
 
+/// Why a text is no URL of a camera. Never repeats the text, which may hold a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CameraUrlError {
+    /// It does not parse.
+    #[error(transparent)]
+    Url(#[from] url::ParseError),
+    /// It names no host.
+    #[error("it names no host")]
+    NoHost,
+}
+
 impl CameraUrl {
     /// Reads a URL of one of `schemes`.
     ///
-    /// The error says what is wrong, never the URL itself.
-    pub(crate) fn parse(url: &str, schemes: &[&str]) -> Result<Self, String> {
-        let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+    /// # Errors
+    /// [`CameraUrlError`]
+    pub(crate) fn parse(url: &str, schemes: &[&str]) -> Result<Self, CameraUrlError> {
+        let parsed = Url::parse(url)?;
         if !schemes.contains(&parsed.scheme()) || parsed.host_str().is_none_or(str::is_empty) {
-            return Err("it names no host".to_owned());
+            return Err(CameraUrlError::NoHost);
         }
         Ok(Self { url: parsed, ca: None })
     }
@@ -125,7 +137,7 @@ mod tests {
     #[test]
     fn an_error_does_not_repeat_the_url() {
         for url in ["rtsp://secret:word@", "rtsp://secret:word@host:99999/", "rtsp://"] {
-            let error = CameraUrl::parse(url, &["rtsp"]).unwrap_err();
+            let error = CameraUrl::parse(url, &["rtsp"]).unwrap_err().to_string();
             assert!(!error.contains("secret") && !error.contains("word"), "{error}");
         }
         assert_eq!(CameraUrl::parse("http://host/", &["http"]).unwrap().credentials(), None);

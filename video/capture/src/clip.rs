@@ -16,13 +16,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::source::SourceError;
+use crate::error::{BOX_BYTES_MAX, ClipError, SAMPLE_BYTES_MAX, SAMPLES_MAX, SourceError};
 use crate::stdin::AccessUnits;
 
-/// Samples in one file: a day of 30 fps with audio. An index of them is 300 MB; longer files are cut up elsewhere.
-const SAMPLES_MAX: usize = 8_000_000;
-/// The longest sample that is read.
-const SAMPLE_BYTES_MAX: u32 = 8 << 20;
 /// The frame rate of an Annex B file that does not say its own.
 const ANNEX_B_FPS_DEFAULT: u32 = 25;
 
@@ -76,7 +72,7 @@ impl Clip {
             return Ok(None);
         }
         if !clip.samples.iter().any(|sample| sample.track == TrackId::VIDEO && sample.is_keyframe) {
-            return Err(clip.broken("it has no key frame".to_owned()));
+            return Err(clip.broken(ClipError::NoKeyframe));
         }
         // A decoder starts at a key frame: what comes before the first is of no use.
         let first = clip.samples.iter().position(|sample| sample.track == TrackId::VIDEO && sample.is_keyframe).unwrap_or(0);
@@ -84,7 +80,7 @@ impl Clip {
         Ok(Some(clip))
     }
 
-    fn broken(&self, problem: String) -> SourceError {
+    fn broken(&self, problem: ClipError) -> SourceError {
         SourceError::Broken { path: self.path.clone(), problem }
     }
 
@@ -154,24 +150,24 @@ impl Clip {
         }
     }
 
-    fn push(&mut self, sample: Sample) -> Result<(), String> {
+    fn push(&mut self, sample: Sample) -> Result<(), ClipError> {
         if sample.bytes > SAMPLE_BYTES_MAX {
-            return Err(format!("the sample at byte {} has {} bytes; at most {SAMPLE_BYTES_MAX} are read", sample.offset, sample.bytes));
+            return Err(ClipError::SampleTooLong { offset: sample.offset, bytes: sample.bytes });
         }
         if self.samples.len() >= SAMPLES_MAX {
-            return Err(format!("it has more than {SAMPLES_MAX} samples: cut it up, for instance with `ffmpeg -f segment`"));
+            return Err(ClipError::TooManySamples);
         }
         self.samples.push(sample);
         Ok(())
     }
 
-    fn index_annex_b(&mut self) -> Result<bool, String> {
-        let mut units = AccessUnits::new(BufReader::new(self.file.try_clone().map_err(|error| error.to_string())?));
+    fn index_annex_b(&mut self) -> Result<bool, ClipError> {
+        let mut units = AccessUnits::new(BufReader::new(self.file.try_clone()?));
         let (mut offset, mut ticks) = (0_u64, 90_000 / i64::from(ANNEX_B_FPS_DEFAULT));
-        while let Some(stream) = units.next_unit().map_err(|error| error.to_string())? {
+        while let Some(stream) = units.next_unit()? {
             let unit = annexb::AccessUnit::scan(&stream);
             if let (Some(sps), Some(pps), true) = (unit.sps, unit.pps, self.tracks.is_empty()) {
-                let config = avc::DecoderConfig::from_sets(sps, pps).map_err(|error| format!("byte {offset}: {error}"))?;
+                let config = avc::DecoderConfig::from_sets(sps, pps).map_err(|source| ClipError::Avc { offset, source })?;
                 if let Some(rate) = config.picture().frames_per_kilosecond {
                     ticks = 90_000_000 / i64::from(rate);
                 }
@@ -189,11 +185,11 @@ impl Clip {
     }
 
     /// FLV (Adobe's specification, version 10.1, Annex E).
-    fn index_flv(&mut self) -> Result<bool, String> {
-        let mut input = BufReader::new(self.file.try_clone().map_err(|error| error.to_string())?);
+    fn index_flv(&mut self) -> Result<bool, ClipError> {
+        let mut input = BufReader::new(self.file.try_clone()?);
         // The header says its own length; four bytes of "previous tag size" follow it.
         let mut offset = 9 + 4_u64;
-        input.seek(SeekFrom::Start(offset)).map_err(|error| error.to_string())?;
+        input.seek(SeekFrom::Start(offset))?;
         let mut header = [0; 11];
         while input.read_exact(&mut header).is_ok() {
             let [kind, size0, size1, size2, time0, time1, time2, time3, _, _, _] = header;
@@ -213,12 +209,12 @@ impl Clip {
                 return Ok(false);
             }
             offset += 11 + u64::from(bytes) + 4;
-            input.seek_relative(4).map_err(|error| error.to_string())?;
+            input.seek_relative(4)?;
         }
         Ok(!self.tracks.is_empty())
     }
 
-    fn index_flv_video(&mut self, body: &[u8], offset: u64, millis: i64) -> Result<bool, String> {
+    fn index_flv_video(&mut self, body: &[u8], offset: u64, millis: i64) -> Result<bool, ClipError> {
         let &[first, packet, cts0, cts1, cts2, ref data @ ..] = body else { return Ok(true) };
         if first & 0x8f != 7 {
             // Another codec, or an enhanced header: not ours to read here.
@@ -226,7 +222,7 @@ impl Clip {
         }
         match packet {
             0 => {
-                let config = avc::DecoderConfig::parse(data).map_err(|error| format!("byte {offset}: {error}"))?;
+                let config = avc::DecoderConfig::parse(data).map_err(|source| ClipError::Avc { offset, source })?;
                 self.set_track(TrackId::VIDEO, TrackConfig::H264(config));
             }
             1 => {
@@ -241,13 +237,13 @@ impl Clip {
         Ok(true)
     }
 
-    fn index_flv_audio(&mut self, body: &[u8], offset: u64, millis: i64) -> Result<bool, String> {
+    fn index_flv_audio(&mut self, body: &[u8], offset: u64, millis: i64) -> Result<bool, ClipError> {
         let &[first, packet, ref data @ ..] = body else { return Ok(true) };
         if first >> 4 != 10 {
             return Ok(true);
         }
         if packet == 0 {
-            let config = aac::AudioConfig::parse(data).map_err(|error| format!("byte {offset}: {error}"))?;
+            let config = aac::AudioConfig::parse(data).map_err(|source| ClipError::Aac { offset, source })?;
             self.set_track(TrackId::AUDIO, TrackConfig::Aac(config));
         } else {
             let time = MediaTime::from_millis(millis);
@@ -257,7 +253,7 @@ impl Clip {
         Ok(true)
     }
 
-    fn index_mp4(&mut self) -> Result<bool, String> {
+    fn index_mp4(&mut self) -> Result<bool, ClipError> {
         let mut detector = Mp4FileKindDetector::default();
         self.feed(|input| {
             if let Some(input) = input {
@@ -265,7 +261,7 @@ impl Clip {
             }
             detector.required_input()
         })?;
-        match detector.file_kind().map_err(|error| error.to_string())? {
+        match detector.file_kind()? {
             Some(Mp4FileKind::FragmentedMp4) => {
                 /// Boxes in a row without a sample: a file of nothing else is not worth reading on.
                 const EMPTY_BOXES_MAX: u32 = 100_000;
@@ -296,9 +292,9 @@ impl Clip {
                     }
                     demuxer.required_input()
                 })?;
-                demuxer.tracks().map_err(|error| error.to_string())?;
+                demuxer.tracks()?;
                 loop {
-                    let sample = demuxer.next_sample().map_err(|error| error.to_string())?;
+                    let sample = demuxer.next_sample()?;
                     let Some(sample) = sample else { break };
                     if !self.index_mp4_sample(&sample)? {
                         return Ok(false);
@@ -311,25 +307,23 @@ impl Clip {
     }
 
     /// Gives a demuxer the parts of the file that it asks for, until it asks no more.
-    fn feed(&self, mut demuxer: impl FnMut(Option<Input<'_>>) -> Option<RequiredInput>) -> Result<(), String> {
-        /// A `moov` of a day's recording is about 30 MB.
-        const ASKED_BYTES_MAX: u64 = 256 << 20;
-        let file_bytes = self.file.metadata().map_err(|error| error.to_string())?.len();
+    fn feed(&self, mut demuxer: impl FnMut(Option<Input<'_>>) -> Option<RequiredInput>) -> Result<(), ClipError> {
+        let file_bytes = self.file.metadata()?.len();
         let mut required = demuxer(None);
         while let Some(RequiredInput { position, size }) = required {
             let left = file_bytes.saturating_sub(position);
             let wanted = size.map_or(left, |size| left.min(size as u64));
-            if wanted > ASKED_BYTES_MAX {
-                return Err(format!("a box at byte {position} has {wanted} bytes; at most {ASKED_BYTES_MAX} are read"));
+            if wanted > BOX_BYTES_MAX {
+                return Err(ClipError::BoxTooLong { offset: position, bytes: wanted });
             }
             let mut data = vec![0; usize::try_from(wanted).unwrap_or(0)];
-            self.file.read_exact_at(&mut data, position).map_err(|error| format!("byte {position}: {error}"))?;
+            self.file.read_exact_at(&mut data, position).map_err(|source| ClipError::Read { offset: position, source })?;
             required = demuxer(Some(Input { position, data: &data }));
         }
         Ok(())
     }
 
-    fn index_mp4_sample(&mut self, sample: &shiguredo_mp4::demux::Sample<'_>) -> Result<bool, String> {
+    fn index_mp4_sample(&mut self, sample: &shiguredo_mp4::demux::Sample<'_>) -> Result<bool, ClipError> {
         use shiguredo_mp4::TrackKind;
         let track = match sample.track.kind {
             TrackKind::Video => TrackId::VIDEO,
@@ -338,9 +332,9 @@ impl Clip {
         };
         match sample.sample_entry {
             Some(SampleEntry::Avc1(entry)) => {
-                let record = entry.avcc_box.encode_to_vec().map_err(|error| error.to_string())?;
+                let record = entry.avcc_box.encode_to_vec()?;
                 let header_bytes = entry.avcc_box.box_type().as_bytes().len() + 4;
-                let config = avc::DecoderConfig::parse(&record[header_bytes..]).map_err(|error| error.to_string())?;
+                let config = avc::DecoderConfig::parse(&record[header_bytes..])?;
                 self.set_track(track, TrackConfig::H264(config));
             }
             Some(SampleEntry::Mp4a(entry)) => {
@@ -356,7 +350,7 @@ impl Clip {
             return Ok(true);
         }
         let timescale = sample.track.timescale.get();
-        let dts = i64::try_from(sample.timestamp).map_err(|error| error.to_string())?;
+        let dts = i64::try_from(sample.timestamp)?;
         let pts = dts + sample.composition_time_offset.unwrap_or(0);
         self.push(Sample {
             offset: sample.data_offset,

@@ -8,7 +8,7 @@ use std::{
 
 use sightline_signal::Settings;
 
-use crate::{picture::Picture, source::SourceError};
+use crate::{error::SourceError, picture::Picture};
 
 /// The longest YUV4MPEG2 header line, in bytes.
 const HEADER_BYTES_MAX: u64 = 1024;

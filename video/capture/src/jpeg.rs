@@ -9,10 +9,33 @@ use crate::picture::Picture;
 /// The longest side that is decoded, in pixels: 4K, and one step of sensors beyond. A picture of this size takes 48 MB while it is decoded.
 pub const SIDE_MAX: usize = 4096;
 
+/// Why a picture can't be decoded. The next one may be good.
+#[derive(Debug, thiserror::Error)]
+pub enum JpegError {
+    /// The decoder refused it.
+    #[error(transparent)]
+    Decoder(#[from] zune_jpeg::errors::DecodeErrors),
+    /// It has no frame header.
+    #[error("no frame header")]
+    NoHeader,
+    /// It has no pixel, or a single row.
+    #[error("{width}x{height} pixels")]
+    TooSmall {
+        /// In pixels.
+        width: usize,
+        /// In pixels.
+        height: usize,
+    },
+    /// It ends before its last row.
+    #[error("the picture is shorter than its size")]
+    Short,
+}
+
 /// Decodes one picture into `picture`, which takes its size; an odd last column or row is left out.
 ///
-/// An error names what the decoder did not like; the next picture may be good.
-pub fn decode(jpeg: &[u8], picture: &mut Picture) -> Result<(), String> {
+/// # Errors
+/// [`JpegError`]
+pub fn decode(jpeg: &[u8], picture: &mut Picture) -> Result<(), JpegError> {
     let options = DecoderOptions::default()
         .set_max_width(SIDE_MAX)
         .set_max_height(SIDE_MAX)
@@ -20,20 +43,20 @@ pub fn decode(jpeg: &[u8], picture: &mut Picture) -> Result<(), String> {
         .jpeg_set_out_colorspace(ColorSpace::YCbCr);
     let jpeg = with_tables(jpeg);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&*jpeg), options);
-    decoder.decode_headers().map_err(|error| error.to_string())?;
+    decoder.decode_headers()?;
     let is_grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     if is_grey {
         decoder.set_options(options.jpeg_set_out_colorspace(ColorSpace::Luma));
     }
-    let info = decoder.info().ok_or("no frame header")?;
+    let info = decoder.info().ok_or(JpegError::NoHeader)?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
     if width < 2 || height < 2 {
-        return Err(format!("{width}x{height} pixels"));
+        return Err(JpegError::TooSmall { width, height });
     }
-    let samples = decoder.decode().map_err(|error| error.to_string())?;
+    let samples = decoder.decode()?;
     let pixel_bytes = if is_grey { 1 } else { 3 };
     if samples.len() < width * height * pixel_bytes {
-        return Err("the picture is shorter than its size".into());
+        return Err(JpegError::Short);
     }
     if (picture.width(), picture.height()) != (width & !1, height & !1) {
         *picture = Picture::new(width & !1, height & !1);

@@ -5,11 +5,14 @@
 mod address;
 pub mod clip;
 pub mod clock;
+mod error;
 pub mod ffmpeg;
+mod file;
 pub mod jpeg;
 pub mod live;
 mod mjpeg;
 mod multipart;
+mod outlet;
 mod picture;
 mod rtsp;
 pub mod scene;
@@ -22,8 +25,14 @@ pub mod tls;
 pub mod v4l2;
 pub mod videodev;
 
-pub use address::CameraUrl;
+pub use address::{CameraUrl, CameraUrlError};
+pub use error::{ClipError, SourceError};
+pub use file::{Opened, open_file};
+pub use outlet::{SourceEvent, Trouble};
 pub use picture::{Picture, Scaler};
-pub use rtsp::Transport;
-pub use source::{Opened, Source, SourceError, open_file};
-pub use v4l2::{V4l2Camera, modes::PixelFormat};
+pub use rtsp::{Transport, UnknownTransport};
+pub use source::Source;
+pub use v4l2::{
+    V4l2Camera,
+    modes::{PixelFormat, UnknownFormat},
+};

@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{
     address::CameraUrl,
-    live::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
     multipart::Multipart,
+    outlet::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
     secure,
 };
 

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     address::CameraUrl,
-    live::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
+    outlet::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
     secure,
     timeline::Timeline,
 };
@@ -36,14 +36,19 @@ pub enum Transport {
     Udp,
 }
 
-impl FromStr for Transport {
-    type Err = String;
+/// A name that is no transport.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is neither tcp nor udp")]
+pub struct UnknownTransport(String);
 
-    fn from_str(name: &str) -> Result<Self, String> {
+impl FromStr for Transport {
+    type Err = UnknownTransport;
+
+    fn from_str(name: &str) -> Result<Self, UnknownTransport> {
         match name {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
-            other => Err(format!("{other:?} is neither tcp nor udp")),
+            other => Err(UnknownTransport(other.to_owned())),
         }
     }
 }

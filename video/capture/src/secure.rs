@@ -8,7 +8,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use url::Url;
 
-use crate::{address::CameraUrl, live::Trouble, tls};
+use crate::{address::CameraUrl, outlet::Trouble, tls};
 
 /// The authorities that Debian and its kin trust.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";

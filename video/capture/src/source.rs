@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{address::CameraUrl, clip, ffmpeg, v4l2::V4l2Camera};
+use crate::{address::CameraUrl, error::SourceError, v4l2::V4l2Camera};
 
 /// A source, as it was named.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,62 +22,6 @@ pub enum Source {
     Mjpeg(CameraUrl),
     /// `/dev/videoN`, or a link to it: a camera of this machine.
     V4l2(V4l2Camera),
-}
-
-/// What can be named.
-const WANTED: &str = "take `test`, a media file, `/dev/videoN`, `rtsp(s)://…`, `http(s)://…` (MJPEG), or `-` (Annex B on standard input)";
-
-/// Why a source can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// It names a kind that this version does not read.
-    #[error("{kind} is not read by this version; {WANTED}")]
-    Unsupported {
-        /// What it looks like. The source itself is not repeated: it may hold a password.
-        kind: &'static str,
-    },
-    /// It is no URL of a camera.
-    #[error(
-        "the camera's URL: {problem}; take {scheme}://[USER:PASSWORD@]HOST[:PORT]/PATH, with what is none of A-Z a-z 0-9 . _ ~ - percent-encoded"
-    )]
-    Url {
-        /// The URL's scheme.
-        scheme: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// There is no such file.
-    #[error("source {path}: {error}; {WANTED}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The file can't be read as what it is.
-    #[error("source {path}: {problem}")]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        problem: String,
-    },
-    /// It needs `ffmpeg`, which is not there.
-    #[error(
-        "source {path}: its container or codec is not one that Sightline reads itself (H.264 in MP4, FLV or Annex B), and `ffmpeg` is not on the PATH: install ffmpeg, or convert the file with `ffmpeg -i IN -c:v libx264 OUT.mp4` elsewhere"
-    )]
-    NeedsFfmpeg {
-        /// The file.
-        path: PathBuf,
-    },
-    /// ffmpeg could not read it.
-    #[error("source {path}: ffmpeg can't read it: {problem}")]
-    Ffmpeg {
-        /// The file.
-        path: PathBuf,
-        /// The last line that ffmpeg wrote.
-        problem: String,
-    },
 }
 
 impl std::str::FromStr for Source {
@@ -133,24 +77,6 @@ impl std::fmt::Display for Source {
             Self::Rtsp(url) | Self::Mjpeg(url) => url.fmt(f),
             Self::V4l2(camera) => write!(f, "{}", camera.path.display()),
         }
-    }
-}
-
-/// What a file turned out to be.
-#[derive(Debug)]
-pub enum Opened {
-    /// H.264, and perhaps AAC, that can be sent as it is.
-    Clip(clip::Clip),
-    /// Anything else: pictures that ffmpeg decodes.
-    Ffmpeg(PathBuf),
-}
-
-/// Looks into a file: our own readers first, ffmpeg for the rest.
-pub fn open_file(path: &Path) -> Result<Opened, SourceError> {
-    match clip::Clip::open(path)? {
-        Some(clip) => Ok(Opened::Clip(clip)),
-        None if ffmpeg::is_there() => Ok(Opened::Ffmpeg(path.to_owned())),
-        None => Err(SourceError::NeedsFfmpeg { path: path.to_owned() }),
     }
 }
 

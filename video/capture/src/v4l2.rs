@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::{io::Interest, time::timeout};
 
-use crate::live::{FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble};
+use crate::outlet::{FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble};
 use crate::picture::Picture;
 use kernel::{Ability, Captured, Device, Identity, Settled, Stream};
 use modes::{Choice, PixelFormat, Target};
@@ -34,7 +34,7 @@ pub struct V4l2Camera {
 }
 
 /// Reads until the camera is lost, and says why. `start` is the zero of the media time.
-pub async fn read(camera: &V4l2Camera, wanted: Target, start: Instant, outlet: &mut Outlet) -> Trouble {
+pub(crate) async fn read(camera: &V4l2Camera, wanted: Target, start: Instant, outlet: &mut Outlet) -> Trouble {
     match play(camera, wanted, start, outlet).await {
         Ok(never) => match never {},
         Err(trouble) => trouble,
@@ -179,7 +179,7 @@ impl Taker {
                         self.broken += 1;
                         if self.broken == 25 {
                             tracing::warn!(
-                                problem,
+                                %problem,
                                 "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be read; set v4l2_format to another one"
                             );
                         }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn h264_of_a_device_passes_with_its_times_and_after_a_loss_waits_for_a_key_frame() {
-        use crate::live::SourceEvent;
+        use crate::outlet::SourceEvent;
         let (sender, seen) = std::sync::mpsc::sync_channel(64);
         let mut outlet = Outlet::new(sender, std::sync::Arc::default());
         let settled = Settled {

@@ -3,40 +3,16 @@
 use sightline_signal::Settings;
 use std::{
     collections::VecDeque,
-    fmt,
     path::PathBuf,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
-    encoder::{EncoderError, VideoEncoder},
+    encoder::{EncoderError, EncoderSource, OpenEncoder, Opening, VideoEncoder},
     software::SoftwareEncoder,
     v4l2_m2m,
 };
-
-/// Opens encoders, one after another.
-pub trait EncoderSource: fmt::Debug + Send + Sync {
-    /// Opens one for these numbers, with a key frame at least each so many seconds.
-    fn open(&self, settings: Settings, keyframe_interval_sec: f32) -> Result<Box<dyn VideoEncoder>, EncoderError>;
-
-    /// The one that was opened last does not do its work. True: the next opening gives another one.
-    fn give_up(&self) -> bool {
-        false
-    }
-}
-
-/// What a pipeline opens its encoders with.
-pub type OpenEncoder = Arc<dyn EncoderSource>;
-
-/// A kind of encoder of which there is one.
-pub type Opening = fn(Settings, f32) -> Result<Box<dyn VideoEncoder>, EncoderError>;
-
-impl EncoderSource for Opening {
-    fn open(&self, settings: Settings, keyframe_interval_sec: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
-        self(settings, keyframe_interval_sec)
-    }
-}
 
 /// The setting `encoder`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,17 +25,20 @@ pub enum EncoderChoice {
     Device(PathBuf),
 }
 
-impl FromStr for EncoderChoice {
-    type Err = String;
+/// A name that is no encoder.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is none of auto, software, /dev/videoN; `sightline camera probe` lists the encoders of a machine")]
+pub struct UnknownEncoder(String);
 
-    fn from_str(name: &str) -> Result<Self, String> {
+impl FromStr for EncoderChoice {
+    type Err = UnknownEncoder;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEncoder> {
         match name {
             "auto" => Ok(Self::Auto),
             "software" => Ok(Self::Software),
             path if path.starts_with("/dev/") => Ok(Self::Device(path.into())),
-            other => {
-                Err(format!("{other:?} is none of auto, software, /dev/videoN; `sightline camera probe` lists the encoders of a machine"))
-            }
+            other => Err(UnknownEncoder(other.to_owned())),
         }
     }
 }
@@ -155,7 +134,7 @@ mod tests {
         assert_eq!("auto".parse(), Ok(EncoderChoice::Auto));
         assert_eq!("software".parse(), Ok(EncoderChoice::Software));
         assert_eq!("/dev/video11".parse(), Ok(EncoderChoice::Device("/dev/video11".into())));
-        assert!("video11".parse::<EncoderChoice>().unwrap_err().contains("/dev/videoN"));
+        assert!("video11".parse::<EncoderChoice>().unwrap_err().to_string().contains("/dev/videoN"));
     }
 
     #[test]

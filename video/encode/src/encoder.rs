@@ -5,7 +5,11 @@ use sightline_capture::Picture;
 use sightline_h264::EncodeError;
 use sightline_media::{Frame, MediaTime, Track, avc};
 use sightline_signal::{ErrorCode, Settings};
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
@@ -82,4 +86,27 @@ pub struct Encoded {
     pub track: Option<Track>,
     /// The access unit.
     pub frame: Frame<Bytes>,
+}
+
+/// Opens encoders, one after another.
+pub trait EncoderSource: fmt::Debug + Send + Sync {
+    /// Opens one for these numbers, with a key frame at least every `keyframe_interval_sec` seconds.
+    fn open(&self, settings: Settings, keyframe_interval_sec: f32) -> Result<Box<dyn VideoEncoder>, EncoderError>;
+
+    /// Notes that the encoder opened last does not do its work. True: the next opening gives another one.
+    fn give_up(&self) -> bool {
+        false
+    }
+}
+
+/// What a pipeline opens its encoders with.
+pub type OpenEncoder = Arc<dyn EncoderSource>;
+
+/// A kind of encoder of which there is one.
+pub type Opening = fn(Settings, f32) -> Result<Box<dyn VideoEncoder>, EncoderError>;
+
+impl EncoderSource for Opening {
+    fn open(&self, settings: Settings, keyframe_interval_sec: f32) -> Result<Box<dyn VideoEncoder>, EncoderError> {
+        self(settings, keyframe_interval_sec)
+    }
 }

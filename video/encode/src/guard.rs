@@ -5,8 +5,7 @@ use sightline_signal::{ErrorCode, Settings};
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    choice::OpenEncoder,
-    encoder::{Encoded, EncoderError, VideoEncoder},
+    encoder::{Encoded, EncoderError, OpenEncoder, VideoEncoder},
     watchdog::{Fault, Watchdog},
 };
 use sightline_capture::Picture;
@@ -129,7 +128,7 @@ impl GuardedEncoder {
 mod tests {
     use super::*;
     use crate::{
-        choice::{EncoderSource, Opening},
+        encoder::{EncoderSource, Opening},
         software::SoftwareEncoder,
     };
     use bytes::Bytes;

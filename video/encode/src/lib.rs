@@ -11,8 +11,8 @@ mod software;
 pub mod v4l2_m2m;
 mod watchdog;
 
-pub use choice::{EncoderChoice, EncoderSource, OpenEncoder, Opening};
-pub use encoder::{Encoded, EncoderError, VideoEncoder};
+pub use choice::{EncoderChoice, UnknownEncoder};
+pub use encoder::{Encoded, EncoderError, EncoderSource, OpenEncoder, Opening, VideoEncoder};
 pub use fit::{exceeds, scaled_into};
 pub use order::EncoderOrder;
 pub use pipeline::{Failure, MotionPlan, Pipeline, PipelineEvent, Plan};

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use crate::{choice::OpenEncoder, fit::exceeds, order::EncoderOrder};
+use crate::{encoder::OpenEncoder, fit::exceeds, order::EncoderOrder};
 use encoding::{Encoding, Own};
 
 /// Frames that may wait for the pusher's loop, which takes them at once unless it hangs: a second's worth.
@@ -144,7 +144,7 @@ impl Pipeline {
         let span = tracing::Span::current();
         let spawned = std::thread::Builder::new().name("capture".into()).spawn(move || span.in_scope(|| worker.run(input)));
         if let Err(error) = spawned {
-            return Err(SourceError::Broken { path: "thread".into(), problem: error.to_string() });
+            return Err(SourceError::Thread(error));
         }
         Ok((Self { events, orders }, settings))
     }

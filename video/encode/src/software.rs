@@ -7,8 +7,7 @@ use sightline_signal::Settings;
 
 use crate::{
     bitstream::Bitstream,
-    choice::{EncoderSource, Opening},
-    encoder::{Encoded, EncoderError, VideoEncoder},
+    encoder::{Encoded, EncoderError, EncoderSource, Opening, VideoEncoder},
 };
 
 /// openh264 for one size.

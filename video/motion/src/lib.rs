@@ -9,4 +9,4 @@ mod zones;
 
 pub use detector::Detector;
 pub use watch::Watch;
-pub use zones::{Zone, ZoneKind};
+pub use zones::{Zone, ZoneError, ZoneKind};

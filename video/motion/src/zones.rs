@@ -25,14 +25,33 @@ pub enum ZoneKind {
     Exclude,
 }
 
+/// Why a zone can't be used.
+#[derive(Clone, Copy, PartialEq, Debug, thiserror::Error)]
+pub enum ZoneError {
+    /// Too few or too many corners.
+    #[error("{0} points; take two corners for a rectangle, or 3 to {POINTS_MAX} for a polygon")]
+    Points(usize),
+    /// A corner is outside of the picture.
+    #[error("the point [{x}, {y}] is outside of the picture; take shares of width and height, 0 to 1")]
+    Outside {
+        /// From the left.
+        x: f32,
+        /// From above.
+        y: f32,
+    },
+}
+
 impl Zone {
-    /// What is wrong with it, in words.
-    pub fn check(&self) -> Result<(), String> {
+    /// Checks its corners.
+    ///
+    /// # Errors
+    /// [`ZoneError`]
+    pub fn check(&self) -> Result<(), ZoneError> {
         if !(2..=POINTS_MAX).contains(&self.points.len()) {
-            return Err(format!("{} points; take two corners for a rectangle, or 3 to {POINTS_MAX} for a polygon", self.points.len()));
+            return Err(ZoneError::Points(self.points.len()));
         }
         match self.points.iter().find(|(x, y)| !(0.0..=1.0).contains(x) || !(0.0..=1.0).contains(y)) {
-            Some((x, y)) => Err(format!("the point [{x}, {y}] is outside of the picture; take shares of width and height, 0 to 1")),
+            Some((x, y)) => Err(ZoneError::Outside { x: *x, y: *y }),
             None => Ok(()),
         }
     }
@@ -82,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_zone_outside_of_the_picture_says_so() {
-        assert!(zone(ZoneKind::Include, &[(0.0, 0.0), (1.5, 1.0)]).check().unwrap_err().contains("[1.5, 1]"));
-        assert!(zone(ZoneKind::Include, &[(0.0, 0.0)]).check().unwrap_err().contains("1 points"));
+        assert!(zone(ZoneKind::Include, &[(0.0, 0.0), (1.5, 1.0)]).check().unwrap_err().to_string().contains("[1.5, 1]"));
+        assert!(zone(ZoneKind::Include, &[(0.0, 0.0)]).check().unwrap_err().to_string().contains("1 points"));
     }
 }

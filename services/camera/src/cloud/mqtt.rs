@@ -87,15 +87,40 @@ fn presence(online: bool) -> Vec<u8> {
 }
 
 /// `mqtts://host[:port]`.
-pub(crate) fn parse_url(url: &str) -> Result<(String, u16), String> {
-    let rest = url.strip_prefix("mqtts://").ok_or_else(|| format!("{url:?} does not begin with mqtts://: MQTT is spoken over TLS only"))?;
+pub(crate) fn parse_url(url: &str) -> Result<(String, u16), BrokerUrlError> {
+    let rest = url.strip_prefix("mqtts://").ok_or_else(|| BrokerUrlError::Scheme(url.to_owned()))?;
     let rest = rest.trim_end_matches('/');
     let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && !port.ends_with(']') => (host, port.parse().map_err(|_| format!("{port:?} is no port"))?),
-        _ => (rest, 8883),
+        Some((host, port)) if !host.is_empty() && !port.ends_with(']') => {
+            (host, port.parse().map_err(|_| BrokerUrlError::Port(port.to_owned()))?)
+        }
+        _ => (rest, PORT),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() { Err(format!("{url:?} names no host")) } else { Ok((host.to_owned(), port)) }
+    if host.is_empty() { Err(BrokerUrlError::NoHost(url.to_owned())) } else { Ok((host.to_owned(), port)) }
+}
+
+/// The port of MQTT over TLS, where the URL names none.
+const PORT: u16 = 8883;
+
+/// Why a broker's URL can't be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum BrokerUrlError {
+    #[error("{0:?} does not begin with mqtts://: MQTT is spoken over TLS only")]
+    Scheme(String),
+    #[error("{0:?} is no port")]
+    Port(String),
+    #[error("{0:?} names no host")]
+    NoHost(String),
+}
+
+/// Why one connection to the broker ended.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("the broker does not answer")]
+    Silent,
+    #[error("{0}")]
+    Ended(String),
 }
 
 /// Starts the client. It ends, with a goodbye, when `stop` is cancelled and what was handed over has gone out.
@@ -184,10 +209,11 @@ pub(crate) async fn serve_once(
     mut outgoing: mpsc::Receiver<Outgoing>,
     incoming: mpsc::Sender<Incoming>,
     stop: &CancellationToken,
-) -> Result<(), String> {
+) -> Result<(), Broken> {
+    let ended = |trouble: Trouble| Broken::Ended(trouble.message);
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, Connection::open(address)).await;
-    let connection = connection.map_err(|_| "the broker does not answer".to_owned())?.map_err(|trouble| trouble.message)?;
-    connection.serve(address, &mut outgoing, &incoming, stop).await.map_err(|trouble| trouble.message)
+    let connection = connection.map_err(|_| Broken::Silent)?.map_err(ended)?;
+    connection.serve(address, &mut outgoing, &incoming, stop).await.map_err(ended)
 }
 
 type Core = mqtt::Connection<mqtt::role::Client>;

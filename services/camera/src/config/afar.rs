@@ -57,14 +57,16 @@ pub(crate) fn merged(file: &Checked, wanted: &Tables) -> Result<Checked, Vec<Set
                 errors.extend(table.iter().filter_map(|(key, value)| refused(&before, known, name, key, value)));
             }
             (true, Some(Value::Object(_)), _) => errors.push(SettingError::new(name, "a table of settings is expected")),
-            (true, ..) => errors.extend(overlaid(&before, &alone(name, value)).err().map(|problem| SettingError::new(name, &problem))),
+            (true, ..) => {
+                errors.extend(overlaid(&before, &alone(name, value)).err().map(|problem| SettingError::new(name, &problem.to_string())))
+            }
             (false, ..) => errors.push(unknown(name)),
         }
     }
     if !errors.is_empty() {
         return Err(errors);
     }
-    let settable = overlaid(&before, wanted).map_err(|problem| vec![SettingError::new("settings", &problem)])?;
+    let settable = overlaid(&before, wanted).map_err(|problem| vec![SettingError::new("settings", &problem.to_string())])?;
     file.with(settable).map_err(|Problem { key, problem }| vec![SettingError::new(key, &problem)])
 }
 
@@ -75,7 +77,7 @@ fn refused(file: &Tables, known: &Tables, table: &str, key: &str, value: &Value)
         return Some(unknown(&path));
     }
     let alone = alone(table, &Value::Object(alone(key, value)));
-    overlaid(file, &alone).err().map(|problem| SettingError::new(&path, &problem))
+    overlaid(file, &alone).err().map(|problem| SettingError::new(&path, &problem.to_string()))
 }
 
 fn alone(name: &str, value: &Value) -> Tables {
@@ -90,7 +92,7 @@ fn unknown(key: &str) -> SettingError {
 }
 
 /// The file's settings with some of them replaced; null leaves what the file has. What the values mean is not checked yet.
-fn overlaid(file: &Tables, wanted: &Tables) -> Result<Settable, String> {
+fn overlaid(file: &Tables, wanted: &Tables) -> serde_json::Result<Settable> {
     let mut tables = file.clone();
     for (name, value) in wanted.iter().filter(|(_, value)| !value.is_null()) {
         match (tables.get_mut(name), value) {
@@ -101,7 +103,7 @@ fn overlaid(file: &Tables, wanted: &Tables) -> Result<Settable, String> {
             (None, _) => {}
         }
     }
-    serde_json::from_value(Value::Object(tables)).map_err(|error| error.to_string())
+    serde_json::from_value(Value::Object(tables))
 }
 
 /// Whether it says anything of size, frame rate or bit rate.

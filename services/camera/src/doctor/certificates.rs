@@ -1,7 +1,10 @@
 //! The device's certificate, its key, and the authority of the broker: the files of `[mqtt]`.
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Finding, clock};
 use crate::config::local::Local;
@@ -38,6 +41,15 @@ struct Certificate {
     names: Vec<String>,
     from_secs: i64,
     until_secs: i64,
+}
+
+/// Why a certificate can't be read.
+#[derive(Debug, thiserror::Error)]
+enum CertificateError {
+    #[error("{}: {source}", path.display())]
+    Pem { path: PathBuf, source: rustls_pki_types::pem::Error },
+    #[error("{}: no X.509 certificate: {reason}", path.display())]
+    X509 { path: PathBuf, reason: String },
 }
 
 /// Looks through the files of a configuration.
@@ -89,10 +101,10 @@ fn present(key: &str, path: &Path) -> Result<(), (String, String)> {
     }
 }
 
-fn certificate(path: &Path) -> Result<Certificate, String> {
-    let der = CertificateDer::from_pem_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
+fn certificate(path: &Path) -> Result<Certificate, CertificateError> {
+    let der = CertificateDer::from_pem_file(path).map_err(|source| CertificateError::Pem { path: path.to_owned(), source })?;
     let parsed = x509_parser::parse_x509_certificate(&der);
-    let (_, parsed) = parsed.map_err(|error| format!("{}: no X.509 certificate: {error}", path.display()))?;
+    let (_, parsed) = parsed.map_err(|error| CertificateError::X509 { path: path.to_owned(), reason: error.to_string() })?;
     let names = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).map(str::to_owned).collect();
     let validity = parsed.validity();
     Ok(Certificate { names, from_secs: validity.not_before.timestamp(), until_secs: validity.not_after.timestamp() })

@@ -71,7 +71,7 @@ pub(super) async fn talk(subject: Option<&Subject>, identity: Option<&Identity>)
     };
     tokio::select! {
         ended = &mut connection => {
-            let problem = ended.err().unwrap_or_else(|| "it ended".to_owned());
+            let problem = ended.err().map_or_else(|| "it ended".to_owned(), |broken| broken.to_string());
             let mend = "look whether a broker listens at mqtt.url, whether the cloud knows this device (`sightline device show ID`), and whether mqtt.cert comes from this cloud and is its newest";
             let not_asked = Finding::not_applicable("not asked: the connection to the broker ended");
             Talk { handling: Finding::failed(problem, mend), allocator: not_asked, response: None }

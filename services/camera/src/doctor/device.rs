@@ -15,7 +15,7 @@ use crate::{
     record::recorder::RecorderPlan,
 };
 use sightline_capture::Source;
-use sightline_encode::{EncoderChoice, measure};
+use sightline_encode::{EncoderChoice, EncoderError, measure};
 use sightline_h264::ENCODER_BUILD;
 
 /// For the program, its encoder and its pictures: twenty of 1920x1080 in YUV 4:2:0. An allowance, not a measurement.
@@ -95,17 +95,18 @@ pub(super) async fn encoder(subject: Option<&Subject>, seen: Option<&SourceRepor
     let looked = blocking::run(move || measure_choice(&choice, wanted)).await;
     match looked {
         Ok(Ok((name, fps))) => judge_encoder(&name, f64::from(fps) * MEASURED_PIXELS, wanted),
-        Ok(Err(problem)) => {
-            Finding::failed(problem, "set encoder = \"auto\" or \"software\"; `sightline camera probe` lists the encoders of this machine")
-        }
+        Ok(Err(problem)) => Finding::failed(
+            problem.to_string(),
+            "set encoder = \"auto\" or \"software\"; `sightline camera probe` lists the encoders of this machine",
+        ),
         Err(_) => judge_encoder(ENCODER_BUILD, 0.0, wanted),
     }
 }
 
 /// The name of the encoder that would be used, and how many pictures of 1280x720 it makes in a second.
-fn measure_choice(choice: &EncoderChoice, wanted: Option<Settings>) -> Result<(String, f32), String> {
+fn measure_choice(choice: &EncoderChoice, wanted: Option<Settings>) -> Result<(String, f32), EncoderError> {
     let settings = wanted.unwrap_or(Settings { width: 1280, height: 720, fps: 20, bitrate_bps: 1_000_000 });
-    Ok(match choice.device(settings).map_err(|problem| problem.to_string())? {
+    Ok(match choice.device(settings)? {
         Some(path) => (format!("encoder {}", path.display()), measure(&*EncoderChoice::Device(path).source())),
         None => (ENCODER_BUILD.to_owned(), measure(&*EncoderChoice::Software.source())),
     })

@@ -14,6 +14,17 @@ use crate::{
     config::local::Broker,
 };
 
+/// Why a server's certificate can't be checked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AuthorityError {
+    #[error("no authority is named to check an rtmps server with")]
+    NotNamed,
+    #[error("mqtt.ca can't be used")]
+    Unusable,
+    #[error(transparent)]
+    File(sightline_capture::tls::TlsFileError),
+}
+
 /// A server to be reached.
 pub(super) struct Target {
     host: String,
@@ -48,7 +59,7 @@ impl Target {
 /// Name, TCP, and TLS where the server has it.
 pub(super) async fn dial(
     target: &Target,
-    authority: &Result<Arc<rustls::ClientConfig>, String>,
+    authority: &Result<Arc<rustls::ClientConfig>, AuthorityError>,
     dialled: &mut Vec<Dialled>,
 ) -> (Finding, Option<Link>) {
     let name = target.name();
@@ -59,7 +70,7 @@ pub(super) async fn dial(
         (Ok(stream), false, _) => Ok(Some(Box::new(stream) as Box<dyn Stream>)),
         (Ok(stream), true, Ok(tls)) => reach::secure(stream, &target.host, tls.clone()).await.map(Some),
         (Ok(_), true, Err(problem)) => {
-            unchecked = Some(problem.clone());
+            unchecked = Some(problem.to_string());
             Ok(None)
         }
         (Err(fault), _, _) => Err(fault),
@@ -93,7 +104,7 @@ pub(super) async fn mqtt(subject: Option<&Subject>, identity: Option<&Identity>,
     let target = Target { host, port, is_secure: true, url_key: "mqtt.url", ca_key: "mqtt.ca" };
     // Without the device's own files the way can be tried all the same.
     let authority = identity.client.clone().or_else(|| identity.authority.clone());
-    dial(&target, &authority.ok_or_else(|| "mqtt.ca can't be used".to_owned()), dialled).await.0
+    dial(&target, &authority.ok_or(AuthorityError::Unusable), dialled).await.0
 }
 
 /// One finding of several: what failed, or all that passed.

@@ -18,6 +18,17 @@ use sightline_capture::clock;
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 const MEND: &str = "look whether an RTMP server listens at that port (rtmps: with TLS), and whether it has this application";
 
+/// Why a server does not take the application.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("RTMP: the server refuses: {0}")]
+    Refused(String),
+    #[error("RTMP: the server ended the connection")]
+    Ended,
+    #[error("RTMP: {0}")]
+    Protocol(sightline_rtmp::Error),
+}
+
 /// A server that has taken the application.
 pub(super) struct Greeted {
     session: Session<Bytes, 1>,
@@ -74,13 +85,13 @@ fn judge(name: &str, bps: u32, wanted_bps: u32) -> Finding {
 }
 
 impl Greeted {
-    async fn connect(&mut self) -> Result<(), String> {
+    async fn connect(&mut self) -> Result<(), SessionError> {
         loop {
             while let Some(event) = self.session.poll_event() {
                 match event {
                     Event::Connected => return Ok(()),
-                    Event::Rejected { code, description } => return Err(format!("RTMP: the server refuses: {code} {description}")),
-                    Event::Closed => return Err("RTMP: the server ended the connection".to_owned()),
+                    Event::Rejected { code, description } => return Err(SessionError::Refused(format!("{code} {description}"))),
+                    Event::Closed => return Err(SessionError::Ended),
                     Event::Publishing | Event::Acknowledged { .. } | Event::FrameSent(_) | Event::ReconnectRequested { .. } => {}
                 }
             }
@@ -88,20 +99,20 @@ impl Greeted {
         }
     }
 
-    async fn turn(&mut self) -> Result<(), String> {
+    async fn turn(&mut self) -> Result<(), SessionError> {
         let mut buffer = [0; 4096];
         match self.link.turn(self.session.pending(), &mut buffer).await {
             Turn::Wrote(bytes) => self.session.consumed(bytes),
             Turn::Read(bytes) => {
-                self.session.handle_bytes(clock::now(), &buffer[..bytes]).map_err(|error| format!("RTMP: {error}"))?;
+                self.session.handle_bytes(clock::now(), &buffer[..bytes]).map_err(SessionError::Protocol)?;
             }
-            Turn::Closed => return Err("RTMP: the server ended the connection".to_owned()),
+            Turn::Closed => return Err(SessionError::Ended),
         }
         Ok(())
     }
 
     /// `None`: nothing came back.
-    async fn measure(&mut self, enough_bps: u32) -> Result<Option<u32>, String> {
+    async fn measure(&mut self, enough_bps: u32) -> Result<Option<u32>, SessionError> {
         // What is still on its way is no part of it.
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

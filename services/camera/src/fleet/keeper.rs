@@ -293,7 +293,7 @@ async fn saving(saver: &mut Option<Saver>, kept: &SavedState) {
 /// Write failures are logged. The next change tries again.
 fn save(file: &StateFile, kept: &SavedState) {
     if let Err(problem) = file.save(kept) {
-        tracing::warn!(problem, "what is to survive a restart was not written");
+        tracing::warn!(%problem, "what is to survive a restart was not written");
     }
 }
 

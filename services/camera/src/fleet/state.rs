@@ -99,6 +99,21 @@ impl Start {
     }
 }
 
+/// Why the state is not read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("its format is {0}, and this version reads {FORMAT}")]
+    Format(u32),
+    #[error("it is that of {0}: give each device a state_dir of its own, with {{device_id}} in it")]
+    Foreign(String),
+    #[error("{}: {source}; check that state_dir exists, belongs to this user and has room", file.display())]
+    Write { file: PathBuf, source: io::Error },
+}
+
 /// The file of one device.
 #[derive(Clone, Debug)]
 pub(crate) struct StateFile {
@@ -125,7 +140,7 @@ impl StateFile {
                 let file = self.path();
                 tracing::warn!(
                     file = %file.display(),
-                    problem,
+                    %problem,
                     "what was kept over the restart can't be used, and the camera begins without it; it is written anew at the next change, or remove it"
                 );
                 none
@@ -133,20 +148,20 @@ impl StateFile {
         }
     }
 
-    fn read(&self) -> Result<Option<SavedState>, String> {
+    fn read(&self) -> Result<Option<SavedState>, StateError> {
         let file = match fs::File::open(self.path()) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         };
         let mut text = String::new();
-        io::Read::read_to_string(&mut io::Read::take(file, BYTES_MAX), &mut text).map_err(|error| error.to_string())?;
-        let kept: SavedState = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        io::Read::read_to_string(&mut io::Read::take(file, BYTES_MAX), &mut text)?;
+        let kept: SavedState = serde_json::from_str(&text)?;
         if kept.format != FORMAT {
-            return Err(format!("its format is {}, and this version reads {FORMAT}", kept.format));
+            return Err(StateError::Format(kept.format));
         }
         if kept.device_id != self.device_id {
-            return Err(format!("it is that of {}: give each device a state_dir of its own, with {{device_id}} in it", kept.device_id));
+            return Err(StateError::Foreign(kept.device_id));
         }
         Ok(Some(kept))
     }
@@ -154,8 +169,8 @@ impl StateFile {
     /// Writes it whole.
     ///
     /// # Errors
-    /// One sentence with the file and the mend; what was there before is still there.
-    pub(crate) fn save(&self, kept: &SavedState) -> Result<(), String> {
+    /// [`StateError::Write`]; the state before is still there.
+    pub(crate) fn save(&self, kept: &SavedState) -> Result<(), StateError> {
         let write = || {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
             let temporary = self.dir.join("state.json.new");
@@ -171,9 +186,7 @@ impl StateFile {
             fs::rename(&temporary, self.path())?;
             fs::File::open(&self.dir)?.sync_all()
         };
-        write().map_err(|error: io::Error| {
-            format!("{}: {error}; check that state_dir exists, belongs to this user and has room", self.path().display())
-        })
+        write().map_err(|source| StateError::Write { file: self.path(), source })
     }
 }
 
@@ -219,7 +232,7 @@ mod tests {
         file.save(&none).unwrap();
         assert_eq!(file.load(), none);
         let elsewhere = StateFile::new(&file.path().join("below-a-file"), "cam-1");
-        let error = elsewhere.save(&none).unwrap_err();
+        let error = elsewhere.save(&none).unwrap_err().to_string();
         assert!(error.contains("state_dir") && error.contains("below-a-file"), "{error}");
     }
 

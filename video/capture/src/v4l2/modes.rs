@@ -66,12 +66,17 @@ impl PixelFormat {
     }
 }
 
-impl FromStr for PixelFormat {
-    type Err = String;
+/// A name that is no format.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0:?} is none of auto, h264, nv12, yu12, yuyv, mjpeg")]
+pub struct UnknownFormat(String);
 
-    fn from_str(name: &str) -> Result<Self, String> {
+impl FromStr for PixelFormat {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
         let found = Self::ALL.iter().find(|(_, known)| *known == name).map(|(format, _)| *format);
-        found.ok_or_else(|| format!("{name:?} is none of auto, h264, nv12, yu12, yuyv, mjpeg"))
+        found.ok_or_else(|| UnknownFormat(name.to_owned()))
     }
 }
 

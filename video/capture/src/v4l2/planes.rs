@@ -6,8 +6,17 @@ use crate::{
     picture::Picture,
 };
 
-/// Copies one picture; an odd last column or row is left out. An error says how many bytes are missing.
-pub(crate) fn copy(format: PixelFormat, settled: &Settled, bytes: &[u8], picture: &mut Picture) -> Result<(), String> {
+/// Why a buffer can't be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanesError {
+    #[error("{0} is no raw picture")]
+    NotRaw(&'static str),
+    #[error("{bytes} bytes of a picture that has {needed}")]
+    Short { bytes: usize, needed: usize },
+}
+
+/// Copies one picture; an odd last column or row is left out.
+pub(crate) fn copy(format: PixelFormat, settled: &Settled, bytes: &[u8], picture: &mut Picture) -> Result<(), PlanesError> {
     let (width, height) = (settled.size.width as usize & !1, settled.size.height as usize & !1);
     let sample_bytes = if format == PixelFormat::Yuyv { 2 } else { 1 };
     let stride = settled.line_bytes.max(settled.size.width as usize * sample_bytes);
@@ -17,10 +26,10 @@ pub(crate) fn copy(format: PixelFormat, settled: &Settled, bytes: &[u8], picture
         PixelFormat::Yuyv => stride * (rows - 1) + width * 2,
         PixelFormat::Nv12 => stride * (rows + height / 2 - 1) + width,
         PixelFormat::Yu12 => stride * rows + stride / 2 * (height - 1) + width / 2,
-        PixelFormat::H264 | PixelFormat::Mjpeg => return Err(format!("{} is no raw picture", format.name())),
+        PixelFormat::H264 | PixelFormat::Mjpeg => return Err(PlanesError::NotRaw(format.name())),
     };
     if bytes.len() < needed {
-        return Err(format!("{} bytes of a picture that has {needed}", bytes.len()));
+        return Err(PlanesError::Short { bytes: bytes.len(), needed });
     }
     if (picture.width(), picture.height()) != (width, height) {
         *picture = Picture::new(width, height);

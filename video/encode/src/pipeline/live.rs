@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use sightline_capture::{
-    Picture,
+    Picture, SourceEvent, Trouble,
     clip::Character,
     clock, jpeg,
-    live::{Live, LiveSource, SourceEvent, Trouble},
+    live::{Live, LiveSource},
     v4l2::modes::Target,
 };
 use sightline_h264::Decoder;
@@ -42,7 +42,7 @@ impl Worker {
             let taken = run.obey().and_then(|()| match live.next(ORDERS_INTERVAL) {
                 Ok(Some(seen)) => run.take(seen),
                 Ok(None) => Ok(()),
-                Err(problem) => Err(self.fail(problem)),
+                Err(problem) => Err(self.fail(problem.to_string())),
             });
             if let Err(stop) = taken {
                 return stop;
@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
             self.broken_pictures += 1;
             if self.broken_pictures.is_multiple_of(BROKEN_PICTURES_SAID) {
                 let pictures = self.broken_pictures;
-                tracing::warn!(camera = %self.camera, problem, pictures, "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be decoded");
+                tracing::warn!(camera = %self.camera, %problem, pictures, "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be decoded");
             }
             if self.broken_pictures == BROKEN_PICTURES_SAID {
                 return self.tell(PipelineEvent::Lost {
@@ -298,7 +298,7 @@ impl RateMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{choice::Opening, pipeline::Plan, software::SoftwareEncoder};
+    use crate::{encoder::Opening, pipeline::Plan, software::SoftwareEncoder};
     use sightline_capture::{Source, Transport, V4l2Camera, scene::Scene};
     use sightline_media::TrackConfig;
     use std::{

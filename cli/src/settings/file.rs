@@ -1,0 +1,83 @@
+//! A file of settings: read, and checked for keys that no setting has.
+
+use crate::Failure;
+use confique::{
+    Config,
+    meta::{FieldKind, Meta},
+};
+use std::path::Path;
+
+/// Reads and checks a file.
+pub(crate) fn load<C: Config>(file: &Path) -> Result<C, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("{}: {error}; `sightline config template ROLE` prints a file to start from", file.display()))?;
+    let table = table_of(file, &text)?;
+    check_keys(&C::META, &table).map_err(|problem| format!("{}: {problem}", file.display()))?;
+    C::builder().env().file(file).load().map_err(|error| without_quote(&format!("{error:#}")).into())
+}
+
+/// Parses a file's text.
+pub(crate) fn table_of(file: &Path, text: &str) -> Result<toml::Table, Failure> {
+    text.parse().map_err(|error: toml::de::Error| format!("{}: {}", file.display(), without_quote(&error.to_string())).into())
+}
+
+/// A TOML error without the line that it quotes, which may hold a secret. Place and problem stay.
+fn without_quote(error: &str) -> String {
+    let is_quote = |line: &str| line.trim_start_matches(|first: char| first == ' ' || first.is_ascii_digit()).starts_with('|');
+    error.lines().filter(|line| !is_quote(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// Every key is one of the settings.
+pub(crate) fn check_keys(meta: &'static Meta, table: &toml::Table) -> Result<(), String> {
+    let Some((key, nearest)) = unknown_key(meta, table, "") else { return Ok(()) };
+    let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+    Err(format!("unknown key `{key}`{hint}"))
+}
+
+/// The first key that no setting has, and the known one nearest to it.
+fn unknown_key(meta: &'static Meta, table: &toml::Table, prefix: &str) -> Option<(String, Option<String>)> {
+    for (key, value) in table {
+        let path = format!("{prefix}{key}");
+        match (meta.fields.iter().find(|field| field.name == key).map(|field| field.kind), value) {
+            (Some(FieldKind::Nested { meta }), toml::Value::Table(inner)) => {
+                if let Some(found) = unknown_key(meta, inner, &format!("{path}.")) {
+                    return Some(found);
+                }
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                let nearest = meta.fields.iter().map(|field| (strsim::damerau_levenshtein(key, field.name), field.name)).min();
+                let is_near = |distance: usize| distance <= 2.max(key.len() / 3);
+                return Some((path, nearest.filter(|(distance, _)| is_near(*distance)).map(|(_, name)| format!("{prefix}{name}"))));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_key_names_the_nearest_one() {
+        let unknown = |text: &str| unknown_key(&sightline_camera::Config::META, &text.parse().unwrap(), "");
+        assert_eq!(unknown("[stream]\nqualty = 'low'"), Some(("stream.qualty".into(), Some("stream.quality".into()))));
+        assert_eq!(unknown("devise_id = 'x'"), Some(("devise_id".into(), Some("device_id".into()))));
+        assert_eq!(unknown("zzzzzzzz = 1"), Some(("zzzzzzzz".into(), None)));
+        assert_eq!(unknown("device_id = 'x'"), None);
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_does_not_quote_the_line() {
+        let file = Path::new("camera.toml");
+        for text in ["[stream]\nstream_key = \"hunter2", "source = rtsp://admin:hunter2@host/1", "a = 1\nstream_key = 'x' hunter2"] {
+            let error = table_of(file, text).unwrap_err().to_string();
+            assert!(error.contains("line") && !error.contains("hunter2"), "{error}");
+        }
+        let with_wrong_type = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+        std::fs::write(with_wrong_type.path(), "device_id = 'a'\n[stream]\nstream_key = 31337").unwrap();
+        let error = load::<sightline_camera::Config>(with_wrong_type.path()).unwrap_err().to_string();
+        assert!(error.contains("string") && !error.contains("31337"), "{error}");
+    }
+}

@@ -1,0 +1,94 @@
+//! The settings of a role as `config check` shows them: each with its value, where that comes from, and what it means.
+
+use crate::terminal;
+use confique::{
+    Config as _,
+    meta::{Expr, FieldKind, LeafKind, Meta},
+};
+
+/// One setting as it will be.
+pub(crate) struct Shown {
+    key: String,
+    value: String,
+    from: &'static str,
+    doc: String,
+}
+
+/// Every setting of a role, as a file has it.
+pub(crate) fn settings_of(meta: &'static Meta, table: &toml::Table) -> Vec<Shown> {
+    let mut rows = Vec::new();
+    collect(meta, &[table], "", &[], &mut rows);
+    rows
+}
+
+/// The same of one camera: its own table, and the file's.
+pub(crate) fn settings_of_camera(own: &toml::Table, file: &toml::Table) -> Vec<Shown> {
+    let mut rows = Vec::new();
+    collect(&sightline_camera::Config::META, &[own, file], "", &sightline_camera::Config::SECRETS, &mut rows);
+    rows
+}
+
+pub(crate) fn json_of(rows: &[Shown]) -> serde_json::Value {
+    rows.iter().map(|row| serde_json::json!({"key": row.key, "value": row.value, "from": row.from, "doc": row.doc})).collect()
+}
+
+pub(crate) fn print_rows(rows: &[Shown]) {
+    let width = rows.iter().map(|row| row.key.len() + row.value.len() + 3).max().unwrap_or(0).min(56);
+    for row in rows {
+        terminal::print(&format!("{:width$}  # {}: {}", format!("{} = {}", row.key, row.value), row.from, row.doc));
+    }
+}
+
+/// A camera's URL without user, password and query.
+fn shown_source(value: &str) -> String {
+    format!("\"{}\"", sightline_camera::SourceName::from(value.trim_matches('"')))
+}
+
+/// `tables`: a camera's own first, then those of all; a table of one camera comes before the environment, as it was meant for that camera.
+/// Values of `secrets` are hidden.
+fn collect(meta: &'static Meta, tables: &[&toml::Table], prefix: &str, secrets: &[&str], rows: &mut Vec<Shown>) {
+    for field in meta.fields {
+        let key = format!("{prefix}{}", field.name);
+        let given: Vec<_> = tables.iter().map(|table| table.get(field.name)).collect();
+        match field.kind {
+            FieldKind::Nested { meta } => {
+                let empty = toml::Table::new();
+                let inner: Vec<_> = given.iter().map(|given| given.and_then(toml::Value::as_table).unwrap_or(&empty)).collect();
+                collect(meta, &inner, &format!("{key}."), secrets, rows);
+            }
+            FieldKind::Leaf { env, kind } => {
+                let from_env = env.and_then(|name| std::env::var(name).ok());
+                let is_secret = secrets.contains(&key.as_str());
+                let own = given.iter().rev().skip(1).copied().flatten().next();
+                let (value, from) = match (own, from_env, given.last().copied().flatten(), kind) {
+                    (Some(value), ..) => (value.to_string(), "its own table"),
+                    (None, Some(value), ..) => (value, "environment"),
+                    (None, None, Some(value), _) => (value.to_string(), "file"),
+                    (None, None, None, LeafKind::Required { default: Some(default) }) => (literal(&default), "default"),
+                    (None, None, None, LeafKind::Required { default: None } | LeafKind::Optional) => ("(unset)".to_owned(), "default"),
+                };
+                let value = if key == "source" { shown_source(&value) } else { value };
+                let value = if is_secret && from != "default" { "\"***\"".to_owned() } else { value };
+                rows.push(Shown { key, value, from, doc: field.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ") });
+            }
+        }
+    }
+}
+
+fn literal(expr: &Expr) -> String {
+    serde_json::to_string(expr).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_a_camera_is_shown_as_stars() {
+        let table: toml::Table = "source = 'rtsp://admin:hunter2@host/1'\n[stream]\nstream_key = 'hunter2'".parse().unwrap();
+        let rows = settings_of_camera(&toml::Table::new(), &table);
+        let value = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.value.as_str());
+        assert_eq!((value("source"), value("stream.stream_key")), (Some("\"rtsp://host/1\""), Some("\"***\"")));
+        assert!(!json_of(&rows).to_string().contains("hunter2"));
+    }
+}
