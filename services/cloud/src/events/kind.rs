@@ -102,10 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_reads_back_and_the_console_has_a_word_for_it() {
+    fn every_kind_reads_back_and_documents_and_console_have_it() {
         let words = include_str!("../../../../console/js/i18n.js");
+        let page = include_str!("../../../../docs/protocol/http.md");
         for kind in EventKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert!(page.contains(&format!("`{kind}`")), "docs/protocol/http.md lacks {kind}");
             // Metrics are shown as figures, and motion has a word for its beginning and one for its end.
             let has_word = words.contains(&format!("ev_{kind}:")) || words.contains(&format!("ev_{kind}_"));
             assert!(kind == EventKind::StreamMetrics || has_word, "{kind}");

@@ -186,6 +186,51 @@ fn bounded(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{data_dir::DataDir, devices::registry::Registry, events::log::EventLog, identity::authority::Authority};
+
+    struct Bench {
+        _home: tempfile::TempDir,
+        registry: Registry,
+        access: Access,
+        hung_up: broadcast::Receiver<()>,
+        id: DeviceId,
+    }
+
+    /// A connection of an enrolled device, with the certificate that it has now.
+    async fn bench() -> Bench {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, clock) = (DataDir::open(home.path()).unwrap(), Clock::default());
+        let store = Store::open(&dir, clock.clone()).await.unwrap();
+        let registry = Registry::new(dir.clone(), Authority::open(&dir, clock.clone()).unwrap(), store.clone(), clock.clone());
+        let id = DeviceId::new("cam").unwrap();
+        registry.add(&Actor::Cli, &id).await.unwrap();
+        let (hang_up, hung_up) = broadcast::channel(1);
+        let events = Arc::new(EventLog::new(store.clone(), clock.clone()));
+        let access = Access {
+            subject: Subject::Device { id: id.clone(), issued_at_ms: clock.unix_millis() },
+            number: 1,
+            presence: Arc::new(Presence::new(events, clock.clone())),
+            store,
+            clock,
+            connections: Arc::default(),
+            hang_up,
+            violations: Arc::default(),
+        };
+        Bench { _home: home, registry, access, hung_up, id }
+    }
+
+    #[tokio::test]
+    async fn a_device_that_is_let_in_can_be_hung_up_on_and_a_refused_one_is_not_listed() {
+        let mut bench = bench().await;
+        assert_eq!(bench.access.admit("other", None).await, Err(Refusal::ForeignClientId));
+        assert!(!bench.access.connections.has(&bench.id));
+        assert_eq!(bench.access.admit("cam", None).await.as_deref(), Ok("cam"));
+        assert!(bench.access.connections.hang_up(&bench.id) && bench.hung_up.try_recv().is_ok());
+        bench.access.connections.remove(&bench.id, 1);
+        bench.registry.revoke(&Actor::Cli, &bench.id).await.unwrap();
+        assert_eq!(bench.access.admit("cam", None).await, Err(Refusal::Revoked));
+        assert!(!bench.access.connections.has(&bench.id));
+    }
 
     fn device(id: &str) -> Subject {
         Subject::Device { id: DeviceId::new(id).unwrap(), issued_at_ms: 0 }
