@@ -192,7 +192,7 @@ typedef enum SightlineTrigger {
    */
   SIGHTLINE_TRIGGER_SCHEDULED = 2,
   /**
-   * Always; never gives up.
+   * Always, without end.
    */
   SIGHTLINE_TRIGGER_ALWAYS_ON = 3,
   /**
@@ -280,7 +280,7 @@ typedef enum SightlineOrder {
  */
 typedef enum SightlineLogLevel {
   /**
-   * Something to mend.
+   * Something to fix.
    */
   SIGHTLINE_LOG_LEVEL_WARNING = 0,
   /**
