@@ -1,8 +1,12 @@
 //! Annex B, the byte stream of encoders and files (H.264 Annex B): NAL units behind start codes 00 00 01 or 00 00 00 01.
 
-use crate::avc::{LENGTH_BYTES, NalKind};
 #[cfg(feature = "alloc")]
-use crate::{frame::Frame, time::MediaTime, track::TrackId};
+use crate::frame::Frame;
+use crate::{
+    avc::{ConfigError, DECODER_CONFIG_BYTES_MAX, DecoderConfig, LENGTH_BYTES, NalKind},
+    time::MediaTime,
+    track::{Track, TrackConfig, TrackId},
+};
 
 /// The NAL units of a byte stream, in order, without start codes and trailing zeros. Bytes before the first start code are skipped.
 #[derive(Clone, Debug)]
@@ -124,6 +128,67 @@ impl AccessUnit<'_> {
     }
 }
 
+/// Follows the parameter sets of a byte stream, one access unit after another, from an encoder, a device or a file.
+#[derive(Clone, Debug, Default)]
+pub struct Intake {
+    sps: ParameterSet,
+    pps: ParameterSet,
+    has_track: bool,
+    last: Option<MediaTime>,
+}
+
+/// No longer than a [`DecoderConfig`], which has to hold it.
+type ParameterSet = heapless::Vec<u8, DECODER_CONFIG_BYTES_MAX>;
+
+/// An access unit, and the track that begins with it.
+#[derive(Clone, Debug)]
+pub struct Arrival<'a> {
+    /// Other parameter sets than before: to be sent before this unit.
+    pub track: Option<Track>,
+    /// The unit, taken apart.
+    pub unit: AccessUnit<'a>,
+}
+
+impl Intake {
+    /// Two frames are at least this far apart: a tick of RTMP.
+    const STEP_MIN: MediaTime = MediaTime::from_millis(1);
+
+    /// Takes one access unit apart. SPS and PPS may come in units of their own.
+    ///
+    /// # Errors
+    /// New parameter sets can't be read; those before are still known.
+    pub fn take<'a>(&mut self, stream: &'a [u8]) -> Result<Arrival<'a>, ConfigError> {
+        let unit = AccessUnit::scan(stream);
+        let (sps, pps) = (unit.sps.unwrap_or(&self.sps), unit.pps.unwrap_or(&self.pps));
+        if sps == self.sps.as_slice() && pps == self.pps.as_slice() {
+            return Ok(Arrival { track: None, unit });
+        }
+        let track = if sps.is_empty() || pps.is_empty() {
+            None
+        } else {
+            Some(Track { id: TrackId::VIDEO, config: TrackConfig::H264(DecoderConfig::from_sets(sps, pps)?) })
+        };
+        let kept = |set: &[u8]| ParameterSet::from_slice(set).map_err(|_| ConfigError::TooLong);
+        (self.sps, self.pps) = (kept(sps)?, kept(pps)?);
+        self.has_track |= track.is_some();
+        Ok(Arrival { track, unit })
+    }
+
+    /// Whether a decoder can be set up: both parameter sets have come.
+    #[must_use]
+    pub const fn has_track(&self) -> bool {
+        self.has_track
+    }
+
+    /// The time of a frame that arrived at `at`: later than that of the frame before it.
+    #[must_use]
+    pub fn time_of(&mut self, at: MediaTime) -> MediaTime {
+        let time = self.last.map_or(at, |last| at.max(last + Self::STEP_MIN));
+        self.last = Some(time);
+        time
+    }
+}
+
 /// Parameter sets travel in the track, delimiters not at all, filler (12) neither.
 fn is_sent(header: u8) -> bool {
     !matches!(NalKind::of(header), NalKind::Sps | NalKind::Pps | NalKind::Delimiter | NalKind::Other(12))
@@ -161,7 +226,7 @@ pub struct LentUnit<'a> {
     pub is_disposable: bool,
 }
 
-/// Turns an access unit into AVCC form where it lies: for encoders whose buffers are lent, not copied. It is gone through once.
+/// Turns an access unit into AVCC form where it lies: for encoders whose buffers are lent, not copied. Converts in a single pass.
 ///
 /// Each start code becomes the length of what follows it, for which it has to be the one of four bytes: hardware encoders write only
 /// those. What is sent begins behind the parameter sets and the delimiter that lead it, as encoders write them. `None`, and the unit as it was, where a
@@ -219,6 +284,31 @@ fn next_start(unit: &[u8], at: usize) -> usize {
 mod tests {
     use super::*;
     use std::vec::Vec;
+
+    #[test]
+    fn sets_that_come_apart_make_one_track_and_bad_ones_leave_it() {
+        const SPS: [u8; 27] =
+            [0, 0, 1, 0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0, 0, 3, 0, 4, 0, 0, 3, 0, 0xc8, 0x3c];
+        const PPS: [u8; 9] = [0, 0, 1, 0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
+        let mut intake = Intake::default();
+        assert!(intake.take(&SPS).unwrap().track.is_none() && !intake.has_track());
+        let track = intake.take(&PPS).unwrap().track;
+        assert_eq!(track.and_then(|track| track.config.size()), Some((1920, 1080)));
+        let again = [&SPS[..], &PPS, &[0, 0, 1, 0x65, 1]].concat();
+        let arrival = intake.take(&again).unwrap();
+        assert!(arrival.track.is_none() && arrival.unit.is_idr && intake.has_track());
+        for _ in 0..2 {
+            assert!(intake.take(&[0, 0, 1, 0x67, 0x64]).is_err(), "each time that they come");
+        }
+        assert!(intake.take(&again).unwrap().track.is_none(), "the good ones are still known");
+    }
+
+    #[test]
+    fn two_frames_within_a_tick_of_rtmp_follow_one_another() {
+        let mut intake = Intake::default();
+        let times = [5, 5, 4, 9].map(|millis| intake.time_of(MediaTime::from_millis(millis)).as_millis());
+        assert_eq!(times, [5, 6, 7, 9]);
+    }
 
     #[test]
     fn a_unit_is_lent_where_it_lies_or_left_alone() {

@@ -1,4 +1,4 @@
-//! The loop around the pusher: carries out its actions, and tells it what happened. The recorder, the pre-roll and the triggers see what
+//! The loop around the pusher: carries out its actions, and hands it what happened. The recorder, the pre-roll and the triggers see what
 //! the source gives before the pusher does.
 
 mod calendar;
@@ -97,7 +97,7 @@ pub enum StartError {
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It was told to stop, or the source is over.
+    /// It was stopped, or the source is over.
     Stopped,
     /// It gave up: what failed last.
     GaveUp(ErrorCode),
@@ -264,7 +264,7 @@ pub(crate) fn random_seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
-/// What an application tells a running agent, and what it may look at.
+/// What an application hands to a running agent, and what it may read.
 pub(crate) struct Controls {
     pub(crate) inputs: mpsc::Receiver<Box<Input<'static, Bytes>>>,
     pub(crate) state: watch::Sender<StreamState>,
@@ -276,7 +276,7 @@ struct Running {
     recorder: Option<Recorder>,
     motion: Option<MotionEvents>,
     calendar: Option<Calendar>,
-    /// What the pusher was told last.
+    /// The last trigger that the pusher got.
     is_triggered: bool,
     backlog: Backlog,
     stills: Stills,

@@ -1,4 +1,4 @@
-//! The deployment checklist of specification §7, from where a camera stands, for `sightline doctor`: what is looked at is used as the agent uses it.
+//! The deployment checklist of specification §7, as seen from a camera, for `sightline doctor`: everything is tried the way the agent uses it.
 //!
 //! Nothing is published. Where the configuration names a cloud, one connection is made with the device's own id and certificate: a broker then ends
 //! that of an agent that runs, which comes back by itself.
@@ -20,7 +20,7 @@ use network::{AuthorityError, Dialled, Target};
 use rtmp::Greeted;
 use sightline_capture::tls;
 
-/// Whose matter an item is.
+/// Which part of the system an item concerns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
@@ -68,7 +68,7 @@ pub struct Report {
     pub failed: usize,
 }
 
-/// What a room has found of an item.
+/// The result of one item.
 enum Finding {
     Passed(String),
     Failed { detail: String, mend: String },

@@ -35,7 +35,7 @@ pub enum FleetError {
     Config {
         /// Which camera.
         device_id: String,
-        /// What is wrong and the mend.
+        /// What is wrong, and the fix.
         problem: Problem,
     },
     /// Two cameras want the same.

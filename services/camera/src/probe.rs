@@ -48,7 +48,7 @@ pub struct DeviceReport {
     pub bus: String,
     /// Every format that it offers.
     pub formats: Vec<FormatReport>,
-    /// Why it can't be used, with the mend.
+    /// Why it can't be used, and the fix.
     pub problem: Option<String>,
 }
 
@@ -155,13 +155,13 @@ pub enum ProbeError {
     Silent {
         /// The source, without what may be secret.
         name: String,
-        /// Why, with the mend.
+        /// Why, and the fix.
         problem: String,
     },
     /// An encoder can't be tried.
     #[error("{problem}")]
     Encoder {
-        /// Which, why, with the mend.
+        /// Which, why, and the fix.
         problem: String,
     },
     /// It is a pipe.
@@ -332,7 +332,7 @@ fn presets_of_device(offers: &[Offer], camera: &V4l2Camera, seen: Character) -> 
         let wanted = Target { settings, is_limit: quality.is_some() };
         let Choice { format, size, rate, .. } = v4l2::modes::choose(offers, wanted, camera.format)?;
         let fps = rate.map_or(f64::from(settings.fps), FrameRate::fps);
-        // What its encoder makes follows the bit rate that it is told.
+        // Its encoder follows the bit rate that it is set to.
         let own = Character { width: size.width, height: size.height, fps, bitrate_bps: seen.bitrate_bps.min(settings.bitrate_bps) };
         let read_as = Some(format!("{} {}x{}@{}", format.name(), size.width, size.height, (fps * 100.0).round() / 100.0));
         Some(PresetReport { read_as, ..preset(quality, settings, own, format == PixelFormat::H264) })

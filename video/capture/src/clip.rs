@@ -8,7 +8,11 @@ use shiguredo_mp4::{
     boxes::SampleEntry,
     demux::{DemuxError, Fmp4FileDemuxer, Input, Mp4FileDemuxer, Mp4FileKind, Mp4FileKindDetector, RequiredInput},
 };
-use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, aac, annexb, avc};
+use sightline_media::{
+    Frame, MediaTime, Track, TrackConfig, TrackId, aac,
+    annexb::{self, AccessUnit, Arrival, Intake},
+    avc,
+};
 use std::{
     fs::File,
     io::{BufReader, Read as _, Seek as _, SeekFrom},
@@ -123,7 +127,7 @@ impl Clip {
         let mut bytes = vec![0; sample.bytes as usize];
         self.file.read_exact_at(&mut bytes, sample.offset)?;
         if self.is_annex_b {
-            let mut avcc = vec![0; annexb::AccessUnit::scan(&bytes).avcc_bytes];
+            let mut avcc = vec![0; AccessUnit::scan(&bytes).avcc_bytes];
             let written = annexb::write_avcc(&bytes, &mut avcc).unwrap_or(0);
             avcc.truncate(written);
             bytes = avcc;
@@ -163,16 +167,20 @@ impl Clip {
 
     fn index_annex_b(&mut self) -> Result<bool, ClipError> {
         let mut units = AccessUnits::new(BufReader::new(self.file.try_clone()?));
+        let mut intake = Intake::default();
         let (mut offset, mut ticks) = (0_u64, 90_000 / i64::from(ANNEX_B_FPS_DEFAULT));
         while let Some(stream) = units.next_unit()? {
-            let unit = annexb::AccessUnit::scan(&stream);
-            if let (Some(sps), Some(pps), true) = (unit.sps, unit.pps, self.tracks.is_empty()) {
-                let config = avc::DecoderConfig::from_sets(sps, pps).map_err(|source| ClipError::Avc { offset, source })?;
-                if let Some(rate) = config.picture().frames_per_kilosecond {
-                    ticks = 90_000_000 / i64::from(rate);
+            let unit = if self.tracks.is_empty() {
+                let Arrival { track, unit } = intake.take(&stream).map_err(|source| ClipError::Avc { offset, source })?;
+                if let Some(track) = track {
+                    let rate = track.config.avc().and_then(|config| config.picture().frames_per_kilosecond);
+                    ticks = rate.map_or(ticks, |rate| 90_000_000 / i64::from(rate));
+                    self.tracks.push(track);
                 }
-                self.set_track(TrackId::VIDEO, TrackConfig::H264(config));
-            }
+                unit
+            } else {
+                AccessUnit::scan(&stream)
+            };
             if unit.has_picture {
                 let time = MediaTime::from_ticks(ticks * self.samples.len() as i64);
                 let bytes = u32::try_from(stream.len()).unwrap_or(u32::MAX);

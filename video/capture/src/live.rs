@@ -95,7 +95,7 @@ impl Live {
                     () = stopped.cancelled() => {}
                     () = reader.run() => {}
                 }
-                // A camera that is not told goes on sending over UDP for a minute.
+                // Without a TEARDOWN a camera goes on sending over UDP for a minute.
                 let _ = tokio::time::timeout(GOODBYE_TIMEOUT, group.await_teardown()).await;
             });
         };

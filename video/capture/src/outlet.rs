@@ -79,7 +79,7 @@ pub(crate) struct Outlet {
     pictures_waiting: Arc<AtomicUsize>,
     /// To be put before the next frame.
     tracks: Vec<Track>,
-    /// After a frame found no room, nothing passes before the next key frame.
+    /// After a frame did not fit, nothing passes before the next key frame.
     needs_keyframe: bool,
     has_given: bool,
 }
@@ -142,7 +142,7 @@ impl Outlet {
         self.has_given
     }
 
-    /// True when there was room.
+    /// False: the queue is full.
     fn put(&self, seen: SourceEvent) -> Result<bool, Trouble> {
         match self.sender.try_send(seen) {
             Ok(()) => Ok(true),
@@ -156,7 +156,7 @@ impl Outlet {
         (self.needs_keyframe, self.has_given) = (true, false);
     }
 
-    /// Waits for room: for what must not be lost. False when nobody is there.
+    /// Waits until it fits: for what must not be lost. False: the receiver is gone.
     pub(crate) async fn deliver(&self, mut seen: SourceEvent) -> bool {
         loop {
             match self.sender.try_send(seen) {

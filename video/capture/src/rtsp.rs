@@ -217,7 +217,7 @@ fn expect_reordering(stream: &Stream, timeline: &mut Timeline) {
     }
 }
 
-/// In one line, without secrets, with the mend where the camera's answer tells it.
+/// In one line, without secrets, with the fix where the camera's answer gives it.
 fn trouble_of(url: &CameraUrl, error: &retina::Error) -> Trouble {
     let text = error.to_string();
     let text = url.scrub(text.lines().next().unwrap_or_default());

@@ -5,7 +5,10 @@ pub mod modes;
 mod planes;
 
 use bytes::Bytes;
-use sightline_media::{MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_media::{
+    MediaTime,
+    annexb::{Arrival, Intake},
+};
 use std::{
     convert::Infallible,
     io,
@@ -110,7 +113,7 @@ async fn play(camera: &V4l2Camera, wanted: Target, start: Instant, outlet: &mut 
     let path = camera.path.as_path();
     let failed = |error: io::Error| trouble_of(path, &error);
     let (stream, format, settled) = begin(camera, wanted)?;
-    let mut taker = Taker { format, settled, start, last: None, track: None, broken: 0 };
+    let mut taker = Taker { format, settled, start, last: None, intake: Intake::default(), broken: 0 };
     let mut stream = stream.watch().map_err(failed)?;
     let (mut bytes, mut deadline) = (Vec::new(), Instant::now() + FIRST_FRAME_TIMEOUT);
     loop {
@@ -154,7 +157,7 @@ struct Taker {
     start: Instant,
     last: Option<Instant>,
     /// Of H.264.
-    track: Option<Track>,
+    intake: Intake,
     /// Pictures in a row that could not be used.
     broken: u32,
 }
@@ -192,17 +195,12 @@ impl Taker {
 
     /// A buffer is an access unit; some cameras give the parameter sets in one of their own.
     fn take_h264(&mut self, bytes: &[u8], at: Instant, follows_loss: bool, outlet: &mut Outlet) -> Result<(), Trouble> {
-        let unit = annexb::AccessUnit::scan(bytes);
-        if let (Some(sps), Some(pps)) = (unit.sps, unit.pps) {
-            let config = avc::DecoderConfig::from_sets(sps, pps)
-                .map_err(|error| Trouble::passing(format!("its parameter sets can't be read: {error}")))?;
-            let track = Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) };
-            if self.track.as_ref() != Some(&track) {
-                outlet.track(track.clone());
-                self.track = Some(track);
-            }
+        let arrival = self.intake.take(bytes);
+        let Arrival { track, unit } = arrival.map_err(|error| Trouble::passing(format!("its parameter sets can't be read: {error}")))?;
+        if let Some(track) = track {
+            outlet.track(track);
         }
-        if !unit.has_picture || self.track.is_none() {
+        if !unit.has_picture || !self.intake.has_track() {
             return Ok(());
         }
         let elapsed = i64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
@@ -210,7 +208,7 @@ impl Taker {
     }
 }
 
-/// What the system says, with the mend.
+/// The system's error, with the fix.
 fn trouble_of(path: &Path, error: &io::Error) -> Trouble {
     match error.raw_os_error() {
         Some(libc::ENOENT) => {
@@ -276,9 +274,9 @@ mod tests {
             rate: None,
         };
         let start = Instant::now();
-        let mut taker = Taker { format: PixelFormat::H264, settled, start, last: None, track: None, broken: 0 };
+        let mut taker = Taker { format: PixelFormat::H264, settled, start, last: None, intake: Intake::default(), broken: 0 };
         let units = access_units(25);
-        let is_key: Vec<bool> = units.iter().map(|unit| annexb::AccessUnit::scan(unit).is_idr).collect();
+        let is_key: Vec<bool> = units.iter().map(|unit| sightline_media::annexb::AccessUnit::scan(unit).is_idr).collect();
         let lost = 3;
         let next_key = lost + is_key[lost..].iter().position(|is_key| *is_key).unwrap();
         for (index, unit) in units.iter().enumerate() {

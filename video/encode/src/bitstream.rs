@@ -1,40 +1,33 @@
 //! Behind every encoder: what it made of a picture, in Annex B, becomes a frame and its track. Pure.
 
-use sightline_media::{MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_media::{
+    MediaTime, Track,
+    annexb::{Arrival, Intake},
+};
 
 use crate::encoder::{Encoded, EncoderError};
 
 /// One encoder's output, from its first key frame on.
 ///
 /// Parameter sets travel in the track and not in the frame: one that repeats them before each key frame and one that gives them once, in a buffer
-/// of their own, make the same stream. Key frames are told by their NAL units, whatever a driver's flags say.
+/// of their own, make the same stream. Key frames are recognised by their NAL units, whatever a driver's flags say.
 #[derive(Debug, Default)]
 pub(crate) struct Bitstream {
-    /// The last that came. Each may come in a buffer of its own.
-    sps: Option<Vec<u8>>,
-    pps: Option<Vec<u8>>,
+    intake: Intake,
     /// The track to be sent before the next frame.
     track: Option<Track>,
     has_begun: bool,
 }
 
 impl Bitstream {
-    /// What one buffer holds. `None`: no picture, or one that can't be decoded because nothing before it can.
+    /// Takes one buffer. `None`: it contains no picture, or one that can't be decoded because nothing before it can.
     pub(crate) fn take(&mut self, stream: &[u8], time: MediaTime) -> Result<Option<Encoded>, EncoderError> {
-        let unit = annexb::AccessUnit::scan(stream);
-        let has_changed = |new: Option<&[u8]>, old: &Option<Vec<u8>>| new.is_some_and(|new| old.as_deref() != Some(new));
-        if has_changed(unit.sps, &self.sps) || has_changed(unit.pps, &self.pps) {
-            self.sps = unit.sps.map(<[u8]>::to_vec).or(self.sps.take());
-            self.pps = unit.pps.map(<[u8]>::to_vec).or(self.pps.take());
-            if let (Some(sps), Some(pps)) = (&self.sps, &self.pps) {
-                let config = TrackConfig::H264(avc::DecoderConfig::from_sets(sps, pps)?);
-                self.track = Some(Track { id: TrackId::VIDEO, config });
-            }
-        }
+        let Arrival { track, unit } = self.intake.take(stream)?;
+        self.track = track.or(self.track.take());
         if !unit.has_picture || !(self.has_begun || unit.is_idr) {
             return Ok(None);
         }
-        if self.sps.is_none() || self.pps.is_none() {
+        if !self.intake.has_track() {
             return Err(EncoderError::NoParameterSets);
         }
         self.has_begun = true;
@@ -50,6 +43,7 @@ mod tests {
         formats::YUVSlices,
     };
     use sightline_capture::{Picture, scene::Scene};
+    use sightline_media::{annexb, avc};
 
     const AUD: [u8; 6] = [0, 0, 0, 1, 9, 0xf0];
     const SEI: [u8; 9] = [0, 0, 0, 1, 6, 5, 1, 0xaa, 0x80];

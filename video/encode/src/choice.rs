@@ -17,7 +17,7 @@ use crate::{
 /// The setting `encoder`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EncoderChoice {
-    /// The first of the machine that proves itself; otherwise, and when it is given up, openh264.
+    /// The first of the machine that proves itself; openh264 where there is none, or when it fails.
     Auto,
     /// openh264.
     Software,

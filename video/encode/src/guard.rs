@@ -10,14 +10,14 @@ use crate::{
 };
 use sightline_capture::Picture;
 
-/// The fault with this number within [`FAULTS_WITHIN`] is the last: opening it again does not mend it.
+/// The fault with this number within [`FAULTS_WITHIN`] is the last: opening it again does not fix it.
 const FAULTS_MAX: usize = 3;
 /// A fault an hour is lived with; three within this long mean that nothing usable comes out.
 const FAULTS_WITHIN: Duration = Duration::from_secs(60);
-/// Without a picture for so long nothing was asked of the encoder: the watch over it begins anew.
+/// After this long without a picture the watch starts again: the encoder had nothing to do.
 const PICTURES_GAP: Duration = Duration::from_secs(1);
 
-/// Why an encoder was given up.
+/// Why an encoder is no longer used.
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {problem}")]
 pub(crate) struct GaveUp {

@@ -1,4 +1,4 @@
-//! What a pipeline is told.
+//! Orders to a pipeline.
 
 use sightline_signal::Settings;
 

@@ -1,4 +1,4 @@
-//! From a source to encoded frames, on a thread of its own: what the pusher's loop receives.
+//! From a source to encoded frames, on a thread of its own.
 
 mod encoding;
 mod live;
@@ -10,7 +10,10 @@ use sightline_capture::{
     stdin::AccessUnits,
 };
 use sightline_h264::Decoder;
-use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_media::{
+    Frame, Instant, MediaTime, Track, TrackId,
+    annexb::{Arrival, Intake},
+};
 use sightline_motion::{Detector, Watch, Zone};
 use sightline_signal::{ErrorCode, Settings};
 use std::{
@@ -30,7 +33,7 @@ const ORDERS_WAITING_MAX: usize = 16;
 /// must not wait for it. Five steps are a third of the share of those that want it, too.
 const ENCODER_NICENESS: i32 = 5;
 
-/// What the thread tells the loop.
+/// What the thread hands to the loop.
 #[derive(Debug)]
 pub enum PipelineEvent {
     /// What the next frames of a track need first.
@@ -59,7 +62,7 @@ pub enum PipelineEvent {
 pub struct Failure {
     /// [`ErrorCode::SourceLost`]: there will be no other picture. Otherwise the next start may go better.
     pub code: ErrorCode,
-    /// What, where and the mend.
+    /// What, where and the fix.
     pub problem: String,
 }
 
@@ -149,14 +152,14 @@ impl Pipeline {
         Ok((Self { events, orders }, settings))
     }
 
-    /// One that an application feeds: what it makes, and what it is told.
+    /// A pipeline that an application feeds: the sender of its events, and the receiver of its orders.
     pub fn fed() -> (Self, tokio::sync::mpsc::Sender<PipelineEvent>, Receiver<EncoderOrder>) {
         let (event_sender, events) = tokio::sync::mpsc::channel(FRAMES_WAITING_MAX);
         let (orders, orders_receiver) = std::sync::mpsc::sync_channel(ORDERS_WAITING_MAX);
         (Self { events, orders }, event_sender, orders_receiver)
     }
 
-    /// Tells the encoder. An order that finds no room is lost: the thread hangs, and the next one will say the same.
+    /// Orders the encoder. An order that does not fit is lost: the thread hangs, and the next order says the same.
     pub fn order(&self, action: EncoderOrder) {
         if let Err(TrySendError::Full(action)) = self.orders.try_send(action) {
             tracing::warn!(?action, "the encoder's thread does not take its orders");
@@ -448,7 +451,7 @@ impl Worker {
     fn pass_stdin(&self) -> Stop {
         let mut units = AccessUnits::new(std::io::stdin().lock());
         let start = StdInstant::now();
-        let (mut track, mut last) = (None, MediaTime::from_ticks(-1));
+        let mut intake = Intake::default();
         loop {
             match self.orders.try_recv() {
                 Ok(EncoderOrder::Stop) => return Stop::Paused,
@@ -463,27 +466,19 @@ impl Worker {
                 }
                 Err(error) => return self.fail(format!("source -: {error}")),
             };
-            let unit = annexb::AccessUnit::scan(&stream);
-            if let (Some(sps), Some(pps)) = (unit.sps, unit.pps) {
-                match avc::DecoderConfig::from_sets(sps, pps) {
-                    Ok(config) => {
-                        let new = Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) };
-                        if track.as_ref() != Some(&new) && !self.tell(PipelineEvent::Track(Box::new(new.clone()))) {
-                            return Stop::Finished;
-                        }
-                        track = Some(new);
-                    }
-                    Err(error) => return self.fail(format!("source -: {error}")),
-                }
+            let Arrival { track, unit } = match intake.take(&stream) {
+                Ok(arrival) => arrival,
+                Err(error) => return self.fail(format!("source -: {error}")),
+            };
+            if track.is_some_and(|track| !self.tell(PipelineEvent::Track(Box::new(track)))) {
+                return Stop::Finished;
             }
-            if !unit.has_picture || track.is_none() {
+            if !unit.has_picture || !intake.has_track() {
                 continue;
             }
             let now = StdInstant::now();
             let micros = i64::try_from(now.duration_since(start).as_micros()).unwrap_or(i64::MAX);
-            let time = MediaTime::from_micros(micros).max(last + MediaTime::from_ticks(90));
-            last = time;
-            let frame = unit.to_frame(&stream, time);
+            let frame = unit.to_frame(&stream, intake.time_of(MediaTime::from_micros(micros)));
             if !self.tell(PipelineEvent::Frame(frame, clock::from_std(now))) {
                 return Stop::Finished;
             }

@@ -53,7 +53,7 @@ struct Pump {
     interval: Duration,
     /// Tags of pictures that are in it.
     inside: VecDeque<i64>,
-    /// The next picture begins a stream of its own: the driver can't be told to make a key frame.
+    /// The next picture begins a stream of its own: the driver can't make a key frame on demand.
     begins_anew: bool,
     chunks: VecDeque<Chunk>,
 }
@@ -69,7 +69,7 @@ impl Pump {
         self.begins_anew |= !self.machine.force_keyframe();
     }
 
-    /// Gives it a picture, and waits for what comes out no longer than until the next one. A picture that finds no room is left out.
+    /// Gives it a picture, and waits for what comes out no longer than until the next one. A picture that does not fit is left out.
     fn encode(&mut self, picture: &Picture, tag: i64) -> Result<(), EncoderError> {
         if self.begins_anew {
             self.drain()?;
@@ -170,7 +170,7 @@ impl M2mEncoder {
 }
 
 impl VideoEncoder for M2mEncoder {
-    // A bit rate; for another size or frame rate its queues are set up anew.
+    // Only the bit rate: another size or frame rate needs its queues set up again.
     fn follow(&mut self, settings: Settings) -> bool {
         let is_same = (settings.width, settings.height, settings.fps) == (self.settings.width, self.settings.height, self.settings.fps);
         let follows = is_same && (settings.bitrate_bps == self.settings.bitrate_bps || self.pump.machine.set_bitrate(settings.bitrate_bps));

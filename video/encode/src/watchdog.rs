@@ -40,7 +40,7 @@ impl Watchdog {
         Self { last_frame_at: at, window_from: at, window_bytes: 0, window_bps: 0 }
     }
 
-    /// Nothing was asked of the encoder for a while: the watch begins anew.
+    /// Starts the watch again after a while without pictures.
     pub(crate) const fn rest(&mut self, at: Duration) {
         *self = Self::new(at);
     }

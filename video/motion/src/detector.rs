@@ -35,7 +35,7 @@ const FIT_LEVELS: f32 = 8.0;
 /// Beyond these a sensor or an encoder clips: how bright it really was is not known.
 const CLIP_LOW: f32 = 18.0;
 const CLIP_HIGH: f32 = 232.0;
-/// Above this share of differing pixels it is another scene (the lamp went on, the camera was turned): learned anew.
+/// Above this share of differing pixels it is another scene (the lamp went on, the camera was turned): learned again.
 const SCENE_SHARE: f32 = 0.6;
 /// Of the last 64 pictures or so, a pixel that changed sides in more than this share is restless and does not count.
 const RESTLESS_SHARE: f32 = 0.15;
@@ -48,7 +48,7 @@ const SLOW_LARGE: usize = 4;
 /// The fastest that is followed, in widths of the picture a second, and what the rectangle itself may jump.
 const SPEED_MAX: f32 = 0.4;
 const JUMP_SHARE: f32 = 0.05;
-/// "Just now", for telling what moves from what only stands there.
+/// "Just now", to tell moving objects from stationary ones.
 const RECENT_SEC: f32 = 0.5;
 
 /// Tells whether something moves. The same pictures at the same times give the same answers.

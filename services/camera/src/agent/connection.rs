@@ -1,4 +1,4 @@
-//! The connection to a media server: dialled, open, or waited for after nobody waits any more.
+//! The connection to a media server: dialled, open, or watched in the background.
 
 use sightline_signal::Text;
 use std::{pin::Pin, sync::Arc};
@@ -39,7 +39,7 @@ pub(super) enum ConnectionEvent {
     Up,
     /// It failed.
     Failed(DialError),
-    /// An attempt that nobody waits for any more succeeded: the link is back.
+    /// A watched attempt succeeded: the link is back.
     Back,
     /// The open connection moved bytes, or ended.
     Link(Turn),
@@ -49,7 +49,7 @@ pub(super) enum ConnectionEvent {
 pub(super) struct Connection {
     tls: Option<Arc<rustls::ClientConfig>>,
     state: State,
-    /// A connection on which nothing moved any more. It is reset once there is another: the server then learns of it over a link that works, and does not
+    /// A connection on which nothing moves. It is reset once there is another: the server then learns of it over a link that works, and does not
     /// keep the stream's name for it.
     stalled: Option<Link>,
 }

@@ -42,7 +42,7 @@ pub(crate) struct Link {
     stream: Box<dyn Stream>,
     probe: Probe,
     needs_flush: bool,
-    /// It takes nothing any more; what it said before is read until then.
+    /// It takes no more bytes; what it sent before is read until then.
     broken_until: Option<tokio::time::Instant>,
 }
 
@@ -133,7 +133,7 @@ async fn connect_within(address: SocketAddr, limit: Duration) -> Option<io::Resu
     tokio::time::timeout(limit, TcpStream::connect(address)).await.ok()
 }
 
-/// A server without room takes the connection and resets it at once.
+/// A full server takes the connection and resets it at once.
 fn tcp_code(error: &io::Error) -> ErrorCode {
     if error.kind() == io::ErrorKind::ConnectionReset { ErrorCode::ServerOverloaded } else { ErrorCode::RtmpConnectTimeout }
 }
@@ -141,7 +141,7 @@ fn tcp_code(error: &io::Error) -> ErrorCode {
 /// What a TLS handshake, or what follows it, failed at.
 ///
 /// A certificate that is not valid yet means that this device's clock is behind, as one without a battery is after a start. One that has run out
-/// may mean either: its message has both times. A server without room closes unread.
+/// may mean either: its message has both times. A full server closes it unread.
 pub(crate) fn tls_code(error: &io::Error) -> ErrorCode {
     use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
@@ -182,7 +182,7 @@ impl Link {
         tokio::time::timeout_at(until, poll_fn(|context| self.poll_read(context, buffer))).await.unwrap_or(Turn::Closed)
     }
 
-    /// `None`: it can't be written to any more.
+    /// `None`: it can no longer be written to.
     fn poll_write(&mut self, context: &mut Context<'_>, pending: [&[u8]; 2], buffer: &mut [u8]) -> Poll<Option<Turn>> {
         let stream = Pin::new(&mut *self.stream);
         if !pending[0].is_empty() {
@@ -195,7 +195,7 @@ impl Link {
                 Poll::Pending => {}
             }
         } else if self.needs_flush {
-            // TLS may hold a record that the socket had no room for.
+            // TLS may hold a record that did not fit into the socket.
             match stream.poll_flush(context) {
                 Poll::Ready(Ok(())) => self.needs_flush = false,
                 Poll::Ready(Err(_)) => return Poll::Ready(None),

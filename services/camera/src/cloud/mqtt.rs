@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use crate::cloud::link;
 use sightline_capture::tls;
 
-/// Messages that may wait for the broker: a few minutes of metrics. The oldest go first when there is no more room.
+/// Messages that may wait for the broker: a few minutes of metrics. When it is full, the oldest are dropped first.
 const OUTGOING_WAITING_MAX: usize = 64;
 /// Messages from the broker that may wait for the agent.
 const INCOMING_WAITING_MAX: usize = 32;
@@ -62,7 +62,7 @@ pub(crate) struct Mqtt {
 }
 
 impl Mqtt {
-    /// Hands a message over; without room it is lost, and said so.
+    /// Hands a message over. When the queue is full it is lost, and that is logged.
     pub(crate) fn publish(&self, message: Outgoing) {
         if let Err(mpsc::error::TrySendError::Full(message)) = self.outgoing.try_send(message) {
             tracing::debug!(topic = message.topic.suffix(), "no room for an MQTT message while the broker is away");
@@ -143,7 +143,7 @@ impl Trouble {
         let (code, error) = (self.code.map(ErrorCode::as_str), &self.message);
         tracing::warn!(code, error, host = address.host, port = address.port, "{what}");
         if let Some(code) = self.code {
-            // Without room it hangs, and will hear of the next try.
+            // A full queue means that the agent hangs: it is notified at the next try.
             let _ = incoming.try_send(Incoming::Down(code));
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct Identity {
     /// From when to when the certificate is good, in seconds since 1970.
     pub(super) validity: Option<(i64, i64)>,
     detail: String,
-    /// Each with its mend.
+    /// Each with its fix.
     problems: Vec<(String, String)>,
 }
 

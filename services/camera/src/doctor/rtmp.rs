@@ -35,7 +35,7 @@ pub(super) struct Greeted {
     link: Link,
 }
 
-/// RTMP's handshake and `connect`. No name is said, and no token.
+/// RTMP's handshake and `connect`. Neither name nor token is sent.
 pub(super) async fn greet(link: Link, tc_url: &str, name: &str) -> (Finding, Option<Greeted>) {
     let config = client::Config { waits_connected: true, ..client::Config::default() };
     let limit = config.handshake_timeout + config.publish_timeout;

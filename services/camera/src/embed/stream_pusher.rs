@@ -1,6 +1,6 @@
 //! The pusher as a library, for an application that has its own camera and encoder (specification §1.5).
 //!
-//! The application hands in H.264 access units and does what the encoder is told ([`StreamPusher::poll_order`]); everything else, from the
+//! The application hands in H.264 access units and follows the orders to its encoder ([`StreamPusher::poll_order`]); everything else, from the
 //! question to the cloud to the last retry, happens on a thread of the pusher's own. What happens comes out as owned values
 //! ([`StreamPusher::events`]), or by the specification's three callbacks ([`Callbacks`]).
 //!
@@ -20,7 +20,10 @@
 //! ```
 
 use bytes::Bytes;
-use sightline_media::{MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_media::{
+    MediaTime, Track,
+    annexb::{Arrival, Intake},
+};
 use sightline_pusher::{Input, Trigger};
 use sightline_signal::{CustomQuality, InvalidQuality, RunningMetrics, Settings, StatusEvent, StreamState, Text};
 use std::{sync::mpsc::Receiver, thread::JoinHandle, time::Instant as StdInstant};
@@ -165,7 +168,8 @@ pub struct StreamPusher {
     orders: Receiver<EncoderOrder>,
     running: Option<Running>,
     began: StdInstant,
-    last_time: MediaTime,
+    intake: Intake,
+    /// A track that did not fit into the channel yet.
     track: Option<Track>,
     metrics: RunningMetrics,
 }
@@ -183,7 +187,7 @@ impl StreamPusher {
     /// Checks every setting; nothing is sent anywhere. `config.source` is not used.
     ///
     /// # Errors
-    /// [`StartError`]: a setting with its mend, or certificates that can't be read.
+    /// [`StartError`]: a setting with its fix, or certificates that can't be read.
     pub fn initialize(config: Config) -> Result<Self, StartError> {
         let checked = config.checked()?;
         if matches!(checked.pusher.trigger, Trigger::Motion | Trigger::Scheduled) {
@@ -200,7 +204,7 @@ impl StreamPusher {
             orders,
             running: None,
             began: StdInstant::now(),
-            last_time: MediaTime::from_ticks(-1),
+            intake: Intake::default(),
             track: None,
             metrics: RunningMetrics::default(),
         })
@@ -260,22 +264,19 @@ impl StreamPusher {
             return Err(PushError::NotRunning);
         }
         let captured = StdInstant::now();
-        let unit = annexb::AccessUnit::scan(annex_b);
-        if let (Some(sps), Some(pps)) = (unit.sps, unit.pps) {
-            let config = avc::DecoderConfig::from_sets(sps, pps).map_err(|_| PushError::Unsupported)?;
-            let track = Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) };
-            if self.track.as_ref() != Some(&track) {
-                self.feed.try_send(PipelineEvent::Track(Box::new(track.clone()))).map_err(|_| PushError::Busy)?;
-                self.track = Some(track);
-            }
+        let Arrival { track, unit } = self.intake.take(annex_b).map_err(|_| PushError::Unsupported)?;
+        if let Some(track) = track {
+            self.track = Some(track);
         }
-        if !unit.has_picture || self.track.is_none() {
+        if let Some(track) = &self.track {
+            self.feed.try_send(PipelineEvent::Track(Box::new(track.clone()))).map_err(|_| PushError::Busy)?;
+            self.track = None;
+        }
+        if !unit.has_picture || !self.intake.has_track() {
             return Err(PushError::Unsupported);
         }
         let micros = i64::try_from(captured.duration_since(self.began).as_micros()).unwrap_or(i64::MAX);
-        // Two frames within a tick of RTMP's clock still follow one another.
-        let time = MediaTime::from_micros(micros).max(self.last_time + MediaTime::from_ticks(90));
-        self.last_time = time;
+        let time = self.intake.time_of(MediaTime::from_micros(micros));
         self.feed.try_send(PipelineEvent::Frame(unit.to_frame(annex_b, time), clock::from_std(captured))).map_err(|_| PushError::Busy)
     }
 

@@ -45,7 +45,7 @@ struct Answer {
 }
 
 impl Desired {
-    /// With what was kept over a restart. Settings that the file does not go together with any more are left out, and the answer says so.
+    /// With the saved state. Settings that no longer go together with the file are dropped, and the answer says so.
     pub(super) fn new(file: Checked, kept: Option<Applied>, commanded: Option<Settings>) -> Self {
         let mut desired =
             Self { runs: file.clone(), file, applied: None, commanded, answer: Answer::default(), failed: None, before: None };

@@ -119,14 +119,14 @@ struct Custody {
     kept: SavedState,
     saver: Option<Saver>,
     certificates: Certificates,
-    /// The agent is to begin anew then.
+    /// When the agent starts again.
     restart_at: Option<Instant>,
     /// Not before this.
     may_restart_at: Instant,
 }
 
 impl Custody {
-    /// Runs an agent to its end; it is ended where it has to begin anew.
+    /// Runs an agent to its end, and ends it when it has to start again.
     async fn attend(&mut self, mut agent: Agent, stop: &CancellationToken) -> Outcome {
         let (orders, orders_receiver) = mpsc::channel(ORDERS_WAITING_MAX);
         let (notice_sender, mut notices) = mpsc::channel(NOTICES_WAITING_MAX);
@@ -144,7 +144,7 @@ impl Custody {
         }
     }
 
-    /// What a command had started goes on.
+    /// Resumes what a command had started.
     fn resume(&self, orders: &mpsc::Sender<Order>) {
         let Some(start) = self.kept.start.filter(|_| self.desired.runs().starts_by_command()) else { return };
         match start.again(clock::wall()) {
@@ -156,7 +156,7 @@ impl Custody {
 
     fn hear(&mut self, notice: Notice, orders: &mpsc::Sender<Order>) {
         match notice {
-            // One that is about to begin anew reports then.
+            // One that is about to start again reports then.
             Notice::Up if self.restart_at.is_some() => {}
             Notice::Up => self.report(orders),
             Notice::Down(code) => self.look_at_certificates(code),
@@ -173,7 +173,7 @@ impl Custody {
     fn carry_out(&mut self, change: Change, orders: &mpsc::Sender<Order>) {
         match change {
             Change::Nothing => {}
-            // The agent that begins anew has it all.
+            // The agent that starts again gets everything.
             Change::Running { .. } if self.restart_at.is_some() => return,
             Change::Running { quality, adaptive } => {
                 if let Some(quality) = quality {
@@ -195,7 +195,7 @@ impl Custody {
         self.restart_at = Some(self.may_restart_at.max(Instant::now()));
     }
 
-    /// What a command changed is kept.
+    /// Saves what a command changed.
     fn note(&mut self, before: Commanded, after: Commanded, orders: &mpsc::Sender<Order>) {
         let left = after.lease_until.map(|until| until.since(clock::now()));
         self.kept.start = after.is_started.then(|| Start { lease: left.map(|left| Lease::of(left, clock::wall())) });
@@ -222,7 +222,7 @@ impl Custody {
     }
 
     fn report(&self, orders: &mpsc::Sender<Order>) {
-        // Without room the agent hangs; the next connection is told anyway.
+        // A full queue means that the agent hangs; it reports at the next connection anyway.
         let _ = orders.try_send(Order::Report(self.desired.report(clock::wall())));
     }
 

@@ -17,7 +17,7 @@ use crate::config::afar::Tables;
 
 /// A file of another layout is not read.
 const FORMAT: u32 = 1;
-/// The longest file that is read: the longest settings, and room.
+/// The longest file that is read: the longest settings, and some spare.
 const BYTES_MAX: u64 = 64 << 10;
 
 /// The saved state.

@@ -1,10 +1,10 @@
-//! The last seconds of what was encoded: what streams and recordings that begin with motion begin with.
+//! The pre-roll: the last seconds of encoded frames. Streams and recordings that motion starts begin with them.
 
 use bytes::Bytes;
 use sightline_media::{Frame, Instant, Track, TrackId};
 use std::{collections::VecDeque, time::Duration};
 
-/// How long more than the reach is kept for a stream that is on its way: discovery, dialling and publishing in one slow round.
+/// How much longer than the reach frames are kept while a stream starts: discovery, dialling and publishing in one slow round.
 const HELD_MAX: Duration = Duration::from_secs(30);
 
 /// A frame and when it was captured.
@@ -31,7 +31,7 @@ impl Preroll {
         Self { reach, bytes_max, frames: VecDeque::new(), bytes: 0, is_held: false, video: None }
     }
 
-    /// What the next frames need: those of another configuration can't stand before them. True: this is another one.
+    /// Sets the track of the next frames, and drops frames of another one. True: it is another one.
     pub(crate) fn set_track(&mut self, track: &Track) -> bool {
         let is_other = track.id == TrackId::VIDEO && self.video.as_ref() != Some(track);
         if is_other {
@@ -61,7 +61,7 @@ impl Preroll {
         }
     }
 
-    /// Lets go again of what is older than the reach.
+    /// Drops what is older than the reach again.
     pub(crate) fn release(&mut self) {
         self.is_held = false;
         self.trim();
@@ -83,7 +83,7 @@ impl Preroll {
             self.drop_before(next);
         }
         if self.bytes > self.bytes_max {
-            // One group of pictures is larger than all that may be kept: the next IDR begins anew.
+            // One group of pictures is larger than the limit: start over at the next IDR.
             self.drop_before(self.frames.len());
         }
     }

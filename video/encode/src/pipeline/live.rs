@@ -23,13 +23,13 @@ use crate::{fit::exceeds, order::EncoderOrder};
 const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
 /// Over how long a camera's frame rate and bit rate are measured: two usual groups of pictures.
 const MEASURED: MediaTime = MediaTime::from_millis(4_000);
-/// Broken JPEG pictures in a row before the log says so, and then each so many: a camera with bad memory gives one now and then.
+/// Log after this many broken pictures in a row, and again after every further batch of that size: a camera with bad memory gives one now and then.
 const BROKEN_PICTURES_SAID: u32 = 25;
 /// A frame rate that is this many times another is worth opening the encoder again: it spends its bits by the picture.
 const FPS_RATIO: f64 = 1.5;
 
 impl Worker {
-    /// Runs until told to stop; a camera that is lost is waited for.
+    /// Runs until it is stopped. A lost camera is waited for.
     pub(super) fn run_live(&self, camera: &LiveSource, settings: Settings) -> Stop {
         let start = StdInstant::now();
         let wanted = Target { settings: self.openable(settings), is_limit: self.plan.limits.is_some() };
@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
         if self.is_picture_due(at, bytes) { self.encode_picture(picture, at) } else { Ok(()) }
     }
 
-    /// Counts a picture, and tells whether it is one to encode.
+    /// Counts a picture. True: it is to be encoded.
     fn is_picture_due(&mut self, at: StdInstant, bytes: usize) -> bool {
         self.worker.has_camera_given.set(true);
         let time = MediaTime::from_micros(i64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX));
@@ -282,7 +282,7 @@ impl RateMeter {
         self.bytes += bytes as u64;
     }
 
-    /// Frames and bits a second, where enough time has passed up to `now`; then it begins anew.
+    /// Frames and bits a second, where enough time has passed up to `now`; then counting starts again.
     fn measure(&mut self, now: MediaTime) -> Option<(f64, f64)> {
         let elapsed = now - self.since?;
         if elapsed < MEASURED {

@@ -1,12 +1,12 @@
-//! Says when the machine can't keep up with the frame rate that is wanted.
+//! Logs when the machine can't keep up with the frame rate that is wanted.
 
 use std::time::{Duration, Instant};
 
 /// Pictures are counted over this long: a machine that stumbles once is none that can't keep up.
 const WINDOW: Duration = Duration::from_secs(5);
-/// The log hears of it at most this often.
+/// It is logged at most this often.
 const SAID_INTERVAL: Duration = Duration::from_secs(30);
-/// Of the pictures that are wanted, so many may be missing: a camera's own rate is not exact either.
+/// The share of the wanted pictures below which it is logged: a camera's own rate is not exact either.
 const SHARE_MIN: f64 = 0.9;
 
 /// Counts pictures, and the times that one came late because the one before took too long.
@@ -44,7 +44,7 @@ impl Shortfall {
         }
     }
 
-    /// The frame rate, where it is to be said.
+    /// The frame rate, when it is to be logged.
     fn measure(&mut self, now: Instant, fps_wanted: u32) -> Option<f64> {
         self.pictures += 1;
         let span = now.saturating_duration_since(self.since);

@@ -1,4 +1,4 @@
-//! One encoder tried step by step, for `sightline camera probe --encoder`: what goes in, what comes out, and what its driver can be told.
+//! One encoder tried step by step, for `sightline camera probe --encoder`: what goes in, what comes out, and which controls its driver has.
 
 use sightline_signal::Settings;
 use std::{
@@ -35,7 +35,7 @@ pub struct Exercised {
     pub rows: usize,
     /// Memories of a picture.
     pub memories: usize,
-    /// What its driver can't be told.
+    /// The controls that its driver lacks.
     pub missing: Vec<&'static str>,
     pub follows_bitrate: bool,
     /// Each frame's bytes, in their order.

@@ -1,4 +1,4 @@
-//! What an encoder of the machine is told besides its formats. Drivers differ in what they have: what may be missing is passed over, and said once.
+//! Controls of an encoder of the machine. Drivers differ in which they have: a missing optional one is skipped, and logged once.
 
 use sightline_signal::Settings;
 use std::{
@@ -69,7 +69,7 @@ impl<'a> Controls<'a> {
         Self { file, path }
     }
 
-    /// Tells everything that it can be told; gives the names of what it lacks.
+    /// Sets every control that the driver has, and returns the names of the missing ones.
     pub(super) fn begin(&self, settings: Settings, keyframe_interval: u32) -> Vec<&'static str> {
         let interval = i32::try_from(keyframe_interval).unwrap_or(i32::MAX);
         let profile = self.set(H264_PROFILE, PROFILE_CONSTRAINED_BASELINE).or_else(|_| self.set(H264_PROFILE, PROFILE_BASELINE));

@@ -144,12 +144,12 @@ impl Machine {
         &self.layout
     }
 
-    /// What its driver can't be told.
+    /// The controls that its driver lacks.
     pub(crate) fn missing(&self) -> &[&'static str] {
         &self.missing
     }
 
-    /// Gives it a picture. False: it has no room yet.
+    /// Gives it a picture. False: its queue is full.
     pub(crate) fn put(&mut self, picture: &Picture, tag: i64) -> Result<bool, EncoderError> {
         if (picture.width(), picture.height()) != self.size {
             let ((width, height), (w, h)) = (self.size, (picture.width(), picture.height()));
@@ -236,7 +236,7 @@ impl Machine {
         Controls::of(&self.file, &self.path).set_bitrate(bitrate_bps).is_ok()
     }
 
-    /// The next picture becomes a key frame; false: its driver can't be told so.
+    /// Makes the next picture a key frame. False: its driver lacks that control.
     pub(crate) fn force_keyframe(&self) -> bool {
         Controls::of(&self.file, &self.path).force_keyframe().is_ok()
     }
