@@ -39,9 +39,30 @@ pub(crate) fn print_rows(rows: &[Shown]) {
     }
 }
 
-/// A camera's URL without user, password and query.
-fn shown_source(value: &str) -> String {
-    format!("\"{}\"", sightline_camera::SourceName::from(value.trim_matches('"')))
+/// A setting's value as it may be shown. What is no source may be a mistyped URL, and is hidden whole.
+fn shown(key: &str, value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(source) if key == "source" => format!("\"{}\"", sightline_camera::SourceName::from(source.as_str())),
+        value => without_rights(value).to_string(),
+    }
+}
+
+/// A value without what only its reader may know: of each URL in it scheme, host, port and path stay.
+fn without_rights(value: &toml::Value) -> toml::Value {
+    match value {
+        toml::Value::String(text) => toml::Value::String(url_without_rights(text)),
+        toml::Value::Array(values) => toml::Value::Array(values.iter().map(without_rights).collect()),
+        toml::Value::Table(table) => toml::Value::Table(table.iter().map(|(key, value)| (key.clone(), without_rights(value))).collect()),
+        other => other.clone(),
+    }
+}
+
+/// User, password, query and fragment of a URL may be secrets, whatever the setting.
+fn url_without_rights(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
 }
 
 /// `tables`: a camera's own first, then those of all; a table of one camera comes before the environment, as it was meant for that camera.
@@ -61,13 +82,12 @@ fn collect(meta: &'static Meta, tables: &[&toml::Table], prefix: &str, secrets: 
                 let is_secret = secrets.contains(&key.as_str());
                 let own = given.iter().rev().skip(1).copied().flatten().next();
                 let (value, from) = match (own, from_env, given.last().copied().flatten(), kind) {
-                    (Some(value), ..) => (value.to_string(), "its own table"),
-                    (None, Some(value), ..) => (value, "environment"),
-                    (None, None, Some(value), _) => (value.to_string(), "file"),
+                    (Some(value), ..) => (shown(&key, value), "its own table"),
+                    (None, Some(value), ..) => (shown(&key, &toml::Value::String(value)).trim_matches('"').to_owned(), "environment"),
+                    (None, None, Some(value), _) => (shown(&key, value), "file"),
                     (None, None, None, LeafKind::Required { default: Some(default) }) => (literal(&default), "default"),
                     (None, None, None, LeafKind::Required { default: None } | LeafKind::Optional) => ("(unset)".to_owned(), "default"),
                 };
-                let value = if key == "source" { shown_source(&value) } else { value };
                 let value = if is_secret && from != "default" { "\"***\"".to_owned() } else { value };
                 rows.push(Shown { key, value, from, doc: field.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ") });
             }
@@ -90,5 +110,18 @@ mod tests {
         let value = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.value.as_str());
         assert_eq!((value("source"), value("stream.stream_key")), (Some("\"rtsp://host/1\""), Some("\"***\"")));
         assert!(!json_of(&rows).to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_url_is_shown_without_user_password_and_query_wherever_it_is() {
+        let table: toml::Table = "[[servers]]\nid = 's'\nrtmp_url = 'rtmp://u:hunter2@h:1/live?key=hunter2'".parse().unwrap();
+        let rows = settings_of(&sightline_cloud::Config::META, &table);
+        let shown = json_of(&rows).to_string();
+        assert!(shown.contains("rtmp://h:1/live") && !shown.contains("hunter2"), "{shown}");
+        for (text, expected) in
+            [("no url", "no url"), ("http://a@b", "http://b"), ("https://h", "https://h"), ("x://u:p@h/p/q#f", "x://h/p/q")]
+        {
+            assert_eq!(url_without_rights(text), expected);
+        }
     }
 }

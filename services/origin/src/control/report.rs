@@ -36,6 +36,8 @@ pub(crate) struct Addresses {
 /// Whom to report to, and with what right.
 pub(crate) struct Reporter {
     url: Uri,
+    /// The same for the log: a user and a password in it stay out.
+    shown_url: String,
     /// With the cluster key; marked as sensitive, so that it is never printed.
     authorization: HeaderValue,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -70,7 +72,8 @@ impl Reporter {
         let mut authorization = HeaderValue::try_from(format!("Bearer {cluster_key}"))
             .map_err(|_| bad("cloud.cluster_key_file", "holds characters that no key has; copy the cloud's cluster.key again"))?;
         authorization.set_sensitive(true);
-        Ok(Self { url, authorization, client: client()?, boot_id, addresses })
+        let shown_url = format!("{}://{}{}", url.scheme_str().unwrap_or("http"), url.host().unwrap_or_default(), url.path());
+        Ok(Self { url, shown_url, authorization, client: client()?, boot_id, addresses })
     }
 
     /// Reports until the origin shuts down.
@@ -81,7 +84,7 @@ impl Reporter {
             let wait = match self.report(&control).await {
                 Ok(()) => {
                     if failures > 0 {
-                        tracing::info!(url = %self.url, failures, "the cloud takes reports again");
+                        tracing::info!(url = %self.shown_url, failures, "the cloud takes reports again");
                     }
                     failures = 0;
                     interval
@@ -90,7 +93,7 @@ impl Reporter {
                     // The fourth in a row, then every tenth: a cloud that starts a moment later is not worth a line, and one that is
                     // away for a night must not fill the log.
                     if failures % 10 == 3 {
-                        tracing::warn!(url = %self.url, %error, failures, "the cloud did not take the report; streams go on");
+                        tracing::warn!(url = %self.shown_url, %error, failures, "the cloud did not take the report; streams go on");
                     }
                     failures = failures.saturating_add(1);
                     (Duration::from_millis(500) * failures.min(64)).min(BACKOFF_MAX)
