@@ -41,9 +41,9 @@ pub(crate) fn print_rows(rows: &[Shown]) {
 
 /// A setting's value as it may be shown. What is no source may be a mistyped URL, and is hidden whole.
 fn shown(key: &str, value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(source) if key == "source" => format!("\"{}\"", sightline_camera::SourceName::from(source.as_str())),
-        value => without_rights(value).to_string(),
+    match value.as_str().filter(|_| key == "source") {
+        Some(source) => format!("\"{}\"", sightline_camera::SourceName::from(source)),
+        None => without_rights(value).to_string(),
     }
 }
 
@@ -53,7 +53,7 @@ fn without_rights(value: &toml::Value) -> toml::Value {
         toml::Value::String(text) => toml::Value::String(url_without_rights(text)),
         toml::Value::Array(values) => toml::Value::Array(values.iter().map(without_rights).collect()),
         toml::Value::Table(table) => toml::Value::Table(table.iter().map(|(key, value)| (key.clone(), without_rights(value))).collect()),
-        other => other.clone(),
+        toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) | toml::Value::Datetime(_) => value.clone(),
     }
 }
 

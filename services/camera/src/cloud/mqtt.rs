@@ -88,30 +88,33 @@ fn presence(online: bool) -> Vec<u8> {
 
 /// `mqtts://host[:port]`.
 pub(crate) fn parse_url(url: &str) -> Result<(String, u16), BrokerUrlError> {
-    let rest = url.strip_prefix("mqtts://").ok_or_else(|| BrokerUrlError::Scheme(url.to_owned()))?;
+    let rest = url.strip_prefix("mqtts://").ok_or(BrokerUrlError::Scheme)?;
+    if rest.contains('@') {
+        return Err(BrokerUrlError::UserInfo);
+    }
     let rest = rest.trim_end_matches('/');
     let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && !port.ends_with(']') => {
-            (host, port.parse().map_err(|_| BrokerUrlError::Port(port.to_owned()))?)
-        }
+        Some((host, port)) if !host.is_empty() && !port.ends_with(']') => (host, port.parse().map_err(|_| BrokerUrlError::Port)?),
         _ => (rest, PORT),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    if host.is_empty() { Err(BrokerUrlError::NoHost(url.to_owned())) } else { Ok((host.to_owned(), port)) }
+    if host.is_empty() { Err(BrokerUrlError::NoHost) } else { Ok((host.to_owned(), port)) }
 }
 
 /// The port of MQTT over TLS, where the URL names none.
 const PORT: u16 = 8883;
 
-/// Why a broker's URL can't be used.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+/// Why a broker's URL can't be used. None repeats the URL: it may hold a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum BrokerUrlError {
-    #[error("{0:?} does not begin with mqtts://: MQTT is spoken over TLS only")]
-    Scheme(String),
-    #[error("{0:?} is no port")]
-    Port(String),
-    #[error("{0:?} names no host")]
-    NoHost(String),
+    #[error("it does not begin with mqtts://: MQTT is spoken over TLS only")]
+    Scheme,
+    #[error("it holds a user: take user and password out, a device proves itself by mqtt.cert and mqtt.key")]
+    UserInfo,
+    #[error("its port is no number from 0 to 65535")]
+    Port,
+    #[error("it names no host")]
+    NoHost,
 }
 
 /// Why one connection to the broker ended.
