@@ -1,6 +1,7 @@
 //! H.264: parameter sets and the `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15 §5.3.3.1), called `avcC` after its MP4 box.
 
-use crate::bits::BitReader;
+mod sps;
+
 use heapless::Vec;
 
 /// The longest `avcC` kept, in bytes: room for a 256-byte SPS with scaling lists and several PPS.
@@ -257,140 +258,8 @@ impl Picture {
         if NalKind::of(header) != NalKind::Sps {
             return Err(ConfigError::Sps);
         }
-        let mut bits = BitReader::rbsp(body);
-        read_sps(&mut bits).ok_or(ConfigError::Truncated)?.ok_or(ConfigError::Sps)
+        sps::read(body)
     }
-}
-
-/// Outer `None`: truncated. Inner `None`: out of range.
-#[expect(clippy::option_option, reason = "the two ways to fail of a reader that reads with `?`")]
-fn read_sps(bits: &mut BitReader<'_>) -> Option<Option<Picture>> {
-    const SIDE_MBS_MAX: u32 = 1024;
-    let profile = u8::try_from(bits.bits(8)?).ok()?;
-    bits.bits(8)?;
-    let level = u8::try_from(bits.bits(8)?).ok()?;
-    bits.unsigned_exp_golomb()?;
-    let mut chroma_format = 1;
-    let mut bit_depths = (8, 8);
-    let mut planes_apart = false;
-    if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
-        chroma_format = bits.unsigned_exp_golomb()?;
-        if chroma_format == 3 {
-            planes_apart = bits.bit()?;
-        }
-        bit_depths = (bits.unsigned_exp_golomb()?.saturating_add(8), bits.unsigned_exp_golomb()?.saturating_add(8));
-        if chroma_format > 3 || bit_depths.0 > 14 || bit_depths.1 > 14 {
-            return Some(None);
-        }
-        bits.bit()?;
-        if bits.bit()? {
-            for list in 0..if chroma_format == 3 { 12 } else { 8 } {
-                if bits.bit()? {
-                    skip_scaling_list(bits, if list < 6 { 16 } else { 64 })?;
-                }
-            }
-        }
-    }
-    bits.unsigned_exp_golomb()?;
-    match bits.unsigned_exp_golomb()? {
-        0 => {
-            bits.unsigned_exp_golomb()?;
-        }
-        1 => {
-            bits.bit()?;
-            bits.signed_exp_golomb()?;
-            bits.signed_exp_golomb()?;
-            let cycle = bits.unsigned_exp_golomb()?;
-            if cycle > 255 {
-                return Some(None);
-            }
-            for _ in 0..cycle {
-                bits.signed_exp_golomb()?;
-            }
-        }
-        _ => {}
-    }
-    bits.unsigned_exp_golomb()?;
-    bits.bit()?;
-    let width_mbs = bits.unsigned_exp_golomb()?.saturating_add(1);
-    let height_units = bits.unsigned_exp_golomb()?.saturating_add(1);
-    if width_mbs > SIDE_MBS_MAX || height_units > SIDE_MBS_MAX {
-        return Some(None);
-    }
-    let frames_only = bits.bit()?;
-    if !frames_only {
-        bits.bit()?;
-    }
-    bits.bit()?;
-    let fields = if frames_only { 1 } else { 2 };
-    let (mut width, mut height) = (width_mbs * 16, height_units * 16 * fields);
-    if bits.bit()? {
-        let (unit_x, unit_y) = match chroma_format {
-            1 if !planes_apart => (2, 2 * fields),
-            2 if !planes_apart => (2, fields),
-            _ => (1, fields),
-        };
-        let mut edge = |unit: u32| Some(bits.unsigned_exp_golomb()?.saturating_mul(unit));
-        let (left, right, top, bottom) = (edge(unit_x)?, edge(unit_x)?, edge(unit_y)?, edge(unit_y)?);
-        let cropped = (
-            width.checked_sub(left.saturating_add(right)).filter(|&side| side > 0),
-            height.checked_sub(top.saturating_add(bottom)).filter(|&side| side > 0),
-        );
-        let (Some(cropped_width), Some(cropped_height)) = cropped else { return Some(None) };
-        (width, height) = (cropped_width, cropped_height);
-    }
-    // A VUI that is cut short costs only the frame rate.
-    let frames_per_kilosecond = if bits.bit() == Some(true) { read_vui_rate(bits) } else { None };
-    let small = |value: u32| u8::try_from(value).ok();
-    Some(Some(Picture {
-        width,
-        height,
-        profile,
-        level,
-        chroma_format: small(chroma_format)?,
-        bit_depth_luma: small(bit_depths.0)?,
-        bit_depth_chroma: small(bit_depths.1)?,
-        frames_per_kilosecond,
-    }))
-}
-
-fn skip_scaling_list(bits: &mut BitReader<'_>, size: u32) -> Option<()> {
-    let (mut last, mut next) = (8_i64, 8_i64);
-    for _ in 0..size {
-        if next != 0 {
-            next = (last + i64::from(bits.signed_exp_golomb()?) + 256) % 256;
-        }
-        last = if next == 0 { last } else { next };
-    }
-    Some(())
-}
-
-/// The VUI up to its timing (H.264 §E.1.1); `None` where it has none.
-fn read_vui_rate(bits: &mut BitReader<'_>) -> Option<u32> {
-    const EXTENDED_SAR: u32 = 255;
-    if bits.bit()? && bits.bits(8)? == EXTENDED_SAR {
-        bits.bits(32)?;
-    }
-    if bits.bit()? {
-        bits.bit()?;
-    }
-    if bits.bit()? {
-        bits.bits(4)?;
-        if bits.bit()? {
-            bits.bits(24)?;
-        }
-    }
-    if bits.bit()? {
-        bits.unsigned_exp_golomb()?;
-        bits.unsigned_exp_golomb()?;
-    }
-    if !bits.bit()? {
-        return None;
-    }
-    let (units_in_tick, time_scale) = (u64::from(bits.bits(32)?), u64::from(bits.bits(32)?));
-    // Two ticks a frame: H.264 counts fields.
-    let rate = (time_scale * 1000).checked_div(units_in_tick * 2)?;
-    u32::try_from(rate).ok().filter(|&rate| rate > 0 && rate <= 1_000_000)
 }
 
 /// The NAL units of an access unit in AVCC form. Ends at the first length that reaches past the end.

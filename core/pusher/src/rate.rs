@@ -44,7 +44,7 @@ const FED_SHARE: f32 = 1.5;
 
 /// What is seen of the link at a moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sight {
+pub(crate) struct LinkSample {
     /// How much older the oldest frame that has not arrived is than the link's own latency.
     pub(crate) lag: Duration,
     /// Bits a second that the far end acknowledged; `None` on a link that is too young to say.
@@ -135,17 +135,17 @@ impl RateControl {
     }
 
     /// True when the link carries less than the floor: nothing lower can be asked of the encoder.
-    fn is_starved(&self, sight: Sight) -> bool {
-        self.present_bps <= self.floor_bps as f32 && (self.is_held || sight.lag >= self.share(LAG_SHARE))
+    fn is_starved(&self, sample: LinkSample) -> bool {
+        self.present_bps <= self.floor_bps as f32 && (self.is_held || sample.lag >= self.share(LAG_SHARE))
     }
 
     /// Once for each time that the link starves: it has carried less than the floor for long.
-    fn starves(&mut self, now: Instant, sight: Sight) -> bool {
+    fn starves(&mut self, now: Instant, sample: LinkSample) -> bool {
         if self.present_bps > self.floor_bps as f32 * FED_SHARE {
             self.starved_since = None;
             self.has_starved = false;
         }
-        if self.is_starved(sight) {
+        if self.is_starved(sample) {
             let since = *self.starved_since.get_or_insert(now);
             if !self.has_starved && now.since(since) >= STARVED_AFTER {
                 self.has_starved = true;
@@ -167,23 +167,23 @@ impl RateControl {
     }
 
     /// Decides, if it is time.
-    pub(crate) fn tick(&mut self, now: Instant, sight: Sight) -> Option<Decision> {
+    pub(crate) fn tick(&mut self, now: Instant, sample: LinkSample) -> Option<Decision> {
         if self.next_tick.is_none_or(|at| now < at) {
             return None;
         }
         self.next_tick = Some(now + TICK);
-        if self.starves(now, sight) {
+        if self.starves(now, sample) {
             return Some(Decision::Starved);
         }
-        if self.turns(sight) {
+        if self.turns(sample) {
             self.is_held = !self.is_held;
             self.clear_since = None;
             if !self.is_held {
-                self.come_back(now, sight);
+                self.come_back(now, sample);
             }
             return Some(Decision::Hold(self.is_held));
         }
-        if sight.lag >= self.share(LAG_SHARE) {
+        if sample.lag >= self.share(LAG_SHARE) {
             self.clear_since = None;
             let pause = if self.is_held { HELD_CUT_PAUSE } else { CUT_PAUSE };
             match self.cut_at {
@@ -192,12 +192,12 @@ impl RateControl {
                     self.cut_at = Some(now);
                     self.set_present(self.present_bps * CUT_AT_MOST);
                 }
-                Some(_) | None => self.cut(now, sight),
+                Some(_) | None => self.cut(now, sample),
             }
-        } else if sight.lag <= self.share(LAG_SHARE) / 2 && !self.is_held {
+        } else if sample.lag <= self.share(LAG_SHARE) / 2 && !self.is_held {
             let since = *self.clear_since.get_or_insert(now);
             if now.since(since) >= CLEAR {
-                self.probe(sight);
+                self.probe(sample);
             }
         }
         self.tell()
@@ -208,31 +208,31 @@ impl RateControl {
     }
 
     /// Whether the encoder is to be held back, or to go on.
-    fn turns(&self, sight: Sight) -> bool {
-        if self.is_held { sight.lag <= self.share(RELEASE_SHARE) } else { sight.lag >= self.share(HOLD_SHARE) }
+    fn turns(&self, sample: LinkSample) -> bool {
+        if self.is_held { sample.lag <= self.share(RELEASE_SHARE) } else { sample.lag >= self.share(HOLD_SHARE) }
     }
 
-    fn cut(&mut self, now: Instant, sight: Sight) {
+    fn cut(&mut self, now: Instant, sample: LinkSample) {
         self.cut_at = Some(now);
         let before = self.present_bps;
-        let delivered = sight.delivered_bps.unwrap_or(before * CUT_AT_MOST);
+        let delivered = sample.delivered_bps.unwrap_or(before * CUT_AT_MOST);
         self.too_much_bps = before;
         self.set_present((delivered * CUT_TO_DELIVERED).clamp(before * CUT_AT_MOST, before * 0.97));
     }
 
     /// The hole is over, and what waited has gone: how fast it went is what the link carries now. That may be all it carried before.
-    fn come_back(&mut self, now: Instant, sight: Sight) {
+    fn come_back(&mut self, now: Instant, sample: LinkSample) {
         // The next lag is another one.
         self.cut_at = Some(now);
         let before = self.present_bps.max(self.too_much_bps);
-        let carried = sight.fresh_bps.unwrap_or(self.present_bps) * CUT_TO_DELIVERED;
+        let carried = sample.fresh_bps.unwrap_or(self.present_bps) * CUT_TO_DELIVERED;
         self.set_present(carried.clamp(self.present_bps * CUT_AT_MOST, before * 0.97));
     }
 
-    fn probe(&mut self, sight: Sight) {
+    fn probe(&mut self, sample: LinkSample) {
         let share = if self.present_bps < self.too_much_bps * 0.9 { RECOVER_PER_SECOND } else { PROBE_PER_SECOND };
         let raised = self.present_bps * (1.0 + share * TICK.as_secs_f32());
-        let most = sight.delivered_bps.map_or(self.present_bps, |delivered| delivered * DELIVERED_MULTIPLE_MAX);
+        let most = sample.delivered_bps.map_or(self.present_bps, |delivered| delivered * DELIVERED_MULTIPLE_MAX);
         self.set_present(raised.min(most.max(self.present_bps)));
     }
 
@@ -309,7 +309,8 @@ mod tests {
                 let oldest = self.flight.oldest().or_else(|| self.waiting.front().map(|(_, at)| *at));
                 let lag = oldest.map_or(Duration::ZERO, |at| now.since(at));
                 self.lag_max = self.lag_max.max(lag);
-                self.control.tick(now, Sight { lag, delivered_bps: self.flight.delivered_bps(now), fresh_bps: self.flight.fresh_bps(now) });
+                self.control
+                    .tick(now, LinkSample { lag, delivered_bps: self.flight.delivered_bps(now), fresh_bps: self.flight.fresh_bps(now) });
             }
         }
     }

@@ -134,21 +134,26 @@ impl Cutter {
         self.close_file(ends_at);
     }
 
-    /// The last fragment that [`Self::poll_piece`] gave could not be kept: what depends on it is dropped up to the next key frame.
-    pub fn lose(&mut self) {
-        let goes_on = self.open.as_ref().is_some_and(|open| match self.rules.after_loss {
-            AfterLoss::NewFile => open.begins.is_some(),
-            AfterLoss::SameFile => self
-                .file
-                .as_ref()
-                .is_some_and(|file| open.begins.is_some() || open.frames.first().is_some_and(|first| self.can_start(first, &file.config))),
-        });
-        if !goes_on {
+    /// A fragment that [`Self::poll_piece`] gave could not be kept: what depends on it is dropped up to the next key frame.
+    ///
+    /// A lost [`Piece::EndFile`] needs no call: the fragment that begins the next file ends the one before it.
+    pub fn lose(&mut self, lost: Fragment) {
+        if !self.can_follow_loss() {
             self.open = None;
-            if self.rules.after_loss == AfterLoss::NewFile {
+            if self.rules.after_loss == AfterLoss::NewFile || lost.begins.is_some() {
                 self.file = None;
             }
+        } else if let Some(open) = self.open.as_mut().filter(|open| open.begins.is_none()) {
+            // Where the beginning of the file was lost, this fragment begins it.
+            open.begins = lost.begins;
         }
+    }
+
+    /// Whether the open fragment is of use without the one before it.
+    fn can_follow_loss(&self) -> bool {
+        let (Some(open), Some(file)) = (&self.open, &self.file) else { return false };
+        let starts = || open.frames.first().is_some_and(|first| self.can_start(first, &file.config));
+        open.begins.is_some() || (self.rules.after_loss == AfterLoss::SameFile && starts())
     }
 
     /// What is to be done next, in order.
@@ -291,7 +296,7 @@ mod tests {
                     match piece {
                         Piece::Append(fragment) if kept.len() == 1 => {
                             kept.push((false, fragment.frames.first().map_or(0, |first| first.dts.as_millis())));
-                            cutter.lose();
+                            cutter.lose(fragment);
                         }
                         Piece::Append(fragment) => {
                             kept.push((fragment.begins.is_some(), fragment.frames.first().unwrap().dts.as_millis()));
@@ -307,6 +312,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn where_the_beginning_of_a_file_is_lost_the_next_fragment_begins_it() {
+        // A disk that stands still while the camera changes its size: the end of the old file and the beginning of the new one are lost.
+        let mut cutter = Cutter::new(RULES);
+        let video = [TrackId::VIDEO];
+        let mut begun = Vec::new();
+        for index in 0..125 {
+            let config = config(if index < 50 { 1 } else { 2 }, &video);
+            cutter.handle_frame(&frame(TrackId::VIDEO, index * 40, index % 25 == 0), &config, WallTime::default());
+            while let Some(piece) = cutter.poll_piece() {
+                match piece {
+                    Piece::Append(fragment)
+                        if fragment.begins.as_ref().is_some_and(|beginning| beginning.config.id == 2) && begun.len() == 1 =>
+                    {
+                        begun.push((0, 0));
+                        cutter.lose(fragment);
+                    }
+                    Piece::Append(fragment) => {
+                        let first = fragment.frames.first().unwrap().dts.as_millis();
+                        begun.extend(fragment.begins.map(|beginning| (beginning.config.id, first)));
+                    }
+                    Piece::EndFile => {}
+                }
+            }
+        }
+        assert_eq!(begun, [(1, 0), (0, 0), (2, 3_000)], "the second file begins with its second key frame");
+    }
+
     proptest! {
         #[test]
         fn whatever_comes_each_file_begins_with_a_key_frame_and_no_frame_is_written_twice(
@@ -318,27 +351,28 @@ mod tests {
             let gap_max = Some(MediaTime::from_millis(2_500));
             let file_length_max = Some(MediaTime::from_millis(5_000));
             let mut cutter = Cutter::new(Rules { after_loss, key_frames, gap_max, file_length_max, ..RULES });
-            let (mut at, mut seen, mut loss, mut is_open) = (0, vec![], losses, false);
+            let (mut at, mut seen, mut loss, mut open_id) = (0, vec![], losses, None);
             for (track, step, is_keyframe, id) in frames {
                 at += step;
                 let config = config(id, &[TrackId::VIDEO, TrackId::AUDIO]);
                 cutter.handle_frame(&frame(TrackId(track), at, is_keyframe), &config, WallTime::default());
                 while let Some(piece) = cutter.poll_piece() {
-                    let Piece::Append(fragment) = piece else { is_open = false; continue };
-                    prop_assert!(fragment.bytes <= RULES.fragment_bytes_max);
                     loss = loss.rotate_left(1);
-                    if loss & 7 == 7 {
-                        cutter.lose();
+                    // A full queue takes neither.
+                    let is_lost = loss & 7 == 7;
+                    let Piece::Append(fragment) = piece else { continue };
+                    prop_assert!(fragment.bytes <= RULES.fragment_bytes_max);
+                    if is_lost {
+                        cutter.lose(fragment);
                         continue;
                     }
                     let first = &fragment.frames[0];
-                    if fragment.begins.is_some() {
+                    if let Some(beginning) = &fragment.begins {
                         prop_assert!(first.is_keyframe && first.track == TrackId::VIDEO);
-                        is_open = true;
+                        open_id = Some(beginning.config.id);
                     }
-                    if is_open {
-                        seen.extend(fragment.frames.iter().map(|frame| (frame.dts, frame.track)));
-                    }
+                    prop_assert!(open_id.is_some(), "a fragment for which no file is open");
+                    seen.extend(fragment.frames.iter().map(|frame| (frame.dts, frame.track)));
                 }
             }
             prop_assert!(seen.is_sorted_by(|a, b| a.0 <= b.0));

@@ -1,7 +1,7 @@
 //! Points of the conformance table (the crate's page) that take whole sessions: each test's number is the point's.
 
 use crate::chunk::{MessageHeader, write};
-use crate::client::{self, Event as Heard};
+use crate::client::{self, Event as ClientEvent};
 use crate::error::Cause;
 use crate::handshake::{OPENING_BYTES, PACKET_BYTES, digest};
 use crate::message::aggregate::tests::part;
@@ -501,10 +501,10 @@ fn p56_a_client_is_asked_to_reconnect() {
         ("", Some("rtmp://h:1936/live")),
     ] {
         client.handle_bytes(Instant::ZERO, &command(&Outgoing::Reconnect { tc_url: asked, description: "" }, 0)).unwrap();
-        let expected = heard.map(|url| Heard::ReconnectRequested { tc_url: url.try_into().unwrap() });
+        let expected = heard.map(|url| ClientEvent::ReconnectRequested { tc_url: url.try_into().unwrap() });
         assert_eq!(client.poll_event(), expected);
     }
-    assert!(!matches!(client.poll_event(), Some(Heard::Closed)));
+    assert!(!matches!(client.poll_event(), Some(ClientEvent::Closed)));
 }
 
 /// A client that only opens and closes leaves nothing to be done.

@@ -99,7 +99,5 @@ mod session_tests;
 pub mod url;
 mod wire;
 
-#[cfg(feature = "server")]
-pub use capabilities::Capabilities;
 pub use chunk::{CHUNK_SIZE_MAX, MESSAGE_BYTES_MAX};
 pub use error::{Cause, Error};

@@ -231,9 +231,23 @@ pub struct Online {
     pub online: bool,
 }
 
+impl Online {
+    /// The message of a device that is there, for shells that have no place to write JSON.
+    pub const ONLINE_JSON: &'static [u8] = br#"{"online":true}"#;
+    /// The message of one that is not.
+    pub const OFFLINE_JSON: &'static [u8] = br#"{"online":false}"#;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fixed_messages_of_presence_are_what_serde_writes() {
+        for (online, message) in [(true, Online::ONLINE_JSON), (false, Online::OFFLINE_JSON)] {
+            assert_eq!(serde_json::to_vec(&Online { online }).unwrap(), message);
+        }
+    }
 
     #[test]
     fn events_read_as_the_specification_writes_them() {

@@ -151,9 +151,8 @@ impl Writer {
                     heads.mp4 = head;
                     growing.mp4 = Some(self.create_file(&stem, name::MP4)?);
                 }
-                // FLV holds more codecs than MP4: without it there would be nothing.
-                Err(error) if growing.flv.is_some() => tracing::warn!(%error, "the stream can't be recorded as MP4"),
-                Err(error) => return Err(io::Error::other(error)),
+                // The next configuration may fit again.
+                Err(error) => tracing::warn!(%error, "the stream can't be recorded as MP4"),
             }
         }
         Ok((growing, heads))
@@ -163,7 +162,8 @@ impl Writer {
     fn create_file(&self, stem: &str, extension: &str) -> io::Result<(File, PathBuf)> {
         for number in 1..=name::NAMES_MAX {
             let path = self.plan.dir.join(name::file_name(stem, number, extension));
-            match File::options().write(true).create_new(true).open(&path) {
+            // Appending, so that a write goes to the end also where half of one was cut off again.
+            match File::options().append(true).create_new(true).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
                 Ok(file) => {

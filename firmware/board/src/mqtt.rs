@@ -12,7 +12,7 @@ use minimq::{
 };
 use sightline_media::Instant;
 use sightline_pusher::{FromDevice, Input, ToDevice};
-use sightline_signal::{Command, DEVICE_ID_BYTES_MAX, DeviceId, ErrorCode, Response, json, topic::TOPIC_BYTES_MAX, topic::Topic};
+use sightline_signal::{Command, DEVICE_ID_BYTES_MAX, DeviceId, ErrorCode, Online, Response, json, topic::TOPIC_BYTES_MAX, topic::Topic};
 use smoltcp::wire::Ipv4Address;
 
 use crate::{
@@ -27,11 +27,9 @@ const MESSAGE_OUT_BYTES_MAX: usize = 512;
 /// PUBLISH without its message: the fixed header, the topic and its length, the packet's number, no properties.
 const PUBLISH_HEAD_BYTES_MAX: usize = 5 + 2 + TOPIC_BYTES_MAX + 2 + 1;
 /// CONNECT: headers, lengths and properties, the device's id, and the will with its topic. minimq keeps room for another one as long as it is connected.
-const CONNECT_BYTES_MAX: usize = 36 + DEVICE_ID_BYTES_MAX + "devices//online".len() + DEVICE_ID_BYTES_MAX + OFFLINE.len();
+const CONNECT_BYTES_MAX: usize = 36 + DEVICE_ID_BYTES_MAX + "devices//online".len() + DEVICE_ID_BYTES_MAX + Online::OFFLINE_JSON.len();
 const PACKETS_OUT_BYTES: usize = CONNECT_BYTES_MAX + PUBLISH_HEAD_BYTES_MAX + MESSAGE_OUT_BYTES_MAX;
 const _: () = assert!(PACKETS_OUT_BYTES <= MQTT_SEND_BYTES, "a packet must fit into a connection that is empty: see at_once");
-const ONLINE: &[u8] = br#"{"online":true}"#;
-const OFFLINE: &[u8] = br#"{"online":false}"#;
 const KEEP_ALIVE_SECS: u16 = 20;
 /// Between two tries to reach a broker.
 const RETRY_MICROS: u64 = 3_000_000;
@@ -234,7 +232,7 @@ impl<B: Board, Lent: AsRef<[u8]>, N: Card> Mqtt<'_, B, Lent, N> {
     #[inline(never)]
     fn session<'p>(&self, packets: &'p mut Packets) -> Result<Session<'p>, ConfigError> {
         let Packets { incoming, outgoing } = packets;
-        let will = Will::new(&Topic::Online.of(self.device), OFFLINE, &[])?.qos(QoS::AtLeastOnce).retained();
+        let will = Will::new(&Topic::Online.of(self.device), Online::OFFLINE_JSON, &[])?.qos(QoS::AtLeastOnce).retained();
         let config = ConfigBuilder::new(Buffers::new(incoming, outgoing))
             .client_id(self.device.as_str())?
             .keepalive_interval(KEEP_ALIVE_SECS)
@@ -254,7 +252,7 @@ impl<B: Board, Lent: AsRef<[u8]>, N: Card> Mqtt<'_, B, Lent, N> {
     #[inline(never)]
     fn appear(&self, broker: &mut Broker<'_, '_, B, N>) -> Result<Op, &'static str> {
         let name = Topic::Online.of(self.device);
-        let publication = Publication::bytes(&name, ONLINE).qos(QoS::AtLeastOnce).retain();
+        let publication = Publication::bytes(&name, Online::ONLINE_JSON).qos(QoS::AtLeastOnce).retain();
         at_once(broker.publish(publication))?.ok().flatten().ok_or("the broker does not take a message")
     }
 

@@ -113,15 +113,19 @@ impl Door {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.accept_error_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             let (port, limited_by) = (self.name, self.limited_by);
-            tracing::warn!(port, %error, "no connection can be accepted; is the limit of open files below {limited_by}?");
+            tracing::warn!(port, %error, "no connection can be accepted; is the limit of open files too low? Places are limited by {limited_by}");
             logged.accept_error_at = Some(Instant::now());
         }
     }
 
     /// One line for all that were refused since the last.
     fn log_refusals(&self) {
-        let now = self.admission.counts();
-        let before = std::mem::replace(&mut self.logged.lock().unwrap_or_else(PoisonError::into_inner).counts, now);
+        let (before, now) = {
+            let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+            // Read under the lock: another listener of this door logs at the same time.
+            let now = self.admission.counts();
+            (std::mem::replace(&mut logged.counts, now), now)
+        };
         let (total, address) = (now.refused_total - before.refused_total, now.refused_address - before.refused_address);
         let pending = now.refused_pending - before.refused_pending;
         if total + address + pending > 0 {

@@ -19,7 +19,7 @@ use crate::{
 use sightline_capture::Source;
 
 /// Cameras of one agent: what passes through, at 4 Mbit/s each, fills a quarter of a gigabit's uplink; what is encoded fills any machine sooner.
-pub const CAMERAS_MAX: usize = 64;
+const CAMERAS_MAX: usize = 64;
 /// The first delay before a camera that failed is tried again, and the longest: a file that appears is found within a minute.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);

@@ -16,8 +16,7 @@ mod record;
 mod schedule;
 
 pub use agent::{Agent, Outcome, Rounds, StartError, StreamEvent};
-pub use config::{Config, MotionConfig, MqttConfig, Problem, RecordingConfig, Secret, SourceName, StreamConfig};
+pub use config::{Config, Secret, SourceName};
 pub use embed::{Callbacks, ControlError, OnMetrics, OnServerInfo, OnState, PushError, PusherStatus, ServerInfo, StreamPusher};
-pub use fleet::{CAMERAS_MAX, Fleet, FleetError, Keeper};
+pub use fleet::{Fleet, FleetError, Keeper};
 pub use record::recorder::RecorderError;
-pub use schedule::{Day, Window};

@@ -112,6 +112,7 @@ impl Cloud {
 
     /// Ends all connections and stores what was not stored yet.
     pub async fn shutdown(self) {
+        self.parts.events.close();
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(SHUTDOWN_WAIT, self.tasks.wait()).await.is_err() {

@@ -20,9 +20,8 @@ mod record;
 mod turns;
 mod wire;
 
-pub use config::{Auth, Cloud, Config, Http, Limits, Play, Record, Rtmp, Rtmps};
+pub use config::Config;
 pub use control::metrics::ConnectionCounts;
 pub use error::StartError;
 pub use origin::Origin;
-pub use sightline_signal::report::OriginStream;
 pub use turns::gather;

@@ -62,6 +62,17 @@ pub struct Detector {
     scene: Option<Scene>,
 }
 
+/// What a picture shows beside those before it.
+enum Sighting {
+    /// Something moves, and did not yet at that time.
+    Moving {
+        since: Instant,
+    },
+    Still,
+    /// More has changed than anything that moves: a cut, or another light.
+    OtherScene,
+}
+
 /// What is known of a scene.
 #[derive(Debug)]
 struct Scene {
@@ -118,8 +129,9 @@ impl Detector {
         let fits = |scene: &Scene| (scene.background.len(), scene.width) == (luma.len(), width) && at.since(scene.last) <= GAP_MAX;
         match &mut self.scene {
             Some(scene) if fits(scene) => match scene.see(luma, at, self.threshold, self.share_min) {
-                Some(moves_since) => moves_since,
-                None => {
+                Sighting::Moving { since } => Some(since),
+                Sighting::Still => None,
+                Sighting::OtherScene => {
                     self.scene = Some(Scene::new(&self.zones, luma, width, at));
                     None
                 }
@@ -154,8 +166,7 @@ impl Scene {
         }
     }
 
-    /// `None`: this is another scene.
-    fn see(&mut self, luma: &[u8], at: Instant, threshold: f32, share_min: f32) -> Option<Option<Instant>> {
+    fn see(&mut self, luma: &[u8], at: Instant, threshold: f32, share_min: f32) -> Sighting {
         let before = std::mem::replace(&mut self.last, at);
         let elapsed = at.since(before);
         self.pictures = self.pictures.saturating_add(1);
@@ -163,10 +174,10 @@ impl Scene {
         let is_learning = at.since(self.began) < LEARNING || self.pictures <= LEARNING_PICTURES;
         let differing = self.compare(luma, threshold, elapsed.as_secs_f32(), is_learning);
         if differing as f32 > SCENE_SHARE * luma.len() as f32 {
-            return None;
+            return Sighting::OtherScene;
         }
         if is_learning {
-            return Some(None);
+            return Sighting::Still;
         }
         let pixels_min = ((share_min * luma.len() as f32) as usize).max(4);
         blobs::smooth(&self.moving(luma, threshold), self.width, &mut self.smoothed);
@@ -176,8 +187,8 @@ impl Scene {
         blobs::smooth(&usable, self.width, &mut self.smoothed);
         let found = blobs::find(&mut self.smoothed, self.width, pixels_min);
         self.follow_recent(luma, elapsed.as_secs_f32());
-        let since = self.track(&found, at, before, pixels_min);
-        Some(since.filter(|_| moving * 4 >= pixels_min))
+        let since = self.track(&found, at, before, pixels_min).filter(|_| moving * 4 >= pixels_min);
+        since.map_or(Sighting::Still, |since| Sighting::Moving { since })
     }
 
     /// What counts, differs, and is not as it was just now.

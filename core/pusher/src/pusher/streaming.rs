@@ -10,7 +10,7 @@ use super::{HEALTHY_AFTER, KEYFRAME_REQUEST_INTERVAL, Pusher, SESSION_QUEUE};
 use crate::{
     io::EncoderAction,
     outbox::{Event, Figures},
-    rate::{Decision, Sight},
+    rate::{Decision, LinkSample},
     servers::Servers,
     tally::Tally,
 };
@@ -58,8 +58,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             return;
         }
         if self.config.adaptive_bitrate {
-            let sight = self.sight(now);
-            match self.rate.tick(now, sight) {
+            let sample = self.sample(now);
+            match self.rate.tick(now, sample) {
                 Some(Decision::Rate) => self.outbox.encoder(EncoderAction::Change(self.settings())),
                 Some(Decision::Hold(is_held)) => {
                     self.outbox.encoder(if is_held { EncoderAction::Pause } else { EncoderAction::Resume });
@@ -91,8 +91,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         self.flight.oldest().or_else(|| self.in_session.front().copied()).or_else(|| self.queue.oldest())
     }
 
-    fn sight(&self, now: Instant) -> Sight {
-        Sight {
+    fn sample(&self, now: Instant) -> LinkSample {
+        LinkSample {
             lag: self.oldest().map_or(Duration::ZERO, |oldest| now.since(oldest).saturating_sub(self.flight.base())),
             delivered_bps: self.flight.delivered_bps(now),
             fresh_bps: self.flight.fresh_bps(now),

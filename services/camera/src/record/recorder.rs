@@ -157,9 +157,9 @@ impl Recorder {
     fn hand_over(&mut self) {
         while let Some(piece) = self.cutter.poll_piece() {
             let Some(queue) = &self.queue else { return };
-            if let Err(TrySendError::Full(Piece::Append(_))) = queue.try_send(piece) {
+            if let Err(TrySendError::Full(Piece::Append(lost))) = queue.try_send(piece) {
                 tracing::warn!(dir = %self.plan.dir.display(), "the disk is too slow: the recording loses frames up to the next key frame");
-                self.cutter.lose();
+                self.cutter.lose(lost);
             }
         }
     }

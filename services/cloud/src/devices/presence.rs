@@ -3,6 +3,7 @@
 use crate::{
     clock::Clock,
     events::{kind::EventKind, log::EventLog, status},
+    rate_limit::RateLimit,
     store::{Store, error::StoreError},
 };
 use serde_json::{Value, json};
@@ -10,13 +11,20 @@ use sightline_signal::{DeviceId, Online, StateReport};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+
+/// Events of one device that are stored at once: a stream that begins, breaks and comes back a few times.
+const EVENTS_BURST: u32 = 60;
+/// Then one in this time. What exceeds it is passed on and not stored.
+const EVENT_REFILL: Duration = Duration::from_secs(1);
 
 /// Live state of all devices. Only devices that were let in are here, so the registry bounds it.
 #[derive(Debug)]
 pub(crate) struct Presence {
     tables: Mutex<Tables>,
     events: Arc<EventLog>,
+    limit: RateLimit<DeviceId>,
     clock: Clock,
 }
 
@@ -46,7 +54,7 @@ impl DeviceLive {
 
 impl Presence {
     pub(crate) fn new(events: Arc<EventLog>, clock: Clock) -> Self {
-        Self { tables: Mutex::default(), events, clock }
+        Self { tables: Mutex::default(), events, limit: RateLimit::new(EVENTS_BURST, EVENT_REFILL), clock }
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -107,7 +115,7 @@ impl Presence {
         };
         if before != after {
             let kind = if after { EventKind::DeviceOnline } else { EventKind::DeviceOffline };
-            self.events.push(id.as_str(), kind, json!({})).await;
+            self.push(id, kind, json!({})).await;
         }
     }
 
@@ -132,7 +140,16 @@ impl Presence {
         if kind == EventKind::StreamMetrics {
             self.events.pass_on(id.as_str(), kind, detail);
         } else {
+            self.push(id, kind, detail).await;
+        }
+    }
+
+    /// An event that the device chose to send: stored as long as it sends few.
+    async fn push(&self, id: &DeviceId, kind: EventKind, detail: Value) {
+        if self.limit.take(id.clone(), self.clock.now()).is_ok() {
             self.events.push(id.as_str(), kind, detail).await;
+        } else {
+            self.events.pass_on(id.as_str(), kind, detail);
         }
     }
 
@@ -140,7 +157,7 @@ impl Presence {
     pub(crate) async fn motion_message(&self, id: &DeviceId, payload: &[u8]) {
         let motion = serde_json::from_slice::<Value>(payload).ok().and_then(|value| value.get("motion").and_then(Value::as_bool));
         if let Some(motion) = motion {
-            self.events.push(id.as_str(), EventKind::Motion, json!({ "motion": motion })).await;
+            self.push(id, EventKind::Motion, json!({ "motion": motion })).await;
         }
     }
 }

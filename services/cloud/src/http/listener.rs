@@ -5,7 +5,7 @@ use crate::identity::tls::peer_subject;
 use axum::Router;
 use sightline_listen::{Admission, Arrival, Door, Limits, http};
 use std::{sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -13,8 +13,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const CONNECTIONS_MAX: usize = 4096;
 /// Its places, as the log names them.
 const LIMITED_BY: &str = "the 4096 places of the HTTP port";
-/// Time for the first byte and TLS together: a slow uplink needs a few seconds.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for the first byte, and again for TLS: a slow uplink needs a few seconds.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first byte of a TLS handshake record (RFC 8446 §5.1); no method of HTTP begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -34,7 +34,7 @@ pub(crate) async fn serve(
     Arc::new(door).run(listener, on_refused, serve).await;
 }
 
-async fn connection(arrival: Arrival, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
+async fn connection(mut arrival: Arrival, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
     let address = arrival.peer;
     let Ok(first) = arrival.first_byte().await else { return };
     if first != TLS_HANDSHAKE {
@@ -42,6 +42,7 @@ async fn connection(arrival: Arrival, acceptor: TlsAcceptor, router: Router, sto
         permit.set_pending(false);
         return http::serve(socket, router, (address, Peer { address, is_tls: false, subject: None }), None, stop).await;
     }
+    arrival.deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     match arrival.accept_tls(&acceptor).await {
         Ok((stream, mut permit)) => {
             permit.set_pending(false);

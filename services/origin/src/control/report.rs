@@ -56,7 +56,9 @@ enum ReportError {
     Request(#[from] axum::http::Error),
     #[error("{0}")]
     Connection(#[from] hyper_util::client::legacy::Error),
-    #[error("the cloud answered {0}: is cloud.cluster_key_file that of this cloud?")]
+    #[error("the cloud answered {0}: give cloud.cluster_key_file a copy of this cloud's cluster.key")]
+    Key(StatusCode),
+    #[error("the cloud answered {0}")]
     Refused(StatusCode),
     #[error("the answer can't be read: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
@@ -72,7 +74,9 @@ impl Reporter {
         let mut authorization = HeaderValue::try_from(format!("Bearer {cluster_key}"))
             .map_err(|_| bad("cloud.cluster_key_file", "holds characters that no key has; copy the cloud's cluster.key again"))?;
         authorization.set_sensitive(true);
-        let shown_url = format!("{}://{}{}", url.scheme_str().unwrap_or("http"), url.host().unwrap_or_default(), url.path());
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let shown_url = format!("{}://{host}{}", url.scheme_str().unwrap_or("http"), url.path());
         Ok(Self { url, shown_url, authorization, client: client()?, boot_id, addresses })
     }
 
@@ -108,10 +112,12 @@ impl Reporter {
     }
 
     async fn report(&self, control: &Control) -> Result<(), ReportError> {
-        let report = serde_json::to_vec(&self.describe(control)).map_err(ReportError::Report)?;
+        let report = self.describe(control);
+        let asked_after = report.revoked_after.unwrap_or(0);
+        let report = serde_json::to_vec(&report).map_err(ReportError::Report)?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(report)).await.map_err(|_| ReportError::Timeout)??;
         tokio::task::block_in_place(|| control.keys.replace(&answer.jwks));
-        control.hub.revoke(&answer.revoked, answer.revoked_up_to);
+        control.hub.revoke(&answer.revoked, asked_after, answer.revoked_up_to);
         Ok(())
     }
 
@@ -121,8 +127,10 @@ impl Reporter {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::from(report))?;
         let answer = self.client.request(request).await?;
-        if !answer.status().is_success() {
-            return Err(ReportError::Refused(answer.status()));
+        match answer.status() {
+            status if status.is_success() => {}
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => return Err(ReportError::Key(status)),
+            status => return Err(ReportError::Refused(status)),
         }
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(ReportError::Body)?;
         serde_json::from_slice(&body.to_bytes()).map_err(ReportError::Answer)

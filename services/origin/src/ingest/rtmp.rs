@@ -140,7 +140,9 @@ async fn serve_tls(rtmp: &Arc<Rtmp>, tls: &TlsAcceptor, arrival: Arrival, began:
     let peer = arrival.peer;
     let (mut socket, permit) = arrival.accept_tls(tls).await?;
     let mut session = new_session(rtmp, began);
-    let Some(stream) = drive(rtmp, &mut socket, &mut session, &mut Caller { peer, began, permit }).await? else { return Ok(()) };
+    // Held until the end: a viewer keeps its place at the door.
+    let mut caller = Caller { peer, began, permit };
+    let Some(stream) = drive(rtmp, &mut socket, &mut session, &mut caller).await? else { return Ok(()) };
     Ok(rtmp_alone::play(&rtmp.play, socket, session, &stream).await?)
 }
 

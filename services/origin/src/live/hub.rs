@@ -93,15 +93,18 @@ impl Hub {
         streams.iter().filter_map(|stream| stream.describe()).collect()
     }
 
-    /// Revokes rights: publishers with a lower epoch end, and none begins. `up_to` is the cloud's count of them.
-    pub(crate) fn revoke(&self, revoked: &[RevokedStream], up_to: Option<u64>) {
+    /// Revokes rights: publishers with a lower epoch end, and none begins. The answer to a report that asked for those after `asked_after`;
+    /// `up_to` is the cloud's count of them.
+    pub(crate) fn revoke(&self, revoked: &[RevokedStream], asked_after: u64, up_to: Option<u64>) {
         let found: Vec<(Arc<Stream>, u64)> = {
             let mut inner = self.inner();
             for RevokedStream { stream, epoch_min } in revoked {
                 inner.fences.revoke(stream, *epoch_min);
             }
-            // Under the same lock: whatever is forgotten from now on sets the count back.
-            inner.fences.set_revoked_up_to(up_to.unwrap_or(0));
+            // Fences that were forgotten while the answer was under way have set the count back: then it stays there.
+            if inner.fences.revoked_up_to() == asked_after {
+                inner.fences.set_revoked_up_to(up_to.unwrap_or(0));
+            }
             let live = |revoked: &RevokedStream| Some((inner.streams.get(&playback_of(&revoked.stream))?.clone(), revoked.epoch_min));
             revoked.iter().filter_map(live).collect()
         };

@@ -69,9 +69,9 @@ impl RecordingTap {
     /// Never waits: a disk that is too slow costs the recording frames, not the stream.
     fn hand_over(&mut self) {
         while let Some(piece) = self.cutter.poll_piece() {
-            if let Err(mpsc::error::TrySendError::Full(Piece::Append(_))) = self.queue.try_send(piece) {
+            if let Err(mpsc::error::TrySendError::Full(Piece::Append(lost))) = self.queue.try_send(piece) {
                 tracing::warn!("the disk is too slow: the recording loses frames up to the next key frame");
-                self.cutter.lose();
+                self.cutter.lose(lost);
             }
         }
     }
@@ -94,7 +94,7 @@ impl Drop for RecordingTap {
 
 /// Writes until the tap is dropped. Each piece has a turn on a thread that may wait for the disk.
 async fn write(plan: Plan, mut pieces: mpsc::Receiver<Piece>, tasks: TaskTracker) {
-    let dir = plan.dir.clone();
+    let (dir, stem) = (plan.dir.clone(), plan.stem.clone());
     let mut writer = Writer::new(plan);
     while let Some(piece) = pieces.recv().await {
         let dir_to_make = dir.clone();
@@ -107,7 +107,7 @@ async fn write(plan: Plan, mut pieces: mpsc::Receiver<Piece>, tasks: TaskTracker
         writer = returned;
         if let Err(error) = written {
             // Full, read-only, gone: the queue closes with this task, and the stream goes on without.
-            tracing::warn!(dir = %dir.display(), %error, "the recording ends here");
+            tracing::warn!(dir = %dir.display(), ?stem, %error, "the recording ends here");
             return;
         }
     }

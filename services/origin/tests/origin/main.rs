@@ -317,7 +317,13 @@ async fn publish_and_play_over_tls() {
     let rtmps = origin.rtmps_addr().unwrap();
     let mut ffmpeg = ffmpeg_publisher(&format!("rtmps://{rtmps}/live/{}", signer.name("s1", 1)));
     until("the stream", async || !origin.streams().is_empty() && origin.streams()[0].fps > 0.0).await;
-    assert!(probe(&format!("rtmps://{rtmps}/live/{}", playback_id("s1"))).await.contains("h264,640,360,"));
+    let url = format!("rtmps://{rtmps}/live/{}", playback_id("s1"));
+    assert!(probe(&url).await.contains("h264,640,360,"));
+    let mut viewer =
+        tokio::process::Command::new("ffmpeg").args(["-v", "error", "-i", &url, "-f", "null", "-"]).kill_on_drop(true).spawn().unwrap();
+    until("the viewer", async || origin.streams()[0].viewers == 1).await;
+    assert_eq!(origin.connections().open, 2, "a viewer keeps its place at the door for as long as it plays");
+    viewer.kill().await.unwrap();
     ffmpeg.kill().await.unwrap();
     origin.shutdown().await;
 }

@@ -102,10 +102,14 @@ impl Access {
                     return Err(Refusal::ForeignClientId);
                 }
                 self.check(id, *issued_at_ms).await?;
-                self.connections.insert(id, self.number, self.hang_up.clone());
-                // Checked again: whoever follows revocations finds only connections that are listed, and reads each revocation once.
+                let older = self.connections.insert(id, self.number, self.hang_up.clone());
+                // Checked again: the follower of revocations finds only connections that are listed, and reads each revocation once.
                 if let Err(refusal) = self.check(id, *issued_at_ms).await {
-                    self.connections.remove(id, self.number);
+                    // The follower may have looked while the older connection was not listed.
+                    if let Some((_, hang_up)) = older.as_ref().filter(|_| matches!(refusal, Refusal::Revoked | Refusal::Unknown)) {
+                        let _ = hang_up.send(());
+                    }
+                    self.connections.restore(id, self.number, older);
                     return Err(refusal);
                 }
                 self.presence.connected(id, self.number).await;

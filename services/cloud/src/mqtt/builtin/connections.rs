@@ -14,8 +14,11 @@ use tokio::sync::broadcast;
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     next: AtomicU64,
-    devices: Mutex<HashMap<DeviceId, (u64, broadcast::Sender<()>)>>,
+    devices: Mutex<HashMap<DeviceId, Listed>>,
 }
+
+/// A connection's number, and what ends it.
+pub(super) type Listed = (u64, broadcast::Sender<()>);
 
 impl Connections {
     /// A number that no connection had before.
@@ -23,9 +26,20 @@ impl Connections {
         self.next.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The library's takeover ends an older connection of the same device.
-    pub(super) fn insert(&self, device: &DeviceId, number: u64, hang_up: broadcast::Sender<()>) {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner).insert(device.clone(), (number, hang_up));
+    /// Lists a connection; gives the older one of the same device, which the library's takeover ends once the new one is let in.
+    pub(super) fn insert(&self, device: &DeviceId, number: u64, hang_up: broadcast::Sender<()>) -> Option<Listed> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner).insert(device.clone(), (number, hang_up))
+    }
+
+    /// Lists the older connection again in place of one that was not let in, unless a newer one has taken its place.
+    pub(super) fn restore(&self, device: &DeviceId, number: u64, older: Option<Listed>) {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        if devices.get(device).is_some_and(|(newest, _)| *newest == number) {
+            match older {
+                Some(older) => devices.insert(device.clone(), older),
+                None => devices.remove(device),
+            };
+        }
     }
 
     /// Does nothing if a newer connection has taken over.
