@@ -78,6 +78,9 @@ fn test(filters: &[&str]) -> Result<(), Problem> {
     step("build, with clippy where all is tested");
     cargo_or_clippy(&["build", "--workspace", "--all-targets"])?;
     if filters.is_empty() {
+        // Above, tests' own dependencies lend the product features that it does not ask for: alone it might not compile.
+        step("the product with its own features alone");
+        cargo(&["check", "--quiet", "--package", "sightline"])?;
         step("documentation tests");
         cargo_linting(&["test", "--quiet", "--workspace", "--doc"])?;
         step("the C face's own tests");
