@@ -1,4 +1,4 @@
-//! What follows a revocation: the device's connection is cut.
+//! What follows a revocation, which [`super::registry::Registry::revoke`] writes: the device's connection is cut.
 
 use crate::{
     events::{kind::EventKind, log::EventLog},
