@@ -225,19 +225,24 @@ fn strongly_connected<'a>(arrows: &BTreeMap<&'a [String], BTreeSet<&'a [String]>
 
 fn seams(root: &Path, files: &[&str]) -> std::io::Result<Vec<String>> {
     let mut problems = Vec::new();
-    for file in files.iter().filter(|file| file.ends_with(".rs") && file.contains("/src/")) {
-        let code = code_of(&std::fs::read_to_string(root.join(file))?);
-        for (within, words, only, reason) in SEAMS {
-            let is_exempt = !file.starts_with(&format!("{within}/")) || (!only.is_empty() && file.starts_with(only));
-            if is_exempt || file.ends_with("tests.rs") {
-                continue;
-            }
-            for word in words.iter().filter(|word| code.contains(**word)) {
-                problems.push(format!("{file}: {word} has no place here: {reason}"));
-            }
-        }
+    for file in files.iter().filter(|file| file.ends_with(".rs") && file.contains("/src/") && !file.ends_with("tests.rs")) {
+        problems.extend(out_of_place(file, &code_of(&std::fs::read_to_string(root.join(file))?)));
     }
     Ok(problems)
+}
+
+/// What stands in a file's code and has its place elsewhere.
+fn out_of_place(file: &str, code: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (within, words, only, reason) in SEAMS {
+        if !file.starts_with(&format!("{within}/")) || (!only.is_empty() && file.starts_with(only)) {
+            continue;
+        }
+        for word in words.iter().filter(|word| code.contains(**word)) {
+            problems.push(format!("{file}: {word} has no place here: {reason}"));
+        }
+    }
+    problems
 }
 
 #[cfg(test)]
@@ -271,5 +276,18 @@ mod tests {
     fn a_child_that_takes_from_its_parent_while_the_parent_takes_from_it_is_a_circle() {
         let modules = [module("a", "use crate::a::b::Inner;"), module("a::b", "use super::Outer;")];
         assert_eq!(circles(Path::new("x"), &modules).len(), 1);
+    }
+
+    #[test]
+    fn each_seam_is_seen_outside_its_place_and_not_within() {
+        for (within, words, only, _) in SEAMS {
+            for word in words {
+                assert_eq!(out_of_place(&format!("{within}/elsewhere.rs"), &format!("let x = {word};")).len(), 1, "{word} in {within}");
+                if !only.is_empty() {
+                    let found = out_of_place(&format!("{only}/inner.rs"), &format!("let x = {word};"));
+                    assert!(!found.iter().any(|problem| problem.contains(word)), "{word} in {only}");
+                }
+            }
+        }
     }
 }
