@@ -37,7 +37,7 @@ const SEAMS: [(&str, &[&str], &str, &str); 6] = [
     ("core", &["std::net", "std::fs", "tokio"], "", "the core has no I/O"),
     (
         "services",
-        &["TcpListener>::accept", "listener.accept()"],
+        &["TcpListener>::accept", "TcpListener::accept", ".accept()"],
         "",
         "connections come in through net/listen, which limits and counts them",
     ),

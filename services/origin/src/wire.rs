@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// How a viewer is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wire {
-    /// RTMP messages, in chunks of this size.
+    /// RTMP messages, in chunks of this size: one for all viewers of an origin, since a packet keeps one form of it.
     Rtmp { chunk_size: u32 },
     /// FLV tags.
     Flv,

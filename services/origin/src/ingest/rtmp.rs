@@ -18,7 +18,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -95,7 +95,8 @@ fn fate_of(cause: Cause) -> Fate {
 pub(crate) async fn listen(rtmp: Arc<Rtmp>, listener: TcpListener, tls: Option<TlsAcceptor>) {
     let door = rtmp.door.clone();
     let serve = move |arrival: Arrival| {
-        let (rtmp, tls) = (rtmp.clone(), tls.clone());
+        // Boxed: each layer of the task would keep room for it, for as long as a viewer stays.
+        let (rtmp, tls, arrival) = (rtmp.clone(), tls.clone(), Box::new(arrival));
         async move {
             let peer = arrival.peer;
             if let Err(end) = connection(&rtmp, arrival, tls).await {
@@ -109,15 +110,14 @@ pub(crate) async fn listen(rtmp: Arc<Rtmp>, listener: TcpListener, tls: Option<T
     door.run(listener, |_| {}, serve).await;
 }
 
-async fn connection(rtmp: &Arc<Rtmp>, arrival: Arrival, tls: Option<TlsAcceptor>) -> Result<(), End> {
+async fn connection(rtmp: &Arc<Rtmp>, arrival: Box<Arrival>, tls: Option<TlsAcceptor>) -> Result<(), End> {
     let began = rtmp.ingest.clock.now();
     // No buffer before the first byte.
     arrival.first_byte().await?;
-    let peer = arrival.peer;
     match tls {
         // Boxed: TLS is an order of magnitude larger, and the task has room for the larger of the two.
         Some(tls) => Box::pin(serve_tls(rtmp, &tls, arrival, began)).await,
-        None => serve_tcp(rtmp, arrival.socket, Caller { peer, began, permit: arrival.permit }).await,
+        None => serve_tcp(rtmp, arrival, began).await,
     }
 }
 
@@ -128,7 +128,9 @@ struct Caller {
     permit: Permit,
 }
 
-async fn serve_tcp(rtmp: &Arc<Rtmp>, mut socket: TcpStream, mut caller: Caller) -> Result<(), End> {
+async fn serve_tcp(rtmp: &Arc<Rtmp>, arrival: Box<Arrival>, began: Instant) -> Result<(), End> {
+    let Arrival { mut socket, peer, permit, .. } = *arrival;
+    let mut caller = Caller { peer, began, permit };
     // Boxed, as is what drives it: a viewer stays for hours in what follows, and its task must be no larger than that.
     let mut session = Box::new(new_session(rtmp, caller.began));
     let Some(stream) = Box::pin(drive(rtmp, &mut socket, &mut session, &mut caller)).await? else { return Ok(()) };
@@ -136,7 +138,7 @@ async fn serve_tcp(rtmp: &Arc<Rtmp>, mut socket: TcpStream, mut caller: Caller) 
     Ok(())
 }
 
-async fn serve_tls(rtmp: &Arc<Rtmp>, tls: &TlsAcceptor, arrival: Arrival, began: Instant) -> Result<(), End> {
+async fn serve_tls(rtmp: &Arc<Rtmp>, tls: &TlsAcceptor, arrival: Box<Arrival>, began: Instant) -> Result<(), End> {
     let peer = arrival.peer;
     let (mut socket, permit) = arrival.accept_tls(tls).await?;
     let mut session = new_session(rtmp, began);
