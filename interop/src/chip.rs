@@ -162,7 +162,13 @@ impl Broker {
             }
         });
         listening.expect("a thread can be started");
-        Self { port, heard, _process: process, listener }
+        let broker = Self { port, heard, _process: process, listener };
+        // A question that is asked before the listener has subscribed would get no answer.
+        eventually("the listener has subscribed", Duration::from_secs(10), || {
+            publish(port, &format!("devices/{DEVICE}/probe"), &json!({}));
+            broker.find("probe", |_| true)
+        });
+        broker
     }
 
     /// Sends a command, and gives the device's answer to it.

@@ -98,15 +98,17 @@ public:
     if (pipe(ends) != 0) {
       return;
     }
+    // A program that writes to a pipe keeps its lines until its buffer is full, or until a message flushes it: without stdbuf the pusher would hear that it
+    // is connected only with the first message. All is ready before the fork: until exec, the child may not allocate.
+    std::vector<const char *> words{"stdbuf", "-oL", "mosquitto_sub", "-d", "-v", "-q", "1", "-p", setting("BROKER_PORT")};
+    for (const std::string &topic : topics) {
+      words.push_back("-t");
+      words.push_back(topic.c_str());
+    }
+    words.push_back(nullptr);
     process_ = fork();
     if (process_ == 0) {
       dup2(ends[1], STDOUT_FILENO);
-      std::vector<const char *> words{"mosquitto_sub", "-d", "-v", "-q", "1", "-p", setting("BROKER_PORT")};
-      for (const std::string &topic : topics) {
-        words.push_back("-t");
-        words.push_back(topic.c_str());
-      }
-      words.push_back(nullptr);
       execvp(words[0], const_cast<char *const *>(words.data()));
       _exit(127);
     }

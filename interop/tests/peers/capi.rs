@@ -4,7 +4,7 @@
 use interop::{
     chip::{Broker, Clip, recorded},
     cross, media, nginx,
-    process::{eventually, output},
+    process::{Process, eventually, output},
 };
 use serde_json::{Value, json};
 use std::{
@@ -116,11 +116,14 @@ fn stream_the_seed(source: &str, key: &'static str) -> (Value, String, Broker) {
     let program = build(dir.path(), source);
     let mut command = Command::new(program);
     command.env("CLIP", dir.path().join("clip.bin")).env("BROKER_PORT", broker.port.to_string());
-    let printed = output(&mut command);
-    let report = report(&printed);
+    let mut application = Process::start("application", dir.path(), &mut command);
+    let ended = application.wait(Duration::from_secs(60));
+    let printed = application.log();
+    assert!(ended.success(), "{ended}:\n{printed}");
+    let report = report(printed.as_bytes());
     assert_eq!(report["pushed"].as_u64(), Some(clip.units.len() as u64), "{report}");
     assert_recorded(&clip, &dir.path().join(format!("{key}.flv")));
-    (report, String::from_utf8(printed).unwrap(), broker)
+    (report, printed, broker)
 }
 
 #[test]
