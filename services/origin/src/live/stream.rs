@@ -6,9 +6,8 @@ use crate::live::rate::Rate;
 use crate::live::readers::Readers;
 use crate::live::ring::{Cursor, Limits, Ring};
 use crate::live::tap::{Next, Tap};
-use crate::live::timeline::Timeline;
 use bytes::Bytes;
-use sightline_media::{Frame, Instant, Metadata, StreamConfig, Track, TrackId};
+use sightline_media::{Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId};
 use sightline_signal::report::OriginStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,7 +51,8 @@ struct State {
     is_config_due: bool,
     config: Arc<StreamConfig>,
     awaits_key: bool,
-    timeline: Timeline,
+    /// The stream's own time: it goes on over changes of publisher.
+    clock: SourceClock,
     rate: Rate,
     /// Outputs that stay when the publisher changes.
     taps: Vec<Box<dyn Tap>>,
@@ -89,7 +89,7 @@ impl Stream {
                 is_config_due: false,
                 config: Arc::default(),
                 awaits_key: true,
-                timeline: Timeline::default(),
+                clock: SourceClock::default(),
                 rate: Rate::default(),
                 taps: Vec::new(),
             }),
@@ -125,7 +125,7 @@ impl Stream {
         state.metadata = None;
         state.is_config_due = true;
         state.awaits_key = true;
-        state.timeline.change_publisher();
+        state.clock.change_source();
         state.taps.iter_mut().for_each(|tap| tap.handle_takeover());
     }
 
@@ -202,16 +202,17 @@ impl Stream {
     }
 
     /// A frame of a publisher: it gets the stream's own time, then goes to the publisher's taps, the stream's taps and the ring, and
-    /// the viewers are woken.
-    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<(), Superseded> {
-        let (head, bytes) = {
+    /// the viewers are woken. What was wrong with its time is given back.
+    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<Option<Fault>, Superseded> {
+        let (head, bytes, fault) = {
             let mut state = self.state_of(publisher)?;
             if state.awaits_key && !state.can_start_with(&frame) {
-                return Ok(());
+                return Ok(None);
             }
             state.awaits_key = false;
             state.apply_config();
-            state.timeline.place(&mut frame, now);
+            let placed = state.clock.place(frame.track, frame.dts, frame.pts, now);
+            (frame.dts, frame.pts) = (placed.dts, placed.pts);
             let bytes = frame.payload.len();
             state.rate.count(frame.track == TrackId::VIDEO, bytes, now);
             let packet = Arc::new(Packet::new(frame, state.config.clone()));
@@ -220,14 +221,14 @@ impl Stream {
             let needed_from = if self.lone_viewers.load(Ordering::Relaxed) > 0 { 0 } else { self.readers.oldest() };
             let mut ring = self.ring();
             ring.push(packet, needed_from);
-            (ring.head(), bytes)
+            (ring.head(), bytes, placed.fault)
         };
         // Few streams have such viewers. One that comes just now finds the frame when it looks into the ring.
         if self.head.receiver_count() > 0 {
             self.head.send_replace(head);
         }
         self.readers.wake(bytes);
-        Ok(())
+        Ok(fault)
     }
 
     /// The frames that come next for a viewer; true when it had to skip.
@@ -341,7 +342,7 @@ mod tests {
         stream.set_track(id, Track { id: TrackId::AUDIO, config }).unwrap();
     }
 
-    fn push(stream: &Stream, publisher: u64, millis: i64) -> Result<(), Superseded> {
+    fn push(stream: &Stream, publisher: u64, millis: i64) -> Result<Option<Fault>, Superseded> {
         let dts = MediaTime::from_millis(millis);
         let payload = Bytes::from_static(b"sound");
         let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
