@@ -15,6 +15,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+/// How long a publisher that has announced sound alone may have pictures still to come: those whose configuration stands in the pictures themselves announce
+/// them with the first key frame.
+const PICTURES_WAIT: Duration = Duration::from_secs(1);
+
 /// The stream has another publisher now than the one that sent this.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Superseded;
@@ -51,6 +55,8 @@ struct State {
     is_config_due: bool,
     config: Arc<StreamConfig>,
     awaits_key: bool,
+    /// When the present publisher's first frame came.
+    first_frame_at: Option<Instant>,
     /// The stream's own time: it goes on over changes of publisher.
     clock: SourceClock,
     rate: Rate,
@@ -89,6 +95,7 @@ impl Stream {
                 is_config_due: false,
                 config: Arc::default(),
                 awaits_key: true,
+                first_frame_at: None,
                 clock: SourceClock::default(),
                 rate: Rate::default(),
                 taps: Vec::new(),
@@ -125,6 +132,7 @@ impl Stream {
         state.metadata = None;
         state.is_config_due = true;
         state.awaits_key = true;
+        state.first_frame_at = None;
         state.clock.change_source();
         state.taps.iter_mut().for_each(|tap| tap.handle_takeover());
     }
@@ -206,7 +214,7 @@ impl Stream {
     pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<Option<Fault>, Superseded> {
         let (head, bytes, fault) = {
             let mut state = self.state_of(publisher)?;
-            if state.awaits_key && !state.can_start_with(&frame) {
+            if state.awaits_key && !state.can_start_with(&frame, now) {
                 return Ok(None);
             }
             state.awaits_key = false;
@@ -281,9 +289,10 @@ impl Stream {
 
 impl State {
     /// Whether a publisher's frames may begin with this one: what it announced counts, not what was before.
-    fn can_start_with(&self, frame: &Frame<Bytes>) -> bool {
+    fn can_start_with(&mut self, frame: &Frame<Bytes>, now: Instant) -> bool {
+        let began = *self.first_frame_at.get_or_insert(now);
         let has_video = self.tracks.iter().any(|track| track.id == TrackId::VIDEO);
-        frame.is_keyframe && (frame.track == TrackId::VIDEO) == has_video
+        frame.is_keyframe && (frame.track == TrackId::VIDEO) == has_video && (has_video || now.since(began) >= PICTURES_WAIT)
     }
 
     /// Before a frame: what was announced becomes the configuration, if it differs.
@@ -340,9 +349,12 @@ mod tests {
         stream.take_over("d", Publisher::new(id, id, 0, stop));
         let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
         stream.set_track(id, Track { id: TrackId::AUDIO, config }).unwrap();
+        // Pictures might still come: this one is only waited with.
+        push(stream, id, -1000).unwrap();
     }
 
     fn push(stream: &Stream, publisher: u64, millis: i64) -> Result<Option<Fault>, Superseded> {
+        let millis = millis + 1000;
         let dts = MediaTime::from_millis(millis);
         let payload = Bytes::from_static(b"sound");
         let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };

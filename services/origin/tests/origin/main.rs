@@ -6,6 +6,7 @@ mod certificate;
 mod clip;
 mod cloud;
 mod peers;
+mod quirks;
 mod tokens;
 
 use clip::clip;
