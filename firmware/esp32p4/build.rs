@@ -88,7 +88,10 @@ fn clip() -> Result<(), Problem> {
     let count = u32::try_from(units.len()).unwrap_or(u32::MAX);
     let clip = [&b"SLCLIP01"[..], &count.to_le_bytes(), &fps.to_le_bytes(), &index, &data].concat();
     if clip.len() > CLIP_BYTES_MAX {
-        return Err(Problem(format!("{file}: {} bytes; at most {CLIP_BYTES_MAX} fit beside the image: a shorter clip, or fewer bits", clip.len())));
+        return Err(Problem(format!(
+            "{file}: {} bytes; at most {CLIP_BYTES_MAX} fit beside the image: a shorter clip, or fewer bits",
+            clip.len()
+        )));
     }
     fs::write(out("clip.bin"), clip).map_err(|error| Problem(format!("clip.bin: {error}")))
 }
