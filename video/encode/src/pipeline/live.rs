@@ -9,7 +9,7 @@ use sightline_capture::{
     v4l2::modes::Target,
 };
 use sightline_h264::Decoder;
-use sightline_media::{Frame, MediaTime, Track, TrackId, avc};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackId, avc};
 use sightline_signal::{ErrorCode, Settings};
 use std::{
     sync::mpsc::TryRecvError,
@@ -174,6 +174,18 @@ impl<'a> Run<'a> {
         let fps = self.measured.map_or(said.map_or(0.0, |rate| f64::from(rate) / 1000.0), |(fps, _)| fps);
         let own = Character { width, height, fps, bitrate_bps: self.measured.map_or(0, |(_, bps)| bps as u32) };
         if !self.worker.plan.limits.is_some_and(|limits| exceeds(own, limits)) {
+            return self.tell(PipelineEvent::Track(Box::new(track)));
+        }
+        if track.config.codec() != Codec::H264 {
+            // What can't be decoded here can't be made smaller; the camera can.
+            let codec = track.config.codec().name();
+            tracing::warn!(
+                codec,
+                width,
+                height,
+                fps,
+                "the camera is above the preset, and only H.264 is encoded again: it is passed through; lower its settings"
+            );
             return self.tell(PipelineEvent::Track(Box::new(track)));
         }
         tracing::info!(width, height, fps, bitrate_bps = own.bitrate_bps, "the camera is above the preset: it is encoded again");
