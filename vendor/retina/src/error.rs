@@ -28,6 +28,16 @@ impl Error {
             _ => None,
         }
     }
+
+    // sightline: an error of one stream must not end the others.
+    /// Returns the stream whose packet it is about: the session and all its streams go on at the next poll.
+    pub fn stream_id(&self) -> Option<usize> {
+        match self.0.as_ref() {
+            ErrorInt::PacketError { stream_id, .. }
+            | ErrorInt::RtpPacketError { stream_id, .. } => Some(*stream_id),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, derive_more::Display, derive_more::Error)]

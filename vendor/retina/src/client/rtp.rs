@@ -77,7 +77,16 @@ pub struct InorderParser {
 
     unknown_rtcp_session: UnknownRtcpSsrcPolicy,
     seen_unknown_rtcp_session: bool,
+
+    /// sightline: packets in a row that were skipped because their sequence number is behind, and the number of the last.
+    behind: (u16, u16),
+
+    /// sightline: the camera does not count its packets. Over TCP none is lost, so it need not.
+    uncounted: bool,
 }
+
+/// sightline: over TCP, so many packets in a row with numbers that neither follow nor rise are of a camera that does not count.
+const BEHIND_MAX: u16 = 16;
 
 fn note_stale_live555_data_if_tcp(
     tool: Option<&super::Tool>,
@@ -120,6 +129,8 @@ impl InorderParser {
             seen_rtcp_packets: 0,
             unknown_rtcp_session,
             seen_unknown_rtcp_session: false,
+            behind: (0, 0),
+            uncounted: false,
         }
     }
 
@@ -147,9 +158,14 @@ impl InorderParser {
 
         let sequence_number = header.sequence_number();
         let ssrc = header.ssrc();
-        let loss =
+        let mut loss =
             sequence_number.wrapping_sub(self.seq.map(|s| s.next).unwrap_or(sequence_number));
-        if matches!(self.ssrc, Some(s) if s.ssrc != ssrc) {
+        let is_tcp = matches!(stream_ctx.0, StreamContextInner::Tcp { .. });
+        // sightline: cameras change it at each key frame, or announce another than they send. Another session's packets are told from
+        // these only where the server is known to send such.
+        if matches!(self.ssrc, Some(s) if s.ssrc != ssrc)
+            && tool.is_some_and(super::Tool::has_live555_tcp_bug)
+        {
             note_stale_live555_data_if_tcp(tool, session_options, conn_ctx, stream_ctx, pkt_ctx);
             bail!(ErrorInt::RtpPacketError {
                 conn_ctx: *conn_ctx,
@@ -163,26 +179,37 @@ impl InorderParser {
                     self.seen_rtp_packets, self.seen_rtcp_packets, self.ssrc, self.seq,
                 ),
             });
-        } else if self.ssrc.is_none() {
+        } else if !matches!(self.ssrc, Some(s) if s.ssrc == ssrc) {
+            if let Some(old) = self.ssrc {
+                debug!("ssrc changes from {old:?} to {ssrc:08x}");
+                if loss != 0 {
+                    // A new source counts from a number of its own. What it lost is not known: at least the rest of what was begun.
+                    loss = u16::from(self.seen_rtp_packets > 0);
+                    self.behind = (0, 0);
+                }
+            }
             self.ssrc = Some(Ssrc {
                 init: InitialExpectation::RtpPacket,
                 ssrc,
             });
         }
+        if self.uncounted {
+            loss = 0;
+        }
         if loss > 0x80_00 {
-            if matches!(stream_ctx.0, StreamContextInner::Tcp { .. }) {
-                bail!(ErrorInt::RtpPacketError {
-                    conn_ctx: *conn_ctx,
-                    pkt_ctx: *pkt_ctx,
-                    stream_ctx: stream_ctx.to_owned(),
-                    stream_id,
-                    ssrc,
-                    sequence_number,
-                    description: format!(
-                        "Out-of-order packet or large loss; expecting ssrc={:08x?} seq={:?}",
-                        self.ssrc, self.seq
-                    ),
-                });
+            // sightline: a packet that is late or comes twice is skipped; after two that follow each other the camera counts from
+            // there (RFC 3550 A.1), over TCP at once if the step is longer than anything that is late.
+            let (packets, last) = self.behind;
+            let follows = packets > 0 && sequence_number == last.wrapping_add(1);
+            let step = 0_u16.wrapping_sub(loss);
+            self.behind = (packets.saturating_add(1), sequence_number);
+            if follows || (is_tcp && step > 100) {
+                debug!("packets are counted anew from seq={sequence_number}, not {:?}", self.seq);
+                loss = 1;
+            } else if is_tcp && self.behind.0 > BEHIND_MAX {
+                warn!("packets are not counted: seq={sequence_number} again and again");
+                self.uncounted = true;
+                loss = 1;
             } else {
                 log::info!(
                     "Skipping out-of-order seq={} when expecting ssrc={:08x?} seq={:?}",
@@ -193,6 +220,7 @@ impl InorderParser {
                 return Ok(None);
             }
         }
+        self.behind = (0, 0);
         let timestamp = match timeline.advance_to(header.timestamp()) {
             Ok(ts) => ts,
             Err(description) => bail!(ErrorInt::RtpPacketError {

@@ -540,6 +540,15 @@ impl Depacketizer {
     }
 
     pub(super) fn push(&mut self, pkt: &PacketRef<'_>) -> Result<(), String> {
+        let r = self.push_inner(pkt);
+        // sightline: what a bad packet belongs to is bad too; the next begins anew.
+        if r.is_err() {
+            self.state = DepacketizerState::default();
+        }
+        r
+    }
+
+    fn push_inner(&mut self, pkt: &PacketRef<'_>) -> Result<(), String> {
         let meta = pkt.meta;
         let (s1, s2) = pkt.payload().slices();
         let mut payload = Vec::with_capacity(crate::to_usize(pkt.payload_len()));
@@ -642,7 +651,7 @@ impl Depacketizer {
                 self.state = DepacketizerState::Aggregated(Aggregate {
                     meta,
                     payload: Bytes::from(payload),
-                    loss: *prev_loss + loss,
+                    loss: prev_loss.saturating_add(loss), // sightline: saturating
                     loss_since_mark: *loss_since_mark || loss > 0,
                     frame_i: 0,
                     frame_count: au_headers_count,
@@ -738,15 +747,7 @@ impl Depacketizer {
                     });
                     return None;
                 }
-                if !mark {
-                    return Some(Err(DepacketizeError {
-                        pkt_ctx: agg.meta.ctx,
-                        ssrc: agg.meta.ssrc,
-                        sequence_number: agg.meta.sequence_number,
-                        description: "mark must be set on non-fragmented au".to_owned(),
-                    }));
-                }
-
+                // sightline: the mark must be set (RFC 3640 section 3.1), and is not by all; the sizes tell as well.
                 let delta = u32::from(agg.frame_i) * u32::from(self.config.frame_length.get());
                 let agg_timestamp = agg.meta.timestamp;
                 let frame = super::AudioFrame {

@@ -292,10 +292,9 @@ impl Depacketizer {
         clock_rate: u32,
         format_specific_params: Option<&str>,
     ) -> Result<Self, String> {
+        // sightline: what is announced is a hint of what the times really are, and no reason for no pictures.
         if clock_rate != 90_000 {
-            return Err(format!(
-                "invalid H.264 clock rate {clock_rate}; must always be 90000"
-            ));
+            log::warn!("H.264 clock rate {clock_rate}; must always be 90000");
         }
 
         let parameters = match format_specific_params {
@@ -471,7 +470,7 @@ impl Depacketizer {
                     debug_assert!(self.nals.is_empty());
                     debug_assert!(self.pieces.is_empty());
                     if meta.timestamp.timestamp == timestamp.timestamp {
-                        pkts += meta.loss;
+                        pkts = pkts.saturating_add(meta.loss); // sightline: saturating
                         self.input_state = DepacketizerInputState::Loss { timestamp, pkts };
                         return Ok(());
                     }
@@ -480,7 +479,7 @@ impl Depacketizer {
             };
 
         let ctx = meta.ctx;
-        let mark = meta.mark;
+        let mut mark = meta.mark;
         let loss = meta.loss;
         let timestamp = meta.timestamp;
 
@@ -561,7 +560,8 @@ impl Depacketizer {
                 let frag_pos = payload_pos + 2;
                 let frag_len = payload_len - 2;
                 if !end && mark {
-                    return Err("FU-A pkt with MARK && !END".into());
+                    // sightline: some set it in each packet; no picture ends within a NAL.
+                    mark = false;
                 }
                 match (start, access_unit.fu_a.take()) {
                     (true, Some(_)) => {
@@ -920,7 +920,7 @@ impl AccessUnit {
             fu_a: None,
 
             // TODO: overflow?
-            loss: meta.loss + additional_loss,
+            loss: meta.loss.saturating_add(additional_loss), // sightline: saturating
             same_ts_as_prev,
         }
     }
