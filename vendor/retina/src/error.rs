@@ -38,6 +38,12 @@ impl Error {
             _ => None,
         }
     }
+
+    // sightline: what has no sequence number, a broken header or RTCP, leaves no hole.
+    /// Returns whether it is about a counted packet of a stream, whose frame is lost with it.
+    pub fn costs_frame(&self) -> bool {
+        matches!(self.0.as_ref(), ErrorInt::RtpPacketError { .. })
+    }
 }
 
 #[derive(Debug, derive_more::Display, derive_more::Error)]

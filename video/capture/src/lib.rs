@@ -2,12 +2,14 @@
 //!
 //! A source gives pictures, or video that is encoded already, each with the time of its capture. This crate knows no encoder, no stream and no cloud.
 
+mod aac_encoder;
 mod address;
 pub mod clip;
 pub mod clock;
 mod error;
 pub mod ffmpeg;
 mod file;
+mod g711;
 pub mod jpeg;
 pub mod live;
 mod mjpeg;
@@ -17,6 +19,7 @@ mod picture;
 mod rtsp;
 pub mod scene;
 mod secure;
+mod sound;
 mod source;
 pub mod stamp;
 pub mod stdin;
