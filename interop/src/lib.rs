@@ -12,6 +12,7 @@ pub mod narrow;
 pub mod nginx;
 pub mod process;
 pub mod quirk_camera;
+pub mod quirk_mjpeg;
 pub mod stack;
 
 pub use process::Process;
