@@ -84,6 +84,8 @@ pub enum Ssrc {
     NewEachKeyFrame,
     /// With sequence numbers and times that begin anew.
     NewEachKeyFrameFromAnywhere,
+    /// With sequence numbers that begin anew, in the middle of groups of pictures.
+    NewNowAndThen,
     NewEachPacket,
 }
 
@@ -142,6 +144,8 @@ pub struct Quirks {
     pub needs_options: bool,
     /// It hangs up on OPTIONS.
     pub hates_options: bool,
+    /// It wants Digest authentication, with a new nonce after each request.
+    pub renews_nonce: bool,
     /// It asks for a keepalive each second, and does not answer it.
     pub ignores_keepalive: bool,
     /// Its answers to the keepalive have the CSeq of another request.
@@ -213,6 +217,13 @@ impl Drop for QuirkCamera {
     }
 }
 
+struct Request {
+    method: String,
+    url: String,
+    cseq: String,
+    authorization: String,
+}
+
 struct Connection {
     clip: Arc<Clip>,
     quirks: Quirks,
@@ -228,14 +239,23 @@ impl Connection {
         let Ok(write) = stream.try_clone() else { return };
         *self.stream.lock().expect("no thread panics") = Some(write);
         let mut reader = BufReader::new(stream);
-        let (mut methods, mut has_sound) = (Vec::new(), false);
-        while let Some((method, url, cseq)) = self.read_request(&mut reader) {
+        let (mut methods, mut has_sound, mut nonce) = (Vec::new(), false, 0);
+        while let Some(Request { method, url, cseq, authorization }) = self.read_request(&mut reader) {
             self.seen.lock().expect("no thread panics").push(method.clone());
             let quirks = self.quirks;
             if (method == "DESCRIBE" && quirks.needs_options && !methods.contains(&"OPTIONS".to_owned()))
                 || (method == "OPTIONS" && quirks.hates_options && !methods.contains(&"PLAY".to_owned()))
             {
                 break;
+            }
+            if quirks.renews_nonce && method != "OPTIONS" {
+                if !authorization.contains(&format!("nonce=\"n{nonce}\"")) {
+                    let digest =
+                        format!("Digest realm=\"quirks\", nonce=\"n{nonce}\", stale=\"{}\"", if nonce == 0 { "FALSE" } else { "TRUE" });
+                    self.write(format!("RTSP/1.0 401 Unauthorized\r\nCSeq: {cseq}\r\nWWW-Authenticate: {digest}\r\n\r\n").as_bytes());
+                    continue;
+                }
+                nonce += 1;
             }
             let is_sound = method == "SETUP" && url.ends_with("track2");
             if is_sound && quirks.sound_setup == SoundSetup::HangsUp {
@@ -261,8 +281,7 @@ impl Connection {
         }
     }
 
-    /// Method, URL and CSeq of the next request.
-    fn read_request(&self, reader: &mut BufReader<TcpStream>) -> Option<(String, String, String)> {
+    fn read_request(&self, reader: &mut BufReader<TcpStream>) -> Option<Request> {
         let mut lines: Vec<String> = Vec::new();
         let mut line = Vec::new();
         loop {
@@ -294,7 +313,13 @@ impl Connection {
         let length = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         reader.by_ref().take(length).read_to_end(&mut Vec::new()).ok()?;
         let mut words = lines.first()?.split(' ');
-        Some((words.next()?.to_owned(), words.next()?.to_owned(), header("cseq")?.to_owned()))
+        let (method, url) = (words.next()?.to_owned(), words.next()?.to_owned());
+        Some(Request {
+            method,
+            url,
+            cseq: header("cseq")?.to_owned(),
+            authorization: header("authorization").unwrap_or_default().to_owned(),
+        })
     }
 
     fn write(&self, bytes: &[u8]) {
@@ -412,6 +437,9 @@ impl Sender {
         let late = self.last.clone();
         if is_key && self.packets > 0 {
             self.begin_group();
+        }
+        if self.quirks.ssrc == Ssrc::NewNowAndThen && index % 7 == 3 {
+            (self.ssrc, self.seq) = (self.ssrc.wrapping_add(77), self.seq.wrapping_mul(31).wrapping_add(7));
         }
         self.ticks = self.ticks.wrapping_add(PICTURE_TICKS);
         let payloads: Vec<Vec<u8>> = unit.iter().flat_map(|nal| packets_of(nal)).collect();

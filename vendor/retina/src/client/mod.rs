@@ -1205,6 +1205,8 @@ impl RtspConnection {
         requested_auth: &mut Option<http_auth::PasswordClient>,
         req: &mut OwnedMessage,
     ) -> Result<(RtspMessageContext, u32, msg::Response, Bytes), Error> {
+        // sightline: whether a password was tried with the newest nonce.
+        let mut has_answered = false;
         loop {
             let cseq = self.fill_req(options, requested_auth, req)?;
             self.inner.send(req.clone()).await.map_err(|e| wrap!(e))?;
@@ -1266,9 +1268,13 @@ impl RtspConnection {
                 });
             };
             if resp.status_code == StatusCode::UNAUTHORIZED {
-                if requested_auth.is_some() {
-                    // TODO: the WWW-Authenticate might indicate a new domain or nonce.
-                    // In that case, we should retry rather than returning error.
+                // sightline: a server that renews its nonce says so (RFC 7616 section 3.3); another refusal is of the password, and cameras
+                // lock out who tries it again and again.
+                let is_stale = resp.headers.get("WWW-Authenticate").is_some_and(|h| {
+                    let h: &str = h;
+                    h.to_ascii_lowercase().replace(['"', ' '], "").contains("stale=true")
+                });
+                if requested_auth.is_some() && (has_answered || !is_stale) {
                     bail!(ErrorInt::RtspResponseError {
                         conn_ctx: *self.inner.ctx(),
                         msg_ctx,
@@ -1312,6 +1318,7 @@ impl RtspConnection {
                         description: format!("Can't understand WWW-Authenticate header: {e}"),
                     }),
                 };
+                has_answered = is_stale;
                 continue;
             } else if !resp.status_code.is_success() {
                 bail!(ErrorInt::RtspResponseError {
@@ -1327,13 +1334,12 @@ impl RtspConnection {
         }
     }
 
-    /// sightline: what the server offers, as [`SessionFlag`]s.
-    async fn options(
-        &mut self,
-        url: &Url,
-        options: &SessionOptions,
-        requested_auth: &mut Option<http_auth::PasswordClient>,
-    ) -> Result<u8, Error> {
+    /// sightline: what the server offers, as [`SessionFlag`]s. Without the password, which DESCRIBE is asked for too.
+    async fn options(&mut self, url: &Url, options: &SessionOptions) -> Result<u8, Error> {
+        let options = SessionOptions {
+            user_agent: options.user_agent.clone(),
+            ..SessionOptions::default()
+        };
         let mut req = OwnedMessage::Request {
             head: msg::Request {
                 method: msg::Method::OPTIONS,
@@ -1343,7 +1349,7 @@ impl RtspConnection {
             body: Bytes::new(),
         };
         let (_, _, response, _) = self
-            .send(ResponseMode::Normal, options, None, requested_auth, &mut req)
+            .send(ResponseMode::Normal, &options, None, &mut None, &mut req)
             .await?;
         let offered = parse::parse_options(&response).unwrap_or_default();
         let mut flags = 0;
@@ -1490,18 +1496,16 @@ impl Session<Described> {
         let mut conn = RtspConnection::connect(&url).await?;
         // sightline: as ffmpeg does; some servers hang up on a DESCRIBE that comes first (scottlamb/retina#45). What it offers says
         // how to keep the session alive. A server that has no OPTIONS says so, or hangs up.
-        let mut requested_auth = None;
-        let flags = match conn.options(&url, &options, &mut requested_auth).await {
+        let flags = match conn.options(&url, &options).await {
             Ok(flags) => flags,
             Err(e) if e.status_code().is_some() => 0,
             Err(e) => {
                 debug!("no answer to OPTIONS: {e}");
                 conn = RtspConnection::connect(&url).await?;
-                requested_auth = None;
                 0
             }
         };
-        let mut session = Self::describe_with_conn(conn, options, url, requested_auth).await?;
+        let mut session = Self::describe_with_conn(conn, options, url).await?;
         session.0.flags |= flags;
         Ok(session)
     }
@@ -1510,7 +1514,6 @@ impl Session<Described> {
         mut conn: RtspConnection,
         options: SessionOptions,
         url: Url,
-        mut requested_auth: Option<http_auth::PasswordClient>,
     ) -> Result<Self, Error> {
         let mut req = OwnedMessage::Request {
             head: msg::Request {
@@ -1524,6 +1527,7 @@ impl Session<Described> {
             },
             body: Bytes::new(),
         };
+        let mut requested_auth = None;
         let (msg_ctx, cseq, response, resp_body) = conn
             .send(
                 ResponseMode::Normal,

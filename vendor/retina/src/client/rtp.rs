@@ -183,8 +183,9 @@ impl InorderParser {
             if let Some(old) = self.ssrc {
                 debug!("ssrc changes from {old:?} to {ssrc:08x}");
                 if loss != 0 {
-                    // A new source counts from a number of its own. What it lost is not known: at least the rest of what was begun.
-                    loss = u16::from(self.seen_rtp_packets > 0);
+                    // A new source counts from a number of its own. What is lost is not known: over TCP nothing, otherwise at least the
+                    // rest of what was begun.
+                    loss = u16::from(self.seen_rtp_packets > 0 && !is_tcp);
                     self.behind = (0, 0);
                 }
             }
@@ -205,7 +206,7 @@ impl InorderParser {
             self.behind = (packets.saturating_add(1), sequence_number);
             if follows || (is_tcp && step > 100) {
                 debug!("packets are counted anew from seq={sequence_number}, not {:?}", self.seq);
-                loss = 1;
+                loss = u16::from(follows);
             } else if is_tcp && self.behind.0 > BEHIND_MAX {
                 warn!("packets are not counted: seq={sequence_number} again and again");
                 self.uncounted = true;
