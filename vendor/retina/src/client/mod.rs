@@ -1381,7 +1381,8 @@ impl RtspConnection {
             UnassignedChannelDataPolicy::Error => false,
             UnassignedChannelDataPolicy::Ignore | UnassignedChannelDataPolicy::Auto => {
                 if !self.seen_unassigned {
-                    log::warn!(
+                    // sightline: at debug level, as it costs nothing.
+                    log::debug!(
                         "Ignoring data on unassigned RTSP interleaved data channel {}. \
                          This is the first such message. Following messages will be logged \
                          at trace priority only.\n\n\
@@ -2589,13 +2590,11 @@ impl Session<Playing> {
                     body,
                 ) {
                     Ok(p) => Ok(p.map(ValidatedItem::Rtcp)),
-                    Err(description) => Err(wrap!(ErrorInt::PacketError {
-                        conn_ctx: *conn.inner.ctx(),
-                        stream_ctx: stream_ctx.to_owned(),
-                        pkt_ctx: item.pkt_ctx,
-                        stream_id: item.stream_i,
-                        description,
-                    })),
+                    // sightline: nothing here needs them.
+                    Err(description) => {
+                        debug!("RTCP of stream {} is passed over: {description}", item.stream_i);
+                        Ok(None)
+                    }
                 }
             }
         }
