@@ -160,6 +160,8 @@ pub struct Quirks {
     pub other_payload_type: bool,
     /// Each fifteenth packet of the pictures is nonsense, beside the good ones.
     pub broken_packets: bool,
+    /// From this seed, one of eight packets of pictures, sound and reports has other bytes, and one is cut short. Zero: none.
+    pub garbled: u64,
 }
 
 /// A running camera. Dropped, it hangs up.
@@ -410,12 +412,13 @@ struct Sender {
     ticks: u32,
     packets: u32,
     last: Vec<u8>,
+    dice: u64,
 }
 
 impl Sender {
     fn new(clip: Arc<Clip>, quirks: Quirks, stream: Arc<Mutex<Option<TcpStream>>>, has_sound: bool) -> Self {
         let ssrc = if quirks.ssrc == Ssrc::UnlikeSetup { 0x5566_7788 } else { SSRC };
-        Self { clip, quirks, stream, has_sound, ssrc, seq: 100, ticks: 5_000, packets: 0, last: Vec::new() }
+        Self { clip, quirks, stream, has_sound, ssrc, seq: 100, ticks: 5_000, packets: 0, last: Vec::new(), dice: quirks.garbled }
     }
 
     fn run(mut self, stopped: &AtomicBool) {
@@ -489,7 +492,10 @@ impl Sender {
             self.seq = self.seq.wrapping_add(1);
         }
         let times = if quirks.sequence == Sequence::Twice { 2 } else { 1 };
-        let is_sent = (0..times).all(|_| self.write(&framed(0, &packet)));
+        let is_sent = (0..times).all(|_| {
+            let sent = self.garble(packet.clone());
+            self.write(&framed(0, &sent))
+        });
         self.last = packet;
         is_sent
     }
@@ -514,7 +520,8 @@ impl Sender {
             }
         };
         let (seq, ticks) = (7_u16.wrapping_add(at as u16), 9_000_u32.wrapping_add(at.wrapping_mul(samples)));
-        self.write(&framed(2, &rtp(98, mark, seq, ticks, SSRC + 1, &payload, false)))
+        let packet = self.garble(rtp(98, mark, seq, ticks, SSRC + 1, &payload, false));
+        self.write(&framed(2, &packet))
     }
 
     fn send_noise(&mut self, at: u32) -> bool {
@@ -522,7 +529,31 @@ impl Sender {
             return true;
         }
         let report = [&[0x80, 200, 0, 6, 0xde, 0xad, 0xbe, 0xef][..], &[0x77; 20]].concat();
+        let report = self.garble(report);
         self.write(&framed(1, &report)) && self.write(&framed(1, &[0xff; 5])) && self.write(&framed(9, b"nobody asked"))
+    }
+
+    fn garble(&mut self, mut packet: Vec<u8>) -> Vec<u8> {
+        if self.quirks.garbled == 0 || packet.is_empty() {
+            return packet;
+        }
+        let mut roll = |below: usize| {
+            self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.dice >> 33) as usize % below.max(1)
+        };
+        match roll(8) {
+            0 => {
+                for _ in 0..=roll(3) {
+                    // Headers more often than samples.
+                    let at = roll(packet.len()).min(roll(packet.len() * 3));
+                    let at = at.min(roll(40));
+                    packet[at] = roll(256) as u8;
+                }
+            }
+            1 => packet.truncate(roll(packet.len())),
+            _ => {}
+        }
+        packet
     }
 
     fn write(&self, bytes: &[u8]) -> bool {

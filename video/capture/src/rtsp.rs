@@ -181,8 +181,8 @@ async fn set_up_sound(
 
 async fn play(url: &CameraUrl, mut demuxed: Demuxed, tracks: Tracks, session: &mut Session<'_>) -> Result<Infallible, Trouble> {
     tracing::info!(camera = %url, tool = demuxed.tool().map(|tool| tool.to_string()), "the camera answers");
-    let mut player = Player { video: tracks.video, sound: tracks.sound, zeros: [None; 2], faults: 0, is_damaged: false };
-    player.announce(&demuxed, session)?;
+    let mut player = Player::new(tracks);
+    player.announce(url, &demuxed, session);
     let mut deadline = Deadline::now() + FIRST_FRAME_TIMEOUT;
     loop {
         let item = timeout_at(deadline, demuxed.next()).await.map_err(|_| player.silence(session.outlet.has_given()))?;
@@ -191,7 +191,7 @@ async fn play(url: &CameraUrl, mut demuxed: Demuxed, tracks: Tracks, session: &m
                 if frame.has_new_parameters()
                     && let Some(stream) = demuxed.streams().get(frame.stream_id())
                 {
-                    announce_video(stream, session)?;
+                    player.announce_video(url, stream, session);
                 }
                 player.take_video(frame, session)?;
                 if session.outlet.has_given() {
@@ -203,7 +203,8 @@ async fn play(url: &CameraUrl, mut demuxed: Demuxed, tracks: Tracks, session: &m
             // ONVIF's metadata, sender reports, and what a later retina may bring: nothing here needs them.
             Ok(CodecItem::MessageFrame(_) | CodecItem::Rtcp(_) | _) => {}
             // Of one track: the other goes on, and so does this one with its next good packet.
-            Err(error) if error.stream_id().is_some() => player.pass_over(url, &error, session.sound),
+            Err(error) if error.stream_id() == Some(player.video) => player.pass_over(&first_line(url, &error), error.costs_frame()),
+            Err(error) if error.stream_id().is_some() => session.sound.note(&first_line(url, &error)),
             Err(error) => return Err(trouble_of(url, &error)),
         }
     }
@@ -216,31 +217,56 @@ struct Player {
     sound: Option<(usize, Carrier)>,
     /// The time of each track's zero, pictures first, where the camera's word for it is wrong.
     zeros: [Option<i64>; 2],
-    /// Packets of the pictures that can't be read.
+    /// Packets of the pictures, and parameter sets, that can't be read.
     faults: u64,
+    /// What decoding needs first has come.
+    has_parameters: bool,
     /// The next picture lacks others before it.
     is_damaged: bool,
 }
 
 impl Player {
+    fn new(tracks: Tracks) -> Self {
+        Self { video: tracks.video, sound: tracks.sound, zeros: [None; 2], faults: 0, has_parameters: false, is_damaged: false }
+    }
+
     /// Most cameras give the parameters in their SDP: all of them go out before the first frame.
-    fn announce(&self, demuxed: &Demuxed, session: &mut Session<'_>) -> Result<(), Trouble> {
+    fn announce(&mut self, url: &CameraUrl, demuxed: &Demuxed, session: &mut Session<'_>) {
         if let Some(stream) = demuxed.streams().get(self.video) {
-            announce_video(stream, session)?;
+            self.announce_video(url, stream, session);
         }
         if let Some((_, carrier)) = &self.sound {
             session.outlet.track(Track { id: TrackId::AUDIO, config: TrackConfig::Aac(carrier.config().clone()) });
         }
-        Ok(())
+    }
+
+    fn announce_video(&mut self, url: &CameraUrl, stream: &Stream, session: &mut Session<'_>) {
+        let Some(ParametersRef::Video(parameters)) = stream.parameters() else { return };
+        match avc::DecoderConfig::parse(parameters.extra_data()) {
+            Ok(config) => {
+                session.outlet.track(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
+                expect_reordering(parameters, session.timeline);
+                self.has_parameters = true;
+            }
+            // Others may come with the next key frame.
+            Err(error) => {
+                self.has_parameters = false;
+                self.pass_over(&url.scrub(&format!("its parameter sets: {error}")), true);
+            }
+        }
     }
 
     fn silence(&self, has_given: bool) -> Trouble {
         let (what, limit) = if has_given { ("no picture", SILENCE_TIMEOUT) } else { ("no key frame after PLAY", FIRST_FRAME_TIMEOUT) };
-        let faults = if self.faults > 0 { format!("; {} of its packets can't be read", self.faults) } else { String::new() };
+        let faults =
+            if self.faults > 0 { format!("; {} of its packets or parameter sets can't be read", self.faults) } else { String::new() };
         Trouble::passing(format!("{what} within {} s{faults}", limit.as_secs()))
     }
 
     fn take_video(&mut self, frame: VideoFrame, session: &mut Session<'_>) -> Result<(), Trouble> {
+        if !self.has_parameters {
+            return Ok(());
+        }
         let now = Instant::now();
         let (dts, pts) = session.timeline.map(TrackId::VIDEO, self.media_time(0, frame.timestamp()), now);
         let (is_keyframe, is_disposable, loss) = (frame.is_random_access_point(), frame.is_disposable(), frame.loss());
@@ -295,29 +321,15 @@ impl Player {
         elapsed.saturating_sub(zero)
     }
 
-    /// A packet that can't be read.
-    fn pass_over(&mut self, url: &CameraUrl, error: &retina::Error, sound: &mut Sound) {
-        let problem = first_line(url, error);
-        if error.stream_id() == Some(self.video) {
-            self.faults += 1;
-            self.is_damaged |= error.costs_frame();
-            if self.faults == 1 {
-                tracing::warn!("packets of the camera's pictures can't be read and are passed over, the first because: {problem}");
-            }
-        } else {
-            sound.note(&problem);
+    /// Something of the pictures that can't be read; `costs_frame`: a picture is lost with it.
+    fn pass_over(&mut self, problem: &str, costs_frame: bool) {
+        self.faults += 1;
+        self.is_damaged |= costs_frame;
+        if self.faults == 1 {
+            tracing::warn!("packets of the camera's pictures can't be read and are passed over, the first because: {problem}");
         }
-        tracing::debug!(stream = error.stream_id(), problem, "a packet is passed over");
+        tracing::debug!(problem, "a packet of the pictures is passed over");
     }
-}
-
-fn announce_video(stream: &Stream, session: &mut Session<'_>) -> Result<(), Trouble> {
-    let Some(ParametersRef::Video(parameters)) = stream.parameters() else { return Ok(()) };
-    let config = avc::DecoderConfig::parse(parameters.extra_data())
-        .map_err(|error| Trouble::passing(format!("its parameter sets can't be read: {error}")))?;
-    session.outlet.track(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
-    expect_reordering(parameters, session.timeline);
-    Ok(())
 }
 
 /// Tells the timeline what the SPS says of B-frames (H.264 §E.2.1, `max_num_reorder_frames`); an SPS that says nothing leaves it to find out.

@@ -169,7 +169,8 @@ fn g711_goes_on_as_aac_of_the_same_length() {
 #[test]
 fn an_ssrc_that_changes_or_differs_costs_no_picture() {
     std::thread::scope(|scope| {
-        for ssrc in [Ssrc::UnlikeSetup, Ssrc::NewEachKeyFrame, Ssrc::NewEachKeyFrameFromAnywhere, Ssrc::NewNowAndThen, Ssrc::NewEachPacket] {
+        for ssrc in [Ssrc::UnlikeSetup, Ssrc::NewEachKeyFrame, Ssrc::NewEachKeyFrameFromAnywhere, Ssrc::NewNowAndThen, Ssrc::NewEachPacket]
+        {
             scope.spawn(move || assert_all_pictures(Quirks { ssrc, ..Quirks::default() }));
         }
     });
@@ -252,6 +253,20 @@ fn a_keepalive_without_its_answer_costs_no_picture() {
                 let seen = watch(&camera, 4 * CLIP_PICTURES, 0);
                 assert_eq!(seen.losses, [""; 0], "{quirks:?}");
                 assert!(camera.requests().iter().filter(|method| *method == "GET_PARAMETER").count() >= 2, "{:?}", camera.requests());
+            });
+        }
+    });
+}
+
+/// A quarter of the packets is nonsense: the reader goes on, in this connection or the next, and pictures that decoding can start at come.
+#[test]
+fn whatever_the_packets_hold_the_reader_goes_on() {
+    std::thread::scope(|scope| {
+        for garbled in 1..=8 {
+            let sound = if garbled % 2 == 0 { Sound::Aac } else { Sound::Pcmu };
+            scope.spawn(move || {
+                let camera = QuirkCamera::start(CLIP.clone(), Quirks { garbled, sound, noise: true, ..Quirks::default() });
+                watch(&camera, 5, 2);
             });
         }
     });
