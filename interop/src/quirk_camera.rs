@@ -48,6 +48,8 @@ pub enum Sound {
     G726,
     Opus,
     Aac,
+    /// Without a map from its number to a codec.
+    WithoutMap,
     AacWithoutFmtp,
     AacWithoutConfig,
     AacWithBrokenConfig,
@@ -156,6 +158,8 @@ pub struct Quirks {
     pub noise: bool,
     /// The pictures' packets have padding, an extension and contributing sources.
     pub long_headers: bool,
+    /// The pictures' packets claim padding that they have not.
+    pub lies_of_padding: bool,
     /// Its packets are of another payload type than announced.
     pub other_payload_type: bool,
     /// Each fifteenth packet of the pictures is nonsense, beside the good ones.
@@ -381,6 +385,7 @@ impl Connection {
             Sound::PcmaWithoutClock => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 PCMA/0\r\n",
             Sound::G726 => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 G726-32/8000\r\n",
             Sound::Opus => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 opus/48000/2\r\n",
+            Sound::WithoutMap => "m=audio 0 RTP/AVP 98\r\n",
             Sound::AacWithoutFmtp => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 MPEG4-GENERIC/16000/1\r\n",
             Sound::AacWithoutConfig => {
                 "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 MPEG4-GENERIC/16000/1\r\na=fmtp:98 mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3\r\n"
@@ -487,7 +492,11 @@ impl Sender {
             Marks::Always => true,
         };
         let kind = if quirks.other_payload_type { 105 } else { 96 };
-        let packet = rtp(kind, mark, self.seq, self.ticks, self.ssrc, payload, quirks.long_headers);
+        let mut packet = rtp(kind, mark, self.seq, self.ticks, self.ssrc, payload, quirks.long_headers);
+        // What can be told from padding: a last byte that is zero, or longer than the packet.
+        if quirks.lies_of_padding && packet.last().is_some_and(|&last| last == 0 || usize::from(last) > packet.len() - 12) {
+            packet[0] |= 0x20;
+        }
         if quirks.sequence != Sequence::AlwaysTheSame {
             self.seq = self.seq.wrapping_add(1);
         }
@@ -515,9 +524,13 @@ impl Sender {
             Sound::AacWithBrokenPackets => (1_024, true, vec![0xff; 9]),
             Sound::AacWithSomeBrokenPackets if at % 4 == 1 => (1_024, true, vec![0, 48, 0xff, 0xff, 0xff, 0xff, 0, 0]),
             Sound::AacWithSomeBrokenPackets => (1_024, false, aac(&silent_frame)),
-            Sound::None | Sound::Opus | Sound::Aac | Sound::AacWithoutFmtp | Sound::AacWithoutConfig | Sound::AacWithBrokenConfig => {
-                (1_024, true, aac(&silent_frame))
-            }
+            Sound::None
+            | Sound::Opus
+            | Sound::Aac
+            | Sound::WithoutMap
+            | Sound::AacWithoutFmtp
+            | Sound::AacWithoutConfig
+            | Sound::AacWithBrokenConfig => (1_024, true, aac(&silent_frame)),
         };
         let (seq, ticks) = (7_u16.wrapping_add(at as u16), 9_000_u32.wrapping_add(at.wrapping_mul(samples)));
         let packet = self.garble(rtp(98, mark, seq, ticks, SSRC + 1, &payload, false));

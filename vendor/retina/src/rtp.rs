@@ -70,21 +70,12 @@ impl PacketHeader {
         if len < payload_start {
             return Err("payload start is after end of packet");
         }
-        let payload_end = if has_padding {
-            if len == payload_start {
-                return Err("missing padding");
-            }
+        // sightline: as ffmpeg does, padding that can't be is none.
+        let payload_end = if has_padding && len > payload_start {
             let padding_len = u16::from(input.byte_at(input.len() - 1));
-            if padding_len == 0 {
-                return Err("invalid padding length 0");
-            }
-            let payload_end = len
-                .checked_sub(padding_len)
-                .ok_or("padding larger than packet")?;
-            if payload_end < payload_start {
-                return Err("bad padding");
-            }
-            payload_end
+            len.checked_sub(padding_len)
+                .filter(|end| *end >= payload_start)
+                .unwrap_or(len)
         } else {
             len
         };

@@ -102,6 +102,7 @@ fn assert_all_pictures(quirks: Quirks) -> Seen {
 fn sound_that_can_t_be_carried_leaves_the_pictures() {
     use Sound::{
         AacWithBrokenConfig, AacWithBrokenPackets, AacWithoutConfig, AacWithoutFmtp, G726, Opus, PcmaWithEmptyPackets, PcmaWithoutClock,
+        WithoutMap,
     };
     std::thread::scope(|scope| {
         for sound in [
@@ -112,6 +113,7 @@ fn sound_that_can_t_be_carried_leaves_the_pictures() {
             AacWithBrokenConfig,
             AacWithBrokenPackets,
             PcmaWithoutClock,
+            WithoutMap,
             PcmaWithEmptyPackets,
         ] {
             scope.spawn(move || {
@@ -221,6 +223,7 @@ fn odd_headers_and_noise_cost_no_picture() {
         let sound = Sound::Aac;
         for quirks in [
             Quirks { odd_headers: true, ..Quirks::default() },
+            Quirks { lies_of_padding: true, ..Quirks::default() },
             Quirks { noise: true, sound, ..Quirks::default() },
             Quirks { long_headers: true, other_payload_type: true, ..Quirks::default() },
             Quirks { broken_packets: true, sound, ..Quirks::default() },

@@ -1865,7 +1865,7 @@ impl Session<Described> {
             .await?;
         // sightline: it is advice; the packets tell.
         if let Err(description) = parse::parse_play(&response, inner.presentation) {
-            warn!("RTP-Info is left out of account: {description}");
+            debug!("RTP-Info is left out of account: {description}");
         }
 
         // Count how many streams have been setup (not how many are in the presentation).
@@ -2261,7 +2261,8 @@ impl Session<Playing> {
                 // timeout or gets angry and closes the connection. (rtsp-simple-server
                 // does the latter as of 2022-08-07, though I'm told this will be fixed.)
                 if !response.status_code.is_success() {
-                    warn!("keepalive failed with {:?}", response.status_code);
+                    // sightline: at debug level, as it comes each half minute and costs nothing.
+                    debug!("keepalive failed with {:?}", response.status_code);
                 } else {
                     trace!("keepalive succeeded with {:?}", response.status_code);
                     if matches!(method, KeepaliveMethod::Options) {
@@ -2633,7 +2634,8 @@ impl Session<Playing> {
                         continue;
                     }
                     msg::Message::Request(request) => {
-                        warn!(
+                        // sightline: at debug level, as some ask each half minute.
+                        debug!(
                             "Received RTSP request in Playing state. Responding unimplemented.\n{:#?}",
                             request
                         );

@@ -457,10 +457,8 @@ pub(crate) fn parse_describe(
         .filter_map(|(i, m)| {
             parse_media(&base_url, m).map_or_else(
                 |e| {
-                    warn!(
-                        "Ignoring unparseable stream {}: {}\nraw SDP: {:#?}",
-                        i, e, raw_sdp
-                    );
+                    // sightline: in one line.
+                    warn!("the camera's {} (track {i}) is left out: {e}", m.media);
                     None
                 },
                 Some,
