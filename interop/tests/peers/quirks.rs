@@ -93,9 +93,14 @@ fn a_camera_s_sound_that_can_t_go_on_is_one_warning() {
     ] {
         let camera = QuirkCamera::start(clip.clone(), quirks);
         let pushed = push(dir.path(), &camera.url(), &format!("{url}/{name}"));
-        recorded(&dir.path().join(format!("{name}.flv")), "video", 60);
+        let recording = dir.path().join(format!("{name}.flv"));
+        recorded(&recording, "video", 60);
         let log = pushed.log();
         assert!(matches!(warnings(&log)[..], [warning] if warning.contains(expected)), "{name}:\n{log}");
+        // Players stand still for a sound that is announced and does not come.
+        let kinds =
+            output(Command::new("ffprobe").args(["-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0"]).arg(&recording));
+        assert_eq!(String::from_utf8_lossy(&kinds).trim(), "video", "{name}");
     }
 }
 

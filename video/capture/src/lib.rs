@@ -9,6 +9,7 @@ pub mod clock;
 mod error;
 pub mod ffmpeg;
 mod file;
+mod first_pictures;
 mod g711;
 mod http_answer;
 pub mod jpeg;

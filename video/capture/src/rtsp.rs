@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     address::CameraUrl,
+    first_pictures::FirstPictures,
     outlet::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
     secure,
     sound::{Carrier, Sound},
@@ -181,7 +182,7 @@ async fn set_up_sound(
 
 async fn play(url: &CameraUrl, mut demuxed: Demuxed, tracks: Tracks, session: &mut Session<'_>) -> Result<Infallible, Trouble> {
     tracing::info!(camera = %url, tool = demuxed.tool().map(|tool| tool.to_string()), "the camera answers");
-    let mut player = Player::new(tracks);
+    let mut player = Player::new(tracks, session.sound.has_come());
     player.announce(url, &demuxed, session);
     let mut deadline = Deadline::now() + FIRST_FRAME_TIMEOUT;
     loop {
@@ -223,11 +224,13 @@ struct Player {
     has_parameters: bool,
     /// The next picture lacks others before it.
     is_damaged: bool,
+    first: FirstPictures,
 }
 
 impl Player {
-    fn new(tracks: Tracks) -> Self {
-        Self { video: tracks.video, sound: tracks.sound, zeros: [None; 2], faults: 0, has_parameters: false, is_damaged: false }
+    fn new(tracks: Tracks, has_sound_come: bool) -> Self {
+        let first = FirstPictures::new(tracks.sound.is_some() && !has_sound_come);
+        Self { video: tracks.video, sound: tracks.sound, zeros: [None; 2], faults: 0, has_parameters: false, is_damaged: false, first }
     }
 
     /// Most cameras give the parameters in their SDP: all of them go out before the first frame.
@@ -235,6 +238,12 @@ impl Player {
         if let Some(stream) = demuxed.streams().get(self.video) {
             self.announce_video(url, stream, session);
         }
+        if session.sound.has_come() {
+            self.announce_sound(session);
+        }
+    }
+
+    fn announce_sound(&self, session: &mut Session<'_>) {
         if let Some((_, carrier)) = &self.sound {
             session.outlet.track(Track { id: TrackId::AUDIO, config: TrackConfig::Aac(carrier.config().clone()) });
         }
@@ -281,7 +290,15 @@ impl Player {
                 payload.len()
             )));
         }
-        session.outlet.frame(Frame { track: TrackId::VIDEO, dts, pts, is_keyframe, is_disposable, payload }, now, follows_loss)
+        let frame = Frame { track: TrackId::VIDEO, dts, pts, is_keyframe, is_disposable, payload };
+        let was_over = self.first.is_over();
+        for (frame, at, follows_loss) in self.first.take((frame, now, follows_loss)) {
+            session.outlet.frame(frame, at, follows_loss)?;
+        }
+        if self.first.is_over() && !was_over {
+            session.sound.is_missed();
+        }
+        Ok(())
     }
 
     fn take_sound(&mut self, frame: &AudioFrame, session: &mut Session<'_>) -> Result<(), Trouble> {
@@ -299,6 +316,12 @@ impl Player {
                 }
             },
         };
+        if !frames.is_empty() && session.sound.comes() {
+            self.announce_sound(session);
+            for (frame, at, follows_loss) in self.first.end() {
+                session.outlet.frame(frame, at, follows_loss)?;
+            }
+        }
         for (at, payload) in frames {
             let now = Instant::now();
             let (dts, pts) = session.timeline.map(TrackId::AUDIO, MediaTime::from_timescale(at, rate), now);

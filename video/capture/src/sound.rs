@@ -20,6 +20,8 @@ pub(crate) struct Sound {
     is_asked: bool,
     /// The last connection asked for it and gave no picture: this one does not ask.
     is_out: bool,
+    /// Some has come.
+    has_come: bool,
 }
 
 impl Sound {
@@ -38,6 +40,23 @@ impl Sound {
     pub(crate) fn pictures_come(&mut self) {
         if self.is_out {
             self.warn("it gives pictures only where its sound is not asked for");
+        }
+    }
+
+    /// Some has come, now or in a connection before.
+    pub(crate) fn has_come(&self) -> bool {
+        self.has_come
+    }
+
+    /// Some comes. Gives whether it is the first.
+    pub(crate) fn comes(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_come, true)
+    }
+
+    /// None has come while the first pictures waited for it.
+    pub(crate) fn is_missed(&mut self) {
+        if !self.has_holes {
+            self.warn("it is announced and does not come");
         }
     }
 
