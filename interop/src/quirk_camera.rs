@@ -105,6 +105,21 @@ pub enum Sequence {
     LatePacket,
 }
 
+/// The times of the pictures' packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(missing_docs, reason = "each is what its name says")]
+pub enum Times {
+    #[default]
+    Right,
+    /// By two seconds, each half second.
+    StepBack,
+    /// By an hour, each half second.
+    StepAhead,
+    TenTimesTooFast,
+    HalfAsFast,
+    StandStill,
+}
+
 /// The marker bit, which ends a picture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[expect(missing_docs, reason = "each is what its name says")]
@@ -138,6 +153,8 @@ pub struct Quirks {
     pub ssrc: Ssrc,
     /// Its sequence numbers.
     pub sequence: Sequence,
+    /// Its times.
+    pub times: Times,
     /// Its marker bits.
     pub marks: Marks,
     /// What it says of the first packet.
@@ -492,7 +509,17 @@ impl Sender {
             Marks::Always => true,
         };
         let kind = if quirks.other_payload_type { 105 } else { 96 };
-        let mut packet = rtp(kind, mark, self.seq, self.ticks, self.ssrc, payload, quirks.long_headers);
+        // In ticks; where they step, each 25 pictures.
+        let (ticks, steps) = (self.ticks, self.ticks / PICTURE_TICKS / 25);
+        let ticks = match quirks.times {
+            Times::Right => ticks,
+            Times::StepBack => ticks.wrapping_sub(steps.wrapping_mul(180_000)),
+            Times::StepAhead => ticks.wrapping_add(steps.wrapping_mul(324_000_000)),
+            Times::TenTimesTooFast => ticks.wrapping_mul(21) / 2,
+            Times::HalfAsFast => ticks / 2,
+            Times::StandStill => 5_000,
+        };
+        let mut packet = rtp(kind, mark, self.seq, ticks, self.ssrc, payload, quirks.long_headers);
         // What can be told from padding: a last byte that is zero, or longer than the packet.
         if quirks.lies_of_padding && packet.last().is_some_and(|&last| last == 0 || usize::from(last) > packet.len() - 12) {
             packet[0] |= 0x20;

@@ -1,7 +1,7 @@
 //! RTSP cameras as people have them: each quirk that was reported of other systems, and its neighbours, against `Live`.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use interop::quirk_camera::{Clip, Marks, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc};
+use interop::quirk_camera::{Clip, Marks, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
 use sightline_capture::{
     Source, SourceEvent, Transport,
     live::{Live, LiveSource},
@@ -46,6 +46,8 @@ static CLIP: LazyLock<Clip> = LazyLock::new(|| {
 #[derive(Default)]
 struct Seen {
     pictures: Vec<Vec<u8>>,
+    /// Of each picture: decoding and presentation time, and the time by the wall, in milliseconds.
+    times: Vec<[i64; 3]>,
     sound: Vec<Frame<bytes::Bytes>>,
     sample_rate_hz: Option<u32>,
     losses: Vec<String>,
@@ -61,7 +63,11 @@ fn watch(camera: &QuirkCamera, pictures: usize, sound: usize) -> Seen {
     while seen.pictures.len() < pictures || seen.sound.len() < sound {
         assert!(begin.elapsed() < LIMIT, "{} pictures, {} of sound, {:?}", seen.pictures.len(), seen.sound.len(), seen.losses);
         match live.next(Duration::from_millis(100)).unwrap() {
-            Some(SourceEvent::Frame(frame, _)) if frame.track == TrackId::VIDEO => seen.pictures.push(frame.payload.to_vec()),
+            Some(SourceEvent::Frame(frame, at)) if frame.track == TrackId::VIDEO => {
+                let wall = i64::try_from((at - begin).as_millis()).unwrap();
+                seen.times.push([frame.dts.as_millis(), frame.pts.as_millis(), wall]);
+                seen.pictures.push(frame.payload.to_vec());
+            }
             Some(SourceEvent::Frame(frame, _)) => seen.sound.push(frame),
             Some(SourceEvent::Track(track)) => {
                 if let TrackConfig::Aac(config) = track.config {
@@ -271,6 +277,25 @@ fn whatever_the_packets_hold_the_reader_goes_on() {
                 let camera = QuirkCamera::start(CLIP.clone(), Quirks { garbled, sound, noise: true, ..Quirks::default() });
                 watch(&camera, 5, 2);
             });
+        }
+    });
+}
+
+/// gtxaspec/raptor#43, scottlamb/retina#64, AlexxIT/go2rtc#2398, open-nvr/open-nvr#229.
+#[test]
+fn whatever_the_times_are_media_time_is_near_the_wall_s() {
+    std::thread::scope(|scope| {
+        for times in [Times::Right, Times::StepBack, Times::StepAhead, Times::TenTimesTooFast, Times::HalfAsFast, Times::StandStill] {
+            for sound in [Sound::None, Sound::Pcma] {
+                scope.spawn(move || {
+                    let seen = assert_all_pictures(Quirks { times, sound, ..Quirks::default() });
+                    assert!(seen.times.windows(2).all(|pair| pair[0][0] < pair[1][0]), "{times:?}: decoding times rise: {:?}", seen.times);
+                    for [dts, pts, wall] in &seen.times {
+                        assert!((pts - dts).abs() <= 100, "{times:?}: shown at {pts} ms, decoded at {dts} ms");
+                        assert!((pts - wall).abs() < 1_000, "{times:?}: {pts} ms where the wall has {wall} ms");
+                    }
+                });
+            }
         }
     });
 }

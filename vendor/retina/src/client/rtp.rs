@@ -198,13 +198,13 @@ impl InorderParser {
             loss = 0;
         }
         if loss > 0x80_00 {
-            // sightline: a packet that is late or comes twice is skipped; after two that follow each other the camera counts from
-            // there (RFC 3550 A.1), over TCP at once if the step is longer than anything that is late.
+            // sightline: a packet that is late or comes twice is skipped. Two that follow each other, so far behind that they are not
+            // late, are of a camera that counts anew (RFC 3550 A.1). Over TCP one tells it, and two that are less far behind.
             let (packets, last) = self.behind;
             let follows = packets > 0 && sequence_number == last.wrapping_add(1);
             let step = 0_u16.wrapping_sub(loss);
             self.behind = (packets.saturating_add(1), sequence_number);
-            if follows || (is_tcp && step > 100) {
+            if (follows && (is_tcp || step > 100)) || (is_tcp && step > 100) {
                 debug!("packets are counted anew from seq={sequence_number}, not {:?}", self.seq);
                 loss = u16::from(follows);
             } else if is_tcp && self.behind.0 > BEHIND_MAX {
