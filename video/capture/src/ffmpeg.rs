@@ -34,6 +34,28 @@ const SOUND_BEFORE_MAX: usize = 4_000;
 /// What RTMP and browsers play.
 const SOUND_FILTER: &str = "aformat=channel_layouts=mono|stereo:sample_rates=8000|11025|12000|16000|22050|24000|32000|44100|48000";
 
+/// The size that the pictures shall have.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Size {
+    /// Their own, scaled down into a preset's where it is larger.
+    Within(Settings),
+    /// This one, whatever they change to on the way: smaller ones get a border.
+    Exactly(usize, usize),
+}
+
+impl Size {
+    fn filter(self) -> String {
+        match self {
+            Self::Within(Settings { width, height, .. }) => {
+                format!("scale='min({width},iw)':'min({height},ih)':force_original_aspect_ratio=decrease:force_divisible_by=2,setsar=1")
+            }
+            Self::Exactly(width, height) => format!(
+                "scale={width}:{height}:force_original_aspect_ratio=decrease:force_divisible_by=2,pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,setsar=1"
+            ),
+        }
+    }
+}
+
 /// What a wait brought.
 #[derive(Debug)]
 pub enum Next {
@@ -76,20 +98,20 @@ enum StartError {
 }
 
 impl Decoder {
-    /// Starts ffmpeg and waits for the first picture. Pictures are scaled down into the limits, never up, and turned as the file says.
+    /// Starts ffmpeg and waits for the first picture. Pictures are turned as the file says.
     /// `what`: what is in the file that is not read here.
     ///
     /// # Errors
     /// There is no ffmpeg, or it gives no picture.
-    pub fn start(path: &Path, limits: Settings, what: &str) -> Result<Self, SourceError> {
+    pub fn start(path: &Path, size: Size, what: &str) -> Result<Self, SourceError> {
         let broken = |error| match error {
             StartError::Missing => SourceError::NeedsFfmpeg { path: path.to_owned(), what: what.to_owned() },
             StartError::Failed(problem) => SourceError::Ffmpeg { path: path.to_owned(), problem },
         };
-        match Self::spawn(path, limits, true) {
+        match Self::spawn(path, size, true) {
             Err(StartError::Failed(problem)) => {
                 // Sound that can't be decoded must not cost the pictures.
-                let silent = Self::spawn(path, limits, false).map_err(|_| broken(StartError::Failed(problem.clone())))?;
+                let silent = Self::spawn(path, size, false).map_err(|_| broken(StartError::Failed(problem.clone())))?;
                 tracing::warn!(path = %path.display(), problem, "the file's sound is left out: ffmpeg can't read it");
                 Ok(silent)
             }
@@ -121,9 +143,9 @@ impl Decoder {
         self.words.remarks(self.header.audio.is_some())
     }
 
-    fn spawn(path: &Path, limits: Settings, has_sound: bool) -> Result<Self, StartError> {
+    fn spawn(path: &Path, size: Size, has_sound: bool) -> Result<Self, StartError> {
         let failed = |error: std::io::Error| StartError::Failed(format!("its thread: {error}"));
-        let mut child = match command(path, limits, has_sound).spawn() {
+        let mut child = match command(path, size, has_sound).spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(StartError::Missing),
             Err(error) => return Err(StartError::Failed(error.to_string())),
@@ -243,18 +265,13 @@ fn url(path: &Path) -> std::ffi::OsString {
     url
 }
 
-fn command(path: &Path, limits: Settings, has_sound: bool) -> Command {
-    let scale = format!(
-        "scale='min({width},iw)':'min({height},ih)':force_original_aspect_ratio=decrease:force_divisible_by=2,setsar=1",
-        width = limits.width,
-        height = limits.height
-    );
+fn command(path: &Path, size: Size, has_sound: bool) -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-i"]).arg(url(path));
     // `V`: no covers and thumbnails.
     command.args(["-map", "0:V:0", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"]);
     // Each picture with its own time, to the millisecond: nothing is doubled, and nothing is left out.
-    command.args(["-vf", &scale, "-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-enc_time_base:v", "1:1000"]);
+    command.args(["-vf", &size.filter(), "-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-enc_time_base:v", "1:1000"]);
     if has_sound {
         command.args(["-map", "0:a:0?", "-c:a", "aac", "-b:a", "128k", "-af", SOUND_FILTER]);
     }

@@ -34,6 +34,6 @@ pub fn open_file(path: &Path, limits: Settings) -> Result<Opened, SourceError> {
     }
     match Clip::open(path)? {
         Looked::Clip(clip) => Ok(Opened::Clip(clip)),
-        Looked::Foreign(what) => Ok(Opened::Ffmpeg(Box::new(ffmpeg::Decoder::start(path, limits, &what)?), what)),
+        Looked::Foreign(what) => Ok(Opened::Ffmpeg(Box::new(ffmpeg::Decoder::start(path, ffmpeg::Size::Within(limits), &what)?), what)),
     }
 }

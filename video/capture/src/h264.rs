@@ -1,6 +1,9 @@
 //! H.264 as far as it must be understood to be cut into pictures and described: parameter sets by their ids, and how slices begin.
 
-use h264_reader::rbsp::{BitRead, BitReader, ByteReader};
+use h264_reader::{
+    nal::sps::SeqParameterSet,
+    rbsp::{BitRead, BitReader, ByteReader},
+};
 use sightline_media::{
     annexb,
     avc::{self, ConfigError, DecoderConfig, LENGTH_BYTES, NalKind},
@@ -83,6 +86,12 @@ fn skip_format(bits: &mut impl BitRead) -> Option<bool> {
         }
     }
     Some(has_planes_apart)
+}
+
+/// How many pictures are decoded before one that is shown earlier, as an SPS has it; `None`: it does not say.
+pub(crate) fn reordered(config: &DecoderConfig) -> Option<u32> {
+    let sps = config.parameter_sets().next().and_then(|nal| SeqParameterSet::from_bits(reader(nal)).ok())?;
+    sps.vui_parameters?.bitstream_restrictions.map(|restrictions| restrictions.max_num_reorder_frames)
 }
 
 /// How a picture's first slice begins.

@@ -31,6 +31,8 @@ pub struct CodedPicture {
     pub keeps_sets: bool,
     /// `pic_order_cnt_lsb`, and how many bits it has.
     pub order: Option<(u32, u32)>,
+    /// By how many pictures it is shown later than decoded, as far as its SPS tells how they are reordered.
+    pub later: u32,
     /// Frames in 1,000 s, as its SPS has it.
     pub frames_per_kilosecond: Option<u32>,
 }
@@ -43,6 +45,34 @@ impl CodedPicture {
     }
 }
 
+/// Pictures that a decoder of H.264 holds back at most (§A.3.1).
+const REORDERED_MAX: u32 = 16;
+
+/// How much later pictures are shown than decoded, as they come: by their order count, which goes by two from frame to frame (H.264 §8.2.1).
+#[derive(Clone, Copy, Debug, Default)]
+struct Reordering {
+    depth: u32,
+    /// Pictures since the last IDR.
+    decoded: i64,
+    last: i64,
+}
+
+impl Reordering {
+    fn later(&mut self, order: Option<(u32, u32)>, is_idr: bool) -> u32 {
+        let Some((low, bits)) = order.filter(|_| self.depth > 0) else { return 0 };
+        if is_idr {
+            (self.decoded, self.last) = (0, 0);
+        }
+        let cycle = 1_i64 << bits;
+        let base = self.last.div_euclid(cycle) * cycle + i64::from(low);
+        let count = [base - cycle, base, base + cycle].into_iter().min_by_key(|count| (count - self.last).abs()).unwrap_or(base);
+        self.last = count;
+        let later = i64::from(self.depth) + count / 2 - self.decoded;
+        self.decoded += 1;
+        u32::try_from(later).unwrap_or(0).min(2 * REORDERED_MAX)
+    }
+}
+
 /// Cuts a byte stream into pictures.
 #[derive(Debug)]
 pub struct Pictures<R> {
@@ -51,6 +81,7 @@ pub struct Pictures<R> {
     sets: Sets,
     config: Option<DecoderConfig>,
     has_idr: bool,
+    reordering: Reordering,
     /// Read to see whether it is a second field, which it was not.
     ahead: Option<Bytes>,
 }
@@ -69,7 +100,7 @@ impl<R: Read> Pictures<R> {
     /// Of this input.
     pub fn new(input: R) -> Self {
         let units = AccessUnits::new(input);
-        Self { units, offset: 0, sets: Sets::default(), config: None, has_idr: false, ahead: None }
+        Self { units, offset: 0, sets: Sets::default(), config: None, has_idr: false, reordering: Reordering::default(), ahead: None }
     }
 
     /// The next picture that has parameter sets; `None` at the end.
@@ -97,15 +128,27 @@ impl<R: Read> Pictures<R> {
                 keeps_sets |= has_more;
                 if self.config.as_ref() != Some(&now) {
                     self.config = Some(now.clone());
+                    self.reordering.depth = h264::reordered(&now).unwrap_or(0).min(REORDERED_MAX);
                     config = Some(now);
                 }
             }
             let Some(known) = &self.config else { continue };
             let frames_per_kilosecond = known.picture().frames_per_kilosecond;
             let order = looked.head.and_then(|head| head.order);
+            let later = self.reordering.later(order, looked.is_idr);
             let (is_idr, is_disposable) = (looked.is_idr, looked.is_disposable);
-            let picture =
-                CodedPicture { stream, offset, config, is_keyframe, is_idr, is_disposable, keeps_sets, order, frames_per_kilosecond };
+            let picture = CodedPicture {
+                stream,
+                offset,
+                config,
+                is_keyframe,
+                is_idr,
+                is_disposable,
+                keeps_sets,
+                order,
+                later,
+                frames_per_kilosecond,
+            };
             return Ok(Some(picture));
         }
     }

@@ -9,7 +9,8 @@ mod shortfall;
 use sightline_capture::{
     Opened, Picture, Source, SourceError, Transport,
     clip::{Character, Clip},
-    clock, ffmpeg,
+    clock,
+    ffmpeg::{self, Size},
     live::LiveSource,
     open_file,
     pipe::Pipe,
@@ -120,10 +121,18 @@ enum Input {
     PassThrough(Clip),
     /// Above the preset, and brought down to it.
     ReEncode(Clip),
-    /// The file, and what is in it that is not read here.
-    Ffmpeg(PathBuf, String),
+    Ffmpeg(Foreign),
     Stdin(Option<Pipe>),
     Live(LiveSource),
+}
+
+/// A file that ffmpeg reads.
+struct Foreign {
+    path: PathBuf,
+    /// What is in it that is not read here.
+    what: String,
+    /// Of its first pictures.
+    size: (usize, usize),
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -200,7 +209,7 @@ fn choose_file(path: &Path, preset: Option<Settings>, limits: Settings) -> Resul
     if let Some(oddity) = clip.oddity() {
         // A preset asks for what players show.
         if preset.is_some()
-            && let Ok(decoder) = ffmpeg::Decoder::start(path, limits, oddity)
+            && let Ok(decoder) = ffmpeg::Decoder::start(path, Size::Within(limits), oddity)
         {
             return Ok(through_ffmpeg(path, &decoder, oddity.to_owned(), limits));
         }
@@ -220,7 +229,7 @@ fn choose_file(path: &Path, preset: Option<Settings>, limits: Settings) -> Resul
     let asked = if fits { own_settings } else { limits };
     if !files::can_decode(&clip) {
         let what = clip.oddity().unwrap_or("OpenH264 makes no picture of it").to_owned();
-        return match ffmpeg::Decoder::start(path, asked, &what) {
+        return match ffmpeg::Decoder::start(path, Size::Within(asked), &what) {
             Ok(decoder) => Ok(through_ffmpeg(path, &decoder, what, asked)),
             Err(SourceError::NeedsFfmpeg { path, what }) => Err(SourceError::CantDecode { path, what }),
             Err(error) => Err(error),
@@ -241,7 +250,7 @@ fn through_ffmpeg(path: &Path, decoder: &ffmpeg::Decoder, what: String, limits: 
         tracing::warn!(path = %path.display(), "source file: {remark}");
     }
     let own = Own { size: (width as u32, height as u32), fps: decoder.fps() };
-    (Input::Ffmpeg(path.to_owned(), what), own.within(limits))
+    (Input::Ffmpeg(Foreign { path: path.to_owned(), what, size: (width, height) }), own.within(limits))
 }
 
 /// The thread's own side.
@@ -276,7 +285,7 @@ impl Worker {
                 Input::Scene { has_grain } => self.encode_scene(settings, *has_grain),
                 Input::PassThrough(clip) => self.pass_through(clip),
                 Input::ReEncode(clip) => self.encode_clip(clip, settings),
-                Input::Ffmpeg(path, what) => self.encode_ffmpeg(path, what, settings),
+                Input::Ffmpeg(foreign) => self.encode_ffmpeg(foreign, settings),
                 Input::Stdin(pipe) => self.pass_pipe(pipe),
                 Input::Live(camera) => self.run_live(camera, settings),
             };

@@ -4,7 +4,7 @@ use sightline_capture::{
     Picture, SourceError,
     clip::{Clip, Step},
     clock,
-    ffmpeg::{self, Extent, Item, Next},
+    ffmpeg::{self, Extent, Item, Next, Size},
 };
 use sightline_h264::Decoder;
 use sightline_media::{Frame, MediaTime, Track, TrackId, avc};
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use super::{Encoding, Own, PipelineEvent, Stop, Worker};
+use super::{Encoding, Foreign, Own, PipelineEvent, Stop, Worker};
 use crate::order::EncoderOrder;
 
 /// A machine that is later than this does not catch up: the rest of the file comes later by as much.
@@ -154,16 +154,16 @@ impl Worker {
         }
     }
 
-    /// What ffmpeg makes of a file, round after round.
-    pub(super) fn encode_ffmpeg(&self, path: &Path, what: &str, settings: Settings) -> Stop {
+    /// What ffmpeg makes of a file, round after round: not every demuxer can go back to the beginning.
+    pub(super) fn encode_ffmpeg(&self, foreign: &Foreign, settings: Settings) -> Stop {
+        let Foreign { path, what, size: (width, height) } = foreign;
         let mut player = None;
         loop {
-            let decoder = match ffmpeg::Decoder::start(path, self.openable(settings), what) {
+            let decoder = match ffmpeg::Decoder::start(path, Size::Exactly(*width, *height), what) {
                 Ok(decoder) => decoder,
                 Err(error) => return self.fail(error.to_string()),
             };
-            let (width, height) = decoder.size();
-            let own = Own { size: (width as u32, height as u32), fps: decoder.fps() };
+            let own = Own { size: (*width as u32, *height as u32), fps: decoder.fps() };
             let player = player.get_or_insert_with(|| Player::new(self, settings, own));
             if let Err(stop) = player.play(path, decoder) {
                 return stop;

@@ -6,6 +6,7 @@ use sightline_capture::{
     clip::Character,
     clock, jpeg,
     live::{Live, LiveSource},
+    oddity,
     v4l2::modes::Target,
 };
 use sightline_h264::Decoder;
@@ -25,6 +26,8 @@ const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
 const MEASURED: MediaTime = MediaTime::from_millis(4_000);
 /// Log after this many broken pictures in a row, and again after every further batch of that size: a camera with bad memory gives one now and then.
 const BROKEN_PICTURES_SAID: u32 = 25;
+/// Frames in a row of which no picture is decoded: five seconds of them, or fewer where they come slowly.
+const UNDECODED_MAX: u32 = 125;
 /// A frame rate that is this many times another is worth opening the encoder again: it spends its bits by the picture.
 const FPS_RATIO: f64 = 1.5;
 
@@ -63,6 +66,10 @@ struct Run<'a> {
     measured: Option<(f64, f64)>,
     recoding: Option<Recoding<'a>>,
     broken_pictures: u32,
+    /// Frames in a row of which no picture was decoded.
+    undecoded: u32,
+    /// What was logged as unusual of its video.
+    told_oddity: Option<&'static str>,
 }
 
 /// What is encoded here.
@@ -86,6 +93,8 @@ impl<'a> Run<'a> {
             measured: None,
             recoding: None,
             broken_pictures: 0,
+            undecoded: 0,
+            told_oddity: None,
         }
     }
 
@@ -173,8 +182,16 @@ impl<'a> Run<'a> {
         let said = track.config.avc().and_then(|config| config.picture().frames_per_kilosecond);
         let fps = self.measured.map_or(said.map_or(0.0, |rate| f64::from(rate) / 1000.0), |(fps, _)| fps);
         let own = Character { width, height, fps, bitrate_bps: self.measured.map_or(0, |(_, bps)| bps as u32) };
+        let oddity = track.config.avc().and_then(oddity);
         if !self.worker.plan.limits.is_some_and(|limits| exceeds(own, limits)) {
+            if let Some(oddity) = oddity.filter(|_| self.told_oddity != oddity) {
+                self.told_oddity = Some(oddity);
+                tracing::warn!(camera = %self.camera, "its H.264 is unusual ({oddity}): it is passed on as it is, and not every player shows it");
+            }
             return self.tell(PipelineEvent::Track(Box::new(track)));
+        }
+        if let Some(oddity) = oddity {
+            return Err(self.cannot_decode(oddity));
         }
         tracing::info!(width, height, fps, bitrate_bps = own.bitrate_bps, "the camera is above the preset: it is encoded again");
         match Decoder::for_stream() {
@@ -184,6 +201,15 @@ impl<'a> Run<'a> {
             }
             Err(error) => Err(self.worker.fail_with(ErrorCode::EncoderOutOfResources, error.to_string())),
         }
+    }
+
+    /// The preset asks for what can't be done.
+    fn cannot_decode(&self, what: &str) -> Stop {
+        let problem = format!(
+            "source {}: its H.264 ({what}) can't be decoded here, which the preset asks for: set the camera to 8 bits, 4:2:0 and progressive, or to what the preset allows, or leave the preset out",
+            self.camera
+        );
+        self.worker.fail_with(ErrorCode::FrameFormatUnsupported, problem)
     }
 
     fn begin_recoding(&mut self, own: Own) -> &mut Recoding<'a> {
@@ -198,7 +224,11 @@ impl<'a> Run<'a> {
         let Some(recoding) = &mut self.recoding else { return Ok(()) };
         let Some(decoder) = &mut recoding.decoder else { return Ok(()) };
         let config = self.tracks.iter().find_map(|track| track.config.avc()).filter(|_| frame.is_keyframe);
-        let Some(decoded) = decoder.decode(config, &frame.payload, avc::LENGTH_BYTES) else { return Ok(()) };
+        let Some(decoded) = decoder.decode(config, &frame.payload, avc::LENGTH_BYTES) else {
+            self.undecoded += 1;
+            return if self.undecoded > UNDECODED_MAX { Err(self.cannot_decode("nothing of it is decoded")) } else { Ok(()) };
+        };
+        self.undecoded = 0;
         // Every frame is decoded, and as many are shown as are asked for.
         if !recoding.encoding.is_due(at) {
             return Ok(());

@@ -169,9 +169,10 @@ impl Passing<'_> {
         }
         let micros = i64::try_from(due.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
         let time = MediaTime::from_micros(micros);
+        let shown = time + MediaTime::from_micros((f64::from(picture.later) / fps * 1e6) as i64);
         let (is_keyframe, is_disposable) = (picture.is_keyframe, picture.is_disposable);
         let payload = Bytes::from(picture.payload());
-        let frame = Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe, is_disposable, payload };
+        let frame = Frame { track: TrackId::VIDEO, dts: time, pts: shown, is_keyframe, is_disposable, payload };
         if self.worker.tell(PipelineEvent::Frame(frame, clock::from_std(due))) { Ok(()) } else { Err(Stop::Finished) }
     }
 }
