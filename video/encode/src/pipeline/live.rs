@@ -446,6 +446,52 @@ mod tests {
         assert_eq!(bench.watch(1).sizes, [(640, 360)]);
     }
 
+    /// Source: cisco/openh264#2629.
+    #[test]
+    fn a_camera_s_h264_that_can_t_be_decoded_is_passed_on_or_an_error_at_once() {
+        // x264's, 320x180, High 10.
+        const SPS: &[u8] = &[
+            0x67, 0x6e, 0x00, 0x0c, 0xa6, 0xcd, 0x94, 0x14, 0x19, 0xf9, 0xf0, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00,
+            0x32, 0x0f, 0x14, 0x29, 0x96,
+        ];
+        const PPS: &[u8] = &[0x68, 0xef, 0x8f, 0xcb];
+        for (limits, code) in [(None, None), (Some(Settings { width: 160, height: 90, ..MEDIUM }), Some(ErrorCode::FrameFormatUnsupported))]
+        {
+            let (event_sender, mut events) = tokio::sync::mpsc::channel(64);
+            let (_orders_sender, orders) = sync_channel(4);
+            let source = Source::Test { has_grain: false };
+            let plan = Plan {
+                source,
+                limits,
+                keyframe_interval_sec: 2.0,
+                title: "cam-1".to_owned(),
+                plays_once: false,
+                rtsp_transport: Transport::Tcp,
+                is_patient: false,
+                motion: None,
+                open_encoder: Arc::new(SoftwareEncoder::open as Opening),
+            };
+            let worker =
+                Worker { plan, full: MEDIUM, events: event_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+            let camera = LiveSource::V4l2(V4l2Camera { path: "/dev/video0".into(), format: None });
+            let mut run = Run::new(&worker, &camera, MEDIUM, StdInstant::now());
+            let config = TrackConfig::H264(avc::DecoderConfig::from_sets(SPS, PPS).unwrap());
+            assert!(run.take(SourceEvent::Track(Box::new(Track { id: TrackId::VIDEO, config }))).is_ok());
+            let time = MediaTime::ZERO;
+            let payload = Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]);
+            let frame = Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe: true, is_disposable: false, payload };
+            assert_eq!(run.take(SourceEvent::Frame(frame, run.start)).is_ok(), code.is_none());
+            let told = std::iter::from_fn(|| events.try_recv().ok()).last();
+            match (told, code) {
+                (Some(PipelineEvent::Frame(..)), None) => {}
+                (Some(PipelineEvent::Failed(failure)), Some(code)) => {
+                    assert!(failure.code == code && failure.problem.contains("more than 8 bits"), "{failure}");
+                }
+                (told, _) => panic!("{told:?}"),
+            }
+        }
+    }
+
     #[test]
     fn a_start_on_a_slow_link_opens_the_camera_as_large_as_the_preset() {
         let (events, _keep) = tokio::sync::mpsc::channel(1);

@@ -30,6 +30,8 @@ const ARRIVALS: usize = 16;
 const LATE_MAX: Duration = Duration::from_millis(300);
 /// More than this times the rate that the stream tells is a file.
 const LIVE_RATIO: f64 = 2.0;
+/// The distance of pictures that are late, as a share of the usual.
+const CATCHING_UP: f64 = 0.8;
 /// After a pause of this many pictures it counts as live again until it is shown otherwise.
 const PAUSE_PICTURES: u32 = 10;
 
@@ -67,8 +69,11 @@ impl PipePace {
         };
         // RTMP counts milliseconds.
         let after_last = last + Duration::from_millis(1);
-        let paced = (last + interval).max(arrived);
-        self.is_live |= !self.is_file && paced.saturating_duration_since(arrived) > LATE_MAX && self.is_slower_than(fps * LIVE_RATIO);
+        let is_real_time = !self.is_file && self.is_slower_than(fps * LIVE_RATIO);
+        // What a pause has made late catches up.
+        let step = if is_real_time { interval.mul_f64(CATCHING_UP) } else { interval };
+        let paced = (last + step).max(arrived);
+        self.is_live |= is_real_time && paced.saturating_duration_since(arrived) > LATE_MAX;
         let due = if self.is_live { arrived.max(after_last) } else { paced };
         self.due = Some(due);
         due
