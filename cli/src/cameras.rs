@@ -97,25 +97,42 @@ fn read(file: &Path) -> Result<toml::Table, Failure> {
     file::table_of(file, &text)
 }
 
+/// What is wrong with the tables of several cameras.
+#[derive(Debug, thiserror::Error)]
+enum TablesError {
+    #[error("`cameras` is a list of tables: write [[cameras]], once for each camera")]
+    NoList,
+    #[error("`cameras` is empty: add [[cameras]] tables, or remove it for one camera")]
+    Empty,
+    #[error("a camera has no `device_id`: each of [[cameras]] needs its own")]
+    NoId,
+    #[error(transparent)]
+    Key(#[from] file::UnknownKey),
+    #[error("{camera}: {source}")]
+    CameraKey { camera: String, source: file::UnknownKey },
+    #[error("{camera}: {problem}")]
+    Value { camera: String, problem: String },
+    #[error("{0}")]
+    Environment(String),
+}
+
 /// The keys for all, and the cameras' tables; `None` where there are none.
-fn split(table: &toml::Table) -> Result<Option<(toml::Table, Vec<toml::Table>)>, String> {
+fn split(table: &toml::Table) -> Result<Option<(toml::Table, Vec<toml::Table>)>, TablesError> {
     let mut defaults = table.clone();
     let tables = match defaults.remove("cameras") {
         None => return Ok(None),
         Some(toml::Value::Array(tables)) => tables,
-        Some(_) => return Err("`cameras` is a list of tables: write [[cameras]], once for each camera".to_owned()),
+        Some(_) => return Err(TablesError::NoList),
     };
     file::check_keys(&Config::META, &defaults)?;
     let mut cameras = Vec::new();
     for (index, table) in tables.into_iter().enumerate() {
-        let toml::Value::Table(own) = table else {
-            return Err("`cameras` is a list of tables: write [[cameras]], once for each camera".to_owned());
-        };
-        file::check_keys(&Config::META, &own).map_err(|problem| format!("{}: {problem}", name_of(&own, index)))?;
+        let toml::Value::Table(own) = table else { return Err(TablesError::NoList) };
+        file::check_keys(&Config::META, &own).map_err(|source| TablesError::CameraKey { camera: name_of(&own, index), source })?;
         cameras.push(own);
     }
     if cameras.is_empty() {
-        return Err("`cameras` is empty: add [[cameras]] tables, or remove it for one camera".to_owned());
+        return Err(TablesError::Empty);
     }
     Ok(Some((defaults, cameras)))
 }
@@ -128,13 +145,13 @@ fn name_of(own: &toml::Table, index: usize) -> String {
     }
 }
 
-fn config_of(own: &toml::Table, defaults: &toml::Table) -> Result<Config, String> {
-    let named = |problem: String| format!("{}: {problem}", name_of(own, 0));
+fn config_of(own: &toml::Table, defaults: &toml::Table) -> Result<Config, TablesError> {
+    let named = |problem: String| TablesError::Value { camera: name_of(own, 0), problem };
     if !own.contains_key("device_id") {
-        return Err("a camera has no `device_id`: each of [[cameras]] needs its own".to_owned());
+        return Err(TablesError::NoId);
     }
     let layer = |table: &toml::Table| toml::Value::Table(table.clone()).try_into::<Layer>().map_err(|error| named(error.to_string()));
-    let environment = Layer::from_env().map_err(|error| format!("{error:#}"))?;
+    let environment = Layer::from_env().map_err(|error| TablesError::Environment(format!("{error:#}")))?;
     let layers = layer(own)?.with_fallback(environment).with_fallback(layer(defaults)?).with_fallback(Layer::default_values());
     Config::from_layer(layers).map(Config::for_device).map_err(|error| named(format!("{error:#}")))
 }

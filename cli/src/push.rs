@@ -20,7 +20,7 @@ const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 pub(crate) async fn run(push: Push) -> Result<(), Failure> {
     // Not by clap: it would print a wrong URL, and with it the key.
-    let PushUrl { tc_url, name } = push.url.reveal().parse().map_err(|problem: String| WrongUse(format!("URL: {problem}")))?;
+    let PushUrl { tc_url, name } = push.url.reveal().parse().map_err(|problem: PushUrlError| WrongUse(format!("URL: {problem}")))?;
     let is_secure = tc_url.starts_with("rtmps:");
     // Nor this: a camera's URL holds its password.
     push.source.reveal().parse::<Source>().map_err(|error| WrongUse(format!("SRC: {error}")))?;
@@ -62,14 +62,24 @@ impl std::fmt::Debug for PushUrl {
     }
 }
 
-impl std::str::FromStr for PushUrl {
-    type Err = String;
+/// Where no stream can be sent to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PushUrlError {
+    #[error("{0}; {WANTED}")]
+    Url(sightline_rtmp::url::UrlError),
+    #[error("it names no stream; {WANTED}")]
+    NoName,
+}
 
-    fn from_str(url: &str) -> Result<Self, String> {
-        const WANTED: &str = "take rtmp(s)://host[:port]/app/name, where the last part is the name, or stream key, to publish under";
-        let parsed = RtmpUrl::parse(url).map_err(|error| format!("{error}; {WANTED}"))?;
+const WANTED: &str = "take rtmp(s)://host[:port]/app/name, where the last part is the name, or stream key, to publish under";
+
+impl std::str::FromStr for PushUrl {
+    type Err = PushUrlError;
+
+    fn from_str(url: &str) -> Result<Self, PushUrlError> {
+        let parsed = RtmpUrl::parse(url).map_err(PushUrlError::Url)?;
         let tc_url = url.strip_suffix(parsed.name).filter(|_| !parsed.name.is_empty());
-        let tc_url = tc_url.ok_or_else(|| format!("it names no stream; {WANTED}"))?;
+        let tc_url = tc_url.ok_or(PushUrlError::NoName)?;
         Ok(Self { tc_url: tc_url.trim_end_matches('/').to_owned(), name: parsed.name.to_owned() })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each problem comes with what to do: `cargo` shows it in place of the build.
 
-use std::{collections::BTreeMap, env, fmt::Write as _, fs, net::SocketAddrV4, path::PathBuf};
+use std::{collections::BTreeMap, env, fmt, fmt::Write as _, fs, net::SocketAddrV4, path::PathBuf};
 
 /// It is in RAM, as an encoder's buffers would be: the linker's region has 436 KB, of which the rest needs 200.
 const CLIP_BYTES_MAX: usize = 224 << 10;
@@ -16,6 +16,21 @@ fn main() {
     }
 }
 
+/// What is wrong with the image's settings: which, and what it should be.
+struct Problem(String);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<Words: Into<String>> From<Words> for Problem {
+    fn from(words: Words) -> Self {
+        Self(words.into())
+    }
+}
+
 fn variable(name: &str) -> Option<String> {
     println!("cargo::rerun-if-env-changed={name}");
     env::var(name).ok().filter(|value| !value.is_empty())
@@ -26,11 +41,11 @@ fn out(name: &str) -> PathBuf {
 }
 
 /// What the image must know of its place in the world, as constants.
-fn settings() -> Result<(), String> {
+fn settings() -> Result<(), Problem> {
     let device = variable("SIGHTLINE_DEVICE").ok_or("SIGHTLINE_DEVICE is not set: the device's name at the broker, as porch-1")?;
     let is_name = (1..=64).contains(&device.len()) && device.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if !is_name {
-        return Err(format!("SIGHTLINE_DEVICE={device}: a device's name has 1 to 64 characters of A-Z a-z 0-9 _ -"));
+        return Err(Problem(format!("SIGHTLINE_DEVICE={device}: a device's name has 1 to 64 characters of A-Z a-z 0-9 _ -")));
     }
     let broker =
         variable("SIGHTLINE_BROKER").ok_or("SIGHTLINE_BROKER is not set: address and port of the MQTT broker, as 192.168.1.10:1883")?;
@@ -44,18 +59,18 @@ fn settings() -> Result<(), String> {
     let is_always_on = match &*trigger {
         "manual" => false,
         "always_on" => true,
-        _ => return Err(format!("SIGHTLINE_TRIGGER={trigger}: manual or always_on")),
+        _ => return Err(Problem(format!("SIGHTLINE_TRIGGER={trigger}: manual or always_on"))),
     };
     let mut text = String::new();
     let _ = writeln!(text, "const DEVICE: &str = {device:?};");
     let _ = writeln!(text, "const BROKER: ([u8; 4], u16) = ({:?}, {});", broker.ip().octets(), broker.port());
     let _ = writeln!(text, "const QUALITY: Quality = Quality::{quality};");
     let _ = writeln!(text, "const IS_ALWAYS_ON: bool = {is_always_on};");
-    fs::write(out("settings.rs"), text).map_err(|error| format!("settings.rs: {error}"))
+    fs::write(out("settings.rs"), text).map_err(|error| Problem(format!("settings.rs: {error}")))
 }
 
 /// The clip that takes the place of camera and encoder, in the form that `sightline_board::Clip` reads.
-fn clip() -> Result<(), String> {
+fn clip() -> Result<(), Problem> {
     let file = variable("SIGHTLINE_CLIP").unwrap_or_else(|| "scene.h264".into());
     let fps = variable("SIGHTLINE_CLIP_FPS").unwrap_or_else(|| "15".into());
     let fps = fps.parse().ok().filter(|fps| (1..=60_u32).contains(fps)).ok_or_else(|| format!("SIGHTLINE_CLIP_FPS={fps}: 1 to 60"))?;
@@ -63,7 +78,7 @@ fn clip() -> Result<(), String> {
     let stream = fs::read(&file).map_err(|error| format!("SIGHTLINE_CLIP={file}: {error}; a file with H.264 in Annex B form"))?;
     let units = access_units(&stream);
     if !units.first().is_some_and(|unit| nal_types(unit).any(|kind| kind == 7)) {
-        return Err(format!("{file}: no H.264 in Annex B form, or its first picture comes without parameter sets"));
+        return Err(Problem(format!("{file}: no H.264 in Annex B form, or its first picture comes without parameter sets")));
     }
     let (mut index, mut data) = (Vec::new(), Vec::new());
     for unit in &units {
@@ -73,9 +88,12 @@ fn clip() -> Result<(), String> {
     let count = u32::try_from(units.len()).unwrap_or(u32::MAX);
     let clip = [&b"SLCLIP01"[..], &count.to_le_bytes(), &fps.to_le_bytes(), &index, &data].concat();
     if clip.len() > CLIP_BYTES_MAX {
-        return Err(format!("{file}: {} bytes; at most {CLIP_BYTES_MAX} fit beside the image: a shorter clip, or fewer bits", clip.len()));
+        return Err(Problem(format!(
+            "{file}: {} bytes; at most {CLIP_BYTES_MAX} fit beside the image: a shorter clip, or fewer bits",
+            clip.len()
+        )));
     }
-    fs::write(out("clip.bin"), clip).map_err(|error| format!("clip.bin: {error}"))
+    fs::write(out("clip.bin"), clip).map_err(|error| Problem(format!("clip.bin: {error}")))
 }
 
 /// Access units with start codes of four bytes, whatever start codes the stream has.

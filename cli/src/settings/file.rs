@@ -27,11 +27,17 @@ fn without_quote(error: &str) -> String {
     error.lines().filter(|line| !is_quote(line)).collect::<Vec<_>>().join("\n")
 }
 
+/// A key that no setting has.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown key `{key}`{}", nearest.as_ref().map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default())]
+pub(crate) struct UnknownKey {
+    key: String,
+    nearest: Option<String>,
+}
+
 /// Every key is one of the settings.
-pub(crate) fn check_keys(meta: &'static Meta, table: &toml::Table) -> Result<(), String> {
-    let Some((key, nearest)) = unknown_key(meta, table, "") else { return Ok(()) };
-    let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
-    Err(format!("unknown key `{key}`{hint}"))
+pub(crate) fn check_keys(meta: &'static Meta, table: &toml::Table) -> Result<(), UnknownKey> {
+    unknown_key(meta, table, "").map_or(Ok(()), |(key, nearest)| Err(UnknownKey { key, nearest }))
 }
 
 /// The first key that no setting has, and the known one nearest to it.

@@ -99,6 +99,53 @@ impl AudioConfig {
     }
 }
 
+/// One raw frame behind an ADTS header (ISO/IEC 13818-7 §6.2), as encoders write them that know AAC from files and broadcasting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdtsFrame<'a> {
+    /// The frame without its header.
+    pub payload: &'a [u8],
+    header: [u8; 4],
+}
+
+/// Bytes of an ADTS header without a checksum.
+const ADTS_HEADER_BYTES: usize = 7;
+
+impl AdtsFrame<'_> {
+    /// What the header says, as a record.
+    ///
+    /// # Errors
+    /// [`AudioConfigError::SampleRate`] for a reserved rate.
+    pub fn config(&self) -> Result<AudioConfig, AudioConfigError> {
+        let [_, _, third, fourth] = self.header;
+        // Profile, rate and channels are the record's first fields, with the object type one more than the profile.
+        let (object_type, rate, channels) = ((third >> 6) + 1, (third >> 2) & 15, ((third & 1) << 2) | (fourth >> 6));
+        AudioConfig::parse(&[(object_type << 3) | (rate >> 1), (rate << 7) | (channels << 3)])
+    }
+}
+
+/// The frames of a payload that is ADTS from its beginning to its end; none where it is anything else. A raw frame can't be taken for it: one that begins so
+/// would hold nothing (`ID_END`).
+pub fn adts_frames(payload: &[u8]) -> impl Iterator<Item = AdtsFrame<'_>> {
+    let mut rest = payload;
+    let is_adts = core::iter::from_fn(|| next_adts(&mut rest)).count() > 0 && rest.is_empty();
+    let mut rest = if is_adts { payload } else { &[] };
+    core::iter::from_fn(move || next_adts(&mut rest))
+}
+
+fn next_adts<'a>(rest: &mut &'a [u8]) -> Option<AdtsFrame<'a>> {
+    let &[first, second, third, fourth, fifth, sixth, _, ..] = *rest else { return None };
+    // Twelve ones, then the layer, which is 0.
+    if first != 0xff || second & 0xf6 != 0xf0 {
+        return None;
+    }
+    let bytes = (usize::from(fourth & 3) << 11) | (usize::from(fifth) << 3) | usize::from(sixth >> 5);
+    let header_bytes = if second & 1 == 1 { ADTS_HEADER_BYTES } else { ADTS_HEADER_BYTES + 2 };
+    let (frame, later) = rest.split_at_checked(bytes)?;
+    let payload = frame.get(header_bytes..)?;
+    *rest = later;
+    Some(AdtsFrame { payload, header: [first, second, third, fourth] })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +155,24 @@ mod tests {
         let config = AudioConfig::parse(&[0x12, 0x10, 0x56, 0xe5, 0x00]).unwrap();
         assert_eq!((config.object_type(), config.sample_rate_hz(), config.channels()), (2, 44_100, 2));
         assert_eq!(config.as_bytes(), [0x12, 0x10, 0x56, 0xe5, 0x00]);
+    }
+
+    /// 44,100 Hz, stereo, AAC-LC: 7 bytes of header and `body`.
+    fn adts(body: &[u8]) -> std::vec::Vec<u8> {
+        let bytes = u8::try_from(body.len() + 7).unwrap();
+        [&[0xff, 0xf1, 0x50, 0x80, bytes >> 3, (bytes << 5) | 0x1f, 0xfc], body].concat()
+    }
+
+    #[test]
+    fn adts_frames_are_told_from_raw_ones_and_say_their_configuration() {
+        let two = [adts(&[0x21, 1, 2]), adts(&[0x21, 3])].concat();
+        let frames: std::vec::Vec<_> = adts_frames(&two).collect();
+        assert_eq!(frames.iter().map(|frame| frame.payload).collect::<std::vec::Vec<_>>(), [&[0x21, 1, 2][..], &[0x21, 3]]);
+        let config = frames[0].config().unwrap();
+        assert_eq!((config.object_type(), config.sample_rate_hz(), config.channels()), (2, 44_100, 2));
+        for other in [&[0x21, 0xff, 0xf1][..], &two[..two.len() - 1], &[0xff, 0xf1], &[]] {
+            assert_eq!(adts_frames(other).count(), 0, "{other:?}");
+        }
     }
 
     #[test]

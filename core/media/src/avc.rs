@@ -107,12 +107,20 @@ impl DecoderConfig {
     /// Makes the record from one SPS and one PPS, each a NAL unit without start code or length.
     ///
     /// # Errors
-    /// [`ConfigError::Sps`] and [`ConfigError::Truncated`] for an SPS that can't be read, [`ConfigError::Missing`] for NAL units of
-    /// other types, [`ConfigError::TooLong`].
+    /// As [`Self::from_parameter_sets`].
     pub fn from_sets(sps: &[u8], pps: &[u8]) -> Result<Self, ConfigError> {
+        Self::from_parameter_sets(sps, core::iter::once(pps))
+    }
+
+    /// Makes the record from one SPS and the PPS that refer to it, each a NAL unit without start code or length.
+    ///
+    /// # Errors
+    /// [`ConfigError::Sps`] and [`ConfigError::Truncated`] for an SPS that can't be read, [`ConfigError::Missing`] for NAL units of
+    /// other types and where there is no PPS, [`ConfigError::TooLong`].
+    pub fn from_parameter_sets<'a>(sps: &[u8], pictures: impl Iterator<Item = &'a [u8]>) -> Result<Self, ConfigError> {
         let picture = Picture::parse(sps)?;
         let is = |nal: &[u8], kind| nal.first().is_some_and(|&header| NalKind::of(header) == kind);
-        if !is(sps, NalKind::Sps) || !is(pps, NalKind::Pps) {
+        if !is(sps, NalKind::Sps) {
             return Err(ConfigError::Missing);
         }
         let mut record = Vec::new();
@@ -121,11 +129,25 @@ impl DecoderConfig {
         put(&header)?;
         put(&length_of(sps)?)?;
         put(sps)?;
-        put(&[1])?;
-        put(&length_of(pps)?)?;
-        put(pps)?;
+        put(&[0])?;
+        let mut count = 0_u8;
+        for pps in pictures {
+            if !is(pps, NalKind::Pps) {
+                return Err(ConfigError::Missing);
+            }
+            put(&length_of(pps)?)?;
+            put(pps)?;
+            count = count.checked_add(1).ok_or(ConfigError::TooLong)?;
+        }
+        if count == 0 {
+            return Err(ConfigError::Missing);
+        }
         if picture.has_chroma_in_record() {
             put(&[0xfc | picture.chroma_format, 0xf8 | (picture.bit_depth_luma - 8), 0xf8 | (picture.bit_depth_chroma - 8), 0])?;
+        }
+        // The PPS are counted behind the one SPS.
+        if let Some(place) = record.get_mut(header.len() + 2 + sps.len()) {
+            *place = count;
         }
         Ok(Self { record, length_bytes: 4, picture })
     }

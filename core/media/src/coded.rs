@@ -159,15 +159,29 @@ fn hevc_sps(record: &[u8]) -> Option<&[u8]> {
 /// `SPS_NUT` (H.265 Table 7-1).
 const NAL_SPS: u8 = 33;
 
-/// H.265 §7.3.2.2.1 up to the conformance window.
 fn hevc_size(sps: &[u8]) -> Option<(u32, u32)> {
+    hevc_sps_fields(sps).map(|fields| fields.size)
+}
+
+/// What an SPS of H.265 says first.
+pub(crate) struct HevcSps {
+    pub(crate) id: u32,
+    /// After cropping.
+    pub(crate) size: (u32, u32),
+    pub(crate) chroma_format: u32,
+    pub(crate) bit_depth_luma: u32,
+    pub(crate) bit_depth_chroma: u32,
+}
+
+/// H.265 §7.3.2.2.1 up to the bit depths; `sps` is a NAL unit.
+pub(crate) fn hevc_sps_fields(sps: &[u8]) -> Option<HevcSps> {
     let mut bits = BitReader::rbsp(sps.get(2..)?);
     bits.bits(4)?;
     let sub_layers = bits.bits(3)?;
     bits.bit()?;
     skip_profile_tier_level(&mut bits, sub_layers)?;
-    bits.unsigned_exp_golomb()?;
-    let chroma_format = bits.unsigned_exp_golomb()?;
+    let id = bits.unsigned_exp_golomb()?;
+    let chroma_format = bits.unsigned_exp_golomb().filter(|&format| format <= 3)?;
     if chroma_format == 3 {
         bits.bit()?;
     }
@@ -182,7 +196,11 @@ fn hevc_size(sps: &[u8]) -> Option<(u32, u32)> {
         crop_x = bits.unsigned_exp_golomb()?.checked_add(bits.unsigned_exp_golomb()?)?.checked_mul(unit_x)?;
         crop_y = bits.unsigned_exp_golomb()?.checked_add(bits.unsigned_exp_golomb()?)?.checked_mul(unit_y)?;
     }
-    picture(width.checked_sub(crop_x)?, height.checked_sub(crop_y)?)
+    let size = picture(width.checked_sub(crop_x)?, height.checked_sub(crop_y)?)?;
+    let depth = |bits: &mut BitReader<'_>| bits.unsigned_exp_golomb().filter(|&more| more <= 8).map(|more| more + 8);
+    // An SPS that is cut behind its size was always taken, and eight bits are what nearly all have.
+    let (bit_depth_luma, bit_depth_chroma) = (depth(&mut bits).unwrap_or(8), depth(&mut bits).unwrap_or(8));
+    Some(HevcSps { id, size, chroma_format, bit_depth_luma, bit_depth_chroma })
 }
 
 /// H.265 §7.3.3, `profilePresentFlag` set.

@@ -21,7 +21,10 @@ mod bits;
 pub mod coded;
 mod frame;
 #[cfg(feature = "alloc")]
+pub mod intake;
+#[cfg(feature = "alloc")]
 mod metadata;
+mod source_clock;
 #[cfg(feature = "alloc")]
 mod stream;
 mod time;
@@ -30,6 +33,7 @@ mod track;
 pub use frame::Frame;
 #[cfg(feature = "alloc")]
 pub use metadata::{Metadata, Property};
+pub use source_clock::{Fault, Placed, SourceClock};
 #[cfg(feature = "alloc")]
 pub use stream::StreamConfig;
 pub use time::{Instant, MediaTime, WallTime};

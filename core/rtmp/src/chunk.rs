@@ -8,7 +8,8 @@ pub(crate) use writer::{HEADER_BYTES_MAX, Header, continuation, first, write};
 
 /// The chunk size before a Set Chunk Size (§5.4.1).
 pub(crate) const CHUNK_SIZE_DEFAULT: u32 = 128;
-/// The largest chunk size taken and made. The standard allows 2^31-1; a message is at most 16 MiB, and no encoder in use sets more than 65,536.
+/// The largest chunk size that we make. Taken is whatever the standard allows, up to 2^31-1 (§5.4.1): encoders set 10 MB, 128 MB and the largest number to say
+/// "a chunk a message" (deepch/vdk#16, nareix/joy4#88), and a chunk is never longer than its message.
 pub const CHUNK_SIZE_MAX: u32 = 1024 * 1024;
 /// The longest message taken, in bytes: twice a 4K intra picture at the highest quality in use.
 pub const MESSAGE_BYTES_MAX: u32 = 8 * 1024 * 1024;

@@ -32,7 +32,7 @@ pub enum Cause {
     PublishTimeout,
     /// Nothing, or next to nothing, came for longer than the limit.
     IdleTimeout,
-    /// A chunk size outside 1..=1 MiB (§5.4.1).
+    /// A chunk size outside 1 to 2^31-1 (§5.4.1).
     ChunkSize(u32),
     /// More chunk streams than the limit.
     ChunkStreams,
@@ -73,7 +73,7 @@ impl fmt::Display for Cause {
             Self::CommandTimeout => f.write_str("the peer did not ask to publish or play in time"),
             Self::PublishTimeout => f.write_str("the server did not answer the publish in time"),
             Self::IdleTimeout => f.write_str("the peer sent next to nothing for too long"),
-            Self::ChunkSize(size) => write!(f, "the peer set a chunk size of {size}"),
+            Self::ChunkSize(size) => write!(f, "the peer set a chunk size of {size}, which is not 1 to 2147483647"),
             Self::ChunkStreams => f.write_str("the peer opened too many chunk streams"),
             Self::MessageLength(length) => write!(f, "the peer announced a message of {length} bytes"),
             Self::PartialBytes => f.write_str("the peer left too many bytes in unfinished messages"),

@@ -162,6 +162,13 @@ pub enum Event {
         /// What it was, and who is known to do it.
         what: &'static str,
     },
+    /// It asked for an application that is not here, and was refused; the shell hangs up.
+    AppRefused {
+        /// What it asked for, without query.
+        app: String,
+        /// What it was told: what is here, and how an address is taken apart.
+        hint: String,
+    },
     /// The publisher ended its stream and may begin another.
     Unpublished,
     /// The player ended its stream, or the peer closed in order.
@@ -573,7 +580,8 @@ impl Session {
             return Err(Cause::OutOfOrder("connect twice"));
         }
         let Some(Value::Object(object)) = command.arguments.value()? else { return Err(Cause::Amf0) };
-        let asked = object.text("app").unwrap_or("").trim_end_matches('/');
+        // rtmp://host//live and rtmp://host/live/ mean live.
+        let asked = object.text("app").unwrap_or("").trim_matches('/');
         if asked.len() > NAME_BYTES_MAX {
             return Err(Cause::Amf0);
         }
@@ -583,9 +591,10 @@ impl Session {
         let is_enhanced = self.capabilities.is_enhanced();
         if !self.config.apps.is_empty() && !self.config.apps.iter().any(|allowed| allowed == app) {
             let code = "NetConnection.Connect.Rejected";
-            let description = "this server has no such application";
+            let hint = app_hint(app, &self.config.apps);
+            let description = &cut_text::<STATUS_BYTES_MAX>(&hint);
             self.link.command(0, &Outgoing::ConnectResult { transaction, is_accepted: false, is_enhanced, code, description });
-            self.events.push_back(Event::Closed);
+            self.events.push_back(Event::AppRefused { app: app.into(), hint });
             return Ok(());
         }
         self.app = Some((app.into(), query));
@@ -605,7 +614,7 @@ impl Session {
         }
         let (app, app_query) = self.app.clone().unwrap_or_default();
         let (name, query) = split_query(asked);
-        Ok((app, name.into(), if query.0.is_empty() { app_query } else { query }))
+        Ok((app, name.trim_start_matches('/').into(), if query.0.is_empty() { app_query } else { query }))
     }
 
     fn handle_publish(&mut self, stream_id: u32, command: &mut Command<'_>) -> Result<(), Cause> {
@@ -668,6 +677,19 @@ impl From<Media> for Event {
             Media::Unsupported(what) => Self::Unsupported { what },
             Media::Quirk(what) => Self::Quirk { what },
         }
+    }
+}
+
+/// What helps who asked for an application that is not here. Many type the whole address as the server and leave the key empty: then the application
+/// stands before the first slash and the key behind it (ossrs/srs#796).
+fn app_hint(asked: &str, apps: &[String]) -> String {
+    let here = apps.join(", ");
+    let (first, rest) = asked.split_once('/').unwrap_or((asked, ""));
+    match apps.iter().find(|app| *app == first) {
+        Some(app) => {
+            alloc::format!("no application {asked:?}: the server is rtmp://HOST/{app} and the stream key {rest:?}, each in its own field")
+        }
+        None => alloc::format!("no application {asked:?}: this server has {here}; the address is rtmp://HOST/{here}/STREAM_KEY"),
     }
 }
 

@@ -252,7 +252,8 @@ fn a_refused_application_says_why() {
     pair.client = Client::publish(Config::default(), "rtmp://h/other", "cam", Instant::ZERO, 1).unwrap();
     pair.run();
     assert!(matches!(&pair.from_client[..], [Event::Rejected { code, .. }] if code == "NetConnection.Connect.Rejected"));
-    assert_eq!(pair.from_server, [server::Event::Closed]);
+    let [server::Event::AppRefused { app, hint }] = &pair.from_server[..] else { panic!("{:?}", pair.from_server) };
+    assert_eq!((app.as_str(), hint.contains("this server has live")), ("other", true), "{hint}");
 }
 
 #[test]

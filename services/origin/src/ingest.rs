@@ -28,6 +28,7 @@ impl Ingest {
     fn begin(&self, name: &str, token: Option<&str>, peer: IpAddr) -> Result<(Grant, Hold), Refusal> {
         let wall = self.clock.wall();
         let grant = match token {
+            _ if name.is_empty() => return Err(Refusal::NoName),
             Some(token) => self.keys.check(name, token, wall.unix_secs())?,
             None if self.allow_unsigned && peer.to_canonical().is_loopback() => Grant::unsigned(name),
             None => return Err(Refusal::NoToken),

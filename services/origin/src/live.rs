@@ -12,4 +12,3 @@ pub(crate) mod readers;
 pub(crate) mod ring;
 pub(crate) mod stream;
 pub(crate) mod tap;
-pub(crate) mod timeline;

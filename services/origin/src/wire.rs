@@ -95,6 +95,8 @@ mod tests {
         stream.take_over("d", Publisher::new(1, 1, 0, CancellationToken::new()));
         let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
         stream.set_track(1, Track { id: TrackId::AUDIO, config }).unwrap();
+        // Behind the first, pictures might still come: it is only waited with.
+        push(&stream, -1000);
         push(&stream, 0);
         stream
     }
@@ -103,7 +105,7 @@ mod tests {
         let dts = MediaTime::from_millis(millis);
         let payload = Bytes::from_static(b"sound");
         let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
-        stream.push(1, frame, Instant::from_micros(u64::try_from(millis).unwrap() * 1000)).unwrap();
+        stream.push(1, frame, Instant::from_micros(u64::try_from(millis + 1000).unwrap() * 1000)).unwrap();
     }
 
     fn fill(stream: &Stream, cursor: &mut WireCursor, wire: Wire) -> VecDeque<Bytes> {

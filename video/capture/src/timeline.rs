@@ -1,83 +1,54 @@
-//! A camera's RTP times on our own media time: monotonic over reconnects, and with decoding times, which RTP does not carry.
+//! A camera's RTP times on our own media time: the source's clock over all its connections, and decoding times, which RTP does not carry.
 
-use sightline_media::{MediaTime, TrackId};
-use std::time::{Duration, Instant};
+use sightline_media::{Fault, MediaTime, SourceClock, TrackId};
+use std::time::Instant;
 
-/// A step of the camera's time that differs by more than this from the time that passed here is a jump of its clock (an RTP time that began anew, a
-/// wrong `rtptime` in RTP-Info), not jitter of the network.
-const JUMP_MAX: MediaTime = MediaTime::from_millis(3_000);
 /// The most pictures that are reordered: H.264 §A.3.1 allows a decoded picture buffer of 16 frames.
 const REORDER_MAX: usize = 16;
+/// A picture that is shown longer before one that was decoded earlier is none that was reordered: the camera's clock stepped back.
+const REORDER_SPAN_MAX: MediaTime = MediaTime::from_millis(500);
 
 /// Maps the times of one camera, over all its connections.
 #[derive(Debug)]
 pub(crate) struct Timeline {
     start: Instant,
-    /// What is added to the camera's times; none before the first frame of a connection.
-    offset: Option<MediaTime>,
-    video: Lane,
-    audio: Lane,
-}
-
-/// What is known of one track.
-#[derive(Debug, Default)]
-struct Lane {
-    /// The camera's time, corrected, of the last frame, and when it came.
-    last: Option<(MediaTime, Instant)>,
-    /// Added on top, after a jump of this track alone.
-    correction: MediaTime,
+    clock: SourceClock,
     order: DecodingOrder,
+    told: Vec<Fault>,
 }
 
 impl Timeline {
     /// The media time's zero is `start`.
     pub(crate) fn new(start: Instant) -> Self {
-        Self { start, offset: None, video: Lane::default(), audio: Lane::default() }
+        let clock = SourceClock::since(sightline_media::Instant::ZERO);
+        Self { start, clock, order: DecodingOrder::default(), told: Vec::new() }
     }
 
     /// A new connection begins: its times have nothing to do with those before.
     pub(crate) fn reconnect(&mut self) {
-        self.offset = None;
-        for lane in [&mut self.video, &mut self.audio] {
-            lane.last = None;
-            lane.correction = MediaTime::ZERO;
-            lane.order.forget_waiting();
-        }
+        self.clock.change_source();
+        self.order.forget();
+        self.told.clear();
     }
 
     /// The camera says that it shows up to this many pictures after others that were decoded later.
     pub(crate) fn expect_reordering(&mut self, pictures: usize) {
-        let order = &mut self.video.order;
-        order.depth = order.depth.max(pictures.min(REORDER_MAX));
+        self.order.depth = pictures.min(REORDER_MAX);
+        self.order.is_said = true;
     }
 
     /// Decoding and presentation time of a frame that the camera says is at `camera` and that came at `now`.
     pub(crate) fn map(&mut self, track: TrackId, camera: MediaTime, now: Instant) -> (MediaTime, MediaTime) {
-        let arrival = media_time(now.saturating_duration_since(self.start));
-        let offset = *self.offset.get_or_insert(arrival - camera);
-        let is_video = track == TrackId::VIDEO;
-        let lane = if is_video { &mut self.video } else { &mut self.audio };
-        let mut pts = camera + offset + lane.correction;
-        // The first frame is held against the clock, each other against the one before it, so that a camera's slow drift is no jump.
-        let expected = lane.last.map_or(arrival, |(last, at)| last + media_time(now.saturating_duration_since(at)));
-        let difference = expected - pts;
-        if difference > JUMP_MAX || MediaTime::ZERO - difference > JUMP_MAX {
-            lane.correction = lane.correction + difference;
-            lane.order.forget_waiting();
-            pts = expected;
+        let since_start = now.saturating_duration_since(self.start);
+        let now = sightline_media::Instant::ZERO + since_start;
+        let decoded = if track == TrackId::VIDEO { self.order.decoding_time(camera) } else { camera };
+        let placed = self.clock.place(track, decoded, camera, now);
+        if let Some(fault) = placed.fault.filter(|fault| !self.told.contains(fault)) {
+            self.told.push(fault);
+            tracing::warn!(what = fault.name(), "the camera's times are wrong; they are set right");
         }
-        lane.last = Some((pts, now));
-        if is_video {
-            (lane.order.decoding_time(pts), pts)
-        } else {
-            let time = lane.order.rise(pts);
-            (time, time)
-        }
+        (placed.dts, placed.pts)
     }
-}
-
-fn media_time(elapsed: Duration) -> MediaTime {
-    MediaTime::from_micros(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Decoding times of frames that come in decoding order with presentation times.
@@ -87,16 +58,29 @@ fn media_time(elapsed: Duration) -> MediaTime {
 #[derive(Debug, Default)]
 struct DecodingOrder {
     depth: usize,
+    /// The depth is the SPS's word.
+    is_said: bool,
     /// Presentation times that no frame was decoded at yet, rising.
     waiting: Vec<MediaTime>,
     last: Option<MediaTime>,
+    /// The latest presentation time.
+    latest: Option<MediaTime>,
 }
 
 impl DecodingOrder {
+    /// The decoding time, by the camera's own clock: a step of that clock is a step here too.
     fn decoding_time(&mut self, pts: MediaTime) -> MediaTime {
-        if self.last.is_some_and(|last| pts < last) && self.depth < REORDER_MAX {
+        let is_step = self.latest.is_some_and(|latest| {
+            let back = latest - pts;
+            back > REORDER_SPAN_MAX || (back > MediaTime::ZERO && self.is_said && self.depth == 0)
+        });
+        if is_step {
+            self.forget();
+        }
+        if self.last.is_some_and(|last| pts < last) && !self.is_said && self.depth < REORDER_MAX {
             self.depth += 1;
         }
+        self.latest = self.latest.max(Some(pts));
         let at = self.waiting.partition_point(|&waiting| waiting <= pts);
         self.waiting.insert(at, pts);
         if self.waiting.len() > self.depth {
@@ -109,21 +93,25 @@ impl DecodingOrder {
         }
     }
 
-    /// Never the time of the frame before, nor an earlier one.
+    /// Rises where pictures are reordered; a time that is said twice stays what it is, for the clock to see.
     fn rise(&mut self, time: MediaTime) -> MediaTime {
-        let time = self.last.map_or(time, |last| time.max(last + MediaTime::from_ticks(1)));
+        let least = MediaTime::from_ticks(i64::from(self.depth > 0));
+        let time = self.last.map_or(time, |last| time.max(last + least));
         self.last = Some(time);
         time
     }
 
-    fn forget_waiting(&mut self) {
+    /// What is decoded next has nothing to do with what was.
+    fn forget(&mut self) {
         self.waiting.clear();
+        (self.last, self.latest) = (None, None);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const FRAME: i64 = 3_600;
 
@@ -185,6 +173,34 @@ mod tests {
         timeline.reconnect();
         timeline.map(TrackId::VIDEO, MediaTime::from_millis(0), now);
         let (_, far) = timeline.map(TrackId::AUDIO, MediaTime::from_millis(90_000), now);
-        assert_eq!(far, MediaTime::from_millis(1_000));
+        // Behind the last frame of the connection before, which came at the same moment.
+        assert_eq!(far, MediaTime::from_ticks(93_000));
+    }
+
+    /// gtxaspec/raptor#43: a step back of 1 to 3 s is no reordering, and costs a frame's time, not 0.64 s for good.
+    #[test]
+    fn a_step_back_is_no_reordering() {
+        for (is_said, step_frames) in [(false, 25), (false, 75), (true, 25), (true, 2)] {
+            let mut timeline = Timeline::new(Instant::now());
+            if is_said {
+                timeline.expect_reordering(0);
+            }
+            let camera: Vec<i64> = (0..50).chain(50 - step_frames..100).collect();
+            let times = run(&mut timeline, 1_000, &camera);
+            for (frame, (dts, pts)) in times.iter().enumerate() {
+                let at = 90_000 + i64::try_from(frame).unwrap() * FRAME;
+                assert!(pts == dts && (dts - at).abs() <= FRAME, "{frame}: {dts} {pts} {at}");
+            }
+        }
+    }
+
+    /// scottlamb/retina#64: times at another rate than announced.
+    #[test]
+    fn a_rate_that_is_wrong_is_not_followed() {
+        let mut timeline = Timeline::new(Instant::now());
+        let camera: Vec<i64> = (0..1000).map(|frame| frame * 10).collect();
+        let times = run(&mut timeline, 0, &camera);
+        let (dts, _) = times[999];
+        assert!((dts - 999 * FRAME).abs() < 90_000, "{dts}");
     }
 }

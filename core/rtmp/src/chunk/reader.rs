@@ -2,7 +2,7 @@
 //! camera's side needs no allocator and the server's side allocates what came, never what was announced.
 
 use super::writer::{EXTENDED, HEADER_BYTES_MAX};
-use super::{CHUNK_SIZE_DEFAULT, CHUNK_SIZE_MAX, MESSAGE_BYTES_MAX, MessageHeader};
+use super::{CHUNK_SIZE_DEFAULT, MESSAGE_BYTES_MAX, MessageHeader};
 use crate::error::Cause;
 use crate::wire::Fields;
 
@@ -90,7 +90,7 @@ impl<const STREAMS: usize> Reader<STREAMS> {
 
     /// Takes effect at the next chunk: the one being read keeps its size (nginx-rtmp once overran its buffer here).
     pub(crate) const fn set_chunk_size(&mut self, size: u32) -> Result<(), Cause> {
-        if size == 0 || size > CHUNK_SIZE_MAX {
+        if size == 0 || size > i32::MAX.cast_unsigned() {
             return Err(Cause::ChunkSize(size));
         }
         self.chunk_size = size;

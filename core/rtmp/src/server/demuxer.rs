@@ -7,8 +7,9 @@ use crate::message::video::{self, Video};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use bytes::{BufMut as _, Bytes, BytesMut};
-use sightline_media::{Codec, Frame, MediaTime, Track, TrackConfig, TrackId, aac, avc, coded};
+use bytes::Bytes;
+use sightline_media::intake::{Family, Intake, Mend, Passed, Record, Taken};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackConfig, TrackId, aac, coded};
 
 /// What a message was.
 #[derive(Debug)]
@@ -24,13 +25,15 @@ pub(crate) enum Media {
 /// Tracks of one stream, both media together: E-RTMP's multitrack allows 256 of each, encoders send up to five.
 const TRACKS_MAX: usize = 16;
 /// Kinds of trouble that are reported, each once; there are fewer.
-const TROUBLES_MAX: usize = 24;
+const TROUBLES_MAX: usize = 40;
 
 /// What is known of a stream's tracks.
 #[derive(Debug, Default)]
 pub(crate) struct Demuxer {
     clock: Clock,
     tracks: Vec<Known>,
+    /// Tracks of NAL units, whether their configuration is known or not.
+    intakes: Vec<(TrackId, Intake)>,
     told: Vec<&'static str>,
 }
 
@@ -38,8 +41,6 @@ pub(crate) struct Demuxer {
 struct Known {
     id: TrackId,
     config: TrackConfig,
-    /// Bytes before each NAL unit, as they come; 4 where there are none.
-    length_bytes: usize,
     /// A VP9 track is announced with its first key frame, which says the size.
     is_announced: bool,
 }
@@ -127,38 +128,62 @@ impl Demuxer {
 
     /// A decoder configuration: reported when it is new. Encoders that send it again before every key frame are common and harmless.
     fn config<E: From<Media>>(&mut self, id: TrackId, codec: Codec, record: &[u8], out: &mut VecDeque<E>) {
-        let (config, length_bytes) = match codec {
-            Codec::H264 => match avc::DecoderConfig::parse(record) {
-                // Frames are rewritten below; the track says what they are then.
-                Ok(config) => (TrackConfig::H264(config.clone().with_long_lengths()), config.length_bytes()),
-                Err(_) => return self.unsupported("an AVC decoder configuration that can't be read", out),
+        if let Some(family) = Family::of(codec) {
+            return self.record(id, family, record, out);
+        }
+        let config = match codec {
+            Codec::Aac => match aac_config(record) {
+                Some(config) => TrackConfig::Aac(config),
+                None => return self.unsupported("an AudioSpecificConfig that can't be read", out),
             },
-            Codec::Aac => match aac::AudioConfig::parse(record) {
-                Ok(config) => (TrackConfig::Aac(config), 4),
-                Err(_) => return self.unsupported("an AudioSpecificConfig that can't be read", out),
-            },
-            Codec::Hevc | Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => {
+            Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => {
                 match coded::Config::parse(codec, record) {
-                    Ok(config) => (TrackConfig::Coded(config.clone().with_long_lengths()), config.length_bytes()),
+                    Ok(config) => TrackConfig::Coded(config),
                     Err(_) => return self.unsupported("a decoder configuration that can't be read", out),
                 }
             }
         };
-        self.set(id, config, length_bytes, codec != Codec::Vp9, out);
+        self.set(id, config, codec != Codec::Vp9, out);
     }
 
-    fn set<E: From<Media>>(&mut self, id: TrackId, config: TrackConfig, length_bytes: usize, announces: bool, out: &mut VecDeque<E>) {
+    /// The configuration of a track of NAL units. One that can't be read is none: the stream's own parameter sets may serve.
+    fn record<E: From<Media>>(&mut self, id: TrackId, family: Family, record: &[u8], out: &mut VecDeque<E>) {
+        let Some(intake) = self.intake(id, family) else { return self.unsupported("more tracks than sixteen", out) };
+        match intake.take_record(record) {
+            Record::New(config) => self.set(id, *config, true, out),
+            Record::Same => self.quirk("a sequence header again, unchanged", out),
+            Record::Unread if record.is_empty() => self.quirk("a sequence header of no bytes", out),
+            Record::Unread => self.quirk(Mend::RecordOfSets.name(), out),
+        }
+    }
+
+    fn intake(&mut self, id: TrackId, family: Family) -> Option<&mut Intake> {
+        let known = self.intakes.iter().position(|(of, _)| *of == id);
+        let at = match known {
+            Some(at) => at,
+            None if self.intakes.len() < TRACKS_MAX => {
+                self.intakes.push((id, Intake::new(family)));
+                self.intakes.len() - 1
+            }
+            None => return None,
+        };
+        let (_, intake) = self.intakes.get_mut(at)?;
+        if intake.family() != family {
+            *intake = Intake::new(family);
+        }
+        Some(intake)
+    }
+
+    fn set<E: From<Media>>(&mut self, id: TrackId, config: TrackConfig, announces: bool, out: &mut VecDeque<E>) {
         let known = self.tracks.iter().position(|known| known.id == id);
         if let Some(known) = known.and_then(|at| self.tracks.get_mut(at)) {
-            let is_same = known.config.codec() == config.codec()
-                && known.config.as_bytes() == config.as_bytes()
-                && known.length_bytes == length_bytes;
+            let is_same = known.config.codec() == config.codec() && known.config.as_bytes() == config.as_bytes();
             if is_same && known.is_announced && (!announces || known.config == config) {
                 return self.quirk("a sequence header again, unchanged", out);
             }
-            *known = Known { id, config, length_bytes, is_announced: announces };
+            *known = Known { id, config, is_announced: announces };
         } else if self.tracks.len() < TRACKS_MAX {
-            self.tracks.push(Known { id, config, length_bytes, is_announced: announces });
+            self.tracks.push(Known { id, config, is_announced: announces });
         } else {
             return self.unsupported("more tracks than sixteen", out);
         }
@@ -167,20 +192,67 @@ impl Demuxer {
         }
     }
 
-    fn frame<E: From<Media>>(&mut self, codec: Codec, mut frame: Frame<Bytes>, out: &mut VecDeque<E>) {
-        let known = |tracks: &[Known]| {
-            tracks.iter().find(|known| known.id == frame.track && known.config.codec() == codec).map(|known| known.length_bytes)
+    fn frame<E: From<Media>>(&mut self, codec: Codec, frame: Frame<Bytes>, out: &mut VecDeque<E>) {
+        match codec {
+            Codec::H264 => self.picture(Family::H264, frame, out),
+            Codec::Hevc => self.picture(Family::Hevc, frame, out),
+            Codec::Aac => self.aac(frame, out),
+            Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => self.other(codec, frame, out),
+        }
+    }
+
+    /// A picture of NAL units, as its encoder framed it.
+    fn picture<E: From<Media>>(&mut self, family: Family, mut frame: Frame<Bytes>, out: &mut VecDeque<E>) {
+        if frame.is_empty() {
+            return;
+        }
+        let Some(intake) = self.intake(frame.track, family) else { return self.unsupported("more tracks than sixteen", out) };
+        let taken = match intake.take(&frame.payload, frame.is_keyframe) {
+            Ok(taken) => taken,
+            Err(Passed::NoPicture) => return,
+            Err(Passed::NoConfig) => return self.unsupported("video before its sequence header", out),
+            Err(Passed::Unreadable) => return self.unsupported("a picture whose NAL units can't be told apart", out),
         };
-        let length_bytes = match known(&self.tracks) {
-            Some(length_bytes) => length_bytes,
-            // Their frames say all: no sequence start is required.
-            None if matches!(codec, Codec::Ac3 | Codec::Eac3 | Codec::Mp3 | Codec::Opus) => {
-                self.config(frame.track, codec, &[], out);
-                4
+        let Taken { config, payload, is_keyframe, is_disposable, mends } = taken;
+        mends.iter().for_each(|mend| self.quirk(mend.name(), out));
+        if let Some(config) = config {
+            self.set(frame.track, config, true, out);
+        }
+        frame.is_keyframe = is_keyframe;
+        frame.is_disposable = (frame.is_disposable || is_disposable) && !is_keyframe;
+        if let Some(payload) = payload {
+            frame.payload = payload.into();
+        }
+        out.push_back(Media::Frame(frame).into());
+    }
+
+    /// A raw frame, or frames behind ADTS headers, which the standard leaves to files.
+    fn aac<E: From<Media>>(&mut self, frame: Frame<Bytes>, out: &mut VecDeque<E>) {
+        let mut time = frame.dts;
+        let mut has_headers = false;
+        for adts in aac::adts_frames(&frame.payload) {
+            has_headers = true;
+            let Ok(config) = adts.config() else { continue };
+            let step = MediaTime::from_timescale(i64::from(aac::SAMPLES_PER_FRAME), config.sample_rate_hz());
+            if !self.tracks.iter().any(|known| known.id == frame.track && known.config.codec() == Codec::Aac) {
+                self.set(frame.track, TrackConfig::Aac(config), true, out);
             }
-            None if codec.is_video() => return self.unsupported("video before its sequence header", out),
-            None => return self.unsupported("audio before its sequence header", out),
-        };
+            self.push(Codec::Aac, Frame { dts: time, pts: time, payload: frame.payload.slice_ref(adts.payload), ..frame }, out);
+            time = time + step;
+        }
+        if has_headers {
+            self.quirk("ADTS headers before AAC frames", out);
+        } else {
+            self.push(Codec::Aac, frame, out);
+        }
+    }
+
+    fn other<E: From<Media>>(&mut self, codec: Codec, frame: Frame<Bytes>, out: &mut VecDeque<E>) {
+        let is_known = self.tracks.iter().any(|known| known.id == frame.track && known.config.codec() == codec);
+        // Their frames say all: no sequence start is required.
+        if !is_known && matches!(codec, Codec::Ac3 | Codec::Eac3 | Codec::Mp3 | Codec::Opus) {
+            self.config(frame.track, codec, &[], out);
+        }
         if codec == Codec::Vp9 && frame.is_keyframe {
             self.announce_vp9(frame.track, &frame.payload, out);
         }
@@ -188,17 +260,18 @@ impl Demuxer {
         if self.tracks.iter().any(|known| known.id == frame.track && !known.is_announced) {
             return self.unsupported("VP9 before a key frame that says its size", out);
         }
-        let has_nal_units = matches!(codec, Codec::H264 | Codec::Hevc);
-        if has_nal_units && length_bytes != avc::LENGTH_BYTES {
-            frame.payload = with_long_lengths(&frame.payload, length_bytes);
+        self.push(codec, frame, out);
+    }
+
+    /// A frame of a track that is announced.
+    fn push<E: From<Media>>(&mut self, codec: Codec, frame: Frame<Bytes>, out: &mut VecDeque<E>) {
+        let is_known = self.tracks.iter().any(|known| known.id == frame.track && known.config.codec() == codec);
+        match (is_known, codec.is_video()) {
+            (true, _) if frame.is_empty() => {}
+            (true, _) => out.push_back(Media::Frame(frame).into()),
+            (false, true) => self.unsupported("video before its sequence header", out),
+            (false, false) => self.unsupported("audio before its sequence header", out),
         }
-        if frame.is_empty() {
-            return;
-        }
-        if codec == Codec::H264 {
-            frame.is_disposable |= !frame.is_keyframe && avc::is_disposable(&frame.payload, avc::LENGTH_BYTES);
-        }
-        out.push_back(Media::Frame(frame).into());
     }
 
     /// The size comes with the key frame, and may change with one.
@@ -206,7 +279,7 @@ impl Demuxer {
         let Some(size) = coded::vp9_key_frame_size(frame) else { return };
         let config = self.tracks.iter().find(|known| known.id == id).map(|known| known.config.clone());
         if let Some(TrackConfig::Coded(config)) = config {
-            self.set(id, TrackConfig::Coded(config.with_size(size)), 4, true, out);
+            self.set(id, TrackConfig::Coded(config.with_size(size)), true, out);
         }
     }
 
@@ -232,13 +305,11 @@ impl Demuxer {
     }
 }
 
-/// NAL units behind lengths of one, two or three bytes, as a few encoders send them, rewritten to four.
-fn with_long_lengths(payload: &[u8], length_bytes: usize) -> Bytes {
-    // Each unit grows by at most three bytes and is at least two long, its length included.
-    let mut out = BytesMut::with_capacity(payload.len() + payload.len() / 2);
-    for nal in avc::NalUnits::new(payload, length_bytes) {
-        out.put_u32(u32::try_from(nal.len()).unwrap_or(u32::MAX));
-        out.put_slice(nal);
+/// An `AudioSpecificConfig`, or the ADTS header that some encoders send in its place.
+fn aac_config(record: &[u8]) -> Option<aac::AudioConfig> {
+    let is_adts = matches!(record, &[0xff, second, ..] if second & 0xf6 == 0xf0);
+    if is_adts {
+        return aac::adts_frames(record).next()?.config().ok();
     }
-    out.freeze()
+    aac::AudioConfig::parse(record).ok()
 }

@@ -5,6 +5,10 @@ use sightline_signal::DeviceId;
 /// Why a publish was refused. The text goes to the publisher: no secret is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Refusal {
+    #[error(
+        "no stream name: the server's address is rtmp://HOST/APPLICATION, and the stream key, name?token=..., goes in its own field or behind another slash"
+    )]
+    NoName,
     #[error("no token: publish as name?token=...")]
     NoToken,
     #[error("the token is signed with a key that this origin does not have")]

@@ -8,8 +8,9 @@ use crate::live::stream::{Stream, Superseded};
 use crate::play::rtmp_alone::PlayError;
 use crate::play::{Play, rtmp_alone, rtmp_viewer};
 use crate::reading::read_with;
+use bytes::Bytes;
 use sightline_listen::{Arrival, Door, FirstByteError, Permit, TlsError};
-use sightline_media::Instant;
+use sightline_media::{Fault, Frame, Instant};
 use sightline_rtmp::Cause;
 use sightline_rtmp::server::{Config as SessionConfig, Event, Output, Session};
 use std::hash::{BuildHasher as _, RandomState};
@@ -41,6 +42,32 @@ pub(crate) struct Rtmp {
     pub(crate) fates: Arc<Fates>,
     pub(crate) session: SessionConfig,
     pub(crate) shutdown: CancellationToken,
+}
+
+impl Rtmp {
+    /// Counts what became of a connection, and tells it where it is the peer's fault.
+    fn tell(&self, peer: SocketAddr, Ended { stream, end }: &Ended) {
+        match end.fate() {
+            Some(fate) => {
+                self.fates.count(fate);
+                self.fates
+                    .tell(self.ingest.clock.now(), || tracing::warn!(%peer, stream, %end, "an RTMP connection ended by its own fault"));
+            }
+            None => tracing::debug!(%peer, stream, %end, "an RTMP connection ended"),
+        }
+    }
+}
+
+/// A connection's end, and the stream that it published, if it came so far.
+struct Ended {
+    stream: String,
+    end: End,
+}
+
+impl<E: Into<End>> From<E> for Ended {
+    fn from(end: E) -> Self {
+        Self { stream: String::new(), end: end.into() }
+    }
 }
 
 /// Why a connection ended; for the log and the counts.
@@ -100,17 +127,14 @@ pub(crate) async fn listen(rtmp: Arc<Rtmp>, listener: TcpListener, tls: Option<T
         async move {
             let peer = arrival.peer;
             if let Err(end) = connection(&rtmp, arrival, tls).await {
-                tracing::debug!(%peer, %end, "an RTMP connection ended");
-                if let Some(fate) = end.fate() {
-                    rtmp.fates.count(fate);
-                }
+                rtmp.tell(peer, &end);
             }
         }
     };
     door.run(listener, |_| {}, serve).await;
 }
 
-async fn connection(rtmp: &Arc<Rtmp>, arrival: Box<Arrival>, tls: Option<TlsAcceptor>) -> Result<(), End> {
+async fn connection(rtmp: &Arc<Rtmp>, arrival: Box<Arrival>, tls: Option<TlsAcceptor>) -> Result<(), Ended> {
     let began = rtmp.ingest.clock.now();
     // No buffer before the first byte.
     arrival.first_byte().await?;
@@ -128,7 +152,7 @@ struct Caller {
     permit: Permit,
 }
 
-async fn serve_tcp(rtmp: &Arc<Rtmp>, arrival: Box<Arrival>, began: Instant) -> Result<(), End> {
+async fn serve_tcp(rtmp: &Arc<Rtmp>, arrival: Box<Arrival>, began: Instant) -> Result<(), Ended> {
     let Arrival { mut socket, peer, permit, .. } = *arrival;
     let mut caller = Caller { peer, began, permit };
     // Boxed, as is what drives it: a viewer stays for hours in what follows, and its task must be no larger than that.
@@ -138,7 +162,7 @@ async fn serve_tcp(rtmp: &Arc<Rtmp>, arrival: Box<Arrival>, began: Instant) -> R
     Ok(())
 }
 
-async fn serve_tls(rtmp: &Arc<Rtmp>, tls: &TlsAcceptor, arrival: Box<Arrival>, began: Instant) -> Result<(), End> {
+async fn serve_tls(rtmp: &Arc<Rtmp>, tls: &TlsAcceptor, arrival: Box<Arrival>, began: Instant) -> Result<(), Ended> {
     let peer = arrival.peer;
     let (mut socket, permit) = arrival.accept_tls(tls).await?;
     let mut session = new_session(rtmp, began);
@@ -163,8 +187,19 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut S,
     session: &mut Session,
     caller: &mut Caller,
+) -> Result<Option<Arc<Stream>>, Ended> {
+    let mut connection = Connection { rtmp, peer: caller.peer.ip(), hold: None, playing: None, is_over: false, faults_told: Vec::new() };
+    let driven = drive_to_end(socket, session, caller, &mut connection).await;
+    driven.map_err(|end| Ended { stream: connection.stream_name().to_owned(), end })
+}
+
+async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut S,
+    session: &mut Session,
+    caller: &mut Caller,
+    connection: &mut Connection<'_>,
 ) -> Result<Option<Arc<Stream>>, End> {
-    let mut connection = Connection { rtmp, peer: caller.peer.ip(), hold: None, playing: None, is_over: false };
+    let rtmp = connection.rtmp;
     // Made once: made anew for each read, they would be entered into and taken out of lists that all connections share.
     let mut shutdown = pin!(rtmp.shutdown.cancelled());
     let mut stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>> = None;
@@ -243,6 +278,8 @@ struct Connection<'a> {
     hold: Option<Hold>,
     playing: Option<Arc<Stream>>,
     is_over: bool,
+    /// Faults of the publisher's times that were told: three kinds.
+    faults_told: Vec<Fault>,
 }
 
 impl Connection<'_> {
@@ -256,19 +293,22 @@ impl Connection<'_> {
                 tracing::warn!(peer = %self.peer, track = track.id.0, "a publisher sends several tracks of a kind: only the first is taken");
             }
             Event::Frame(frame) if !frame.track.is_default() => {}
-            Event::Track(track) => self.on_hold(|hold| hold.stream.set_track(hold.id, *track)),
-            Event::Metadata(metadata) => self.on_hold(|hold| hold.stream.set_metadata(hold.id, metadata)),
-            Event::Frame(frame) => {
-                let now = ingest.clock.now();
-                self.on_hold(|hold| hold.stream.push(hold.id, frame, now));
+            Event::Track(track) => {
+                self.on_hold(|hold| hold.stream.set_track(hold.id, *track));
             }
+            Event::Metadata(metadata) => {
+                self.on_hold(|hold| hold.stream.set_metadata(hold.id, metadata));
+            }
+            Event::Frame(frame) => self.handle_frame(frame),
             Event::Unsupported { what } => {
                 ingest.remarks.left_out(what);
-                tracing::warn!(peer = %self.peer, what, "a publisher sends what is not taken");
+                tracing::warn!(peer = %self.peer, stream = self.stream_name(), what, "a publisher sends what is not taken");
             }
-            Event::Quirk { what } => {
-                ingest.remarks.taken(what);
-                tracing::info!(peer = %self.peer, what, "a publisher is not strict; it is taken as it is");
+            Event::Quirk { what } => self.remark(what),
+            Event::AppRefused { app, hint } => {
+                let app = app.escape_debug();
+                self.rtmp.fates.tell(ingest.clock.now(), || tracing::warn!(peer = %self.peer, %app, "a client was refused: {hint}"));
+                self.is_over = true;
             }
             Event::Unpublished => self.hold = None,
             Event::Closed => self.is_over = true,
@@ -276,10 +316,28 @@ impl Connection<'_> {
     }
 
     /// After a takeover this connection has no say any more: its end is under way.
-    fn on_hold(&self, act: impl FnOnce(&Hold) -> Result<(), Superseded>) {
-        if let Some(hold) = &self.hold {
-            let _ = act(hold);
+    fn on_hold<T>(&self, act: impl FnOnce(&Hold) -> Result<T, Superseded>) -> Option<T> {
+        self.hold.as_ref().and_then(|hold| act(hold).ok())
+    }
+
+    fn handle_frame(&mut self, frame: Frame<Bytes>) {
+        let now = self.rtmp.ingest.clock.now();
+        let fault = self.on_hold(|hold| hold.stream.push(hold.id, frame, now)).flatten();
+        if let Some(fault) = fault.filter(|fault| !self.faults_told.contains(fault)) {
+            self.faults_told.push(fault);
+            self.remark(fault.name());
         }
+    }
+
+    /// What is taken though it is not as it should be: named once a connection.
+    fn remark(&self, what: &'static str) {
+        self.rtmp.ingest.remarks.taken(what);
+        tracing::info!(peer = %self.peer, stream = self.stream_name(), what, "a publisher is not strict; it is taken as it is");
+    }
+
+    /// The stream that it has, for the log.
+    fn stream_name(&self) -> &str {
+        self.hold.as_ref().map_or("", |hold| &hold.stream.name)
     }
 
     fn handle_publish(&mut self, session: &mut Session, name: &str, token: Option<&str>) {

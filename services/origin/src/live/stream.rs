@@ -6,15 +6,18 @@ use crate::live::rate::Rate;
 use crate::live::readers::Readers;
 use crate::live::ring::{Cursor, Limits, Ring};
 use crate::live::tap::{Next, Tap};
-use crate::live::timeline::Timeline;
 use bytes::Bytes;
-use sightline_media::{Frame, Instant, Metadata, StreamConfig, Track, TrackId};
+use sightline_media::{Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId};
 use sightline_signal::report::OriginStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// How long a publisher that has announced sound alone may have pictures still to come: those whose configuration stands in the pictures themselves announce
+/// them with the first key frame.
+const PICTURES_WAIT: Duration = Duration::from_secs(1);
 
 /// The stream has another publisher now than the one that sent this.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +55,10 @@ struct State {
     is_config_due: bool,
     config: Arc<StreamConfig>,
     awaits_key: bool,
-    timeline: Timeline,
+    /// When the present publisher's first frame came.
+    first_frame_at: Option<Instant>,
+    /// The stream's own time: it goes on over changes of publisher.
+    clock: SourceClock,
     rate: Rate,
     /// Outputs that stay when the publisher changes.
     taps: Vec<Box<dyn Tap>>,
@@ -89,7 +95,8 @@ impl Stream {
                 is_config_due: false,
                 config: Arc::default(),
                 awaits_key: true,
-                timeline: Timeline::default(),
+                first_frame_at: None,
+                clock: SourceClock::default(),
                 rate: Rate::default(),
                 taps: Vec::new(),
             }),
@@ -125,7 +132,8 @@ impl Stream {
         state.metadata = None;
         state.is_config_due = true;
         state.awaits_key = true;
-        state.timeline.change_publisher();
+        state.first_frame_at = None;
+        state.clock.change_source();
         state.taps.iter_mut().for_each(|tap| tap.handle_takeover());
     }
 
@@ -202,16 +210,17 @@ impl Stream {
     }
 
     /// A frame of a publisher: it gets the stream's own time, then goes to the publisher's taps, the stream's taps and the ring, and
-    /// the viewers are woken.
-    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<(), Superseded> {
-        let (head, bytes) = {
+    /// the viewers are woken. What was wrong with its time is given back.
+    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<Option<Fault>, Superseded> {
+        let (head, bytes, fault) = {
             let mut state = self.state_of(publisher)?;
-            if state.awaits_key && !state.can_start_with(&frame) {
-                return Ok(());
+            if state.awaits_key && !state.can_start_with(&frame, now) {
+                return Ok(None);
             }
             state.awaits_key = false;
             state.apply_config();
-            state.timeline.place(&mut frame, now);
+            let placed = state.clock.place(frame.track, frame.dts, frame.pts, now);
+            (frame.dts, frame.pts) = (placed.dts, placed.pts);
             let bytes = frame.payload.len();
             state.rate.count(frame.track == TrackId::VIDEO, bytes, now);
             let packet = Arc::new(Packet::new(frame, state.config.clone()));
@@ -220,14 +229,14 @@ impl Stream {
             let needed_from = if self.lone_viewers.load(Ordering::Relaxed) > 0 { 0 } else { self.readers.oldest() };
             let mut ring = self.ring();
             ring.push(packet, needed_from);
-            (ring.head(), bytes)
+            (ring.head(), bytes, placed.fault)
         };
         // Few streams have such viewers. One that comes just now finds the frame when it looks into the ring.
         if self.head.receiver_count() > 0 {
             self.head.send_replace(head);
         }
         self.readers.wake(bytes);
-        Ok(())
+        Ok(fault)
     }
 
     /// The frames that come next for a viewer; true when it had to skip.
@@ -280,9 +289,10 @@ impl Stream {
 
 impl State {
     /// Whether a publisher's frames may begin with this one: what it announced counts, not what was before.
-    fn can_start_with(&self, frame: &Frame<Bytes>) -> bool {
+    fn can_start_with(&mut self, frame: &Frame<Bytes>, now: Instant) -> bool {
+        let began = *self.first_frame_at.get_or_insert(now);
         let has_video = self.tracks.iter().any(|track| track.id == TrackId::VIDEO);
-        frame.is_keyframe && (frame.track == TrackId::VIDEO) == has_video
+        frame.is_keyframe && (frame.track == TrackId::VIDEO) == has_video && (has_video || now.since(began) >= PICTURES_WAIT)
     }
 
     /// Before a frame: what was announced becomes the configuration, if it differs.
@@ -339,9 +349,12 @@ mod tests {
         stream.take_over("d", Publisher::new(id, id, 0, stop));
         let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
         stream.set_track(id, Track { id: TrackId::AUDIO, config }).unwrap();
+        // Pictures might still come: this one is only waited with.
+        push(stream, id, -1000).unwrap();
     }
 
-    fn push(stream: &Stream, publisher: u64, millis: i64) -> Result<(), Superseded> {
+    fn push(stream: &Stream, publisher: u64, millis: i64) -> Result<Option<Fault>, Superseded> {
+        let millis = millis + 1000;
         let dts = MediaTime::from_millis(millis);
         let payload = Bytes::from_static(b"sound");
         let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };

@@ -16,16 +16,24 @@ const CLIP_MS: i64 = 2000;
 /// Made once a process.
 pub(crate) fn clip() -> &'static Clip {
     static CLIP: OnceLock<Clip> = OnceLock::new();
-    CLIP.get_or_init(|| {
-        let inputs = "-f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=frequency=440:sample_rate=44100 -t 2";
-        let codecs = "-c:v libx264 -preset ultrafast -tune zerolatency -g 12 -b:v 400k -c:a aac -b:a 64k -f flv -";
-        let made = std::process::Command::new("ffmpeg")
-            .args("-v error".split(' ').chain(inputs.split(' ')).chain(codecs.split(' ')))
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        read(&made.stdout)
-    })
+    CLIP.get_or_init(|| make("320x180"))
+}
+
+/// The same with larger pictures.
+pub(crate) fn larger_clip() -> &'static Clip {
+    static CLIP: OnceLock<Clip> = OnceLock::new();
+    CLIP.get_or_init(|| make("640x360"))
+}
+
+fn make(size: &str) -> Clip {
+    let inputs = format!("-f lavfi -i testsrc2=size={size}:rate=25 -f lavfi -i sine=frequency=440:sample_rate=44100 -t 2");
+    let codecs = "-c:v libx264 -preset ultrafast -tune zerolatency -g 12 -b:v 400k -c:a aac -b:a 64k -f flv -";
+    let made = std::process::Command::new("ffmpeg")
+        .args("-v error".split(' ').chain(inputs.split(' ')).chain(codecs.split(' ')))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    read(&made.stdout)
 }
 
 fn u24(bytes: &[u8]) -> u32 {

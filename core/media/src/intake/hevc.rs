@@ -1,0 +1,82 @@
+//! H.265's record, `hvcC` (ISO/IEC 14496-15 §8.3.3.1), taken apart and made.
+
+use alloc::vec::Vec;
+
+use crate::bits::BitReader;
+use crate::coded;
+
+/// `NAL_unit_type` of VPS, SPS and PPS (H.265 Table 7-1), with `array_completeness`.
+const VIDEO: u8 = 0x80 | 32;
+const SEQUENCE: u8 = 0x80 | 33;
+const PICTURE: u8 = 0x80 | 34;
+/// General profile, tier and level, in bits (H.265 §7.3.3).
+const PROFILE_BITS: u32 = 96;
+
+/// The NAL units in a record's arrays, as far as it goes.
+pub(super) fn sets_of(record: &[u8]) -> Vec<Vec<u8>> {
+    let mut sets = Vec::new();
+    // A record that was taken is whole up to its SPS; what is cut behind it is missed.
+    let _ = collect(record, &mut sets);
+    sets
+}
+
+fn collect(record: &[u8], sets: &mut Vec<Vec<u8>>) -> Option<()> {
+    let (&arrays, mut rest) = record.get(22..)?.split_first()?;
+    for _ in 0..arrays {
+        let &[_, high, low, ref units @ ..] = rest else { return None };
+        rest = units;
+        for _ in 0..u16::from_be_bytes([high, low]) {
+            let (length, units) = rest.split_first_chunk::<2>()?;
+            let (unit, units) = units.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+            sets.push(unit.to_vec());
+            rest = units;
+        }
+    }
+    Some(())
+}
+
+/// `sps_seq_parameter_set_id` (§7.3.2.2.1).
+pub(super) fn sps_id(unit: &[u8]) -> Option<u32> {
+    coded::hevc_sps_fields(unit).map(|fields| fields.id)
+}
+
+/// A record of these sets, for lengths of four bytes.
+pub(super) fn record<'a>(
+    videos: impl Iterator<Item = &'a [u8]>,
+    sequence: &[u8],
+    pictures: impl Iterator<Item = &'a [u8]>,
+) -> Option<Vec<u8>> {
+    let fields = coded::hevc_sps_fields(sequence)?;
+    let mut bits = BitReader::rbsp(sequence.get(2..)?);
+    bits.bits(4)?;
+    let (sub_layers, is_nested) = (bits.bits(3)? + 1, bits.bits(1)?);
+    let mut record = Vec::from([1]);
+    for _ in 0..PROFILE_BITS / 8 {
+        record.push(u8::try_from(bits.bits(8)?).ok()?);
+    }
+    let small = |value: u32| u8::try_from(value).ok();
+    // No segmentation, no parallelism, no frame rate is said: the reserved bits are ones.
+    record.extend([0xf0, 0, 0xfc, 0xfc | small(fields.chroma_format)?]);
+    record.extend([0xf8 | small(fields.bit_depth_luma.checked_sub(8)?)?, 0xf8 | small(fields.bit_depth_chroma.checked_sub(8)?)?, 0, 0]);
+    record.push((small(sub_layers)? << 3) | (small(is_nested)? << 2) | 3);
+    record.push(3);
+    put(VIDEO, videos, &mut record)?;
+    put(SEQUENCE, core::iter::once(sequence), &mut record)?;
+    put(PICTURE, pictures, &mut record)?;
+    Some(record)
+}
+
+/// An array; none of no sets.
+fn put<'a>(kind: u8, sets: impl Iterator<Item = &'a [u8]>, record: &mut Vec<u8>) -> Option<()> {
+    let sets: Vec<&[u8]> = sets.collect();
+    if sets.is_empty() {
+        return None;
+    }
+    record.push(kind);
+    record.extend(u16::try_from(sets.len()).ok()?.to_be_bytes());
+    for set in sets {
+        record.extend(u16::try_from(set.len()).ok()?.to_be_bytes());
+        record.extend_from_slice(set);
+    }
+    Some(())
+}

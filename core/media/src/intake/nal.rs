@@ -1,0 +1,103 @@
+//! How NAL units are told apart.
+
+use alloc::vec::Vec;
+
+use super::kind::Family;
+use crate::annexb;
+use crate::avc;
+
+/// What stands before each NAL unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Framing {
+    /// Its length, of 1 to 4 bytes. `is_cut`: the last one reaches past the end.
+    Lengths { bytes: usize, is_cut: bool },
+    /// A start code.
+    StartCodes,
+}
+
+impl Framing {
+    /// What a payload is framed by: what is expected if it can be, else start codes, else lengths of another size, else as much as is whole.
+    pub(super) fn of(payload: &[u8], expected: usize, family: Family) -> Option<Self> {
+        if are_lengths(payload, expected, family) {
+            return Some(Self::Lengths { bytes: expected, is_cut: false });
+        }
+        if starts_with_code(payload) {
+            return Some(Self::StartCodes);
+        }
+        if let Some(bytes) = [4, 2, 3, 1].into_iter().find(|&bytes| are_lengths(payload, bytes, family)) {
+            return Some(Self::Lengths { bytes, is_cut: false });
+        }
+        let first = avc::NalUnits::new(payload, expected).next()?;
+        family.is_sane(first).then_some(Self::Lengths { bytes: expected, is_cut: true })
+    }
+
+    /// What our frames have.
+    pub(super) fn is_ours(self) -> bool {
+        self == Self::Lengths { bytes: avc::LENGTH_BYTES, is_cut: false }
+    }
+
+    /// The NAL units, in order.
+    pub(super) fn units(self, payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let (lengths, codes) = match self {
+            Self::Lengths { bytes, .. } => (Some(avc::NalUnits::new(payload, bytes)), None),
+            Self::StartCodes => (None, Some(annexb::NalUnits::new(payload))),
+        };
+        lengths.into_iter().flatten().chain(codes.into_iter().flatten())
+    }
+
+    /// The same in our form. Delimiters and filler are left out, parameter sets stay: they may hold for this picture alone.
+    pub(super) fn rewrite(self, payload: &[u8], has_codes_within: bool) -> Vec<u8> {
+        // Three bytes more a unit, and a unit is two bytes long at least.
+        let mut out = Vec::with_capacity(payload.len() + 64);
+        for unit in self.units(payload) {
+            if has_codes_within && holds_code(unit) {
+                split(unit).for_each(|inner| put(inner, &mut out));
+            } else {
+                put(unit, &mut out);
+            }
+        }
+        out
+    }
+}
+
+fn put(unit: &[u8], out: &mut Vec<u8>) {
+    if !unit.is_empty() {
+        out.extend_from_slice(&u32::try_from(unit.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(unit);
+    }
+}
+
+/// Whether all of it is NAL units behind lengths of so many bytes.
+fn are_lengths(payload: &[u8], bytes: usize, family: Family) -> bool {
+    let mut units = avc::NalUnits::new(payload, bytes);
+    let mut has_any = false;
+    for unit in units.by_ref() {
+        if !unit.is_empty() {
+            has_any = true;
+            // Some write a start code behind the length.
+            if !family.is_sane(unit) && !starts_with_code(unit) {
+                return false;
+            }
+        }
+    }
+    has_any && units.is_exhausted()
+}
+
+/// Whether it begins with a start code of three or four bytes, or more zeros.
+pub(super) fn starts_with_code(bytes: &[u8]) -> bool {
+    let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+    zeros >= 2 && bytes.get(zeros) == Some(&1)
+}
+
+/// Whether a start code stands anywhere in it, which a NAL unit can't hold (H.264 §7.4.1, H.265 §7.4.2: emulation prevention).
+pub(super) fn holds_code(unit: &[u8]) -> bool {
+    annexb::find_start_code(unit).is_some()
+}
+
+/// What stands before the first start code, and the units behind each.
+pub(super) fn split(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let head = unit.get(..annexb::find_start_code(unit).unwrap_or(unit.len())).unwrap_or_default();
+    let end = head.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let head = head.get(..end).filter(|head| !head.is_empty());
+    head.into_iter().chain(annexb::NalUnits::new(unit))
+}
