@@ -51,20 +51,33 @@ pub(crate) type Foreign = Option<String>;
 /// Indexes a file. `Some`: what is in it that is not read here.
 pub(crate) fn read(file: &File, index: &mut Index) -> Result<Foreign, ClipError> {
     let file_bytes = file.metadata()?.len();
-    let (mut moov, mut moofs) = (None, Vec::new());
+    let (mut moov, mut moofs, mut is_cut) = (None, Vec::new(), false);
     let mut at = 0;
     for _ in 0..TOP_BOXES_MAX {
         let Some(found) = TopBox::read(file, at, file_bytes)? else { break };
         match &found.kind {
-            b"moov" if moov.is_none() => moov = Some(read_box(file, &found)?),
+            b"moov" if moov.is_none() => {
+                is_cut = found.is_cut;
+                moov = Some(read_box(file, &found)?);
+            }
             b"moof" => moofs.push(found),
             _ => {}
         }
         at = found.end;
     }
     let Some(moov) = moov else { return Err(ClipError::NoMoov) };
-    let movie_timescale = boxes::find(&moov, *b"mvhd").and_then(boxes::timescale_of_header).unwrap_or(1_000);
-    let traks: Vec<Trak<'_>> = Boxes::new(&moov).filter(|found| found.kind == *b"trak").filter_map(|found| trak(found.body)).collect();
+    match read_movie(file, &moov, &moofs, index) {
+        // Of an index that is cut short the tracks that are whole are played.
+        Ok(_) if is_cut && !index.has_video() => Err(ClipError::NoMoov),
+        Err(ClipError::NoVideo) if is_cut => Err(ClipError::NoMoov),
+        read => read,
+    }
+}
+
+fn read_movie(file: &File, moov: &[u8], moofs: &[TopBox], index: &mut Index) -> Result<Foreign, ClipError> {
+    let file_bytes = file.metadata()?.len();
+    let movie_timescale = boxes::find(moov, *b"mvhd").and_then(boxes::timescale_of_header).unwrap_or(1_000);
+    let traks: Vec<Trak<'_>> = Boxes::new(moov).filter(|found| found.kind == *b"trak").filter_map(|found| trak(found.body)).collect();
     let Some(video) = chosen(&traks, *b"vide", |_| true) else { return Err(ClipError::NoVideo) };
     if let Some(Entry::Other(codec)) = video.entries.iter().find(|entry| !matches!(entry, Entry::Video(..))) {
         return Ok(Some(codec.clone()));
@@ -77,7 +90,7 @@ pub(crate) fn read(file: &File, index: &mut Index) -> Result<Foreign, ClipError>
         let mut raws = tables::read(trak.table)?;
         if !moofs.is_empty() {
             let start = raws.last().map_or(0, |last| last.dts + i64::from(last.duration));
-            Fragments::new(&moov, trak.id, start).read(&moofs, |found| read_box(file, found), &mut raws)?;
+            Fragments::new(moov, trak.id, start).read(moofs, |found| read_box(file, found), &mut raws)?;
         }
         // A recording that was cut short: what is there is played.
         raws.retain(|raw| raw.offset.checked_add(u64::from(raw.bytes)).is_some_and(|end| end <= file_bytes));
@@ -92,9 +105,6 @@ fn read_box(file: &File, found: &TopBox) -> Result<Vec<u8>, ClipError> {
     let bytes = found.end - found.body;
     if bytes > BOX_BYTES_MAX {
         return Err(ClipError::BoxTooLong { offset: found.body, bytes });
-    }
-    if found.is_cut && found.kind == *b"moov" {
-        return Err(ClipError::NoMoov);
     }
     let mut body = vec![0; usize::try_from(bytes).unwrap_or(0)];
     file.read_exact_at(&mut body, found.body).map_err(|source| ClipError::Read { offset: found.body, source })?;

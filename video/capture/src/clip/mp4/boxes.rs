@@ -69,8 +69,10 @@ impl<'a> Iterator for Boxes<'a> {
             1 => (16, usize::try_from(u64_at(self.0, 8)?).ok()?),
             bytes => (8, bytes as usize),
         };
-        let body = self.0.get(header_bytes..bytes)?;
-        self.0 = self.0.get(bytes..)?;
+        // One that is cut short counts as far as it is there.
+        let end = bytes.min(self.0.len());
+        let body = self.0.get(header_bytes..end)?;
+        self.0 = self.0.get(end..)?;
         Some(Inner { kind, body })
     }
 }

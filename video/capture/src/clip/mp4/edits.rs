@@ -106,7 +106,8 @@ impl Window {
     /// Decoding begins at the key frame before the start: pictures in between are needed, and are not shown.
     fn video<'a>(&self, raws: &'a [Raw], shift: MediaTime, placed: &mut Vec<Placed<'a>>) {
         let shown_at = |raw: &Raw| raw.dts.saturating_add(raw.shift);
-        let is_shown = |raw: &Raw| shown_at(raw).saturating_add(i64::from(raw.duration.max(1))) > self.start && shown_at(raw) < self.end;
+        // A start that is rounded into a picture hides none; one that leaves most of it out does.
+        let is_shown = |raw: &Raw| shown_at(raw).saturating_add(i64::from(raw.duration / 4 + 1)) > self.start && shown_at(raw) < self.end;
         let Some(last) = raws.iter().rposition(is_shown) else { return };
         let first_shown = raws.iter().position(is_shown).unwrap_or(0);
         // B-frames that are shown before the key frame that follows them belong to the pictures before it.
