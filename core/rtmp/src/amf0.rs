@@ -35,7 +35,6 @@ pub(crate) enum Value<'a> {
     /// An object, typed object or ECMA array.
     Object(Object<'a>),
     /// A strict array.
-    #[cfg_attr(not(any(feature = "server", test)), expect(dead_code, reason = "the camera reads past arrays"))]
     Array(Array<'a>),
     /// A boolean. The camera reads past it.
     #[cfg(any(feature = "server", test))]

@@ -336,3 +336,45 @@ fn cameras_by_tls_are_read_where_their_certificate_is_trusted() {
     let (status, _, said) = probe(&rtsps, &["--source-ca", ca.to_str().unwrap(), "--rtsp-transport", "udp"]);
     assert!(status == Some(1) && said.contains("set rtsp_transport to tcp"), "{said}");
 }
+
+/// A certificate that a camera has signed itself: its names are none of ours.
+fn sign_itself(dir: &Path, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+    let mut make = Command::new("openssl");
+    make.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=IPCAM", "-out"]).arg(&certificate);
+    output(make.arg("-keyout").arg(&key));
+    (certificate, key)
+}
+
+#[test]
+fn a_certificate_that_a_camera_has_signed_itself_is_pinned_when_it_is_first_seen() {
+    let dir = TempDir::new().unwrap();
+    let (_nginx, url) = nginx::start(dir.path());
+    let clip = dir.path().join("clip.mp4");
+    media::make_clip(&clip, 20, "320x240", 25);
+    let port = free_port();
+    let start = |(certificate, key): &(std::path::PathBuf, std::path::PathBuf)| {
+        camera::rtsps(dir.path(), port, &camera::launch_of(&clip), (USER, PASSWORD), (certificate, key))
+    };
+    let own = sign_itself(dir.path(), "own");
+    let mut server = start(&own);
+    let toml = dir.path().join("camera.toml");
+    let (path, source) = (dir.path().display(), format!("rtsps://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}{}", camera::RTSP_PATH));
+    let stream = format!("rtmp_server_url = '{url}'\nstream_key = 'pinned'\ntrigger = 'always_on'\n");
+    std::fs::write(&toml, format!("device_id = 'cam'\nsource = '{source}'\nstate_dir = '{path}/state'\n[stream]\n{stream}")).unwrap();
+    let agent = || Process::start("cam", dir.path(), Command::new(sightline()).args(["camera", "--config"]).arg(&toml));
+    let mut first = agent();
+    eventually("pictures arrive", Duration::from_secs(30), || {
+        std::fs::metadata(dir.path().join("pinned.flv")).ok().filter(|file| file.len() > 20_000)
+    });
+    assert!(first.log().contains("has signed its certificate itself"), "{}", first.log());
+    assert_keeps_secrets(&first.log());
+    first.kill();
+    server.kill();
+    let _other = start(&sign_itself(dir.path(), "other"));
+    let second = agent();
+    eventually("another certificate is refused over a restart", Duration::from_secs(30), || {
+        second.log().contains("it shows another certificate").then_some(())
+    });
+    assert!(second.log().contains("state/camera-certificates"), "the mend is named: {}", second.log());
+}

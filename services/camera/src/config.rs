@@ -32,7 +32,8 @@ pub struct Config {
     /// How an RTSP camera's media travels: tcp (in RTSP's own connection), or udp, for cameras whose TCP is broken.
     #[config(default = "tcp", env = "SIGHTLINE_CAMERA_RTSP_TRANSPORT")]
     pub rtsp_transport: String,
-    /// The authority that the certificate of a camera by rtsps or https must come from (PEM); empty: those that the machine trusts.
+    /// The authority that the certificate of a camera by rtsps or https must come from (PEM); empty: those that the machine trusts, and the first
+    /// certificate that a camera has signed itself and shows, from then on no other (kept in `state_dir`).
     #[config(default = "", env = "SIGHTLINE_CAMERA_SOURCE_CA")]
     pub source_ca: PathBuf,
     /// The format that a camera of this machine is read in: auto (what comes nearest to the quality, and of that the cheapest), h264, nv12, yu12, yuyv or
@@ -47,7 +48,7 @@ pub struct Config {
     /// `start`: on the next day) and `tz = "Europe/Berlin"`. In the environment: the same as JSON.
     #[config(default = [], env = "SIGHTLINE_CAMERA_SCHEDULE", parse_env = from_json)]
     pub schedule: Vec<Window>,
-    /// Where the agent keeps what is to survive a restart: settings from afar, and what commands have asked for. `{device_id}` stands for the id.
+    /// Where the agent keeps what is to survive a restart: settings from afar, what commands have asked for, cameras' own certificates. `{device_id}` stands for the id.
     /// Empty: nothing is kept.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STATE_DIR")]
     pub state_dir: PathBuf,

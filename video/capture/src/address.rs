@@ -1,7 +1,12 @@
 //! A camera's URL, which may hold its password.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use url::Url;
+
+use crate::pins::Pins;
 
 /// The URL of a network camera. `Debug` and `Display` show scheme, host, port and path only: user, password and query (where some cameras
 /// want both) may be secrets.
@@ -10,6 +15,8 @@ pub struct CameraUrl {
     url: Url,
     /// The authority that its certificate must come from, where it is not one of the machine's.
     ca: Option<PathBuf>,
+    /// The certificates that cameras have signed themselves.
+    pins: Arc<Pins>,
 }
 
 /// Why a text is no URL of a camera. Never repeats the text, which may hold a password.
@@ -33,7 +40,7 @@ impl CameraUrl {
         if !schemes.contains(&parsed.scheme()) || parsed.host_str().is_none_or(str::is_empty) {
             return Err(CameraUrlError::NoHost);
         }
-        Ok(Self { url: parsed, ca: None })
+        Ok(Self { url: parsed, ca: None, pins: Arc::new(Pins::open(None)) })
     }
 
     /// The whole URL, with what it hides. For settings that are handed on, never for people.
@@ -67,6 +74,15 @@ impl CameraUrl {
     /// Names the authority that its certificate must come from.
     pub(crate) fn trust(&mut self, ca: &Path) {
         self.ca = Some(ca.to_owned());
+    }
+
+    /// Names the file in which the certificates that cameras have signed themselves are kept.
+    pub(crate) fn pin_in(&mut self, file: &Path) {
+        self.pins = Arc::new(Pins::open(Some(file)));
+    }
+
+    pub(crate) fn pins(&self) -> Arc<Pins> {
+        self.pins.clone()
     }
 
     pub(crate) fn ca(&self) -> Option<&Path> {

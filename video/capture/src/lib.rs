@@ -21,6 +21,7 @@ mod multipart;
 mod outlet;
 mod picture;
 pub mod pictures;
+mod pins;
 pub mod pipe;
 mod rtsp;
 pub mod scene;

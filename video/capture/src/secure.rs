@@ -1,5 +1,6 @@
 //! TLS to cameras: `rtsps://` and `https://`.
 
+use rustls::CertificateError;
 use std::{io, net::Ipv4Addr, path::Path};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -13,10 +14,14 @@ use crate::{address::CameraUrl, outlet::Trouble, tls};
 /// The authorities that Debian and its kin trust.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Connects to a camera and checks its certificate, against the authority that was named or those of the machine.
+/// Connects to a camera and checks its certificate, against the authority that was named, or those of the machine and what the camera showed before.
 pub(crate) async fn connect(url: &CameraUrl) -> Result<TlsStream<TcpStream>, Trouble> {
     // Read at each connection: a renewed authority counts from the next one on.
-    let config = tls::client_config(url.ca().unwrap_or(Path::new(SYSTEM_CA)), None);
+    let (host, port) = url.address();
+    let config = match url.ca() {
+        Some(ca) => tls::client_config(ca, None),
+        None => tls::camera_config(Path::new(SYSTEM_CA), url.pins(), format!("{host}:{port}")),
+    };
     let config =
         config.map_err(|problem| Trouble::refusal(format!("no authority to check its certificate with: {problem}: set source_ca")))?;
     let stream = TcpStream::connect(url.address()).await.map_err(|error| Trouble::passing(error.to_string()))?;
@@ -26,6 +31,7 @@ pub(crate) async fn connect(url: &CameraUrl) -> Result<TlsStream<TcpStream>, Tro
 fn trouble_of(error: &io::Error) -> Trouble {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) => Trouble::refusal(format!("TLS_FAILED: {other}")),
         Some(rustls::Error::InvalidCertificate(problem)) => Trouble::refusal(format!(
             "TLS_FAILED: its certificate is not trusted ({problem}): set source_ca to the authority (PEM) that it comes from, and name the camera as the certificate does"
         )),

@@ -48,10 +48,20 @@ impl std::str::FromStr for Source {
 }
 
 impl Source {
-    /// Names the authority (a PEM file) that a camera's certificate must come from. Without it, it must come from one that the machine trusts.
+    /// Names the authority (a PEM file) that a camera's certificate must come from. Without it, it must come from one that the machine trusts, or be
+    /// one that the camera has signed itself, the first that it shows.
     pub fn trust(&mut self, ca: &Path) {
         match self {
             Self::Rtsp(url) | Self::Mjpeg(url) => url.trust(ca),
+            Self::Test { .. } | Self::File(_) | Self::Stdin | Self::V4l2(_) => {}
+        }
+    }
+
+    /// Names the file in which the certificates that cameras have signed themselves are kept, so that another one is refused over restarts, too. Where an authority
+    /// is named, none is taken.
+    pub fn pin_in(&mut self, file: &Path) {
+        match self {
+            Self::Rtsp(url) | Self::Mjpeg(url) => url.pin_in(file),
             Self::Test { .. } | Self::File(_) | Self::Stdin | Self::V4l2(_) => {}
         }
     }

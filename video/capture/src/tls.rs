@@ -1,5 +1,7 @@
 //! TLS of a client: whom it trusts, and how it shows who it is.
 
+use crate::pins::{Pins, Verifier};
+use rustls::client::WebPkiServerVerifier;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{
     io,
@@ -40,14 +42,7 @@ pub enum TlsFileError {
 /// # Errors
 /// [`TlsFileError`]
 pub fn client_config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<Arc<rustls::ClientConfig>, TlsFileError> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates(ca)? {
-        roots.add(certificate).map_err(|source| TlsFileError::Refused { path: ca.to_owned(), source })?;
-    }
-    if roots.is_empty() {
-        return Err(TlsFileError::Empty { path: ca.to_owned() });
-    }
-    let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
+    let builder = rustls::ClientConfig::builder().with_root_certificates(roots(ca)?);
     let config = match client {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
@@ -58,6 +53,28 @@ pub fn client_config(ca: &Path, client: Option<(&Path, &Path)>) -> Result<Arc<ru
         }
     };
     Ok(Arc::new(config))
+}
+
+/// Trusts the authorities in one file, and of the camera at `address` a certificate that it has signed itself, by its pin.
+pub(crate) fn camera_config(ca: &Path, pins: Arc<Pins>, address: String) -> Result<Arc<rustls::ClientConfig>, TlsFileError> {
+    let failed = |source| TlsFileError::Refused { path: ca.to_owned(), source };
+    let authorities = WebPkiServerVerifier::builder(Arc::new(roots(ca)?)).build();
+    let authorities = authorities.map_err(|error| failed(rustls::Error::General(error.to_string())))?;
+    let verifier = Verifier::new(authorities, pins, address);
+    // "Dangerous" is the library's word for any verifier but its own.
+    let builder = rustls::ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
+fn roots(ca: &Path) -> Result<rustls::RootCertStore, TlsFileError> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots.add(certificate).map_err(|source| TlsFileError::Refused { path: ca.to_owned(), source })?;
+    }
+    if roots.is_empty() {
+        return Err(TlsFileError::Empty { path: ca.to_owned() });
+    }
+    Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {

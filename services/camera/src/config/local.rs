@@ -86,10 +86,16 @@ impl Local {
     }
 }
 
+/// In `state_dir`: the certificates of cameras that have signed them themselves.
+const CAMERA_CERTIFICATES: &str = "camera-certificates";
+
 fn source(config: &Config) -> Result<Source, Problem> {
     let mut source: Source = config.source.reveal().parse().or_else(|error| problem("source", error))?;
     if !config.source_ca.as_os_str().is_empty() {
         source.trust(&config.source_ca);
+    }
+    if !config.state_dir.as_os_str().is_empty() {
+        source.pin_in(&config.state_dir.join(CAMERA_CERTIFICATES));
     }
     let format = Some(config.v4l2_format.as_str()).filter(|name| *name != "auto").map(str::parse).transpose();
     let format = format.or_else(|error| problem("v4l2_format", error))?;
