@@ -52,7 +52,8 @@ impl Connection {
                 peer_addr,
                 established_wall,
             },
-            parser: crate::rtsp::parse::Parser::default(),
+            // sightline: a description has a few kilobytes.
+            parser: crate::rtsp::parse::Parser::builder().max_message_size(1 << 20).build(),
             read_buf: MarkBuf::new(DEFAULT_READ_CAPACITY),
             write_buf: Vec::new(),
         })
