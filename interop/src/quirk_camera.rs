@@ -164,8 +164,8 @@ pub struct Quirks {
     pub has_sounds_around: bool,
     /// Its answers.
     pub answers: Answers,
-    /// Line breaks come between its packets.
-    pub has_stray_breaks: bool,
+    /// These bytes come between its packets.
+    pub stray: &'static [u8],
     /// Its SSRC.
     pub ssrc: Ssrc,
     /// Its sequence numbers.
@@ -628,9 +628,8 @@ impl Sender {
     }
 
     fn write(&self, bytes: &[u8]) -> bool {
-        let bytes = if self.quirks.has_stray_breaks { [b"\r\n", bytes].concat() } else { bytes.to_vec() };
-        let bytes = bytes.as_slice();
-        self.stream.lock().expect("no thread panics").as_mut().is_some_and(|stream| stream.write_all(bytes).is_ok())
+        let bytes = [self.quirks.stray, bytes].concat();
+        self.stream.lock().expect("no thread panics").as_mut().is_some_and(|stream| stream.write_all(&bytes).is_ok())
     }
 }
 

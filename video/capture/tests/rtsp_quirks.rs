@@ -271,7 +271,9 @@ fn answers_that_are_written_oddly_are_read() {
         for answers in [BareLineFeeds, WithoutCseq, WithWrongCseq, WithoutReason, WithEmptyHeaders] {
             scope.spawn(move || assert_all_pictures(Quirks { answers, ..Quirks::default() }));
         }
-        scope.spawn(|| assert_all_pictures(Quirks { has_stray_breaks: true, ..Quirks::default() }));
+        for stray in [&b"\r\n"[..], b"\0\x01\xff", b"RTP ", b"OPTIONS"] {
+            scope.spawn(move || assert_all_pictures(Quirks { stray, ..Quirks::default() }));
+        }
     });
 }
 

@@ -343,8 +343,18 @@ fn parse_head<'i, I: Input<'i>>(input: &mut I) -> Result<Option<Message>, FeedEr
                     return Ok(Some(Message::Response(parse_status_line(input)?)));
                 } else if input.len() < 5 && input.starts_with_lit(&b"RTSP/"[..input.len()]) {
                     return Err(incomplete());
-                } else {
-                    return Ok(Some(Message::Request(parse_request_line(input)?)));
+                }
+                // sightline: what is no message is passed over up to the next, as ffmpeg does.
+                let checkpoint = *input;
+                match parse_request_line(input) {
+                    Ok(request) => return Ok(Some(Message::Request(request))),
+                    Err(e @ FeedError::Incomplete(_)) if checkpoint.len() <= LINE_BYTES_MAX => {
+                        return Err(e);
+                    }
+                    Err(_) => {
+                        *input = checkpoint;
+                        input.advance(1);
+                    }
                 }
             }
         }
