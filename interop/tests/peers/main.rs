@@ -11,6 +11,7 @@ mod enhanced;
 mod esp32p4;
 mod esp_idf;
 mod faults;
+mod files;
 mod fleet;
 mod keeping;
 mod ladder;

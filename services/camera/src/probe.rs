@@ -15,7 +15,7 @@ use std::{
 use sightline_capture::{
     Opened, Picture, PixelFormat, Source, SourceError, SourceEvent, Transport, Trouble, V4l2Camera,
     clip::Character,
-    ffmpeg, jpeg,
+    jpeg,
     live::{Live, LiveError, LiveSource},
     open_file,
     v4l2::{
@@ -284,12 +284,12 @@ fn look_at_scene() -> SourceReport {
 }
 
 fn look_at_file(path: &Path) -> Result<SourceReport, ProbeError> {
-    let (own, codec, audio) = match open_file(path)? {
+    let (own, codec, audio) = match open_file(path, UNBOUNDED)? {
         Opened::Clip(clip) => (clip.character(), "h264", audio_of(clip.tracks())),
-        Opened::Ffmpeg(path) => {
-            let decoder = ffmpeg::Decoder::start(&path, UNBOUNDED)?;
-            let (width, height) = (decoder.size.0 as u32, decoder.size.1 as u32);
-            (Character { width, height, fps: decoder.fps, bitrate_bps: 0 }, "decoded", None)
+        Opened::Ffmpeg(decoder, _) => {
+            let (width, height) = (decoder.size().0 as u32, decoder.size().1 as u32);
+            let own = Character { width, height, fps: decoder.fps().unwrap_or(0.0), bitrate_bps: 0 };
+            (own, "decoded", audio_of(decoder.sound().as_slice()))
         }
     };
     let is_h264 = codec == "h264";

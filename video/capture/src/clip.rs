@@ -2,49 +2,47 @@
 //!
 //! A file is indexed once and its samples are read as they are due: the access units that go out are the file's, byte for byte.
 
+mod annexb;
+mod flv;
+mod index;
+mod mp4;
+mod playback;
+
 use bytes::Bytes;
-use shiguredo_mp4::{
-    BaseBox as _, Encode as _,
-    boxes::SampleEntry,
-    demux::{DemuxError, Fmp4FileDemuxer, Input, Mp4FileDemuxer, Mp4FileKind, Mp4FileKindDetector, RequiredInput},
-};
-use sightline_media::{
-    Frame, MediaTime, Track, TrackConfig, TrackId, aac,
-    annexb::{self, AccessUnit, Arrival, Intake},
-    avc,
-};
+use sightline_media::{Frame, MediaTime, Track, TrackId, avc};
 use std::{
     fs::File,
-    io::{BufReader, Read as _, Seek as _, SeekFrom},
+    io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
-use crate::error::{BOX_BYTES_MAX, ClipError, SAMPLE_BYTES_MAX, SAMPLES_MAX, SourceError};
-use crate::stdin::AccessUnits;
+use crate::{
+    error::{ClipError, SourceError},
+    h264::{self, Sets},
+};
+use index::{Coding, Index, Sample};
+pub use playback::{Playback, Step};
 
-/// The frame rate of an Annex B file that does not say its own.
-const ANNEX_B_FPS_DEFAULT: u32 = 25;
-
-/// One sample in the file.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    offset: u64,
-    bytes: u32,
-    track: TrackId,
-    dts: MediaTime,
-    pts: MediaTime,
-    is_keyframe: bool,
-}
+/// Key frames that are searched for parameter sets where a file's header has none, and for pictures at all.
+const KEYFRAMES_SEARCHED: usize = 10;
 
 /// An indexed file.
 #[derive(Debug)]
 pub struct Clip {
     path: PathBuf,
     file: File,
+    index: Index,
     tracks: Vec<Track>,
-    samples: Vec<Sample>,
-    is_annex_b: bool,
+}
+
+/// What a file turned out to be.
+#[derive(Debug)]
+pub enum Looked {
+    /// One of ours.
+    Clip(Clip),
+    /// What is in it that is not read here, in a few words.
+    Foreign(String),
 }
 
 /// What a clip is like: to be held against a preset.
@@ -57,350 +55,211 @@ pub struct Character {
 }
 
 impl Clip {
-    /// Indexes a file; `None` where its container or its video codec is not one of ours.
-    pub fn open(path: &Path) -> Result<Option<Self>, SourceError> {
+    /// Indexes a file.
+    ///
+    /// # Errors
+    /// It can't be read, or is broken in a way that no other reader would do better with.
+    pub fn open(path: &Path) -> Result<Looked, SourceError> {
         let failed = |error| SourceError::Open { path: path.to_owned(), error };
+        let broken = |problem| SourceError::Broken { path: path.to_owned(), problem };
         let mut file = File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() == 0 {
+            return Err(broken(ClipError::Empty));
+        }
         let mut head = Vec::new();
-        file.by_ref().take(16).read_to_end(&mut head).map_err(failed)?;
+        file.by_ref().take(64).read_to_end(&mut head).map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut clip = Self { path: path.to_owned(), file, tracks: Vec::new(), samples: Vec::new(), is_annex_b: false };
-        let is_read = match head.as_slice() {
-            [b'F', b'L', b'V', 1, ..] => clip.index_flv(),
-            [_, _, _, _, b'f', b't', b'y', b'p', ..] => clip.index_mp4(),
-            [0, 0, 1, nal, ..] | [0, 0, 0, 1, nal, ..] if matches!(nal & 0x9f, 6 | 7 | 9) => clip.index_annex_b(),
-            _ => return Ok(None),
+        let mut index = Index::default();
+        let foreign = match container(&head) {
+            Some(Container::Flv) => flv::Reader::new(&mut index).read(&file),
+            Some(Container::Mp4) => mp4::read(&file, &mut index),
+            // A byte stream of another codec begins like ours.
+            Some(Container::AnnexB) => match annexb::read(&file, &mut index) {
+                Ok(()) if index.has_video() => Ok(None),
+                Ok(()) | Err(ClipError::Io(_)) => Ok(Some("a byte stream that is no H.264".to_owned())),
+                Err(problem) => Err(problem),
+            },
+            None => Ok(Some("its container is none of MP4, FLV and Annex B".to_owned())),
         };
-        let is_ours = is_read.map_err(|problem| clip.broken(problem))?;
-        if !is_ours {
-            return Ok(None);
+        if let Some(foreign) = foreign.map_err(broken)? {
+            return Ok(Looked::Foreign(foreign));
         }
-        if !clip.samples.iter().any(|sample| sample.track == TrackId::VIDEO && sample.is_keyframe) {
-            return Err(clip.broken(ClipError::NoKeyframe));
-        }
-        // A decoder starts at a key frame: what comes before the first is of no use.
-        let first = clip.samples.iter().position(|sample| sample.track == TrackId::VIDEO && sample.is_keyframe).unwrap_or(0);
-        clip.samples.drain(..first);
-        Ok(Some(clip))
+        let mut clip = Self { path: path.to_owned(), file, index, tracks: Vec::new() };
+        clip.settle().map_err(broken)?;
+        Ok(Looked::Clip(clip))
     }
 
-    fn broken(&self, problem: ClipError) -> SourceError {
-        SourceError::Broken { path: self.path.clone(), problem }
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Its tracks.
+    /// Its tracks, as they are at its beginning.
     pub fn tracks(&self) -> &[Track] {
         &self.tracks
     }
 
     /// How many samples.
     pub fn sample_count(&self) -> usize {
-        self.samples.len()
+        self.index.samples.len()
+    }
+
+    /// What is in the file and is not sent, one sentence each.
+    pub fn remarks(&self) -> &[String] {
+        &self.index.remarks
+    }
+
+    /// How a player turns its pictures: clockwise, in degrees.
+    pub fn rotation(&self) -> u16 {
+        self.index.rotation
+    }
+
+    /// Whether its edit list hides pictures that others need: it can't be sent as it is.
+    pub fn hides_pictures(&self) -> bool {
+        self.index.samples.iter().any(|sample| sample.is_hidden)
+    }
+
+    /// What of its pictures usual decoders don't read; `None`: nothing.
+    pub fn oddity(&self) -> Option<&'static str> {
+        self.index.codings.iter().find_map(|coding| match coding {
+            Coding::Video(Some(config), _) => h264::oddity(config),
+            Coding::Video(None, _) | Coding::Audio(_) => None,
+        })
+    }
+
+    /// Plays it from its beginning, once.
+    pub fn play(&self) -> Playback<'_> {
+        Playback::new(self)
     }
 
     /// How long one round lasts: to one frame after the last.
     pub fn duration(&self) -> MediaTime {
-        let first = self.samples.first().map_or(MediaTime::ZERO, |sample| sample.dts);
-        let ends = self.tracks.iter().map(|track| {
-            let mut times = self.samples.iter().rev().filter(|sample| sample.track == track.id).map(|sample| sample.dts);
-            let last = times.next().unwrap_or(first);
+        let ends = [TrackId::VIDEO, TrackId::AUDIO].map(|track| {
+            let mut times = self.index.samples.iter().rev().filter(|sample| sample.track == track).map(|sample| sample.dts);
+            let Some(last) = times.next() else { return MediaTime::ZERO };
             let step = times.next().map_or(MediaTime::from_millis(40), |before| last - before);
-            last + step - first
+            last + step
         });
-        ends.max().unwrap_or(MediaTime::ZERO).max(MediaTime::from_millis(1))
+        ends.into_iter().max().unwrap_or(MediaTime::ZERO).max(MediaTime::from_millis(1))
     }
 
     /// Size, rate and bit rate of its video.
     pub fn character(&self) -> Character {
-        let (width, height) = self.tracks.iter().find_map(|track| track.config.size()).unwrap_or((0, 0));
-        let video = self.samples.iter().filter(|sample| sample.track == TrackId::VIDEO);
-        let (frames, bytes) = video.fold((0_u32, 0_u64), |(frames, bytes), sample| (frames + 1, bytes + u64::from(sample.bytes)));
-        let seconds = self.duration().ticks_90k as f64 / 90_000.0;
+        let sizes = self.index.codings.iter().filter_map(|coding| coding.track_config()?.size());
+        // The largest of them all: a preset's limit holds for each.
+        let size = sizes.chain(self.tracks.iter().filter_map(|track| track.config.size()));
+        let (width, height) = size.reduce(|one, other| (one.0.max(other.0), one.1.max(other.1))).unwrap_or((0, 0));
+        let mut video = self.index.samples.iter().filter(|sample| sample.track == TrackId::VIDEO && !sample.is_hidden).peekable();
+        let start = video.peek().map_or(MediaTime::ZERO, |first| first.dts);
+        let (mut frames, mut bytes, mut last, mut step) = (0_u32, 0_u64, start, MediaTime::from_millis(40));
+        for sample in video {
+            (frames, bytes) = (frames + 1, bytes + u64::from(sample.bytes));
+            if frames > 1 {
+                step = sample.dts - last;
+            }
+            last = sample.dts;
+        }
+        let seconds = (last + step - start).ticks_90k.max(1) as f64 / 90_000.0;
         let bitrate = bytes as f64 * 8.0 / seconds;
         Character { width, height, fps: f64::from(frames) / seconds, bitrate_bps: bitrate.min(f64::from(u32::MAX)) as u32 }
     }
 
-    /// The sample of a number, at its time within the round that begins at zero.
-    pub fn read(&self, index: usize) -> std::io::Result<Frame<Bytes>> {
-        let sample = self.samples[index % self.samples.len()];
-        let first = self.samples[0].dts;
+    /// The sample of a number, its NAL units behind lengths of four bytes.
+    fn read(&self, sample: &Sample) -> std::io::Result<Frame<Bytes>> {
         let mut bytes = vec![0; sample.bytes as usize];
         self.file.read_exact_at(&mut bytes, sample.offset)?;
-        if self.is_annex_b {
-            let mut avcc = vec![0; AccessUnit::scan(&bytes).avcc_bytes];
-            let written = annexb::write_avcc(&bytes, &mut avcc).unwrap_or(0);
-            avcc.truncate(written);
-            bytes = avcc;
+        if let Some(Coding::Video(_, length_bytes)) = self.index.codings.get(usize::from(sample.coding)) {
+            if self.index.is_annex_b || h264::is_annex_b(&bytes, *length_bytes) {
+                bytes = h264::to_lengths(&bytes, sample.keeps_sets);
+            } else if *length_bytes != avc::LENGTH_BYTES {
+                bytes = h264::with_lengths(avc::NalUnits::new(&bytes, *length_bytes), bytes.len());
+            }
         }
-        let is_disposable = sample.track == TrackId::VIDEO && avc::is_disposable(&bytes, self.length_bytes());
+        let is_disposable = sample.track == TrackId::VIDEO && avc::is_disposable(&bytes, avc::LENGTH_BYTES);
         Ok(Frame {
             track: sample.track,
-            dts: sample.dts - first,
-            pts: sample.pts - first,
+            dts: sample.dts,
+            pts: sample.pts,
             is_keyframe: sample.is_keyframe,
             is_disposable,
             payload: Bytes::from(bytes),
         })
     }
 
-    /// Bytes of the length before each NAL unit.
-    pub fn length_bytes(&self) -> usize {
-        self.tracks.iter().find_map(|track| track.config.avc()).map_or(avc::LENGTH_BYTES, avc::DecoderConfig::length_bytes)
-    }
-
-    fn set_track(&mut self, id: TrackId, config: TrackConfig) {
-        if !self.tracks.iter().any(|track| track.id == id) {
-            self.tracks.push(Track { id, config });
+    /// What can only be done once all is indexed.
+    fn settle(&mut self) -> Result<(), ClipError> {
+        if !self.index.has_video() {
+            return Err(ClipError::NoPictures);
         }
-    }
-
-    fn push(&mut self, sample: Sample) -> Result<(), ClipError> {
-        if sample.bytes > SAMPLE_BYTES_MAX {
-            return Err(ClipError::SampleTooLong { offset: sample.offset, bytes: sample.bytes });
+        if !self.index.samples.iter().any(|sample| sample.track == TrackId::VIDEO && sample.is_keyframe) {
+            return Err(ClipError::NoKeyframe);
         }
-        if self.samples.len() >= SAMPLES_MAX {
-            return Err(ClipError::TooManySamples);
-        }
-        self.samples.push(sample);
+        self.index.settle();
+        self.tracks = self.first_tracks()?;
         Ok(())
     }
 
-    fn index_annex_b(&mut self) -> Result<bool, ClipError> {
-        let mut units = AccessUnits::new(BufReader::new(self.file.try_clone()?));
-        let mut intake = Intake::default();
-        let (mut offset, mut ticks) = (0_u64, 90_000 / i64::from(ANNEX_B_FPS_DEFAULT));
-        while let Some(stream) = units.next_unit()? {
-            let unit = if self.tracks.is_empty() {
-                let Arrival { track, unit } = intake.take(&stream).map_err(|source| ClipError::Avc { offset, source })?;
-                if let Some(track) = track {
-                    let rate = track.config.avc().and_then(|config| config.picture().frames_per_kilosecond);
-                    ticks = rate.map_or(ticks, |rate| 90_000_000 / i64::from(rate));
-                    self.tracks.push(track);
-                }
-                unit
-            } else {
-                AccessUnit::scan(&stream)
-            };
-            if unit.has_picture {
-                let time = MediaTime::from_ticks(ticks * self.samples.len() as i64);
-                let bytes = u32::try_from(stream.len()).unwrap_or(u32::MAX);
-                self.push(Sample { offset, bytes, track: TrackId::VIDEO, dts: time, pts: time, is_keyframe: unit.is_idr })?;
-            }
-            offset += stream.len() as u64;
-        }
-        self.is_annex_b = true;
-        Ok(!self.tracks.is_empty())
-    }
-
-    /// FLV (Adobe's specification, version 10.1, Annex E).
-    fn index_flv(&mut self) -> Result<bool, ClipError> {
-        let mut input = BufReader::new(self.file.try_clone()?);
-        // The header says its own length; four bytes of "previous tag size" follow it.
-        let mut offset = 9 + 4_u64;
-        input.seek(SeekFrom::Start(offset))?;
-        let mut header = [0; 11];
-        while input.read_exact(&mut header).is_ok() {
-            let [kind, size0, size1, size2, time0, time1, time2, time3, _, _, _] = header;
-            let bytes = u32::from_be_bytes([0, size0, size1, size2]);
-            let millis = i64::from(u32::from_be_bytes([time3, time0, time1, time2]));
-            let mut body = vec![0; bytes as usize];
-            if input.read_exact(&mut body).is_err() {
-                // A recording that was cut short ends here.
+    /// The tracks at the beginning. Where the header has no parameter sets, the pictures do, or nobody can decode them.
+    fn first_tracks(&mut self) -> Result<Vec<Track>, ClipError> {
+        let keys = self.index.samples.iter().filter(|sample| sample.track == TrackId::VIDEO && sample.is_keyframe);
+        let keys: Vec<Sample> = keys.take(KEYFRAMES_SEARCHED).copied().collect();
+        let (mut has_picture, mut video) = (false, None);
+        for key in &keys {
+            let frame = self.read(key).map_err(|source| ClipError::Read { offset: key.offset, source })?;
+            let known = self.index.codings.get(usize::from(key.coding)).and_then(Coding::track_config);
+            has_picture |= avc::NalUnits::new(&frame.payload, avc::LENGTH_BYTES).any(h264::is_slice);
+            video = video.or(known).or_else(|| sets_within(&frame.payload));
+            if has_picture && video.is_some() {
                 break;
             }
-            let is_ours = match kind {
-                9 => self.index_flv_video(&body, offset + 11, millis)?,
-                8 => self.index_flv_audio(&body, offset + 11, millis)?,
-                _ => true,
-            };
-            if !is_ours {
-                return Ok(false);
-            }
-            offset += 11 + u64::from(bytes) + 4;
-            input.seek_relative(4)?;
         }
-        Ok(!self.tracks.is_empty())
+        if !has_picture {
+            return Err(ClipError::NoH264);
+        }
+        let video = video.ok_or(ClipError::NoSets)?;
+        let audio = self.index.samples.iter().find(|sample| sample.track == TrackId::AUDIO);
+        let audio = audio.and_then(|sample| self.index.codings.get(usize::from(sample.coding))?.track_config());
+        let tracks = [(TrackId::VIDEO, Some(video)), (TrackId::AUDIO, audio)];
+        Ok(tracks.into_iter().filter_map(|(id, config)| Some(Track { id, config: config? })).collect())
     }
+}
 
-    fn index_flv_video(&mut self, body: &[u8], offset: u64, millis: i64) -> Result<bool, ClipError> {
-        let &[first, packet, cts0, cts1, cts2, ref data @ ..] = body else { return Ok(true) };
-        if first & 0x8f != 7 {
-            // Another codec, or an enhanced header: not ours to read here.
-            return Ok(false);
-        }
-        match packet {
-            0 => {
-                let config = avc::DecoderConfig::parse(data).map_err(|source| ClipError::Avc { offset, source })?;
-                self.set_track(TrackId::VIDEO, TrackConfig::H264(config));
+/// The configuration from the parameter sets that come with a picture.
+fn sets_within(payload: &[u8]) -> Option<sightline_media::TrackConfig> {
+    let mut sets = Sets::default();
+    avc::NalUnits::new(payload, avc::LENGTH_BYTES).for_each(|nal| {
+        sets.see(nal);
+    });
+    sets.config().map(|(config, _)| sightline_media::TrackConfig::H264(config))
+}
+
+/// Containers that are read here.
+enum Container {
+    Flv,
+    Mp4,
+    AnnexB,
+}
+
+/// By a file's first bytes.
+fn container(head: &[u8]) -> Option<Container> {
+    match head {
+        [b'F', b'L', b'V', 1, ..] => return Some(Container::Flv),
+        // QuickTime's files need not begin with their type.
+        [_, _, _, _, kind @ ..] => {
+            let is_box = |name: &&[u8]| kind.starts_with(name);
+            if [&b"ftyp"[..], b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"].iter().any(is_box) {
+                return Some(Container::Mp4);
             }
-            1 => {
-                // SI24, signed.
-                let shift = i64::from(i32::from_be_bytes([cts0, cts1, cts2, 0]) >> 8);
-                let (dts, pts) = (MediaTime::from_millis(millis), MediaTime::from_millis(millis + shift));
-                let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-                self.push(Sample { offset: offset + 5, bytes, track: TrackId::VIDEO, dts, pts, is_keyframe: first >> 4 == 1 })?;
-            }
-            _ => {}
         }
-        Ok(true)
+        _ => return None,
     }
-
-    fn index_flv_audio(&mut self, body: &[u8], offset: u64, millis: i64) -> Result<bool, ClipError> {
-        let &[first, packet, ref data @ ..] = body else { return Ok(true) };
-        if first >> 4 != 10 {
-            return Ok(true);
-        }
-        if packet == 0 {
-            let config = aac::AudioConfig::parse(data).map_err(|source| ClipError::Aac { offset, source })?;
-            self.set_track(TrackId::AUDIO, TrackConfig::Aac(config));
-        } else {
-            let time = MediaTime::from_millis(millis);
-            let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-            self.push(Sample { offset: offset + 2, bytes, track: TrackId::AUDIO, dts: time, pts: time, is_keyframe: true })?;
-        }
-        Ok(true)
-    }
-
-    fn index_mp4(&mut self) -> Result<bool, ClipError> {
-        let mut detector = Mp4FileKindDetector::default();
-        self.feed(|input| {
-            if let Some(input) = input {
-                detector.handle_input(input);
-            }
-            detector.required_input()
-        })?;
-        match detector.file_kind()? {
-            Some(Mp4FileKind::FragmentedMp4) => {
-                /// Boxes in a row without a sample: a file of nothing else is not worth reading on.
-                const EMPTY_BOXES_MAX: u32 = 100_000;
-                let (mut demuxer, mut empty_boxes) = (Fmp4FileDemuxer::new(), 0);
-                loop {
-                    // It asks for a box at a time.
-                    self.feed(|input| {
-                        if let Some(input) = input {
-                            demuxer.handle_input(input);
-                        }
-                        demuxer.required_input()
-                    })?;
-                    match demuxer.next_sample() {
-                        Ok(Some(sample)) if !self.index_mp4_sample(&sample)? => return Ok(false),
-                        Ok(Some(_)) => empty_boxes = 0,
-                        Ok(None) => break,
-                        Err(DemuxError::InputRequired(_)) if empty_boxes < EMPTY_BOXES_MAX => empty_boxes += 1,
-                        // Offsets that count from the file's start, as old muxers write them, are not read here: ffmpeg's turn.
-                        Err(_) => return Ok(false),
-                    }
-                }
-            }
-            Some(Mp4FileKind::Mp4) => {
-                let mut demuxer = Mp4FileDemuxer::new();
-                self.feed(|input| {
-                    if let Some(input) = input {
-                        demuxer.handle_input(input);
-                    }
-                    demuxer.required_input()
-                })?;
-                demuxer.tracks()?;
-                loop {
-                    let sample = demuxer.next_sample()?;
-                    let Some(sample) = sample else { break };
-                    if !self.index_mp4_sample(&sample)? {
-                        return Ok(false);
-                    }
-                }
-            }
-            _ => return Ok(false),
-        }
-        Ok(self.tracks.iter().any(|track| track.id == TrackId::VIDEO))
-    }
-
-    /// Gives a demuxer the parts of the file that it asks for, until it asks no more.
-    fn feed(&self, mut demuxer: impl FnMut(Option<Input<'_>>) -> Option<RequiredInput>) -> Result<(), ClipError> {
-        let file_bytes = self.file.metadata()?.len();
-        let mut required = demuxer(None);
-        while let Some(RequiredInput { position, size }) = required {
-            let left = file_bytes.saturating_sub(position);
-            let wanted = size.map_or(left, |size| left.min(size as u64));
-            if wanted > BOX_BYTES_MAX {
-                return Err(ClipError::BoxTooLong { offset: position, bytes: wanted });
-            }
-            let mut data = vec![0; usize::try_from(wanted).unwrap_or(0)];
-            self.file.read_exact_at(&mut data, position).map_err(|source| ClipError::Read { offset: position, source })?;
-            required = demuxer(Some(Input { position, data: &data }));
-        }
-        Ok(())
-    }
-
-    fn index_mp4_sample(&mut self, sample: &shiguredo_mp4::demux::Sample<'_>) -> Result<bool, ClipError> {
-        use shiguredo_mp4::TrackKind;
-        let track = match sample.track.kind {
-            TrackKind::Video => TrackId::VIDEO,
-            TrackKind::Audio => TrackId::AUDIO,
-            TrackKind::Subtitle => return Ok(true),
-        };
-        match sample.sample_entry {
-            Some(SampleEntry::Avc1(entry)) => {
-                let record = entry.avcc_box.encode_to_vec()?;
-                let header_bytes = entry.avcc_box.box_type().as_bytes().len() + 4;
-                let config = avc::DecoderConfig::parse(&record[header_bytes..])?;
-                self.set_track(track, TrackConfig::H264(config));
-            }
-            Some(SampleEntry::Mp4a(entry)) => {
-                let specific = entry.esds_box.es.dec_config_descr.dec_specific_info.as_ref();
-                if let Some(config) = specific.and_then(|info| aac::AudioConfig::parse(&info.payload).ok()) {
-                    self.set_track(track, TrackConfig::Aac(config));
-                }
-            }
-            Some(_) if track == TrackId::VIDEO => return Ok(false),
-            Some(_) | None => {}
-        }
-        if !self.tracks.iter().any(|known| known.id == track) {
-            return Ok(true);
-        }
-        let timescale = sample.track.timescale.get();
-        let dts = i64::try_from(sample.timestamp)?;
-        let pts = dts + sample.composition_time_offset.unwrap_or(0);
-        self.push(Sample {
-            offset: sample.data_offset,
-            bytes: u32::try_from(sample.data_size).unwrap_or(u32::MAX),
-            track,
-            dts: MediaTime::from_timescale(dts, timescale),
-            pts: MediaTime::from_timescale(pts, timescale),
-            is_keyframe: sample.keyframe,
-        })?;
-        Ok(true)
+    // Zeros may stand before the first start code.
+    let zeros = head.iter().take_while(|byte| **byte == 0).count();
+    match head.get(zeros..) {
+        Some([1, nal, ..]) if zeros >= 2 && matches!(nal & 0x9f, 1..=9) => Some(Container::AnnexB),
+        _ => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AVCC: &[u8] = &[
-        1, 0x64, 0, 0x28, 0xff, 0xe1, 0, 24, 0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x44, 0, 0, 3, 0, 4,
-        0, 0, 3, 0, 0xc8, 0x3c, 1, 0, 6, 0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0,
-    ];
-
-    fn tag(kind: u8, millis: u8, body: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(body.len()).unwrap();
-        [&[kind, 0, 0, length, 0, 0, millis, 0, 0, 0, 0], body, &[0, 0, 0, length + 11]].concat()
-    }
-
-    /// E-RTMP v2, "Enabling AMF3 in FLV": tag 15 holds script data in AMF3.
-    #[test]
-    fn a_tag_of_amf3_script_data_is_read_past() {
-        let picture = [&[0x17, 1, 0, 0, 0][..], &[0, 0, 0, 2, 0x65, 7]].concat();
-        let file = [
-            b"FLV\x01\x01\0\0\0\x09\0\0\0\0".to_vec(),
-            tag(15, 0, b"\0\x02\0\x0aonMetaData\x11\x0a\x0b\x01\x01"),
-            tag(9, 0, &[&[0x17, 0, 0, 0, 0][..], AVCC].concat()),
-            tag(9, 0, &picture),
-            tag(9, 40, &picture),
-        ];
-        let path = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(path.path(), file.concat()).unwrap();
-        let clip = Clip::open(path.path()).unwrap().unwrap();
-        assert_eq!((clip.sample_count(), clip.tracks().len()), (2, 1));
-        assert_eq!(clip.read(1).unwrap().dts, MediaTime::from_millis(40));
-    }
-}
+mod clip_tests;

@@ -1,7 +1,5 @@
 //! Why a source can't be used, with the limits that its files have.
 
-use shiguredo_mp4::demux::DemuxError;
-use sightline_media::{aac, avc};
 use std::path::PathBuf;
 
 use crate::address::CameraUrlError;
@@ -42,6 +40,24 @@ pub enum SourceError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// It is a pipe, a socket or a device.
+    #[error(
+        "source {path}: it is no file that can be read from its beginning; give a pipe as standard input: `sightline push - URL < {path}`"
+    )]
+    NoFile {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Its H.264 is one that the decoder of this build does not read, and there is no other.
+    #[error(
+        "source {path}: its H.264 ({what}) can't be decoded here, which the preset asks for: install ffmpeg, leave the preset out so that it is sent as it is, or convert the file with `ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4`"
+    )]
+    CantDecode {
+        /// The file.
+        path: PathBuf,
+        /// What is unusual about it.
+        what: String,
+    },
     /// The file can't be read as what it is.
     #[error("source {path}: {problem}")]
     Broken {
@@ -55,11 +71,13 @@ pub enum SourceError {
     Thread(std::io::Error),
     /// It needs `ffmpeg`, which is not there.
     #[error(
-        "source {path}: its container or codec is not one that Sightline reads itself (H.264 in MP4, FLV or Annex B), and `ffmpeg` is not on the PATH: install ffmpeg, or convert the file with `ffmpeg -i IN -c:v libx264 OUT.mp4` elsewhere"
+        "source {path}: Sightline itself reads H.264 in MP4, FLV or Annex B, and this is something else ({what}), for which it needs `ffmpeg`, and there is none on the PATH: install ffmpeg, or convert the file with `ffmpeg -i IN -c:v libx264 -c:a aac OUT.mp4` elsewhere"
     )]
     NeedsFfmpeg {
         /// The file.
         path: PathBuf,
+        /// What is in it that is not read here.
+        what: String,
     },
     /// ffmpeg could not read it.
     #[error("source {path}: ffmpeg can't read it: {problem}")]
@@ -85,34 +103,31 @@ pub enum ClipError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// Its H.264 parameter sets are unreadable.
-    #[error("byte {offset}: {source}")]
-    Avc {
-        /// Where.
-        offset: u64,
-        /// What is wrong with them.
-        source: avc::ConfigError,
-    },
-    /// Its H.264 parameter sets, in an MP4, are unreadable.
-    #[error(transparent)]
-    AvcEntry(#[from] avc::ConfigError),
-    /// Its AAC configuration is unreadable.
-    #[error("byte {offset}: {source}")]
-    Aac {
-        /// Where.
-        offset: u64,
-        /// What is wrong with it.
-        source: aac::AudioConfigError,
-    },
-    /// Its boxes are not those of an MP4.
-    #[error(transparent)]
-    Mp4(#[from] DemuxError),
-    /// A box of it is unreadable.
-    #[error(transparent)]
-    Box(#[from] shiguredo_mp4::Error),
-    /// Its times are out of range.
-    #[error(transparent)]
-    Time(#[from] std::num::TryFromIntError),
+    /// Nothing is in it.
+    #[error("the file is empty")]
+    Empty,
+    /// An MP4 without its index.
+    #[error(
+        "its index (moov) is missing: the recording was cut short; a program that rebuilds an index (untrunc, for instance) may save it"
+    )]
+    NoMoov,
+    /// It has sound alone, or neither.
+    #[error("it has no track of pictures")]
+    NoVideo,
+    /// Nothing of its pictures is there.
+    #[error("it holds no whole picture: it was cut short, or its tables point elsewhere")]
+    NoPictures,
+    /// What its tables point at is something else.
+    #[error("what its index calls pictures is no H.264: the file is damaged")]
+    NoH264,
+    /// Nobody can decode it.
+    #[error(
+        "it has no H.264 parameter sets (SPS and PPS), neither in its header nor in its pictures: nothing can decode it; record it anew"
+    )]
+    NoSets,
+    /// More than a camera makes.
+    #[error("its video changes its parameter sets too often: encode it again, for instance with `ffmpeg -i IN -c:v libx264 OUT.mp4`")]
+    TooManyConfigs,
     /// It has no picture that decoding can start at.
     #[error("it has no key frame")]
     NoKeyframe,

@@ -1,114 +1,253 @@
-//! Any container and codec that Sightline does not read itself, through the `ffmpeg` on the PATH, as YUV4MPEG2 on a pipe.
+//! Any container and codec that Sightline does not read itself, through the `ffmpeg` on the PATH: pictures and AAC on a pipe, each with its time.
+//!
+//! It is watched: its errors are read all the time and the last ones are kept, its silence is noticed, and so is its end.
 
+mod matroska;
+mod words;
+
+use sightline_media::{MediaTime, Track};
+use sightline_signal::Settings;
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    path::Path,
+    collections::VecDeque,
+    io::BufReader,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    time::{Duration, Instant},
 };
 
-use sightline_signal::Settings;
+use crate::error::SourceError;
+pub use matroska::Item;
+use matroska::{Header, Reader};
+use words::Words;
 
-use crate::{error::SourceError, picture::Picture};
+/// Pictures and frames of sound that are read ahead: less than a second of either.
+const ITEMS_WAITING_MAX: usize = 4;
+/// Until the first picture: someone waits for an answer. A slow disk and a large index take two seconds.
+const FIRST_PICTURE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A file that gives nothing for this long later on is on a disk that is gone.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the end of its output to its own.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Sound before the first picture: a minute of it, in frames.
+const SOUND_BEFORE_MAX: usize = 4_000;
+/// What RTMP and browsers play.
+const SOUND_FILTER: &str = "aformat=channel_layouts=mono|stereo:sample_rates=8000|11025|12000|16000|22050|24000|32000|44100|48000";
 
-/// The longest YUV4MPEG2 header line, in bytes.
-const HEADER_BYTES_MAX: u64 = 1024;
-
-/// Whether `ffmpeg` can be run.
-pub fn is_there() -> bool {
-    Command::new("ffmpeg")
-        .arg("-version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+/// The size that the pictures shall have.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Size {
+    /// Their own, scaled down into a preset's where it is larger.
+    Within(Settings),
+    /// This one, whatever they change to on the way: smaller ones get a border.
+    Exactly(usize, usize),
 }
 
-/// A running ffmpeg, looping the file, and the pictures that come out. Ends with its owner.
+impl Size {
+    fn filter(self) -> String {
+        match self {
+            Self::Within(Settings { width, height, .. }) => {
+                format!("scale='min({width},iw)':'min({height},ih)':force_original_aspect_ratio=decrease:force_divisible_by=2,setsar=1")
+            }
+            Self::Exactly(width, height) => format!(
+                "scale={width}:{height}:force_original_aspect_ratio=decrease:force_divisible_by=2,pad={width}:{height}:(ow-iw)/2:(oh-ih)/2,setsar=1"
+            ),
+        }
+    }
+}
+
+/// What a wait brought.
+#[derive(Debug)]
+pub enum Next {
+    /// The next of it.
+    Item(Item),
+    /// Nothing yet.
+    Nothing,
+    /// All of it has come.
+    Ended,
+    /// It is over for another reason.
+    Failed(String),
+}
+
+/// A running ffmpeg that reads a file once, and what comes out. Ends with its owner.
 #[derive(Debug)]
 pub struct Decoder {
     child: Child,
-    pipe: BufReader<ChildStdout>,
-    /// Width and height of the pictures: those of the file, scaled down into the preset where they exceed it.
-    pub size: (usize, usize),
-    /// Pictures a second: those of the file, at most the preset's.
-    pub fps: f64,
+    events: Receiver<Event>,
+    words: Words,
+    /// What came before the first picture, and that.
+    waiting: VecDeque<Item>,
+    last_at: Instant,
+    header: Header,
+    has_ended: bool,
+}
+
+/// What the thread that reads the pipe gives.
+enum Event {
+    Header(Header),
+    Item(Item),
+    /// What it wrote is not what was asked for.
+    Broken(String),
+}
+
+/// How a start went wrong.
+enum StartError {
+    /// There is no ffmpeg.
+    Missing,
+    Failed(String),
 }
 
 impl Decoder {
-    /// Starts ffmpeg; pictures are never scaled up.
-    pub fn start(path: &Path, limits: Settings) -> Result<Self, SourceError> {
-        let broken = |problem: String| SourceError::Ffmpeg { path: path.to_owned(), problem };
-        let scale = format!(
-            "scale='min({width},iw)':'min({height},ih)':force_original_aspect_ratio=decrease:force_divisible_by=2,setsar=1",
-            width = limits.width,
-            height = limits.height
-        );
-        let mut child = Command::new("ffmpeg")
-            .args(["-nostdin", "-loglevel", "error", "-stream_loop", "-1", "-i"])
-            .arg(path)
-            .args([
-                "-map",
-                "0:v:0",
-                "-an",
-                "-vf",
-                &scale,
-                "-fpsmax",
-                &limits.fps.to_string(),
-                "-pix_fmt",
-                "yuv420p",
-                "-f",
-                "yuv4mpegpipe",
-                "-",
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| broken(error.to_string()))?;
-        let Some(stdout) = child.stdout.take() else { return Err(broken("it has no standard output".into())) };
-        let mut decoder = Self { child, pipe: BufReader::with_capacity(1 << 20, stdout), size: (0, 0), fps: 0.0 };
-        match decoder.read_header() {
-            Some((size, fps)) => {
-                (decoder.size, decoder.fps) = (size, fps);
-                Ok(decoder)
+    /// Starts ffmpeg and waits for the first picture. Pictures are turned as the file says.
+    /// `what`: what is in the file that is not read here.
+    ///
+    /// # Errors
+    /// There is no ffmpeg, or it gives no picture.
+    pub fn start(path: &Path, size: Size, what: &str) -> Result<Self, SourceError> {
+        let broken = |error| match error {
+            StartError::Missing => SourceError::NeedsFfmpeg { path: path.to_owned(), what: what.to_owned() },
+            StartError::Failed(problem) => SourceError::Ffmpeg { path: path.to_owned(), problem },
+        };
+        match Self::spawn(path, size, true) {
+            Err(StartError::Failed(problem)) => {
+                // Sound that can't be decoded must not cost the pictures.
+                let silent = Self::spawn(path, size, false).map_err(|_| broken(StartError::Failed(problem.clone())))?;
+                tracing::warn!(path = %path.display(), problem, "the file's sound is left out: ffmpeg can't read it");
+                Ok(silent)
             }
-            None => Err(broken(decoder.last_words())),
+            started => started.map_err(broken),
         }
     }
 
-    fn read_line(&mut self) -> Option<Vec<u8>> {
-        let mut line = Vec::new();
-        (&mut self.pipe).take(HEADER_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
-        (line.pop() == Some(b'\n')).then_some(line)
+    /// Width and height of the pictures.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        self.header.size
     }
 
-    /// `YUV4MPEG2 W768 H576 F10:1 …`
-    fn read_header(&mut self) -> Option<((usize, usize), f64)> {
-        let line = String::from_utf8(self.read_line()?).ok()?;
-        let field = |letter: char| line.split(' ').find_map(|word| word.strip_prefix(letter));
-        let (count, per) = field('F')?.split_once(':')?;
-        let fps = count.parse::<f64>().ok()? / per.parse::<f64>().ok()?;
-        let size = (field('W')?.parse().ok()?, field('H')?.parse().ok()?);
-        (line.starts_with("YUV4MPEG2") && fps.is_finite() && fps > 0.0).then_some((size, fps))
+    /// Pictures a second; `None`: they come as they come.
+    #[must_use]
+    pub fn fps(&self) -> Option<f64> {
+        self.header.fps
     }
 
-    /// Reads the next picture into `picture`; false at the end.
-    pub fn read(&mut self, picture: &mut Picture) -> bool {
-        if (picture.width(), picture.height()) != self.size {
-            *picture = Picture::new(self.size.0, self.size.1);
+    /// Its sound.
+    #[must_use]
+    pub fn sound(&self) -> Option<Track> {
+        self.header.track()
+    }
+
+    /// What is in the file and does not come out, one sentence each.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        self.words.remarks(self.header.audio.is_some())
+    }
+
+    fn spawn(path: &Path, size: Size, has_sound: bool) -> Result<Self, StartError> {
+        let failed = |error: std::io::Error| StartError::Failed(format!("its thread: {error}"));
+        let mut child = match command(path, size, has_sound).spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(StartError::Missing),
+            Err(error) => return Err(StartError::Failed(error.to_string())),
+        };
+        let (sender, events) = std::sync::mpsc::sync_channel(ITEMS_WAITING_MAX);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let mut decoder = Self {
+            child,
+            events,
+            words: Words::default(),
+            waiting: VecDeque::new(),
+            last_at: Instant::now(),
+            header: Header::default(),
+            has_ended: false,
+        };
+        let words = decoder.words.clone();
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        if let (Some(stdout), Some(stderr)) = (stdout, stderr) {
+            thread("ffmpeg").spawn(move || read(stdout, &sender)).map_err(failed)?;
+            thread("ffmpeg-log").spawn(move || words.read(stderr)).map_err(failed)?;
         }
-        self.read_line().is_some_and(|line| line.starts_with(b"FRAME")) && self.pipe.read_exact(picture.bytes_mut()).is_ok()
+        decoder.await_first_picture()?;
+        Ok(decoder)
     }
 
-    /// The last line on standard error, after the end.
-    pub fn last_words(&mut self) -> String {
-        let _ = self.child.kill();
-        let mut text = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            let _ = stderr.by_ref().take(64 * 1024).read_to_string(&mut text);
+    fn await_first_picture(&mut self) -> Result<(), StartError> {
+        let until = Instant::now() + FIRST_PICTURE_TIMEOUT;
+        loop {
+            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Event::Header(header)) => self.header = header,
+                Ok(Event::Item(item)) => {
+                    let is_picture = matches!(item, Item::Picture(..));
+                    self.waiting.push_back(item);
+                    if is_picture || self.waiting.len() >= SOUND_BEFORE_MAX {
+                        self.last_at = Instant::now();
+                        return Ok(());
+                    }
+                }
+                Ok(Event::Broken(problem)) => {
+                    let _ = self.child.kill();
+                    let _ = self.await_exit();
+                    return Err(StartError::Failed(self.words.last().unwrap_or(problem)));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let waited = format!("no picture within {} s", FIRST_PICTURE_TIMEOUT.as_secs());
+                    return Err(StartError::Failed(self.words.last().map_or(waited.clone(), |last| format!("{waited}: {last}"))));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let _ = self.await_exit();
+                    return Err(StartError::Failed(self.words.last().unwrap_or_else(|| "it wrote no picture".to_owned())));
+                }
+            }
         }
-        text.lines().last().unwrap_or("it wrote no picture").to_owned()
+    }
+
+    /// Waits for what comes next, not longer than this.
+    pub fn next(&mut self, wait: Duration) -> Next {
+        if let Some(item) = self.waiting.pop_front() {
+            return Next::Item(item);
+        }
+        if self.has_ended {
+            return Next::Ended;
+        }
+        match self.events.recv_timeout(wait) {
+            Ok(Event::Item(item)) => {
+                self.last_at = Instant::now();
+                Next::Item(item)
+            }
+            Ok(Event::Header(_)) => Next::Nothing,
+            Ok(Event::Broken(problem)) => Next::Failed(problem),
+            Err(RecvTimeoutError::Timeout) if self.last_at.elapsed() < SILENCE_TIMEOUT => Next::Nothing,
+            Err(RecvTimeoutError::Timeout) => {
+                let last = self.words.last().map(|last| format!(": {last}")).unwrap_or_default();
+                Next::Failed(format!("ffmpeg gave nothing for {} s{last}", SILENCE_TIMEOUT.as_secs()))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                self.has_ended = true;
+                if !self.await_exit() {
+                    // What was damaged at the file's end, as a rule: what came before was played.
+                    tracing::warn!(problem = self.words.last(), "ffmpeg could not read the file to its end");
+                }
+                Next::Ended
+            }
+        }
+    }
+
+    /// The last frame's time is the clip's: true where ffmpeg went well.
+    fn await_exit(&mut self) -> bool {
+        let until = Instant::now() + EXIT_TIMEOUT;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    self.words.settle();
+                    return status.success();
+                }
+                Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+                Ok(None) | Err(_) => {
+                    let _ = self.child.kill();
+                    return false;
+                }
+            }
+        }
     }
 }
 
@@ -116,5 +255,81 @@ impl Drop for Decoder {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The URL that ffmpeg takes for this very file, whatever its name looks like.
+fn url(path: &Path) -> std::ffi::OsString {
+    let mut url = std::ffi::OsString::from("file:");
+    url.push(PathBuf::from(path));
+    url
+}
+
+fn command(path: &Path, size: Size, has_sound: bool) -> Command {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-i"]).arg(url(path));
+    // `V`: no covers and thumbnails.
+    command.args(["-map", "0:V:0", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"]);
+    // Each picture with its own time, to the millisecond: nothing is doubled, and nothing is left out.
+    command.args(["-vf", &size.filter(), "-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-enc_time_base:v", "1:1000"]);
+    if has_sound {
+        command.args(["-map", "0:a:0?", "-c:a", "aac", "-b:a", "128k", "-af", SOUND_FILTER]);
+    }
+    command.args(["-f", "matroska", "-flush_packets", "1", "pipe:1"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Reads the pipe until its end, or until nobody takes it.
+fn read(stdout: ChildStdout, sender: &SyncSender<Event>) {
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, stdout));
+    let header = match reader.header() {
+        Ok(header) => header,
+        // It ended: its words have the reason.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+        Err(error) => {
+            let _ = sender.send(Event::Broken(error.to_string()));
+            return;
+        }
+    };
+    if sender.send(Event::Header(header)).is_err() {
+        return;
+    }
+    loop {
+        let event = match reader.next_item() {
+            Ok(Some(item)) => Event::Item(item),
+            Ok(None) => return,
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+            Err(error) => Event::Broken(error.to_string()),
+        };
+        let is_last = matches!(event, Event::Broken(_));
+        if sender.send(event).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// How long one round of what came lasts, as far as it has come: to one frame after the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    tracks: [Option<(MediaTime, MediaTime)>; 2],
+}
+
+impl Extent {
+    /// Counts an item in.
+    pub fn see(&mut self, item: &Item) {
+        let (track, time) = match item {
+            Item::Picture(_, time) => (0, *time),
+            Item::Sound(frame) => (1, frame.dts),
+        };
+        let step = self.tracks[track].map_or(MediaTime::from_millis(40), |(last, _)| time - last);
+        self.tracks[track] = Some((time, step));
+    }
+
+    /// Up to now.
+    #[must_use]
+    pub fn duration(&self) -> MediaTime {
+        let ends = self.tracks.iter().flatten().map(|(last, step)| *last + *step);
+        ends.max().unwrap_or(MediaTime::ZERO).max(MediaTime::from_millis(1))
     }
 }

@@ -75,6 +75,33 @@ impl Picture {
     }
 }
 
+impl Picture {
+    /// The picture, turned clockwise by 90, 180 or 270 degrees; anything else leaves it as it is.
+    #[must_use]
+    pub fn turned(&self, degrees: u16) -> Self {
+        let (width, height) = if degrees == 180 { (self.width, self.height) } else { (self.height, self.width) };
+        if !matches!(degrees, 90 | 180 | 270) {
+            return self.clone();
+        }
+        let mut turned = Self::new(width, height);
+        for (index, (from, to)) in self.planes().into_iter().zip(turned.planes_mut()).enumerate() {
+            let halved = |side: usize| if index == 0 { side } else { side / 2 };
+            let (from_width, from_height, to_width) = (halved(self.width), halved(self.height), halved(width));
+            for (y, row) in from.chunks_exact(from_width).enumerate() {
+                for (x, &value) in row.iter().enumerate() {
+                    let (to_x, to_y) = match degrees {
+                        90 => (from_height - 1 - y, x),
+                        180 => (from_width - 1 - x, from_height - 1 - y),
+                        _ => (y, from_width - 1 - x),
+                    };
+                    to[to_y * to_width + to_x] = value;
+                }
+            }
+        }
+        turned
+    }
+}
+
 /// Scales pictures to one size.
 #[derive(Debug)]
 pub struct Scaler {
@@ -118,6 +145,20 @@ impl Scaler {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_that_is_turned_has_its_corners_where_they_belong() {
+        let mut source = Picture::new(4, 2);
+        source.planes_mut()[0].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        source.planes_mut()[1].copy_from_slice(&[1, 2]);
+        let turned = |degrees| {
+            (source.turned(degrees).width(), source.turned(degrees).planes()[0].to_vec(), source.turned(degrees).planes()[1].to_vec())
+        };
+        assert_eq!(turned(90), (2, vec![5, 1, 6, 2, 7, 3, 8, 4], vec![1, 2]));
+        assert_eq!(turned(180), (4, vec![8, 7, 6, 5, 4, 3, 2, 1], vec![2, 1]));
+        assert_eq!(turned(270), (2, vec![4, 8, 3, 7, 2, 6, 1, 5], vec![2, 1]));
+        assert_eq!(source.turned(0), source);
+    }
 
     #[test]
     fn scaling_keeps_a_flat_colour_and_each_plane_apart() {

@@ -1,4 +1,4 @@
-//! RTSP cameras (RFC 2326, RFC 7826): H.264 and AAC as the camera sent them, G.711 as AAC. The protocol is `retina`'s, a copy of which is in
+//! RTSP cameras (RFC 2326, RFC 7826): H.264, H.265 and AAC as the camera sent them, G.711 as AAC. The protocol is `retina`'s, a copy of which is in
 //! vendor/retina: cameras depart from it in more ways than its options allow.
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use retina::{
     },
     codec::{AudioFrame, CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParameters, VideoParametersCodec},
 };
-use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, avc};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackConfig, TrackId, avc, coded};
 use std::{convert::Infallible, str::FromStr, sync::Arc, time::Instant};
 use tokio::{
     task::JoinSet,
@@ -142,14 +142,15 @@ fn setup_options(transport: Transport) -> SetupOptions {
     SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4)
 }
 
-/// The first H.264 stream.
+/// The first H.264 stream, which every server and player takes; else the first H.265 stream.
 fn choose_video(streams: &[Stream]) -> Result<usize, Trouble> {
     let is_video = |stream: &&Stream| stream.media() == "video";
     let named: Vec<String> = streams.iter().filter(is_video).map(|stream| stream.encoding_name().to_uppercase()).collect();
-    streams.iter().position(|stream| is_video(&stream) && stream.encoding_name() == "h264").ok_or_else(|| match named.join(", ") {
+    let first = |codec: &str| streams.iter().position(|stream| is_video(&stream) && stream.encoding_name() == codec);
+    first("h264").or_else(|| first("h265")).ok_or_else(|| match named.join(", ") {
         none if none.is_empty() => Trouble::refusal("it offers no video; name the path of its H.264 stream, which its manual gives"),
         codecs => Trouble::format(format!(
-            "its video is {codecs}, and only H.264 is read by RTSP in this version: set the camera, or its second stream, to H.264"
+            "its video is {codecs}, and only H.264 and H.265 are read by RTSP: set the camera, or its second stream, to H.264"
         )),
     })
 }
@@ -251,16 +252,16 @@ impl Player {
 
     fn announce_video(&mut self, url: &CameraUrl, stream: &Stream, session: &mut Session<'_>) {
         let Some(ParametersRef::Video(parameters)) = stream.parameters() else { return };
-        match avc::DecoderConfig::parse(parameters.extra_data()) {
+        match config_of(parameters) {
             Ok(config) => {
-                session.outlet.track(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
+                session.outlet.track(Track { id: TrackId::VIDEO, config });
                 expect_reordering(parameters, session.timeline);
                 self.has_parameters = true;
             }
             // Others may come with the next key frame.
-            Err(error) => {
+            Err(problem) => {
                 self.has_parameters = false;
-                self.pass_over(&url.scrub(&format!("its parameter sets: {error}")), true);
+                self.pass_over(&url.scrub(&format!("its parameter sets: {problem}")), true);
             }
         }
     }
@@ -352,6 +353,27 @@ impl Player {
             tracing::warn!("packets of the camera's pictures can't be read and are passed over, the first because: {problem}");
         }
         tracing::debug!(problem, "a packet of the pictures is passed over");
+    }
+}
+
+/// Why parameter sets are of no use.
+#[derive(Debug, thiserror::Error)]
+enum ConfigError {
+    #[error("{0}")]
+    H264(avc::ConfigError),
+    #[error("{0}")]
+    Hevc(coded::RecordError),
+    #[error("they are of no codec that is asked for")]
+    Other,
+}
+
+/// What a decoder needs first: the record that retina has made of the parameter sets.
+fn config_of(parameters: &VideoParameters) -> Result<TrackConfig, ConfigError> {
+    let record = parameters.extra_data();
+    match parameters.codec_params() {
+        VideoParametersCodec::H264 { .. } => avc::DecoderConfig::parse(record).map(TrackConfig::H264).map_err(ConfigError::H264),
+        VideoParametersCodec::H265 { .. } => coded::Config::parse(Codec::Hevc, record).map(TrackConfig::Coded).map_err(ConfigError::Hevc),
+        _ => Err(ConfigError::Other),
     }
 }
 

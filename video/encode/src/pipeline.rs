@@ -1,25 +1,29 @@
 //! From a source to encoded frames, on a thread of its own.
 
 mod encoding;
+mod files;
 mod live;
+mod piped;
 mod shortfall;
 
-use bytes::Bytes;
 use sightline_capture::{
-    Opened, Picture, Source, SourceError, Transport, clip::Clip, clock, ffmpeg, live::LiveSource, open_file, scene::Scene,
-    stdin::AccessUnits,
+    Opened, Picture, Source, SourceError, Transport,
+    clip::{Character, Clip},
+    clock,
+    ffmpeg::{self, Size},
+    live::LiveSource,
+    open_file,
+    pipe::Pipe,
+    scene::Scene,
 };
-use sightline_h264::Decoder;
-use sightline_media::{
-    Frame, Instant, MediaTime, Track, TrackId,
-    annexb::{Arrival, Intake},
-};
+use sightline_media::{Frame, Instant, Track};
 use sightline_motion::{Detector, Watch, Zone};
 use sightline_signal::{ErrorCode, Settings};
 use std::{
     cell::{Cell, RefCell},
-    sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError},
-    time::{Duration, Instant as StdInstant},
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, SyncSender, TrySendError},
+    time::Duration,
 };
 
 use crate::{encoder::OpenEncoder, fit::exceeds, order::EncoderOrder};
@@ -39,7 +43,7 @@ pub enum PipelineEvent {
     /// What the next frames of a track need first.
     Track(Box<Track>),
     /// A frame and when it was captured.
-    Frame(Frame<Bytes>, Instant),
+    Frame(Frame<bytes::Bytes>, Instant),
     /// Something moves, and did not yet at that time.
     Motion(Instant),
     /// The camera behind the agent is gone; the source goes on trying.
@@ -117,9 +121,18 @@ enum Input {
     PassThrough(Clip),
     /// Above the preset, and brought down to it.
     ReEncode(Clip),
-    Ffmpeg(std::path::PathBuf),
-    Stdin,
+    Ffmpeg(Foreign),
+    Stdin(Option<Pipe>),
     Live(LiveSource),
+}
+
+/// A file that ffmpeg reads.
+struct Foreign {
+    path: PathBuf,
+    /// What is in it that is not read here.
+    what: String,
+    /// Of its first pictures.
+    size: (usize, usize),
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -171,39 +184,73 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
     let limits = plan.limits.unwrap_or(default);
     Ok(match &plan.source {
         Source::Test { has_grain } => (Input::Scene { has_grain: *has_grain }, limits),
-        Source::Stdin => (Input::Stdin, limits),
+        Source::Stdin => (Input::Stdin(None), limits),
         // It may not be there yet: it is asked when the stream begins.
         Source::Rtsp(url) => (Input::Live(LiveSource::Rtsp(url.clone(), plan.rtsp_transport)), limits),
         Source::Mjpeg(url) => (Input::Live(LiveSource::Mjpeg(url.clone())), limits),
         Source::V4l2(camera) => (Input::Live(LiveSource::V4l2(camera.clone())), limits),
-        Source::File(path) => match open_file(path)? {
-            Opened::Ffmpeg(path) => (Input::Ffmpeg(path), limits),
-            Opened::Clip(clip) => {
-                let own = clip.character();
-                let fits = plan.limits.is_none_or(|limits| !exceeds(own, limits));
-                tracing::info!(
-                    width = own.width,
-                    height = own.height,
-                    fps = own.fps,
-                    bitrate_bps = own.bitrate_bps,
-                    passed_through = fits,
-                    "source file"
-                );
-                if fits {
-                    let settings = Settings {
-                        width: own.width,
-                        height: own.height,
-                        fps: (own.fps.round() as u32).max(1),
-                        bitrate_bps: own.bitrate_bps.max(50_000),
-                    };
-                    (Input::PassThrough(clip), settings)
-                } else {
-                    let settings = Own::of(own).within(limits);
-                    (Input::ReEncode(clip), settings)
-                }
-            }
-        },
+        Source::File(path) => return choose_file(path, plan.limits, limits),
     })
+}
+
+/// What becomes of a file. `preset`: what it must fit, where one is asked for; `limits`: what is encoded here fits.
+fn choose_file(path: &Path, preset: Option<Settings>, limits: Settings) -> Result<(Input, Settings), SourceError> {
+    let clip = match open_file(path, limits)? {
+        Opened::Ffmpeg(decoder, what) => return Ok(through_ffmpeg(path, &decoder, what, limits)),
+        Opened::Clip(clip) => clip,
+    };
+    let own = clip.character();
+    let fits = preset.is_none_or(|preset| !exceeds(own, preset));
+    let Character { width, height, fps, bitrate_bps } = own;
+    tracing::info!(width, height, fps, bitrate_bps, passed_through = fits && !clip.hides_pictures(), "source file");
+    for remark in clip.remarks() {
+        tracing::warn!(path = %path.display(), "source file: {remark}");
+    }
+    if let Some(oddity) = clip.oddity() {
+        // A preset asks for what players show.
+        if preset.is_some()
+            && let Ok(decoder) = ffmpeg::Decoder::start(path, Size::Within(limits), oddity)
+        {
+            return Ok(through_ffmpeg(path, &decoder, oddity.to_owned(), limits));
+        }
+        if fits {
+            tracing::warn!(path = %path.display(), "source file: its H.264 is unusual ({oddity}): it is passed on as it is, and not every player shows it");
+        }
+    }
+    let own_settings = Settings { width, height, fps: (fps.round() as u32).max(1), bitrate_bps: bitrate_bps.max(50_000) };
+    if fits && !clip.hides_pictures() {
+        if clip.rotation() != 0 {
+            let degrees = clip.rotation();
+            tracing::warn!(path = %path.display(), degrees, "source file: its pictures are to be turned, which RTMP can't tell: players show them as they lie; with a lower preset they are encoded upright");
+        }
+        return Ok((Input::PassThrough(clip), own_settings));
+    }
+    // An edit list that hides pictures: what is shown keeps its numbers.
+    let asked = if fits { own_settings } else { limits };
+    if !files::can_decode(&clip) {
+        let what = clip.oddity().unwrap_or("OpenH264 makes no picture of it").to_owned();
+        return match ffmpeg::Decoder::start(path, Size::Within(asked), &what) {
+            Ok(decoder) => Ok(through_ffmpeg(path, &decoder, what, asked)),
+            Err(SourceError::NeedsFfmpeg { path, what }) => Err(SourceError::CantDecode { path, what }),
+            Err(error) => Err(error),
+        };
+    }
+    if fits {
+        tracing::warn!(path = %path.display(), "source file: its edit list begins between two key frames: it is encoded again");
+    }
+    let settings = Own::of_clip(&clip).within(asked);
+    Ok((Input::ReEncode(clip), settings))
+}
+
+/// It is started anew when the stream begins: until then none has to wait.
+fn through_ffmpeg(path: &Path, decoder: &ffmpeg::Decoder, what: String, limits: Settings) -> (Input, Settings) {
+    let (width, height) = decoder.size();
+    tracing::info!(width, height, fps = decoder.fps(), what, has_sound = decoder.sound().is_some(), "source file, read by ffmpeg");
+    for remark in decoder.remarks() {
+        tracing::warn!(path = %path.display(), "source file: {remark}");
+    }
+    let own = Own { size: (width as u32, height as u32), fps: decoder.fps() };
+    (Input::Ffmpeg(Foreign { path: path.to_owned(), what, size: (width, height) }), own.within(limits))
 }
 
 /// The thread's own side.
@@ -228,18 +275,18 @@ enum Stop {
 }
 
 impl Worker {
-    fn run(self, input: Input) {
+    fn run(self, mut input: Input) {
         // Of this thread alone, as Linux has it. Where it may not, nothing is lost but the order.
         if let Err(error) = rustix::process::nice(ENCODER_NICENESS) {
             tracing::debug!(%error, "the encoder's thread keeps its priority");
         }
         while let Some(settings) = self.wait_for_start() {
-            let stopped = match &input {
+            let stopped = match &mut input {
                 Input::Scene { has_grain } => self.encode_scene(settings, *has_grain),
                 Input::PassThrough(clip) => self.pass_through(clip),
-                Input::ReEncode(clip) => self.re_encode(clip, settings),
-                Input::Ffmpeg(path) => self.encode_ffmpeg(path, settings),
-                Input::Stdin => self.pass_stdin(),
+                Input::ReEncode(clip) => self.encode_clip(clip, settings),
+                Input::Ffmpeg(foreign) => self.encode_ffmpeg(foreign, settings),
+                Input::Stdin(pipe) => self.pass_pipe(pipe),
                 Input::Live(camera) => self.run_live(camera, settings),
             };
             if matches!(stopped, Stop::Finished) {
@@ -322,166 +369,5 @@ impl Worker {
     fn openable(&self, asked: Settings) -> Settings {
         let Settings { width, height, fps, .. } = self.full;
         Settings { width: asked.width.max(width), height: asked.height.max(height), fps: asked.fps.max(fps), ..asked }
-    }
-
-    fn encode_ffmpeg(&self, path: &std::path::Path, settings: Settings) -> Stop {
-        let mut decoder = match ffmpeg::Decoder::start(path, self.openable(settings)) {
-            Ok(decoder) => decoder,
-            Err(error) => return self.fail(error.to_string()),
-        };
-        let (width, height) = decoder.size;
-        let own = Own { size: (width as u32, height as u32), fps: Some(decoder.fps) };
-        let mut encoding = Encoding::of(self, settings, own);
-        let mut picture = Picture::new(width, height);
-        let mut due = 0.0_f64;
-        loop {
-            if let Err(stop) = encoding.wait() {
-                return stop;
-            }
-            due += encoding.stride();
-            let mut has_picture = false;
-            while due >= 1.0 || !has_picture {
-                // The pipe is ahead of us: reading it late keeps the real time.
-                if !decoder.read(&mut picture) {
-                    return self.fail(format!("source {}: ffmpeg ended: {}", path.display(), decoder.last_words()));
-                }
-                due -= 1.0;
-                has_picture = true;
-            }
-            if let Err(stop) = encoding.encode(&picture) {
-                return stop;
-            }
-        }
-    }
-
-    /// A clip above the preset: decoded, scaled down, thinned out, encoded.
-    fn re_encode(&self, clip: &Clip, settings: Settings) -> Stop {
-        let mut decoder = match Decoder::for_stream() {
-            Ok(decoder) => decoder,
-            Err(error) => return self.fail_with(ErrorCode::EncoderOutOfResources, error.to_string()),
-        };
-        let config = clip.tracks().iter().find_map(|track| track.config.avc());
-        let mut encoding = Encoding::of(self, settings, Own::of(clip.character()));
-        let mut picture = Picture::new(2, 2);
-        let (mut due, mut index) = (0.0_f64, 0_usize);
-        loop {
-            if let Err(stop) = encoding.wait() {
-                return stop;
-            }
-            // Every frame is decoded, and as many are shown as are asked for.
-            due += encoding.stride();
-            let mut has_picture = false;
-            while due >= 1.0 || !has_picture {
-                let frame = match clip.read(index) {
-                    Ok(frame) => frame,
-                    Err(error) => return self.fail(format!("source: {error}")),
-                };
-                index += 1;
-                if index.is_multiple_of(clip.sample_count()) && self.plan.plays_once {
-                    if encoding.finish().is_ok() {
-                        self.tell(PipelineEvent::Ended);
-                    }
-                    return Stop::Finished;
-                }
-                if frame.track != TrackId::VIDEO {
-                    continue;
-                }
-                due -= 1.0;
-                let config = config.filter(|_| frame.is_keyframe);
-                if let Some(decoded) = decoder.decode(config, &frame.payload, clip.length_bytes()) {
-                    let (width, height) = decoded.size();
-                    picture.copy_from(decoded.planes(), decoded.strides(), width, height);
-                    has_picture = true;
-                }
-            }
-            if let Err(stop) = encoding.encode(&picture) {
-                return stop;
-            }
-        }
-    }
-
-    // ---- coded frames that pass through -------------------------------------------------------------------------------
-
-    fn pass_through(&self, clip: &Clip) -> Stop {
-        for track in clip.tracks() {
-            if !self.tell(PipelineEvent::Track(Box::new(track.clone()))) {
-                return Stop::Finished;
-            }
-        }
-        let (start, duration) = (StdInstant::now(), clip.duration());
-        let mut skips_to_keyframe = false;
-        for index in 0.. {
-            let round = i64::try_from(index / clip.sample_count()).unwrap_or(i64::MAX);
-            if round > 0 && self.plan.plays_once {
-                self.tell(PipelineEvent::Ended);
-                return Stop::Finished;
-            }
-            let mut frame = match clip.read(index) {
-                Ok(frame) => frame,
-                Err(error) => return self.fail(format!("source: {error}")),
-            };
-            let base = MediaTime::from_ticks(duration.ticks_90k.saturating_mul(round));
-            (frame.dts, frame.pts) = (frame.dts + base, frame.pts + base);
-            let due = start + Duration::from_micros(u64::try_from(frame.dts.as_micros()).unwrap_or(0));
-            if let Some(stop) = self.obey_until(due) {
-                return stop;
-            }
-            skips_to_keyframe &= !(frame.track == TrackId::VIDEO && frame.is_keyframe);
-            if !skips_to_keyframe && !self.tell(PipelineEvent::Frame(frame, clock::from_std(due))) {
-                return Stop::Finished;
-            }
-        }
-        Stop::Finished
-    }
-
-    /// Waits; what was encoded by others can only be stopped.
-    fn obey_until(&self, due: StdInstant) -> Option<Stop> {
-        loop {
-            let wait = due.saturating_duration_since(StdInstant::now());
-            match self.orders.recv_timeout(wait) {
-                Ok(EncoderOrder::Stop) => return Some(Stop::Paused),
-                Ok(_) => {}
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => return None,
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Some(Stop::Finished),
-            }
-        }
-    }
-
-    /// Live Annex B: its times are those of arrival.
-    fn pass_stdin(&self) -> Stop {
-        let mut units = AccessUnits::new(std::io::stdin().lock());
-        let start = StdInstant::now();
-        let mut intake = Intake::default();
-        loop {
-            match self.orders.try_recv() {
-                Ok(EncoderOrder::Stop) => return Stop::Paused,
-                Err(TryRecvError::Disconnected) => return Stop::Finished,
-                Ok(_) | Err(TryRecvError::Empty) => {}
-            }
-            let stream = match units.next_unit() {
-                Ok(Some(stream)) => stream,
-                Ok(None) => {
-                    self.tell(PipelineEvent::Ended);
-                    return Stop::Finished;
-                }
-                Err(error) => return self.fail(format!("source -: {error}")),
-            };
-            let Arrival { track, unit } = match intake.take(&stream) {
-                Ok(arrival) => arrival,
-                Err(error) => return self.fail(format!("source -: {error}")),
-            };
-            if track.is_some_and(|track| !self.tell(PipelineEvent::Track(Box::new(track)))) {
-                return Stop::Finished;
-            }
-            if !unit.has_picture || !intake.has_track() {
-                continue;
-            }
-            let now = StdInstant::now();
-            let micros = i64::try_from(now.duration_since(start).as_micros()).unwrap_or(i64::MAX);
-            let frame = unit.to_frame(&stream, intake.time_of(MediaTime::from_micros(micros)));
-            if !self.tell(PipelineEvent::Frame(frame, clock::from_std(now))) {
-                return Stop::Finished;
-            }
-        }
     }
 }

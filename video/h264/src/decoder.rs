@@ -56,6 +56,13 @@ impl Decoder {
         self.inner.decode(&self.annex_b).ok().flatten().map(Decoded)
     }
 
+    /// The pictures that the decoder still holds back for reordering, at a stream's end.
+    pub fn drain(&mut self, mut each: impl FnMut(&Decoded<'_>)) {
+        for picture in self.inner.flush_remaining().into_iter().flatten() {
+            each(&Decoded(picture));
+        }
+    }
+
     /// The first picture that the decoder holds back for reordering.
     pub(crate) fn flush(&mut self) -> Option<Decoded<'_>> {
         self.inner.flush_remaining().ok()?.into_iter().next().map(Decoded)

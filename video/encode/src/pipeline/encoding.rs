@@ -1,6 +1,6 @@
 //! One run of the encoder: what it is asked for, its pace, its orders and its times.
 
-use sightline_capture::{Picture, Scaler, clip::Character, clock};
+use sightline_capture::{Picture, Scaler, clip::Clip, clock};
 use sightline_media::MediaTime;
 use sightline_signal::Settings;
 use std::time::{Duration, Instant as StdInstant};
@@ -17,8 +17,11 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn of(own: Character) -> Self {
-        Self { size: (own.width, own.height), fps: Some(own.fps.max(1.0)) }
+    /// Of a clip, upright.
+    pub(super) fn of_clip(clip: &Clip) -> Self {
+        let own = clip.character();
+        let size = if matches!(clip.rotation(), 90 | 270) { (own.height, own.width) } else { (own.width, own.height) };
+        Self { size, fps: Some(own.fps.max(1.0)) }
     }
 
     /// What becomes of them.
@@ -100,11 +103,6 @@ impl<'a> Encoding<'a> {
         Ok(self.settings)
     }
 
-    /// Pictures of the source for each that is shown.
-    pub(super) fn stride(&self) -> f64 {
-        self.own.and_then(|own| own.fps).map_or(1.0, |fps| fps * self.frame_interval.as_secs_f64())
-    }
-
     pub(super) fn obey(&mut self, order: EncoderOrder) -> Result<(), Stop> {
         match order {
             EncoderOrder::Stop => return Err(Stop::Paused),
@@ -134,6 +132,30 @@ impl<'a> Encoding<'a> {
         }
         self.due = self.due.max(at) + self.frame_interval;
         true
+    }
+
+    /// For a file, whose pictures have times of their own: whether one of this time is within the rate that is asked for. Two may come at
+    /// once, but no more than that in the mean.
+    pub(super) fn is_wanted(&mut self, at: StdInstant) -> bool {
+        let interval = Duration::from_secs_f64(1.0 / f64::from(self.asked.fps.max(1)));
+        if at + interval < self.due {
+            return false;
+        }
+        self.due = self.due.max(at) + interval;
+        true
+    }
+
+    /// The source was too late for its own times.
+    pub(super) const fn slip(&mut self) {
+        self.shortfall.slip();
+    }
+
+    /// The source's pictures may change their size.
+    pub(super) fn keep_size(&mut self, size: (u32, u32)) {
+        if let Some(own) = self.own.as_mut().filter(|own| own.size != size) {
+            own.size = size;
+            self.follow(self.asked);
+        }
     }
 
     /// A source that gives fewer pictures than expected would get fewer bits, too: the encoder spends them by the picture.

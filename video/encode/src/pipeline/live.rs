@@ -6,10 +6,11 @@ use sightline_capture::{
     clip::Character,
     clock, jpeg,
     live::{Live, LiveSource},
+    oddity,
     v4l2::modes::Target,
 };
 use sightline_h264::Decoder;
-use sightline_media::{Frame, MediaTime, Track, TrackId, avc};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackId, avc};
 use sightline_signal::{ErrorCode, Settings};
 use std::{
     sync::mpsc::TryRecvError,
@@ -25,6 +26,8 @@ const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
 const MEASURED: MediaTime = MediaTime::from_millis(4_000);
 /// Log after this many broken pictures in a row, and again after every further batch of that size: a camera with bad memory gives one now and then.
 const BROKEN_PICTURES_SAID: u32 = 25;
+/// Frames in a row of which no picture is decoded: five seconds of them, or fewer where they come slowly.
+const UNDECODED_MAX: u32 = 125;
 /// A frame rate that is this many times another is worth opening the encoder again: it spends its bits by the picture.
 const FPS_RATIO: f64 = 1.5;
 
@@ -63,6 +66,10 @@ struct Run<'a> {
     measured: Option<(f64, f64)>,
     recoding: Option<Recoding<'a>>,
     broken_pictures: u32,
+    /// Frames in a row of which no picture was decoded.
+    undecoded: u32,
+    /// What was logged as unusual of its video.
+    told_oddity: Option<&'static str>,
 }
 
 /// What is encoded here.
@@ -86,6 +93,8 @@ impl<'a> Run<'a> {
             measured: None,
             recoding: None,
             broken_pictures: 0,
+            undecoded: 0,
+            told_oddity: None,
         }
     }
 
@@ -173,8 +182,28 @@ impl<'a> Run<'a> {
         let said = track.config.avc().and_then(|config| config.picture().frames_per_kilosecond);
         let fps = self.measured.map_or(said.map_or(0.0, |rate| f64::from(rate) / 1000.0), |(fps, _)| fps);
         let own = Character { width, height, fps, bitrate_bps: self.measured.map_or(0, |(_, bps)| bps as u32) };
+        let oddity = track.config.avc().and_then(oddity);
         if !self.worker.plan.limits.is_some_and(|limits| exceeds(own, limits)) {
+            if let Some(oddity) = oddity.filter(|_| self.told_oddity != oddity) {
+                self.told_oddity = Some(oddity);
+                tracing::warn!(camera = %self.camera, "its H.264 is unusual ({oddity}): it is passed on as it is, and not every player shows it");
+            }
             return self.tell(PipelineEvent::Track(Box::new(track)));
+        }
+        if track.config.codec() != Codec::H264 {
+            // What can't be decoded here can't be made smaller; the camera can.
+            let codec = track.config.codec().name();
+            tracing::warn!(
+                codec,
+                width,
+                height,
+                fps,
+                "the camera is above the preset, and only H.264 is encoded again: it is passed through; lower its settings"
+            );
+            return self.tell(PipelineEvent::Track(Box::new(track)));
+        }
+        if let Some(oddity) = oddity {
+            return Err(self.cannot_decode(oddity));
         }
         tracing::info!(width, height, fps, bitrate_bps = own.bitrate_bps, "the camera is above the preset: it is encoded again");
         match Decoder::for_stream() {
@@ -184,6 +213,15 @@ impl<'a> Run<'a> {
             }
             Err(error) => Err(self.worker.fail_with(ErrorCode::EncoderOutOfResources, error.to_string())),
         }
+    }
+
+    /// The preset asks for what can't be done.
+    fn cannot_decode(&self, what: &str) -> Stop {
+        let problem = format!(
+            "source {}: its H.264 ({what}) can't be decoded here, which the preset asks for: set the camera to 8 bits, 4:2:0 and progressive, or to what the preset allows, or leave the preset out",
+            self.camera
+        );
+        self.worker.fail_with(ErrorCode::FrameFormatUnsupported, problem)
     }
 
     fn begin_recoding(&mut self, own: Own) -> &mut Recoding<'a> {
@@ -198,7 +236,11 @@ impl<'a> Run<'a> {
         let Some(recoding) = &mut self.recoding else { return Ok(()) };
         let Some(decoder) = &mut recoding.decoder else { return Ok(()) };
         let config = self.tracks.iter().find_map(|track| track.config.avc()).filter(|_| frame.is_keyframe);
-        let Some(decoded) = decoder.decode(config, &frame.payload, avc::LENGTH_BYTES) else { return Ok(()) };
+        let Some(decoded) = decoder.decode(config, &frame.payload, avc::LENGTH_BYTES) else {
+            self.undecoded += 1;
+            return if self.undecoded > UNDECODED_MAX { Err(self.cannot_decode("nothing of it is decoded")) } else { Ok(()) };
+        };
+        self.undecoded = 0;
         // Every frame is decoded, and as many are shown as are asked for.
         if !recoding.encoding.is_due(at) {
             return Ok(());
@@ -414,6 +456,52 @@ mod tests {
         // What is asked for in another shape keeps the camera's own.
         change(&mut bench, Settings { width: 640, height: 480, ..MEDIUM });
         assert_eq!(bench.watch(1).sizes, [(640, 360)]);
+    }
+
+    /// Source: cisco/openh264#2629.
+    #[test]
+    fn a_camera_s_h264_that_can_t_be_decoded_is_passed_on_or_an_error_at_once() {
+        // x264's, 320x180, High 10.
+        const SPS: &[u8] = &[
+            0x67, 0x6e, 0x00, 0x0c, 0xa6, 0xcd, 0x94, 0x14, 0x19, 0xf9, 0xf0, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00,
+            0x32, 0x0f, 0x14, 0x29, 0x96,
+        ];
+        const PPS: &[u8] = &[0x68, 0xef, 0x8f, 0xcb];
+        for (limits, code) in [(None, None), (Some(Settings { width: 160, height: 90, ..MEDIUM }), Some(ErrorCode::FrameFormatUnsupported))]
+        {
+            let (event_sender, mut events) = tokio::sync::mpsc::channel(64);
+            let (_orders_sender, orders) = sync_channel(4);
+            let source = Source::Test { has_grain: false };
+            let plan = Plan {
+                source,
+                limits,
+                keyframe_interval_sec: 2.0,
+                title: "cam-1".to_owned(),
+                plays_once: false,
+                rtsp_transport: Transport::Tcp,
+                is_patient: false,
+                motion: None,
+                open_encoder: Arc::new(SoftwareEncoder::open as Opening),
+            };
+            let worker =
+                Worker { plan, full: MEDIUM, events: event_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+            let camera = LiveSource::V4l2(V4l2Camera { path: "/dev/video0".into(), format: None });
+            let mut run = Run::new(&worker, &camera, MEDIUM, StdInstant::now());
+            let config = TrackConfig::H264(avc::DecoderConfig::from_sets(SPS, PPS).unwrap());
+            assert!(run.take(SourceEvent::Track(Box::new(Track { id: TrackId::VIDEO, config }))).is_ok());
+            let time = MediaTime::ZERO;
+            let payload = Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]);
+            let frame = Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe: true, is_disposable: false, payload };
+            assert_eq!(run.take(SourceEvent::Frame(frame, run.start)).is_ok(), code.is_none());
+            let told = std::iter::from_fn(|| events.try_recv().ok()).last();
+            match (told, code) {
+                (Some(PipelineEvent::Frame(..)), None) => {}
+                (Some(PipelineEvent::Failed(failure)), Some(code)) => {
+                    assert!(failure.code == code && failure.problem.contains("more than 8 bits"), "{failure}");
+                }
+                (told, _) => panic!("{told:?}"),
+            }
+        }
     }
 
     #[test]
