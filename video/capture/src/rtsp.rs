@@ -373,7 +373,7 @@ fn config_of(parameters: &VideoParameters) -> Result<TrackConfig, ConfigError> {
     match parameters.codec_params() {
         VideoParametersCodec::H264 { .. } => avc::DecoderConfig::parse(record).map(TrackConfig::H264).map_err(ConfigError::H264),
         VideoParametersCodec::H265 { .. } => coded::Config::parse(Codec::Hevc, record).map(TrackConfig::Coded).map_err(ConfigError::Hevc),
-        _ => Err(ConfigError::Other),
+        VideoParametersCodec::Jpeg | _ => Err(ConfigError::Other),
     }
 }
 
