@@ -61,6 +61,19 @@ pub enum Sound {
     PcmaWithEmptyPackets,
 }
 
+/// How RTSP's answers are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(missing_docs, reason = "each is what its name says")]
+pub enum Answers {
+    #[default]
+    Right,
+    BareLineFeeds,
+    WithoutCseq,
+    WithWrongCseq,
+    WithoutReason,
+    WithEmptyHeaders,
+}
+
 /// How the camera answers a SETUP of its sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[expect(missing_docs, reason = "each is what its name says")]
@@ -72,8 +85,6 @@ pub enum SoundSetup {
     HangsUp,
     /// On the channel of the pictures.
     SameChannel,
-    /// Taken; then no picture comes in this connection.
-    CostsThePictures,
 }
 
 /// The SSRC of the pictures' packets.
@@ -149,6 +160,12 @@ pub struct Quirks {
     pub sound: Sound,
     /// Its answer to being asked for it.
     pub sound_setup: SoundSetup,
+    /// Its sound comes first in its description, and is announced again behind the pictures, as G.726.
+    pub has_sounds_around: bool,
+    /// Its answers.
+    pub answers: Answers,
+    /// These bytes come between its packets.
+    pub stray: &'static [u8],
     /// Its SSRC.
     pub ssrc: Ssrc,
     /// Its sequence numbers.
@@ -284,14 +301,25 @@ impl Connection {
             if is_sound && quirks.sound_setup == SoundSetup::HangsUp {
                 break;
             }
-            has_sound |= is_sound && matches!(quirks.sound_setup, SoundSetup::Taken | SoundSetup::CostsThePictures);
+            has_sound |= is_sound && quirks.sound_setup == SoundSetup::Taken;
             let is_keepalive = methods.contains(&"PLAY".to_owned()) && method != "TEARDOWN";
             if is_keepalive && quirks.ignores_keepalive {
                 continue;
             }
             let cseq = if is_keepalive && quirks.misnumbers_keepalive { "1".to_owned() } else { cseq };
-            self.write(self.answer(&method, is_sound, &cseq).as_bytes());
-            if method == "PLAY" && !(has_sound && quirks.sound_setup == SoundSetup::CostsThePictures) {
+            let answer = self.answer(&method, is_sound, &cseq);
+            let answer = match quirks.answers {
+                Answers::Right => answer,
+                Answers::BareLineFeeds => {
+                    answer.split_once("\r\n\r\n").map_or(answer.clone(), |(head, body)| format!("{}\n\n{body}", head.replace("\r\n", "\n")))
+                }
+                Answers::WithEmptyHeaders => answer.replacen("\r\n", "\r\nContent-Base:\r\nNo header\r\nX-\u{e9}: \u{e9}\r\n", 1),
+                Answers::WithoutCseq => answer.replacen("CSeq: ", "Server: ", 1),
+                Answers::WithWrongCseq => answer.replacen("CSeq: ", "CSeq: 7", 1),
+                Answers::WithoutReason => answer.replacen("200 OK", "200", 1),
+            };
+            self.write(answer.as_bytes());
+            if method == "PLAY" {
                 let sender = Sender::new(self.clip.clone(), quirks, self.stream.clone(), has_sound);
                 let stopped = self.stopped.clone();
                 spawn(move || sender.run(&stopped));
@@ -416,9 +444,12 @@ impl Connection {
         };
         let sound = if sound.is_empty() { String::new() } else { format!("{sound}a=control:track2\r\n") };
         let sets = format!("{},{}", base64(self.clip.set(7)), base64(self.clip.set(8)));
+        let again =
+            if self.quirks.has_sounds_around { "m=audio 0 RTP/AVP 99\r\na=rtpmap:99 G726-32/8000\r\na=control:track3\r\n" } else { "" };
+        let (before, after) = if self.quirks.has_sounds_around { (sound.as_str(), again) } else { ("", sound.as_str()) };
         format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=quirks\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
-             a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\na=control:track1\r\n{sound}"
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=quirks\r\nt=0 0\r\n{before}m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+             a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\na=control:track1\r\n{after}"
         )
     }
 }
@@ -597,7 +628,8 @@ impl Sender {
     }
 
     fn write(&self, bytes: &[u8]) -> bool {
-        self.stream.lock().expect("no thread panics").as_mut().is_some_and(|stream| stream.write_all(bytes).is_ok())
+        let bytes = [self.quirks.stray, bytes].concat();
+        self.stream.lock().expect("no thread panics").as_mut().is_some_and(|stream| stream.write_all(&bytes).is_ok())
     }
 }
 

@@ -52,7 +52,8 @@ impl Connection {
                 peer_addr,
                 established_wall,
             },
-            parser: crate::rtsp::parse::Parser::default(),
+            // sightline: a description has a few kilobytes.
+            parser: crate::rtsp::parse::Parser::builder().max_message_size(1 << 20).build(),
             read_buf: MarkBuf::new(DEFAULT_READ_CAPACITY),
             write_buf: Vec::new(),
         })
@@ -111,7 +112,12 @@ fn try_decode(
     let initial_len = input.len();
 
     match parser.feed(&mut input) {
-        Ok(None) => Ok(None), // idle, no data; caller distinguishes EOF from "need more"
+        // idle, no data; caller distinguishes EOF from "need more"
+        Ok(None) => {
+            // sightline: what was passed over is not looked at again.
+            read_buf.advance_unparsed(unparsed + (initial_len - input.len()) as u64);
+            Ok(None)
+        }
         Ok(Some((msg, body_slice))) => {
             let consumed = initial_len - input.len();
             let body_len = body_slice.len();

@@ -1,7 +1,7 @@
 //! RTSP cameras as people have them: each quirk that was reported of other systems, and its neighbours, against `Live`.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use interop::quirk_camera::{Clip, Marks, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
+use interop::quirk_camera::{Answers, Clip, Marks, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
 use sightline_capture::{
     Source, SourceEvent, Transport,
     live::{Live, LiveSource},
@@ -155,6 +155,18 @@ fn packets_of_the_sound_that_are_broken_leave_its_others() {
     assert_eq!((seen.losses.len(), seen.sample_rate_hz), (0, Some(16_000)));
 }
 
+#[test]
+fn sound_is_found_before_the_pictures_and_among_others() {
+    std::thread::scope(|scope| {
+        for (sound, rate) in [(Sound::Aac, 16_000), (Sound::Pcma, 8_000)] {
+            scope.spawn(move || {
+                let seen = assert_all_pictures(Quirks { sound, has_sounds_around: true, ..Quirks::default() });
+                assert_eq!((seen.sample_rate_hz, seen.sound.is_empty()), (Some(rate), false));
+            });
+        }
+    });
+}
+
 /// langhuihui/monibuca#390.
 #[test]
 fn g711_goes_on_as_aac_of_the_same_length() {
@@ -249,6 +261,20 @@ fn options_come_before_describe_and_are_no_condition() {
         let camera = QuirkCamera::start(CLIP.clone(), quirks);
         assert_eq!(watch(&camera, 10, 0).losses, [""; 0], "{quirks:?}");
     }
+}
+
+/// Of the same kind: what is written otherwise than RFC 2326 has it.
+#[test]
+fn answers_that_are_written_oddly_are_read() {
+    std::thread::scope(|scope| {
+        use Answers::{BareLineFeeds, WithEmptyHeaders, WithWrongCseq, WithoutCseq, WithoutReason};
+        for answers in [BareLineFeeds, WithoutCseq, WithWrongCseq, WithoutReason, WithEmptyHeaders] {
+            scope.spawn(move || assert_all_pictures(Quirks { answers, ..Quirks::default() }));
+        }
+        for stray in [&b"\r\n"[..], b"\0\x01\xff", b"RTP ", b"OPTIONS"] {
+            scope.spawn(move || assert_all_pictures(Quirks { stray, ..Quirks::default() }));
+        }
+    });
 }
 
 /// The session's timeout is two seconds: a keepalive goes out each second, in the way that OPTIONS offered.

@@ -1225,19 +1225,17 @@ impl RtspConnection {
                 let msg_ctx = msg.ctx;
                 let description = match msg.msg {
                     msg::Message::Response(r) => {
-                        if let Some(response_cseq) = parse::get_cseq(&r) {
-                            if response_cseq == cseq {
-                                let body = self.inner.body_bytes(msg.body_pos, msg.body_len);
-                                break (r, body, msg_ctx);
-                            }
-                            if matches!(mode, ResponseMode::Teardown) {
-                                debug!("ignoring unrelated response during TEARDOWN");
-                                continue;
-                            }
-                            format!("{} response with CSeq {}", r.reason_phrase, response_cseq)
-                        } else {
-                            format!("{} response with no/unparseable cseq", r.reason_phrase)
+                        // sightline: before PLAY there is one request at a time, so that another CSeq, or none, is the camera's mistake.
+                        let is_of_other = parse::get_cseq(&r) != Some(cseq);
+                        if is_of_other && matches!(mode, ResponseMode::Teardown) {
+                            debug!("ignoring unrelated response during TEARDOWN");
+                            continue;
                         }
+                        if is_of_other {
+                            debug!("response to CSeq {cseq} has another, or none");
+                        }
+                        let body = self.inner.body_bytes(msg.body_pos, msg.body_len);
+                        break (r, body, msg_ctx);
                     }
                     msg::Message::Data(d) => {
                         if matches!(mode, ResponseMode::Teardown) {

@@ -270,6 +270,10 @@ impl Parser {
                     match parse_header_line(input) {
                         Ok(Some((name, value))) => {
                             head_bytes += before - input.len();
+                            // sightline: not only once it is complete.
+                            if head_bytes > self.max_message_size {
+                                return Err(invalid("message-too-large").context(context));
+                            }
                             match &mut msg {
                                 Message::Request(req) => req.headers.append(name, value),
                                 Message::Response(resp) => resp.headers.append(name, value),
@@ -328,15 +332,8 @@ fn parse_head<'i, I: Input<'i>>(input: &mut I) -> Result<Option<Message>, FeedEr
     loop {
         match input.peek_byte() {
             None => return Ok(None),
-            Some(b'\r') => {
-                if input.len() < 2 {
-                    return Err(incomplete());
-                }
-                if input.byte_at(1) != b'\n' {
-                    return Err(FeedError::invalid());
-                }
-                input.advance(2);
-            }
+            // sightline: line breaks of any kind.
+            Some(b'\r' | b'\n') => input.advance(1),
             Some(b'$') => {
                 input.advance(1);
                 return Ok(Some(Message::Data(parse_data(input)?)));
@@ -346,8 +343,18 @@ fn parse_head<'i, I: Input<'i>>(input: &mut I) -> Result<Option<Message>, FeedEr
                     return Ok(Some(Message::Response(parse_status_line(input)?)));
                 } else if input.len() < 5 && input.starts_with_lit(&b"RTSP/"[..input.len()]) {
                     return Err(incomplete());
-                } else {
-                    return Ok(Some(Message::Request(parse_request_line(input)?)));
+                }
+                // sightline: what is no message is passed over up to the next, as ffmpeg does.
+                let checkpoint = *input;
+                match parse_request_line(input) {
+                    Ok(request) => return Ok(Some(Message::Request(request))),
+                    Err(e @ FeedError::Incomplete(_)) if checkpoint.len() <= LINE_BYTES_MAX => {
+                        return Err(e);
+                    }
+                    Err(_) => {
+                        *input = checkpoint;
+                        input.advance(1);
+                    }
                 }
             }
         }
@@ -371,34 +378,19 @@ fn parse_status_line<'i, I: Input<'i>>(input: &mut I) -> Result<Response, FeedEr
     parse_status_line_inner(input).map_err(|e| e.context("status-line"))
 }
 
+// sightline: any version, and without a reason.
 fn parse_status_line_inner<'i, I: Input<'i>>(input: &mut I) -> Result<Response, FeedError> {
-    eat_literal(input, b"RTSP/1.0 ").map_err(|e| e.context("RTSP-Version"))?;
-    if input.len() < 3 {
-        for i in 0..input.len() {
-            if !input.byte_at(i).is_ascii_digit() {
-                return Err(invalid("status-code"));
-            }
-        }
-        return Err(incomplete().context("status-code"));
-    }
-    let b0 = input.byte_at(0);
-    let b1 = input.byte_at(1);
-    let b2 = input.byte_at(2);
-    if !b0.is_ascii_digit() || !b1.is_ascii_digit() || !b2.is_ascii_digit() {
-        return Err(invalid("status-code"));
-    }
-    input.advance(3);
-    let code = (b0 - b'0') as u16 * 100 + (b1 - b'0') as u16 * 10 + (b2 - b'0') as u16;
+    let line = take_line(input)?.to_cow().into_owned();
+    let line = String::from_utf8_lossy(&line);
+    let mut words = line.splitn(3, ' ').skip(1);
+    let code = words
+        .next()
+        .and_then(|code| code.trim().parse::<u16>().ok())
+        .ok_or_else(|| invalid("status-code"))?;
     let status_code = StatusCode::try_from(code).map_err(|e| invalid_err("status-code", e))?;
-    eat_byte(input, b' ')?;
-    let reason_slice = take_line(input).map_err(|e| e.context("reason-phrase"))?;
-    let reason_phrase = reason_slice
-        .to_cow_str()
-        .map_err(|e| invalid_err("reason-phrase", e))?
-        .into_owned();
     Ok(Response {
         status_code,
-        reason_phrase,
+        reason_phrase: words.next().unwrap_or_default().to_owned(),
         headers: Headers::default(),
     })
 }
@@ -433,91 +425,35 @@ fn parse_request_line_inner<'i, I: Input<'i>>(input: &mut I) -> Result<Request, 
     })
 }
 
+// sightline: a header that is none, or has no value that can be read, is passed over.
 fn parse_header_line<'i, I: Input<'i>>(
     input: &mut I,
 ) -> Result<Option<(HeaderName, HeaderValue)>, FeedError> {
-    match input.peek_byte() {
-        None => Err(incomplete()),
-        Some(b'\r') => {
-            if input.len() < 2 {
-                return Err(incomplete());
-            }
-            if input.byte_at(1) != b'\n' {
-                return Err(FeedError::invalid());
-            }
-            input.advance(2);
-            Ok(None)
+    let before = input.len();
+    loop {
+        let line = take_line(input)?.to_cow().into_owned();
+        if line.is_empty() {
+            return Ok(None);
         }
-        Some(_) => Ok(Some(parse_header_pair(input)?)),
+        if before - input.len() > LINE_BYTES_MAX {
+            return Err(invalid("message-too-large"));
+        }
+        let Some(colon_pos) = line.iter().position(|&b| b == b':') else {
+            continue;
+        };
+        let name = HeaderName::try_from(line[..colon_pos].trim_ascii().to_vec());
+        let value = HeaderValue::try_from(line[colon_pos + 1..].trim_ascii().to_vec());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            return Ok(Some((name, value)));
+        }
     }
-}
-
-fn parse_header_pair<'i, I: Input<'i>>(
-    input: &mut I,
-) -> Result<(HeaderName, HeaderValue), FeedError> {
-    parse_header_pair_inner(input).map_err(|e| e.context("message-header"))
-}
-
-fn parse_header_pair_inner<'i, I: Input<'i>>(
-    input: &mut I,
-) -> Result<(HeaderName, HeaderValue), FeedError> {
-    let colon_pos = match input.find_bytes3(b':', b'\r', b'\n') {
-        None => return Err(incomplete().context("field-name")),
-        Some(n) => n,
-    };
-    if colon_pos == 0 || input.byte_at(colon_pos) != b':' {
-        return Err(invalid("field-name"));
-    }
-    let name_slice = input.next_slice(colon_pos);
-    input.advance(1); // consume ':'
-
-    // Skip OWS after colon.
-    match input.find_first(|b| !matches!(b, b' ' | b'\t')) {
-        Some(n) => input.advance(n),
-        None => return Err(incomplete().context("field-value")),
-    }
-
-    let crlf_pos = match input.find_bytes2(b'\r', b'\n') {
-        None => return Err(incomplete().context("field-value")),
-        Some(n) => n,
-    };
-    if input.byte_at(crlf_pos) != b'\r' {
-        return Err(invalid("field-value"));
-    }
-    if input.len() <= crlf_pos + 1 {
-        return Err(incomplete().context("field-value"));
-    }
-    if input.byte_at(crlf_pos + 1) != b'\n' {
-        return Err(invalid("field-value"));
-    }
-    let value_slice = input.next_slice(crlf_pos);
-    input.advance(2); // consume '\r\n'
-
-    // Strip trailing OWS.
-    let value_cow = value_slice.to_cow();
-    let trimmed_len = value_cow.len()
-        - value_cow
-            .iter()
-            .rev()
-            .take_while(|&&b| b == b' ' || b == b'\t')
-            .count();
-    if trimmed_len == 0 {
-        return Err(invalid("field-value"));
-    }
-
-    let name = HeaderName::try_from(name_slice.to_cow().into_owned())
-        .map_err(|e| invalid_err("field-name", e))?;
-    let value = HeaderValue::try_from(value_cow[..trimmed_len].to_vec())
-        .map_err(|e| invalid_err("field-value", e))?;
-    Ok((name, value))
 }
 
 fn content_length(headers: &Headers) -> Result<u64, FeedError> {
     match headers.get("Content-Length") {
         None => Ok(0),
-        Some(v) => v
-            .parse::<u64>()
-            .map_err(|e| invalid_err("Content-Length", e)),
+        // sightline: what is no number counts as none.
+        Some(v) => Ok(v.trim().parse::<u64>().unwrap_or(0)),
     }
 }
 
@@ -525,19 +461,19 @@ fn content_length(headers: &Headers) -> Result<u64, FeedError> {
 // Primitive helpers
 // ---------------------------------------------------------------------------
 
+/// sightline: the longest line, in bytes. Nothing else would end one that has no end.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// sightline: a line may end without a carriage return.
 fn take_line<'i, I: Input<'i>>(input: &mut I) -> Result<I, FeedError> {
-    let cr_pos = match input.find_byte(b'\r') {
+    let lf_pos = match input.find_byte(b'\n') {
+        None if input.len() > LINE_BYTES_MAX => return Err(invalid("line-too-long")),
         None => return Err(incomplete()),
         Some(n) => n,
     };
-    if input.len() <= cr_pos + 1 {
-        return Err(incomplete());
-    }
-    if input.byte_at(cr_pos + 1) != b'\n' {
-        return Err(FeedError::invalid());
-    }
-    let line = input.next_slice(cr_pos);
-    input.advance(2); // consume '\r\n'
+    let has_cr = lf_pos > 0 && input.byte_at(lf_pos - 1) == b'\r';
+    let line = input.next_slice(lf_pos - usize::from(has_cr));
+    input.advance(1 + usize::from(has_cr));
     Ok(line)
 }
 
