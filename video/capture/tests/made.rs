@@ -159,12 +159,21 @@ fn try_one(dice: &mut Dice, dir: &Path) -> Option<String> {
     }
     let bytes = std::fs::read(&path).unwrap();
     let kept = if dice.roll(2) == 0 { bytes.len() } else { usize::try_from(dice.roll(bytes.len() as u64)).unwrap() };
-    std::fs::write(&path, &bytes[..kept]).unwrap();
+    let mut left = bytes[..kept].to_vec();
+    // A disk that gives other bytes back than it was given.
+    let is_damaged = dice.roll(4) == 0;
+    for _ in 0..if is_damaged { 8 } else { 0 } {
+        let at = usize::try_from(dice.roll(left.len().max(1) as u64)).unwrap();
+        left.get_mut(at).into_iter().for_each(|byte| *byte ^= 1 << dice.roll(8));
+    }
+    std::fs::write(&path, left).unwrap();
     let (expected, began) = (probed(&path), Instant::now());
     let found = played(&path);
     let took = began.elapsed();
-    let told = format!("{told}; {kept} of {} bytes: ffprobe has {expected}", bytes.len());
+    let told = format!("{told}; damaged: {is_damaged}, {kept} of {} bytes: ffprobe has {expected}", bytes.len());
     let is_right = match &found {
+        Ok(_) if is_damaged => true,
+        Err(error) if is_damaged => error.to_string().contains(name),
         // The picture that a cut goes through counts for one and not for the other.
         Ok((pictures, _)) if kept < bytes.len() => pictures.abs_diff(expected) <= 3,
         Ok((pictures, _)) => *pictures == expected,
