@@ -176,6 +176,8 @@ fn try_one(dice: &mut Dice, dir: &Path) -> Option<String> {
         Err(error) if is_damaged => error.to_string().contains(name),
         // The picture that a cut goes through counts for one and not for the other.
         Ok((pictures, _)) if kept < bytes.len() => pictures.abs_diff(expected) <= 3,
+        // ffprobe leaves out the last picture of some fragmented files, whose edit list was written before the times were known.
+        Ok((pictures, _)) if told.contains("frag_") => pictures.abs_diff(expected) <= 1,
         Ok((pictures, _)) => *pictures == expected,
         Err(error) => {
             let text = error.to_string();
