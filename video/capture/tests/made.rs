@@ -147,9 +147,7 @@ fn try_one(dice: &mut Dice, dir: &Path) -> Option<String> {
     let Made { name, encode, copy } = make(dice);
     let mut path: PathBuf = dir.join(name);
     let mut told = encode.clone();
-    if run("ffmpeg", &format!("-y {encode}"), &path, "").is_none() {
-        return None;
-    }
+    run("ffmpeg", &format!("-y {encode}"), &path, "")?;
     if let Some(copy) = copy {
         let cut = dir.join(format!("cut-{name}"));
         let args = format!("-y -ss 0.3 -i {} {copy}", path.display());
