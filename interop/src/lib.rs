@@ -11,6 +11,8 @@ pub mod media;
 pub mod narrow;
 pub mod nginx;
 pub mod process;
+pub mod quirk_camera;
+pub mod quirk_mjpeg;
 pub mod stack;
 
 pub use process::Process;

@@ -213,7 +213,7 @@ impl Intake {
             }
         }
         let is_ours = framing.is_ours() && !look.has_codes_within && !look.has_empty;
-        let payload = if is_ours { None } else { Some(framing.rewrite(payload, look.has_codes_within)) };
+        let payload = if is_ours { None } else { Some(framing.rewrite(payload, self.family, look.has_codes_within)) };
         Ok(Taken { config, payload, is_keyframe, is_disposable: !is_keyframe && !look.is_referred_to, mends })
     }
 
@@ -226,10 +226,10 @@ impl Intake {
             // A slice's bytes are many, and who has not written start codes within one at the beginning does not later.
             let may_hold_more = framing != Framing::StartCodes
                 && (nal::starts_with_code(unit) || self.has_codes_within || looks_through || !matches!(role, Role::Slice { .. }));
-            if may_hold_more && nal::holds_code(unit) {
+            if may_hold_more && nal::holds_several(unit, self.family) {
                 look.has_codes_within = true;
                 self.has_codes_within = true;
-                for inner in nal::split(unit) {
+                for inner in nal::split(unit, self.family) {
                     self.look_at(inner, &mut look);
                 }
             } else {

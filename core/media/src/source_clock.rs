@@ -107,7 +107,8 @@ impl SourceClock {
                 self.step(track, source, alone, now)
             }
         };
-        let lane = if track == TrackId::VIDEO { &self.lanes[0] } else { &self.lanes[1] };
+        let [pictures, sound] = &mut self.lanes;
+        let lane = if track == TrackId::VIDEO { pictures } else { sound };
         let shown = lane.composition((pts - MediaTime::from_ticks(source)).ticks_90k);
         if self.latest.is_none_or(|(latest, _)| dts >= latest) {
             self.latest = Some((dts, now));

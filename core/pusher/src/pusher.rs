@@ -209,7 +209,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 }
             }
             Input::Acknowledged { bytes, outstanding } => self.on_acknowledged(now, bytes, outstanding),
-            Input::Track(track) => self.on_track(track),
+            Input::Track(track) => self.on_track(now, track),
             Input::Frame(frame, captured_at) => self.on_frame(now, frame, captured_at),
             Input::Failed(code) => self.give_up(now, code),
             Input::SourceLost { code, attempts, next_retry } => self.report(code, next_retry, attempts),
@@ -570,12 +570,17 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     #[inline(never)]
-    fn on_track(&mut self, track: Track) {
+    fn on_track(&mut self, now: Instant, track: Track) {
+        let is_taken = self.session.is_taken(track.config.codec());
         if self.session.tracks().any(|known| known.id == track.id && *known != track) {
             // Frames of the old configuration can't follow the new one.
             self.queue.clear_as_dropped();
         }
         self.session.set_track(track);
+        // Another server may take it.
+        if self.state == StreamState::Streaming && !is_taken {
+            self.lose(now, ErrorCode::FrameFormatUnsupported);
+        }
     }
 
     fn on_frame(&mut self, now: Instant, frame: Frame<P>, captured_at: Instant) {

@@ -136,13 +136,10 @@ impl<'a> Object<'a> {
 
 /// The elements of a strict array, already checked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Array<'a>(
-    #[cfg_attr(not(any(feature = "server", test)), expect(dead_code, reason = "the camera reads past arrays"))] &'a [u8],
-);
+pub(crate) struct Array<'a>(&'a [u8]);
 
 impl<'a> Array<'a> {
     /// The elements, in order.
-    #[cfg(any(feature = "server", test))]
     pub(crate) fn elements(self) -> impl Iterator<Item = Value<'a>> {
         let mut decoder = Decoder::new(self.0);
         core::iter::from_fn(move || decoder.value().ok().flatten())

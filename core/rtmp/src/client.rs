@@ -120,6 +120,7 @@ pub struct Session<P, const QUEUE: usize> {
     tc_url: String<TC_URL_BYTES_MAX>,
     name: String<NAME_BYTES_MAX>,
     stream_id: u32,
+    takes_hevc: bool,
     inbox: Inbox,
     scratch: Scratch,
     chunk_size: u32,
@@ -173,6 +174,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             tc_url: String::new(),
             name: String::new(),
             stream_id: 0,
+            takes_hevc: false,
             inbox: Inbox::new(),
             scratch: Scratch::new(),
             chunk_size: CHUNK_SIZE_DEFAULT,
@@ -212,6 +214,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         self.tc_url.clear();
         self.name.clear();
         self.stream_id = 0;
+        self.takes_hevc = false;
         self.inbox.reset();
         self.scratch.clear();
         self.chunk_size = CHUNK_SIZE_DEFAULT;
@@ -308,6 +311,16 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             self.deadline = Some(now + self.config.publish_timeout);
             self.phase = Phase::Release;
             self.advance();
+        }
+    }
+
+    /// Whether the server has said that it takes frames of this codec: known from [`Event::Publishing`] on. H.264 and AAC every server takes.
+    pub fn is_taken(&self, codec: Codec) -> bool {
+        match codec {
+            Codec::H264 | Codec::Aac => true,
+            Codec::Hevc => self.takes_hevc,
+            // No camera of ours sends them.
+            Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => false,
         }
     }
 
@@ -465,7 +478,10 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             found.unwrap_or_default()
         };
         match (command.name, self.phase) {
-            ("_result", Phase::AwaitConnected) if is(command.transaction, TRANSACTION_CONNECT) => self.phase = Phase::Settings,
+            ("_result", Phase::AwaitConnected) if is(command.transaction, TRANSACTION_CONNECT) => {
+                self.takes_hevc = takes_hevc(command.arguments);
+                self.phase = Phase::Settings;
+            }
             ("_result", Phase::AwaitStream) if is(command.transaction, TRANSACTION_CREATE_STREAM) => {
                 command.arguments.value()?;
                 let id = command.arguments.value()?.and_then(|value| value.as_number()).unwrap_or(1.0);
@@ -691,6 +707,21 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             self.scratch.put_message(CSID_DATA, type_id::DATA, self.stream_id, 0, body, self.chunk_size);
         }
     }
+}
+
+/// Whether the answer to `connect` names HEVC (E-RTMP v2, "Enhancing NetConnection connect Command").
+fn takes_hevc(mut arguments: crate::amf0::Decoder<'_>) -> bool {
+    use crate::amf0::Value;
+    while let Ok(Some(value)) = arguments.value() {
+        let Value::Object(object) = value else { continue };
+        let in_map = matches!(object.get("videoFourCcInfoMap"), Some(Value::Object(map)) if ["hvc1", "*"].into_iter().any(|name| map.get(name).is_some()));
+        let in_list = matches!(object.get("fourCcList"), Some(Value::Array(list))
+            if list.elements().any(|element| matches!(element.as_str(), Some("hvc1" | "*"))));
+        if in_map || in_list {
+            return true;
+        }
+    }
+    false
 }
 
 /// The `tcUrl` of a reconnect request, empty where it has none; `None` for any other status.

@@ -7,7 +7,7 @@ use core::fmt;
 pub struct Error {
     /// What the peer did, or failed to do.
     pub cause: Cause,
-    /// How many bytes of the peer had been read before the piece that holds the fault.
+    /// How many bytes of the peer had been read when the fault was seen: it is in them, near their end. A client counts up to the piece that holds it.
     pub at_byte: u64,
 }
 

@@ -91,6 +91,9 @@ mod handshake;
 mod message;
 #[cfg(feature = "server")]
 pub mod player;
+#[cfg(test)]
+#[cfg(feature = "server")]
+mod quirks_tests;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(test)]

@@ -113,8 +113,7 @@ impl Session {
     /// # Errors
     /// The server breaks the protocol: hang up.
     pub fn handle_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let at_byte = self.link.received();
-        self.read(bytes).map_err(|cause| Error { cause, at_byte })
+        self.read(bytes).map_err(|cause| Error { cause, at_byte: self.link.received() })
     }
 
     /// What to do next; [`Output::Idle`] ends the drain.

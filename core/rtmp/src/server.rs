@@ -310,13 +310,12 @@ impl Session {
     /// # Errors
     /// The peer breaks the protocol: write what is still to be transmitted if you like, and hang up.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), Error> {
-        let at_byte = self.link.received();
         self.last_heard = now;
-        let read = self.read(bytes).map_err(|cause| Error { cause, at_byte });
+        let read = self.read(bytes);
         if self.link.received() - self.alive.1 >= u64::from(self.config.idle_bytes_min) {
             self.alive = (now, self.link.received());
         }
-        read
+        read.map_err(|cause| Error { cause, at_byte: self.link.received() })
     }
 
     /// A deadline may have passed.

@@ -246,6 +246,38 @@ fn a_refused_publish_says_why() {
     assert_eq!(pair.client.poll_timeout(), None);
 }
 
+/// E-RTMP v2: the client sends HEVC by its FourCC to a server that has said that it takes it.
+#[test]
+fn hevc_arrives_as_it_was_sent_at_a_server_that_takes_it() {
+    let codes: Vec<u8> = [
+        &[0x40, 1, 0x0c, 1, 0xff, 0xff, 1, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d, 0x95, 0x98, 9][..],
+        &[
+            0x42, 1, 1, 1, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d, 0xa0, 2, 0x80, 0x80, 0x2d, 0x16, 0x59, 0x59, 0xa4, 0x93,
+            0x2b, 0xc0, 0x5a, 0x70, 0x80, 0, 0, 0x1f, 0x48, 0, 3, 0x0d, 0x40, 0x40,
+        ],
+        &[0x44, 1, 0xc1, 0x72, 0xb4, 0x62, 0x40],
+        &[0x26, 1, 0xaf, 9],
+    ]
+    .into_iter()
+    .flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat())
+    .collect();
+    let taken = sightline_media::intake::Intake::new(sightline_media::intake::Family::Hevc).take(&codes, true).unwrap();
+    let track = Track { id: TrackId::VIDEO, config: taken.config.unwrap() };
+    let mut pair = Pair::new(1000, Config::default());
+    pair.client.set_track(track.clone());
+    assert!(!pair.client.is_taken(sightline_media::Codec::Hevc), "it has not said so yet");
+    pair.run();
+    assert!(pair.client.is_taken(sightline_media::Codec::Hevc) && !pair.client.is_taken(sightline_media::Codec::Av1));
+    let payload = taken.payload.unwrap();
+    let dts = MediaTime::from_millis(40);
+    let sent = Frame { track: TrackId::VIDEO, dts, pts: dts + dts, is_keyframe: true, is_disposable: false, payload };
+    pair.client.send_frame(sent.clone()).unwrap();
+    pair.run();
+    let told = pair.from_server.iter().find_map(|event| if let server::Event::Track(track) = event { Some(track) } else { None });
+    assert_eq!(told.map(|told| &**told), Some(&track));
+    assert_eq!(pair.frames(), [Frame { dts: MediaTime::ZERO, pts: dts, ..sent }]);
+}
+
 #[test]
 fn a_refused_application_says_why() {
     let mut pair = Pair::new(1000, Config::default());

@@ -12,6 +12,7 @@ pub mod chunks;
 pub mod client;
 mod cursor;
 pub mod fmp4;
+pub mod intake;
 pub mod media;
 pub mod player;
 mod script;
@@ -20,12 +21,13 @@ mod served;
 pub mod server;
 pub mod server_script;
 pub mod signal;
+pub mod source_clock;
 
 /// A target's function.
 pub type Body = fn(&[u8]);
 
 /// All targets by name, as in `fuzz/fuzz_targets` and `fuzz/corpus`.
-pub const TARGETS: [(&str, Body); 10] = [
+pub const TARGETS: [(&str, Body); 12] = [
     ("chunks", chunks::run),
     ("amf0", amf0::run),
     ("server", server::run),
@@ -35,5 +37,7 @@ pub const TARGETS: [(&str, Body); 10] = [
     ("bodies", bodies::run),
     ("media", media::run),
     ("fmp4", fmp4::run),
+    ("intake", intake::run),
+    ("source_clock", source_clock::run),
     ("signal", signal::run),
 ];

@@ -30,6 +30,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     scripts(&mut seeds);
     values(&mut seeds);
     enhanced(&mut seeds);
+    pictures(&mut seeds);
+    times(&mut seeds);
     for schema in [0, 1] {
         let signed = [&[0, 50, 3][..], &fuzzing::signed_c1(schema, 7), publisher.get(1 + 1536..).unwrap_or_default()].concat();
         seeds.push(("server", signed));
@@ -89,6 +91,50 @@ fn conversations() -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         }
     }
     (said, heard, played)
+}
+
+/// A record, sets and pictures, in each framing.
+fn pictures(seeds: &mut Vec<(&'static str, Vec<u8>)>) {
+    let record = avc_record(0);
+    let Ok(config) = avc::DecoderConfig::parse(&record) else { return };
+    let sets: Vec<&[u8]> = config.parameter_sets().collect();
+    let units = [&sets[..], &[&[6, 6, 1, 0xc4, 0x80][..], &[0x65, 0x88, 0x84, 0x21], &[0x41, 0x9a, 0x24]]].concat();
+    let part = |kind: u8, bytes: &[u8]| {
+        let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        [&[kind][..], &length.to_be_bytes(), bytes].concat()
+    };
+    let lengths = |bytes: usize| -> Vec<u8> {
+        let of = |unit: &&[u8]| [u32::try_from(unit.len()).unwrap_or(0).to_be_bytes().get(4 - bytes..).unwrap_or_default(), unit].concat();
+        units.iter().flat_map(of).collect()
+    };
+    let codes: Vec<u8> = units.iter().flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect();
+    let within = [&u32::try_from(codes.len()).unwrap_or(0).to_be_bytes()[..], &codes].concat();
+    for payload in [lengths(4), lengths(2), lengths(1), codes, within] {
+        let with_record = [part(0, &record), part(5, &payload), part(1, &payload)].concat();
+        seeds.push(("intake", [&[0][..], &with_record].concat()));
+        seeds.push(("intake", [&[0][..], &part(5, &payload)].concat()));
+    }
+    let hevc: &[&[u8]] = &[
+        &[0x40, 1, 0x0c, 1, 0xff, 0xff, 1, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d, 0x95, 0x98, 9],
+        &[
+            0x42, 1, 1, 1, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d, 0xa0, 2, 0x80, 0x80, 0x2d, 0x16, 0x59, 0x59, 0xa4, 0x93,
+            0x2b, 0xc0, 0x5a, 0x70, 0x80, 0, 0, 0x1f, 0x48, 0, 3, 0x0d, 0x40, 0x40,
+        ],
+        &[0x44, 1, 0xc1, 0x72, 0xb4, 0x62, 0x40],
+        &[0x26, 1, 0xaf, 9],
+    ];
+    let codes: Vec<u8> = hevc.iter().flat_map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect();
+    seeds.push(("intake", [&[1][..], &part(1, &codes)].concat()));
+}
+
+/// Right times, a step back, a rate that is wrong, none at all, another connection.
+fn times(seeds: &mut Vec<(&'static str, Vec<u8>)>) {
+    let frame = |kind: u8, step: i16, wait_ms: u16| [&[kind | 4][..], &step.to_be_bytes(), &[0, 40], &wait_ms.to_be_bytes()].concat();
+    for (step, odd) in [(40, 40), (40, -2000), (40, 5000), (400, 400), (10, 10), (0, 0)] {
+        let frames: Vec<u8> = (0..90_u8).flat_map(|at| frame(at & 1, if at == 60 { odd } else { step }, 20)).collect();
+        seeds.push(("source_clock", [&[0][..], &frames].concat()));
+    }
+    seeds.push(("source_clock", [&[1][..], &frame(0, 40, 40), &frame(0xf0, -40, 900), &frame(0xf3, 40, 1)].concat()));
 }
 
 fn tracks() -> Vec<Track> {

@@ -3,7 +3,7 @@
 
 use interop::{
     Demo, Process, Stack, camera, media, nginx,
-    process::{eventually, free_port, sightline},
+    process::{eventually, free_port, output, sightline},
 };
 use std::{path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
@@ -70,6 +70,50 @@ fn an_rtsp_camera_arrives_byte_for_byte_and_comes_back_after_it_was_gone() {
     });
     assert_eq!(demo.playback(), playback, "it is the same stream");
     assert_keeps_secrets(&demo.process.log());
+}
+
+/// What many cameras of today are set to when they leave the factory.
+#[test]
+fn h265_goes_through_byte_for_byte_and_g711_as_aac() {
+    let dir = TempDir::new().unwrap();
+    let clip = dir.path().join("clip.mkv");
+    let mut make = Command::new("ffmpeg");
+    make.args([
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=320x180:rate=25",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:sample_rate=8000",
+    ]);
+    make.args(["-t", "40", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=error:info=0:bframes=0:repeat-headers=0"]);
+    output(make.args(["-g", "50", "-pix_fmt", "yuv420p", "-c:a", "pcm_alaw"]).arg(&clip));
+    let port = free_port();
+    let launch = format!(
+        "( filesrc location={} ! matroskademux name=d d.video_0 ! queue ! rtph265pay name=pay0 pt=96 d.audio_0 ! queue ! rtppcmapay name=pay1 pt=8 )",
+        clip.display()
+    );
+    let _server = camera::rtsp(dir.path(), port, &launch, None);
+    let stack = Stack::start();
+    let _ = stack.add_device("cam");
+    let source = format!("rtsp://127.0.0.1:{port}{}", camera::RTSP_PATH);
+    let agent = stack.start_camera("cam", &source, "trigger = \"always_on\"\n");
+    let recording = eventually("ten seconds are recorded", Duration::from_secs(60), || {
+        let recording = stack.recordings("cam", "mp4").first().cloned()?;
+        (hashes(&media::packets(recording.to_str()?, None), "video").len() >= 250).then_some(recording)
+    });
+    let (received, file) = (media::packets(recording.to_str().unwrap(), None), media::packets(clip.to_str().unwrap(), None));
+    assert_is_run_of(&hashes(&received, "video"), &hashes(&file, "video"), 250, "pictures");
+    assert!(hashes(&received, "audio").len() >= 70, "eight thousand samples a second, 1,024 a frame");
+    let picture = media::probe(recording.to_str().unwrap());
+    assert_eq!((picture["codec_name"].as_str(), picture["width"].as_i64()), (Some("hevc"), Some(320)), "{}", agent.log());
+    assert!(media::decode(&recording) >= 245);
+    let gstreamer = format!("filesrc location={} ! qtdemux ! h265parse ! libde265dec ! fakesink", recording.display());
+    output(Command::new("gst-launch-1.0").arg("-q").args(gstreamer.split(' ')));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod mqtt;
 mod passthrough;
 mod publish;
 mod push;
+mod quirks;
 mod restart;
 mod triggers;
 mod v4l2;

@@ -2,14 +2,19 @@
 //!
 //! A source gives pictures, or video that is encoded already, each with the time of its capture. This crate knows no encoder, no stream and no cloud.
 
+mod aac_encoder;
 mod address;
 pub mod clip;
 pub mod clock;
 mod error;
 pub mod ffmpeg;
 mod file;
+mod first_pictures;
+mod g711;
 mod h264;
+mod http_answer;
 pub mod jpeg;
+mod jpeg_end;
 pub mod live;
 mod mjpeg;
 mod multipart;
@@ -20,6 +25,7 @@ pub mod pipe;
 mod rtsp;
 pub mod scene;
 mod secure;
+mod sound;
 mod source;
 pub mod stamp;
 pub mod stdin;

@@ -15,6 +15,7 @@ use crate::{
     mjpeg,
     outlet::{Outlet, SourceEvent},
     rtsp,
+    sound::Sound,
     timeline::Timeline,
     v4l2::{self, V4l2Camera, modes::Target},
 };
@@ -86,6 +87,7 @@ impl Live {
             group: group.clone(),
             outlet: Outlet::new(sender, pictures_waiting.clone()),
             timeline: Timeline::new(start),
+            sound: Sound::default(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LiveError::Start)?;
         let stopped = stop.clone();
@@ -132,6 +134,7 @@ struct Reader {
     group: Arc<retina::client::SessionGroup>,
     outlet: Outlet,
     timeline: Timeline,
+    sound: Sound,
 }
 
 impl Reader {
@@ -142,7 +145,8 @@ impl Reader {
             self.timeline.reconnect();
             let trouble = match &self.camera {
                 LiveSource::Rtsp(url, transport) => {
-                    rtsp::read(url, *transport, self.group.clone(), &mut self.outlet, &mut self.timeline).await
+                    let (outlet, timeline, sound) = (&mut self.outlet, &mut self.timeline, &mut self.sound);
+                    rtsp::read(url, *transport, rtsp::Session { group: self.group.clone(), outlet, timeline, sound }).await
                 }
                 LiveSource::Mjpeg(url) => mjpeg::read(url, &mut self.outlet).await,
                 LiveSource::V4l2(camera) => v4l2::read(camera, self.wanted, self.start, &mut self.outlet).await,

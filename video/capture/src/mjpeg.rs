@@ -1,40 +1,33 @@
 //! MJPEG over HTTP: cameras that send JPEG pictures in one endless answer, as ESP32-CAM does at `http://HOST:81/stream`.
 
 use base64::Engine as _;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{
-    Request, Response, StatusCode,
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE},
-};
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
 use std::{convert::Infallible, time::Instant};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
-    task::JoinSet,
     time::{Instant as Deadline, timeout, timeout_at},
 };
 
 use crate::{
     address::CameraUrl,
-    multipart::Multipart,
+    http_answer::Head,
+    multipart::{Multipart, MultipartError},
     outlet::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
     secure,
 };
 
+/// Bytes that are read at once: a picture of a small camera.
+const READ_BYTES: usize = 64 * 1024;
+
 /// Reads until the camera is lost, and says why.
 pub(crate) async fn read(url: &CameraUrl, outlet: &mut Outlet) -> Trouble {
-    // The connection's own task ends with it.
-    let mut tasks = JoinSet::new();
-    let answered = match timeout(CONNECT_TIMEOUT, ask(url, &mut tasks)).await {
+    let answered = match timeout(CONNECT_TIMEOUT, ask(url)).await {
         Ok(answered) => answered,
         Err(_) => Err(Trouble::passing(format!("it does not answer within {} s", CONNECT_TIMEOUT.as_secs()))),
     };
     let played = match answered {
-        Ok(response) => play(url, response, outlet).await,
+        Ok(answer) => play(url, answer, outlet).await,
         Err(trouble) => Err(trouble),
     };
     match played {
@@ -43,92 +36,123 @@ pub(crate) async fn read(url: &CameraUrl, outlet: &mut Outlet) -> Trouble {
     }
 }
 
-async fn ask(url: &CameraUrl, tasks: &mut JoinSet<()>) -> Result<Response<Incoming>, Trouble> {
-    let failed = |error: hyper::Error| Trouble::passing(url.scrub(&error.to_string()));
-    let mut sender = if url.is_secure() {
-        begin(secure::connect(url).await?, tasks).await.map_err(failed)?
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
+/// An answer whose head was read.
+struct Answer {
+    connection: Box<dyn Connection>,
+    head: Head,
+    /// What came behind the head.
+    buffer: BytesMut,
+}
+
+async fn ask(url: &CameraUrl) -> Result<Answer, Trouble> {
+    let failed = |error: std::io::Error| Trouble::passing(url.scrub(&error.to_string()));
+    let mut connection: Box<dyn Connection> = if url.is_secure() {
+        Box::new(secure::connect(url).await?)
     } else {
-        let stream = TcpStream::connect(url.address()).await.map_err(|error| Trouble::passing(error.to_string()))?;
-        begin(stream, tasks).await.map_err(failed)?
+        Box::new(TcpStream::connect(url.address()).await.map_err(failed)?)
     };
-    let response = sender.send_request(request(url)?).await.map_err(failed)?;
-    match response.status() {
-        StatusCode::OK => Ok(response),
-        status => Err(refusal(url, status, &response)),
+    connection.write_all(request(url).as_bytes()).await.map_err(failed)?;
+    connection.flush().await.map_err(failed)?;
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        if connection.read_buf(&mut buffer).await.map_err(failed)? == 0 {
+            return Err(Trouble::passing("it hangs up without an answer"));
+        }
+        if let Some(head) = Head::take(&mut buffer).map_err(|error| Trouble::passing(error.to_string()))? {
+            return match head.status {
+                200..=299 => Ok(Answer { connection, head, buffer }),
+                _ => Err(refusal(url, &head)),
+            };
+        }
     }
 }
 
-async fn begin(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    tasks: &mut JoinSet<()>,
-) -> hyper::Result<SendRequest<Empty<Bytes>>> {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tasks.spawn(async move {
-        // What ends the connection is seen in the body too.
-        let _ = connection.await;
-    });
-    Ok(sender)
-}
-
-fn request(url: &CameraUrl) -> Result<Request<Empty<Bytes>>, Trouble> {
+/// Holds the password, and goes to the camera alone.
+fn request(url: &CameraUrl) -> String {
     let plain = url.for_request();
     let host = url.host();
     let authority = plain.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = plain.query().map_or_else(|| plain.path().to_owned(), |query| format!("{}?{query}", plain.path()));
-    let mut request =
-        Request::get(target).header(HOST, authority).header(USER_AGENT, "Sightline").header(ACCEPT, "multipart/x-mixed-replace");
-    if let Some((user, password)) = url.credentials() {
+    let authorization = url.credentials().map(|(user, password)| {
         let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Basic {encoded}")) {
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
-        }
-    }
-    request.body(Empty::new()).map_err(|error| Trouble::refusal(url.scrub(&error.to_string())))
+        format!("Authorization: Basic {encoded}\r\n")
+    });
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: Sightline\r\nAccept: multipart/x-mixed-replace, */*\r\nConnection: close\r\n{}\r\n",
+        authorization.unwrap_or_default()
+    )
 }
 
-fn refusal(url: &CameraUrl, status: StatusCode, response: &Response<Incoming>) -> Trouble {
-    let asks_digest =
-        response.headers().get_all(WWW_AUTHENTICATE).iter().all(|value| !value.as_bytes().to_ascii_lowercase().starts_with(b"basic"));
+fn refusal(url: &CameraUrl, head: &Head) -> Trouble {
     let has_credentials = url.credentials().is_some();
-    match status.as_u16() {
-        401 if has_credentials && asks_digest => Trouble::refusal(
+    match head.status {
+        401 if has_credentials && head.refuses_basic => Trouble::refusal(
             "it wants another kind of authentication than basic (401), which is the one that is spoken by HTTP in this version: set the camera to basic, or take its RTSP stream",
         ),
         401 if has_credentials => Trouble::refusal("it refuses the user or the password (401): check both"),
         401 => Trouble::refusal("it asks for a user and a password (401): name both in the URL, as USER:PASSWORD@HOST"),
         403 => Trouble::refusal("it forbids this (403): check the user's rights in the camera"),
         404 => Trouble::refusal("there is no stream at this path (404): its manual names the path (ESP32-CAM: http://HOST:81/stream)"),
-        300..=399 => Trouble::refusal(format!("it is elsewhere ({status}): name the URL of the stream itself")),
-        _ => Trouble::passing(format!("it answers {status}")),
+        status @ 300..=399 => Trouble::refusal(format!("it is elsewhere ({status}): name the URL of the stream itself")),
+        status => Trouble::passing(format!("it answers {status}")),
     }
 }
 
-async fn play(url: &CameraUrl, response: Response<Incoming>, outlet: &mut Outlet) -> Result<Infallible, Trouble> {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut multipart = Multipart::new(kind).map_err(|error| Trouble::refusal(error.to_string()))?;
+async fn play(url: &CameraUrl, answer: Answer, outlet: &mut Outlet) -> Result<Infallible, Trouble> {
+    let Answer { mut connection, head, mut buffer } = answer;
+    let unreadable = |error: MultipartError| match error.is_refusal() {
+        true => Trouble::refusal(url.scrub(&error.to_string())),
+        false => Trouble::passing(error.to_string()),
+    };
+    let mut multipart = Multipart::new(head.content_type.as_deref()).map_err(unreadable)?;
+    let mut body = head.body();
     tracing::info!(camera = %url, "the camera answers");
-    let mut body = response.into_body();
     let mut deadline = Deadline::now() + FIRST_FRAME_TIMEOUT;
+    let mut has_warned = false;
     loop {
-        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| {
-            let limit = if outlet.has_given() { SILENCE_TIMEOUT } else { FIRST_FRAME_TIMEOUT };
-            Trouble::passing(format!("no picture within {} s", limit.as_secs()))
-        })?;
-        let frame = frame.ok_or_else(|| Trouble::passing("it ended the stream"))?;
-        let frame = frame.map_err(|error| Trouble::passing(url.scrub(&error.to_string())))?;
-        if let Ok(bytes) = frame.into_data() {
-            multipart.feed(&bytes);
+        while let Some(piece) = body.take(&mut buffer).map_err(|error| Trouble::passing(error.to_string()))? {
+            multipart.feed(&piece);
         }
-        while let Some(part) = multipart.next().map_err(|error| Trouble::passing(error.to_string()))? {
+        while let Some(part) = multipart.next().map_err(unreadable)? {
             // Some cameras put other things between: only what begins as a JPEG picture is one.
             if part.starts_with(&[0xff, 0xd8]) {
                 outlet.picture(part, Instant::now())?;
                 deadline = Deadline::now() + SILENCE_TIMEOUT;
             }
         }
-        if multipart.is_over() {
+        if multipart.faults() > 0 && !std::mem::replace(&mut has_warned, true) {
+            tracing::warn!(
+                "the camera's pictures are not as long as it says, or not divided by the boundary that it names: found where they end"
+            );
+        }
+        if multipart.is_over() || body.is_over() {
             return Err(Trouble::passing("it ended the stream"));
         }
+        buffer.reserve(READ_BYTES);
+        let read = timeout_at(deadline, connection.read_buf(&mut buffer)).await.map_err(|_| {
+            let limit = if outlet.has_given() { SILENCE_TIMEOUT } else { FIRST_FRAME_TIMEOUT };
+            Trouble::passing(format!("no picture within {} s", limit.as_secs()))
+        })?;
+        if read.map_err(|error| Trouble::passing(url.scrub(&error.to_string())))? == 0 {
+            return Err(Trouble::passing("it ended the stream"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_the_host_and_ends_with_an_empty_line() {
+        let of = |url: &str| request(&CameraUrl::parse(url, &["http"]).unwrap());
+        let plain = of("http://camera/a%0d%0ab?x=1");
+        assert!(plain.starts_with("GET /a%0d%0ab?x=1 HTTP/1.1\r\nHost: camera\r\n") && plain.ends_with("\r\n\r\n"), "{plain}");
+        assert!(!plain.contains("Authorization"), "{plain}");
+        assert!(of("http://a:b%3Ac@[::1]:81/").contains("\r\nHost: [::1]:81\r\n"));
+        assert!(of("http://a:b%3Ac@[::1]:81/").contains("\r\nAuthorization: Basic YTpiOmM=\r\n"));
     }
 }

@@ -8,11 +8,15 @@
 //! - No `Content-Length`: Mobotix T25 (AlexxIT/go2rtc, issue 1833). The part ends at the next delimiter.
 //! - No delimiter before the first part: ESP32-CAM's `CameraWebServer` before 2020 (espressif/arduino-esp32, pull request 3720), Tasmota
 //!   (arendst/Tasmota, issue 12376). That part is skipped.
+//! - No boundary named, no `Content-Type` (AlexxIT/go2rtc, issue 545), or another one named than sent: the first line of the body tells. Pictures
+//!   without any delimiter are told apart by JPEG's own markers.
+//! - A `Content-Length` that is wrong: the part ends at the next delimiter, or where its picture does. Counted: [`Multipart::faults`].
 //! - Line breaks before the first delimiter (ESP32-CAM's `CameraWebServer` since then begins with `\r\n--`), more of them before a delimiter or
-//!   between the head and the picture, none before a delimiter, `\n` alone, and a `Content-Length` that does not reach the delimiter: no camera
-//!   is known to us for these; they cost nothing.
+//!   between the head and the picture, none before a delimiter or after the head, and `\n` alone: they cost nothing.
 
 use bytes::{Buf as _, Bytes, BytesMut};
+
+use crate::jpeg_end::JpegEnd;
 
 /// The longest boundary, in bytes. RFC 2046 §5.1.1 allows 70.
 const BOUNDARY_BYTES_MAX: usize = 128;
@@ -20,6 +24,8 @@ const BOUNDARY_BYTES_MAX: usize = 128;
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// The longest part, in bytes: a 4K picture at the best quality has less than half of it.
 pub(crate) const PART_BYTES_MAX: usize = 8 << 20;
+/// How the head of a part without a delimiter before it begins.
+const HEAD_BEGINS: &[u8] = b"Content-";
 /// Bytes that are skipped in search of a delimiter: a whole picture of a small camera, where none stands before it. Beyond it the stream is not
 /// what its header said.
 const GAP_BYTES_MAX: usize = 1 << 20;
@@ -28,22 +34,31 @@ const GAP_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum MultipartError {
     #[error(
-        "its Content-Type is {0:?}, not multipart/x-mixed-replace: name the URL of the MJPEG stream (ESP32-CAM: http://HOST:81/stream)"
+        "its Content-Type is {0:?}, not multipart/x-mixed-replace, and no JPEG pictures come: name the URL of the MJPEG stream (ESP32-CAM: http://HOST:81/stream)"
     )]
     NotMultipart(String),
-    #[error("its Content-Type names no boundary of 1 to {BOUNDARY_BYTES_MAX} bytes")]
-    NoBoundary,
     #[error("{GAP_BYTES_MAX} bytes without the boundary that its Content-Type names")]
     NoDelimiter,
+    #[error("its pictures are neither divided by a boundary nor whole")]
+    NoPicture,
     #[error("the head of a part is longer than {HEAD_BYTES_MAX} bytes")]
     LongHead,
     #[error("a picture is longer than {PART_BYTES_MAX} bytes: lower the camera's resolution or JPEG quality")]
     LongPart,
 }
 
+impl MultipartError {
+    /// Someone must name another URL.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotMultipart(_))
+    }
+}
+
 /// Where in the body it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
+    /// Where a delimiter is to tell the boundary.
+    Start,
     /// Before a delimiter.
     Gap { skipped: usize },
     /// After a delimiter's line.
@@ -52,6 +67,8 @@ enum Place {
     Break { length: Option<usize> },
     /// In the picture; `scanned` bytes of it hold no delimiter.
     Part { length: Option<usize>, scanned: usize },
+    /// In a picture that only its own markers end.
+    Jpeg(JpegEnd),
     /// After the closing delimiter.
     End,
 }
@@ -59,31 +76,33 @@ enum Place {
 /// Cuts a body into its parts, however it is split on the way.
 #[derive(Debug)]
 pub(crate) struct Multipart {
-    /// The boundary without the dashes before it.
+    /// The type that was named, for people.
+    kind: String,
+    /// The boundary without the dashes before it; empty: none was named.
     core: Vec<u8>,
     /// The delimiter as the body really has it, once one was seen.
     delimiter: Option<Vec<u8>>,
     buffer: BytesMut,
     place: Place,
+    faults: u64,
 }
 
 impl Multipart {
-    /// From a `Content-Type`.
-    pub(crate) fn new(content_type: &str) -> Result<Self, MultipartError> {
-        let mut fields = content_type.split(';');
-        let kind = fields.next().unwrap_or_default().trim();
-        if !kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")) {
-            return Err(MultipartError::NotMultipart(kind.chars().take(64).collect()));
+    /// From a `Content-Type`, where there is one.
+    pub(crate) fn new(content_type: Option<&str>) -> Result<Self, MultipartError> {
+        let mut fields = content_type.unwrap_or_default().split(';');
+        let kind: String = fields.next().unwrap_or_default().trim().chars().take(64).collect();
+        // One picture, and no stream of them.
+        if kind.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("image/")) {
+            return Err(MultipartError::NotMultipart(kind));
         }
         let named = fields.find_map(|field| {
             let (name, value) = field.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
+            name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches(['"', '\'']))
         });
-        let core = named.unwrap_or_default().trim_start_matches('-');
-        if core.is_empty() || core.len() > BOUNDARY_BYTES_MAX {
-            return Err(MultipartError::NoBoundary);
-        }
-        Ok(Self { core: core.into(), delimiter: None, buffer: BytesMut::new(), place: Place::Gap { skipped: 0 } })
+        let core = named.unwrap_or_default().trim().trim_start_matches('-');
+        let core = if core.len() > BOUNDARY_BYTES_MAX { Vec::new() } else { core.into() };
+        Ok(Self { kind, core, delimiter: None, buffer: BytesMut::new(), place: Place::Start, faults: 0 })
     }
 
     /// Bytes of the body, as they come. Take the parts out with [`Self::next`] after each.
@@ -96,27 +115,76 @@ impl Multipart {
         self.place == Place::End
     }
 
+    /// Lengths and boundaries so far that were not as announced.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults
+    }
+
     /// The next whole part, without its head; `None`: more bytes are needed.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, MultipartError> {
         loop {
-            let moved = match self.place {
-                Place::Gap { skipped } => self.pass_gap(skipped)?,
-                Place::Head => self.pass_head()?,
-                Place::Break { length } => self.pass_break(length),
-                Place::Part { length: Some(length), .. } => match self.take_counted(length) {
-                    Some(part) => return Ok(Some(part)),
-                    None => false,
-                },
-                Place::Part { length: None, scanned } => match self.take_delimited(scanned)? {
-                    Some(part) => return Ok(Some(part)),
-                    None => false,
-                },
-                Place::End => false,
+            let (moved, part) = match self.place {
+                Place::Start => (self.pass_start()?, None),
+                Place::Gap { skipped } => (self.pass_gap(skipped)?, None),
+                Place::Head => (self.pass_head()?, None),
+                Place::Break { length } => (self.pass_break(length), None),
+                Place::Part { length: Some(length), scanned } => self.take_counted(length, scanned),
+                Place::Part { length: None, scanned } => (false, self.take_delimited(scanned)?),
+                Place::Jpeg(end) => (false, self.take_jpeg(end)?),
+                Place::End => (false, None),
             };
-            if !moved {
-                return Ok(None);
+            if part.is_some() || !moved {
+                return Ok(part);
             }
         }
+    }
+
+    /// The first line that is one: a delimiter, the head of a part without one before it, or a picture.
+    fn pass_start(&mut self) -> Result<bool, MultipartError> {
+        let blank = self.buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.buffer.advance(blank);
+        let begins = |with: &[u8]| self.buffer.get(..with.len()).map(|begin| begin == with);
+        let (is_delimiter, is_picture) = match (begins(b"--"), begins(&[0xff, 0xd8])) {
+            (Some(is_delimiter), Some(is_picture)) => (is_delimiter, is_picture),
+            _ => return Ok(false),
+        };
+        if is_delimiter {
+            return self.learn_delimiter();
+        }
+        self.place = if !self.core.is_empty() {
+            Place::Gap { skipped: 0 }
+        } else if is_picture {
+            Place::Jpeg(JpegEnd::default())
+        } else {
+            match self.buffer.get(..HEAD_BEGINS.len()) {
+                Some(begin) if self.kind.is_empty() && begin[0].is_ascii_alphabetic() => Place::Head,
+                Some(begin) if begin.eq_ignore_ascii_case(HEAD_BEGINS) => Place::Head,
+                Some(_) if self.kind.is_empty() => return Err(MultipartError::NoPicture),
+                Some(_) => return Err(MultipartError::NotMultipart(self.kind.clone())),
+                None => return Ok(false),
+            }
+        };
+        Ok(true)
+    }
+
+    /// The delimiter that the body begins with, whatever was named.
+    fn learn_delimiter(&mut self) -> Result<bool, MultipartError> {
+        let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') else {
+            return if self.buffer.len() > BOUNDARY_BYTES_MAX * 2 { Err(MultipartError::NoDelimiter) } else { Ok(false) };
+        };
+        let line = self.buffer[..end].trim_ascii_end();
+        if !self.core.is_empty() && find(line, &self.core).is_some() {
+            self.place = Place::Gap { skipped: 0 };
+            return Ok(true);
+        }
+        if line.len() <= 2 || line.len() > BOUNDARY_BYTES_MAX * 2 {
+            return Err(MultipartError::NoDelimiter);
+        }
+        self.faults += u64::from(!self.core.is_empty());
+        self.delimiter = Some(line.to_vec());
+        self.buffer.advance(end + 1);
+        self.place = Place::Head;
+        Ok(true)
     }
 
     /// Skips to the delimiter's line and past it.
@@ -159,23 +227,38 @@ impl Multipart {
         self.buffer.get(after..after + 2) == Some(b"--")
     }
 
-    /// Reads the head up to its empty line.
+    /// Reads the head up to its empty line, or to the picture where there is none.
     fn pass_head(&mut self) -> Result<bool, MultipartError> {
-        let (mut at, mut length) = (0, None);
-        while let Some(end) = self.buffer[at..].iter().position(|&byte| byte == b'\n') {
-            let line = self.buffer[at..at + end].trim_ascii();
-            at += end + 1;
-            if line.is_empty() {
-                self.buffer.advance(at);
-                self.place = Place::Break { length };
-                return Ok(true);
+        let (mut at, mut length, mut faults) = (0, None, 0);
+        loop {
+            let is_picture = match self.buffer[at..] {
+                [0xff, 0xd8, ..] => true,
+                [] | [0xff] => return Ok(false),
+                _ => false,
+            };
+            let end = self.buffer[at..].iter().position(|&byte| byte == b'\n');
+            if !is_picture && let Some(end) = end {
+                let line = self.buffer[at..at + end].trim_ascii();
+                at += end + 1;
+                if !line.is_empty() {
+                    if at > HEAD_BYTES_MAX {
+                        return Err(MultipartError::LongHead);
+                    }
+                    if let Some(named) = content_length(line) {
+                        // What is no length of a picture counts as none.
+                        length = named.filter(|&length| length <= PART_BYTES_MAX);
+                        faults += u64::from(length.is_none());
+                    }
+                    continue;
+                }
+            } else if !is_picture {
+                return if self.buffer.len() > HEAD_BYTES_MAX { Err(MultipartError::LongHead) } else { Ok(false) };
             }
-            if at > HEAD_BYTES_MAX {
-                return Err(MultipartError::LongHead);
-            }
-            length = content_length(line)?.or(length);
+            self.buffer.advance(at);
+            self.faults += faults;
+            self.place = Place::Break { length };
+            return Ok(true);
         }
-        if self.buffer.len() > HEAD_BYTES_MAX { Err(MultipartError::LongHead) } else { Ok(false) }
     }
 
     fn pass_break(&mut self, length: Option<usize>) -> bool {
@@ -185,16 +268,40 @@ impl Multipart {
         if self.buffer.is_empty() {
             return false;
         }
-        self.place = Place::Part { length: length.filter(|&length| length > 0), scanned: 0 };
+        self.place = if self.delimiter.is_none() && self.core.is_empty() {
+            // That head was the answer's, or that of a part without a delimiter.
+            Place::Start
+        } else {
+            Place::Part { length: length.filter(|&length| length > 0), scanned: 0 }
+        };
         true
     }
 
-    fn take_counted(&mut self, length: usize) -> Option<Bytes> {
-        if self.buffer.len() < length {
-            return None;
+    /// A length is believed where the picture really ends there; a delimiter that comes sooner is.
+    fn take_counted(&mut self, length: usize, scanned: usize) -> (bool, Option<Bytes>) {
+        let within = self.buffer.len().min(length);
+        let delimiter = self.delimiter.as_ref().unwrap_or(&self.core);
+        let from = scanned.saturating_sub(delimiter.len());
+        if let Some(at) = find_after_picture(&self.buffer[..within], from, delimiter) {
+            self.faults += 1;
+            return (false, Some(self.cut(at)));
         }
+        if self.buffer.len() < length {
+            self.place = Place::Part { length: Some(length), scanned: within };
+            return (false, None);
+        }
+        let part = &self.buffer[..length];
+        if part.starts_with(&[0xff, 0xd8]) && !ends_picture(part) {
+            self.faults += 1;
+            self.place = Place::Part { length: None, scanned: 0 };
+            return (true, None);
+        }
+        let breaks = part.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let kept = if part.starts_with(&[0xff, 0xd8]) { length - breaks } else { length };
         self.place = Place::Gap { skipped: 0 };
-        Some(self.buffer.split_to(length).freeze())
+        let mut part = self.buffer.split_to(length);
+        part.truncate(kept);
+        (false, Some(part.freeze()))
     }
 
     fn take_delimited(&mut self, scanned: usize) -> Result<Option<Bytes>, MultipartError> {
@@ -204,32 +311,71 @@ impl Multipart {
             self.place = Place::Part { length: None, scanned: self.buffer.len() };
             return if self.buffer.len() > PART_BYTES_MAX { Err(MultipartError::LongPart) } else { Ok(None) };
         };
-        let mut part = self.buffer.split_to(from + at);
+        Ok(Some(self.cut(from + at)))
+    }
+
+    fn take_jpeg(&mut self, mut end: JpegEnd) -> Result<Option<Bytes>, MultipartError> {
+        match end.find(&self.buffer) {
+            Some(Ok(length)) => {
+                self.place = Place::Start;
+                Ok(Some(self.buffer.split_to(length).freeze()))
+            }
+            Some(Err(_)) => Err(MultipartError::NoPicture),
+            None if self.buffer.len() > PART_BYTES_MAX => Err(MultipartError::LongPart),
+            None => {
+                self.place = Place::Jpeg(end);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The part before a delimiter, without its line break.
+    fn cut(&mut self, at: usize) -> Bytes {
+        let mut part = self.buffer.split_to(at);
         for end in [b'\n', b'\r'] {
             if part.last() == Some(&end) {
                 part.truncate(part.len() - 1);
             }
         }
         self.place = Place::Gap { skipped: 0 };
-        Ok(Some(part.freeze()))
+        part.freeze()
     }
 }
 
-/// The value of a line `Content-Length: N`; a value that is no number counts as none.
-fn content_length(line: &[u8]) -> Result<Option<usize>, MultipartError> {
-    let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else { return Ok(None) };
-    if !name.trim().eq_ignore_ascii_case("content-length") {
-        return Ok(None);
-    }
-    match value.trim().parse::<usize>() {
-        Ok(length) if length > PART_BYTES_MAX => Err(MultipartError::LongPart),
-        Ok(length) => Ok(Some(length)),
-        Err(_) => Ok(None),
-    }
+/// The value of a line `Content-Length: N`, if it is one; a value that is no number is none.
+fn content_length(line: &[u8]) -> Option<Option<usize>> {
+    let (name, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
+    name.trim().eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())
+}
+
+/// Whether a part ends where its picture does; some cameras fill up behind it.
+fn ends_picture(part: &[u8]) -> bool {
+    let filled = part.iter().rev().take_while(|byte| matches!(byte, 0 | b'\r' | b'\n' | 0xff)).count();
+    part[..part.len() - filled].ends_with(&[0xff, 0xd9])
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    let (&first, rest) = needle.split_first()?;
+    let mut at = 0;
+    loop {
+        at += haystack.get(at..)?.iter().position(|&byte| byte == first)?;
+        if haystack[at + 1..].starts_with(rest) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// A delimiter that comes after a line break or the end of a picture: in the middle of one it is chance.
+fn find_after_picture(haystack: &[u8], from: usize, needle: &[u8]) -> Option<usize> {
+    let mut from = from;
+    loop {
+        let at = from + find(haystack.get(from..)?, needle)?;
+        if at == 0 || haystack[at - 1] == b'\n' || haystack[..at].ends_with(&[0xff, 0xd9]) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
 }
 
 #[cfg(test)]
@@ -242,7 +388,7 @@ mod tests {
 
     /// All parts of a body that comes in pieces of so many bytes.
     fn parts(content_type: &str, body: &[u8], piece: usize) -> Result<Vec<Bytes>, MultipartError> {
-        let mut multipart = Multipart::new(content_type)?;
+        let mut multipart = Multipart::new(Some(content_type))?;
         let mut parts = Vec::new();
         for bytes in body.chunks(piece) {
             multipart.feed(bytes);
@@ -315,10 +461,60 @@ mod tests {
         }
     }
 
+    /// AlexxIT/go2rtc#725 and its kind.
     #[test]
-    fn a_length_that_is_too_short_costs_its_picture_only() {
-        let text = body(&[b"--frame\r\nContent-Length: 4\r\n\r\n", B, b"\r\n--frame\r\nContent-Length: 7\r\n\r\n", B, b"\r\n--frame\r\n"]);
-        assert_eq!(parts(TYPE, &text, 3).unwrap(), [&B[..4], B]);
+    fn a_length_that_is_wrong_costs_no_picture() {
+        for (first, second) in
+            [("4", "7"), ("123", "107"), ("-1", "-1"), ("26", "9"), ("99999999999999999999", "8388609"), ("x", ""), ("30", "8000000")]
+        {
+            let text = format!("--frame\r\nContent-Length: {first}\r\n\r\n");
+            let next = format!("\r\n--frame\r\nContent-Length: {second}\r\n\r\n");
+            assert_parts(TYPE, &body(&[text.as_bytes(), A, next.as_bytes(), B, b"\r\n--frame\r\n"]));
+        }
+        let mut multipart = Multipart::new(Some(TYPE)).unwrap();
+        multipart.feed(&body(&[b"--frame\r\nContent-Length: 9\r\n\r\n", A, b"\r\n--frame\r\nContent-Length: 7\r\n\r\n", B]));
+        assert_eq!((multipart.next().unwrap().unwrap(), multipart.faults()), (Bytes::from_static(A), 1));
+        assert_eq!(
+            (multipart.next().unwrap().unwrap(), multipart.faults()),
+            (Bytes::from_static(B), 1),
+            "at once, not at the next delimiter"
+        );
+    }
+
+    /// AlexxIT/go2rtc#545, and a name that is not what comes.
+    #[test]
+    fn the_body_tells_its_boundary() {
+        let text =
+            body(&[b"--frame\r\nContent-Type: image/jpeg\r\n\r\n", A, b"\r\n--frame\r\nContent-Length: 7\r\n\r\n", B, b"\r\n--frame\r\n"]);
+        for kind in ["multipart/x-mixed-replace", "multipart/x-mixed-replace; boundary=", "multipart/mixed;boundary=other", "", "text/html"]
+        {
+            assert_parts(kind, &text);
+            assert_parts(kind, &body(&[b"\r\n\n", &text]));
+        }
+    }
+
+    /// espressif/arduino-esp32#3597: the head of the first part, or the picture itself, comes at once.
+    #[test]
+    fn pictures_without_a_delimiter_end_by_themselves() {
+        let jpeg = |colour: u8| {
+            let mut jpeg = Vec::new();
+            jpeg_encoder::Encoder::new(&mut jpeg, 80).encode(&[colour; 16 * 16], 16, 16, jpeg_encoder::ColorType::Luma).unwrap();
+            jpeg
+        };
+        let (a, b) = (jpeg(20), jpeg(200));
+        let head = b"Content-Type: image/jpeg\r\nContent-Length: 9\r\n\r\n";
+        for text in
+            [body(&[&a, &b]), body(&[head, &a, b"\r\n--frame\r\n", head, &b, b"\r\n--frame\r\n"]), body(&[b"\r\n", &a, b"\r\n", head, &b])]
+        {
+            for piece in [1, 7, text.len()] {
+                assert_eq!(parts("", &text, piece).unwrap(), [a.clone(), b.clone()]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_without_its_empty_line_is_read() {
+        assert_parts(TYPE, &body(&[b"--frame\r\nContent-Length: 23\r\n", A, b"\r\n--frame\r\n", B, b"\r\n--frame\r\n"]));
     }
 
     /// What a broken or hostile camera may send, from the pieces that mean something.
@@ -339,7 +535,7 @@ mod tests {
 
     #[test]
     fn the_end_is_the_closing_delimiter() {
-        let mut multipart = Multipart::new(TYPE).unwrap();
+        let mut multipart = Multipart::new(Some(TYPE)).unwrap();
         multipart.feed(b"--frame\r\n\r\nx\r\n--frame--");
         assert_eq!(multipart.next().unwrap().as_deref(), Some(&b"x"[..]));
         assert_eq!((multipart.next().unwrap(), multipart.is_over()), (None, true));
@@ -349,10 +545,12 @@ mod tests {
     fn what_is_too_long_ends_with_its_limit() {
         let long = vec![b'x'; PART_BYTES_MAX + 2];
         assert_eq!(parts(TYPE, &body(&[b"--frame\r\n\r\n", &long]), 1 << 20), Err(MultipartError::LongPart));
-        assert_eq!(parts(TYPE, b"--frame\r\nContent-Length: 8388609\r\n\r\n", 64), Err(MultipartError::LongPart));
+        assert_eq!(parts(TYPE, &body(&[b"--frame\r\nContent-Length: 8388609\r\n\r\n", &long]), 1 << 20), Err(MultipartError::LongPart));
         assert_eq!(parts(TYPE, &body(&[b"--frame\r\n", &long[..10_000]]), 512), Err(MultipartError::LongHead));
         assert_eq!(parts(TYPE, &long, 64 * 1024), Err(MultipartError::NoDelimiter));
-        assert_eq!(Multipart::new("multipart/x-mixed-replace").unwrap_err(), MultipartError::NoBoundary);
-        assert!(matches!(Multipart::new("text/html").unwrap_err(), MultipartError::NotMultipart(kind) if kind == "text/html"));
+        assert_eq!(parts("multipart/x-mixed-replace", &body(&[b"--", &long[..1_000]]), 64), Err(MultipartError::NoDelimiter));
+        for (kind, text) in [("text/html", "<html>none</html>"), ("image/jpeg", ""), ("text/plain", "Not found.")] {
+            assert!(matches!(parts(kind, text.as_bytes(), 64).unwrap_err(), MultipartError::NotMultipart(named) if named == kind));
+        }
     }
 }

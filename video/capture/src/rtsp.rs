@@ -1,4 +1,5 @@
-//! RTSP cameras (RFC 2326, RFC 7826): H.264 and AAC as the camera sent them. The protocol is `retina`'s.
+//! RTSP cameras (RFC 2326, RFC 7826): H.264, H.265 and AAC as the camera sent them, G.711 as AAC. The protocol is `retina`'s, a copy of which is in
+//! vendor/retina: cameras depart from it in more ways than its options allow.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -7,10 +8,13 @@ use h264_reader::{
     rbsp::{BitReader, decode_nal},
 };
 use retina::{
-    client::{Credentials, Demuxed, InitialTimestampPolicy, PlayOptions, Session, SessionGroup, SessionOptions, SetupOptions, Stream},
-    codec::{AudioFrame, CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParametersCodec},
+    client::{
+        self, Credentials, Demuxed, InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions, SessionGroup, SessionIdPolicy,
+        SessionOptions, SetupOptions, Stream, UnassignedChannelDataPolicy, UnknownRtcpSsrcPolicy,
+    },
+    codec::{AudioFrame, CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParameters, VideoParametersCodec},
 };
-use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, aac, avc};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackConfig, TrackId, avc, coded};
 use std::{convert::Infallible, str::FromStr, sync::Arc, time::Instant};
 use tokio::{
     task::JoinSet,
@@ -19,8 +23,10 @@ use tokio::{
 
 use crate::{
     address::CameraUrl,
+    first_pictures::FirstPictures,
     outlet::{CONNECT_TIMEOUT, FIRST_FRAME_TIMEOUT, Outlet, SILENCE_TIMEOUT, Trouble},
     secure,
+    sound::{Carrier, Sound},
     timeline::Timeline,
 };
 
@@ -53,32 +59,47 @@ impl FromStr for Transport {
     }
 }
 
+/// What a camera is read with, over all its connections.
+pub(crate) struct Session<'a> {
+    pub(crate) group: Arc<SessionGroup>,
+    pub(crate) outlet: &'a mut Outlet,
+    pub(crate) timeline: &'a mut Timeline,
+    pub(crate) sound: &'a mut Sound,
+}
+
 /// Reads until the camera is lost, and says why.
-pub(crate) async fn read(
-    url: &CameraUrl,
-    transport: Transport,
-    group: Arc<SessionGroup>,
-    outlet: &mut Outlet,
-    timeline: &mut Timeline,
-) -> Trouble {
+pub(crate) async fn read(url: &CameraUrl, transport: Transport, mut session: Session<'_>) -> Trouble {
     // The tunnel ends with it.
     let mut tasks = JoinSet::new();
-    let connected = match timeout(CONNECT_TIMEOUT, connect(url, transport, group, &mut tasks)).await {
+    let connected = match timeout(CONNECT_TIMEOUT, connect(url, transport, &mut session, &mut tasks)).await {
         Ok(connected) => connected,
         Err(_) => Err(Trouble::passing(format!("it does not answer within {} s", CONNECT_TIMEOUT.as_secs()))),
     };
     let played = match connected {
-        Ok(demuxed) => play(url, demuxed, outlet, timeline).await,
+        Ok((demuxed, tracks)) => play(url, demuxed, tracks, &mut session).await,
         Err(trouble) => Err(trouble),
     };
+    session.sound.end(session.outlet.has_given());
     match played {
         Ok(never) => match never {},
         Err(trouble) => trouble,
     }
 }
 
-/// DESCRIBE, SETUP of what can be passed on, PLAY.
-async fn connect(url: &CameraUrl, transport: Transport, group: Arc<SessionGroup>, tasks: &mut JoinSet<()>) -> Result<Demuxed, Trouble> {
+/// The streams that are set up.
+#[derive(Debug)]
+struct Tracks {
+    video: usize,
+    sound: Option<(usize, Carrier)>,
+}
+
+/// OPTIONS, DESCRIBE, SETUP of what can be passed on, PLAY.
+async fn connect(
+    url: &CameraUrl,
+    transport: Transport,
+    session: &mut Session<'_>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(Demuxed, Tracks), Trouble> {
     let address = match (url.is_secure(), transport) {
         (false, _) => url.for_request(),
         (true, Transport::Tcp) => secure::tunnel(url, tasks).await?,
@@ -88,128 +109,276 @@ async fn connect(url: &CameraUrl, transport: Transport, group: Arc<SessionGroup>
     };
     let failed = |error| trouble_of(url, &error);
     let creds = url.credentials().map(|(username, password)| Credentials { username, password });
-    let options = SessionOptions::default().creds(creds).user_agent("Sightline".into()).session_group(group);
-    let mut session = Session::describe(address, options).await.map_err(failed)?;
-    for index in choose(session.streams())? {
-        let transport = match transport {
-            Transport::Tcp => retina::client::Transport::Tcp(Default::default()),
-            Transport::Udp => retina::client::Transport::Udp(Default::default()),
-        };
-        // MP4's form is that of our frames: lengths of four bytes, parameter sets apart, AAC without headers.
-        let options = SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4);
-        session.setup(index, options).await.map_err(failed)?;
-    }
-    // `rtptime` brings sound and picture together, where the camera tells it; many do not, or not for both.
-    let options = PlayOptions::default().initial_timestamp(InitialTimestampPolicy::Permissive);
-    session.play(options).await.and_then(Session::demuxed).map_err(failed)
+    let options = SessionOptions::default()
+        .creds(creds)
+        .user_agent("Sightline".into())
+        .session_group(session.group.clone())
+        // Some cameras send what nobody set up, some change the session's id with each SETUP.
+        .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
+        .session_id(SessionIdPolicy::UseFirst);
+    let mut camera = client::Session::describe(address, options).await.map_err(failed)?;
+    let video = choose_video(camera.streams())?;
+    camera.setup(video, setup_options(transport)).await.map_err(failed)?;
+    let sound = match session.sound.begin() {
+        true => set_up_sound(url, transport, &mut camera, session.sound).await?,
+        false => None,
+    };
+    let options = PlayOptions::default()
+        // `rtptime` brings sound and picture together, where the camera tells it; many do not, or not for both.
+        .initial_timestamp(InitialTimestampPolicy::Permissive)
+        // The first packet tells where it counts from; cameras' word for it is often wrong (scottlamb/retina#79).
+        .initial_seq(InitialSequenceNumberPolicy::Ignore)
+        .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::ProcessPackets);
+    let demuxed = camera.play(options).await.and_then(client::Session::demuxed).map_err(failed)?;
+    Ok((demuxed, Tracks { video, sound }))
 }
 
-/// The first H.264 stream, and the first AAC stream if there is one.
-fn choose(streams: &[Stream]) -> Result<Vec<usize>, Trouble> {
-    let first = |media: &str, codec: &str| {
-        streams.iter().position(|stream| stream.media() == media && stream.encoding_name().eq_ignore_ascii_case(codec))
+fn setup_options(transport: Transport) -> SetupOptions {
+    let transport = match transport {
+        Transport::Tcp => client::Transport::Tcp(Default::default()),
+        Transport::Udp => client::Transport::Udp(Default::default()),
     };
-    let named = |media: &str| {
-        let names = streams.iter().filter(|stream| stream.media() == media).map(|stream| stream.encoding_name().to_uppercase());
-        names.collect::<Vec<_>>().join(", ")
-    };
-    let Some(video) = first("video", "h264") else {
-        return Err(match named("video") {
-            none if none.is_empty() => Trouble::refusal("it offers no video; name the path of its H.264 stream, which its manual gives"),
-            codecs => Trouble::format(format!(
-                "its video is {codecs}, and only H.264 is read by RTSP in this version: set the camera, or its second stream, to H.264"
-            )),
-        });
-    };
-    // RFC 3640 calls AAC mpeg4-generic.
-    let audio = first("audio", "mpeg4-generic");
-    if audio.is_none() && !named("audio").is_empty() {
-        tracing::warn!(codec = named("audio"), "the camera's sound is left out: only AAC is passed on; set the camera to AAC");
-    }
-    Ok([Some(video), audio].into_iter().flatten().collect())
+    // MP4's form is that of our frames: lengths of four bytes, parameter sets apart, AAC without headers.
+    SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4)
 }
 
-async fn play(url: &CameraUrl, mut demuxed: Demuxed, outlet: &mut Outlet, timeline: &mut Timeline) -> Result<Infallible, Trouble> {
+/// The first H.264 stream, which every server and player takes; else the first H.265 stream.
+fn choose_video(streams: &[Stream]) -> Result<usize, Trouble> {
+    let is_video = |stream: &&Stream| stream.media() == "video";
+    let named: Vec<String> = streams.iter().filter(is_video).map(|stream| stream.encoding_name().to_uppercase()).collect();
+    let first = |codec: &str| streams.iter().position(|stream| is_video(&stream) && stream.encoding_name() == codec);
+    first("h264").or_else(|| first("h265")).ok_or_else(|| match named.join(", ") {
+        none if none.is_empty() => Trouble::refusal("it offers no video; name the path of its H.264 stream, which its manual gives"),
+        codecs => Trouble::format(format!(
+            "its video is {codecs}, and only H.264 and H.265 are read by RTSP: set the camera, or its second stream, to H.264"
+        )),
+    })
+}
+
+/// Whatever is wrong with the sound, the pictures go on; unless the camera hangs up on being asked for it.
+async fn set_up_sound(
+    url: &CameraUrl,
+    transport: Transport,
+    camera: &mut client::Session<client::Described>,
+    sound: &mut Sound,
+) -> Result<Option<(usize, Carrier)>, Trouble> {
+    let (index, carrier) = match Carrier::choose(camera.streams()) {
+        Ok(Some(chosen)) => chosen,
+        Ok(None) => return Ok(None),
+        Err(problem) => {
+            sound.warn(problem);
+            return Ok(None);
+        }
+    };
+    sound.ask();
+    match camera.setup(index, setup_options(transport)).await {
+        Ok(()) => Ok(Some((index, carrier))),
+        Err(error) if error.status_code().is_some() => {
+            sound.warn(format!("the camera refuses it: {}", first_line(url, &error)));
+            Ok(None)
+        }
+        Err(error) => Err(trouble_of(url, &error)),
+    }
+}
+
+async fn play(url: &CameraUrl, mut demuxed: Demuxed, tracks: Tracks, session: &mut Session<'_>) -> Result<Infallible, Trouble> {
     tracing::info!(camera = %url, tool = demuxed.tool().map(|tool| tool.to_string()), "the camera answers");
-    // Most cameras give the parameters in their SDP: all of them go out before the first frame.
-    for track in demuxed.streams().iter().filter_map(track_of) {
-        outlet.track(track?);
-    }
-    demuxed.streams().iter().for_each(|stream| expect_reordering(stream, timeline));
+    let mut player = Player::new(tracks, session.sound.has_come());
+    player.announce(url, &demuxed, session);
     let mut deadline = Deadline::now() + FIRST_FRAME_TIMEOUT;
     loop {
-        let item = timeout_at(deadline, demuxed.next()).await.map_err(|_| {
-            let (what, limit) =
-                if outlet.has_given() { ("no picture", SILENCE_TIMEOUT) } else { ("no key frame after PLAY", FIRST_FRAME_TIMEOUT) };
-            Trouble::passing(format!("{what} within {} s", limit.as_secs()))
-        })?;
-        let item = item.ok_or_else(|| Trouble::passing("it ended the stream"))?.map_err(|error| trouble_of(url, &error))?;
-        match item {
-            CodecItem::VideoFrame(frame) => {
+        let item = timeout_at(deadline, demuxed.next()).await.map_err(|_| player.silence(session.outlet.has_given()))?;
+        match item.ok_or_else(|| Trouble::passing("it ended the stream"))? {
+            Ok(CodecItem::VideoFrame(frame)) => {
                 if frame.has_new_parameters()
                     && let Some(stream) = demuxed.streams().get(frame.stream_id())
                 {
-                    track_of(stream).transpose()?.into_iter().for_each(|track| outlet.track(track));
-                    expect_reordering(stream, timeline);
+                    player.announce_video(url, stream, session);
                 }
-                take_video(frame, outlet, timeline)?;
-                if outlet.has_given() {
+                player.take_video(frame, session)?;
+                if session.outlet.has_given() {
+                    session.sound.pictures_come();
                     deadline = Deadline::now() + SILENCE_TIMEOUT;
                 }
             }
-            CodecItem::AudioFrame(frame) => take_audio(&frame, outlet, timeline)?,
+            Ok(CodecItem::AudioFrame(frame)) => player.take_sound(&frame, session)?,
             // ONVIF's metadata, sender reports, and what a later retina may bring: nothing here needs them.
-            CodecItem::MessageFrame(_) | CodecItem::Rtcp(_) | _ => {}
+            Ok(CodecItem::MessageFrame(_) | CodecItem::Rtcp(_) | _) => {}
+            // Of one track: the other goes on, and so does this one with its next good packet.
+            Err(error) if error.stream_id() == Some(player.video) => player.pass_over(&first_line(url, &error), error.costs_frame()),
+            Err(error) if error.stream_id().is_some() => session.sound.note(&first_line(url, &error)),
+            Err(error) => return Err(trouble_of(url, &error)),
         }
     }
 }
 
-fn take_video(frame: VideoFrame, outlet: &mut Outlet, timeline: &mut Timeline) -> Result<(), Trouble> {
-    let now = Instant::now();
-    let (dts, pts) = timeline.map(TrackId::VIDEO, media_time(frame.timestamp()), now);
-    let (is_keyframe, is_disposable, loss) = (frame.is_random_access_point(), frame.is_disposable(), frame.loss());
-    if loss > 0 {
-        tracing::warn!(packets = loss, "packets of the camera are lost: no picture before its next key frame");
+/// One connection that plays.
+#[derive(Debug)]
+struct Player {
+    video: usize,
+    sound: Option<(usize, Carrier)>,
+    /// The time of each track's zero, pictures first, where the camera's word for it is wrong.
+    zeros: [Option<i64>; 2],
+    /// Packets of the pictures, and parameter sets, that can't be read.
+    faults: u64,
+    /// What decoding needs first has come.
+    has_parameters: bool,
+    /// The next picture lacks others before it.
+    is_damaged: bool,
+    first: FirstPictures,
+}
+
+impl Player {
+    fn new(tracks: Tracks, has_sound_come: bool) -> Self {
+        let first = FirstPictures::new(tracks.sound.is_some() && !has_sound_come);
+        Self { video: tracks.video, sound: tracks.sound, zeros: [None; 2], faults: 0, has_parameters: false, is_damaged: false, first }
     }
-    let payload = Bytes::from(frame.into_data());
-    if payload.len() > ACCESS_UNIT_BYTES_MAX {
-        return Err(Trouble::refusal(format!(
-            "a picture of it has {} bytes, and at most {ACCESS_UNIT_BYTES_MAX} are passed on: lower its bit rate",
-            payload.len()
-        )));
+
+    /// Most cameras give the parameters in their SDP: all of them go out before the first frame.
+    fn announce(&mut self, url: &CameraUrl, demuxed: &Demuxed, session: &mut Session<'_>) {
+        if let Some(stream) = demuxed.streams().get(self.video) {
+            self.announce_video(url, stream, session);
+        }
+        if session.sound.has_come() {
+            self.announce_sound(session);
+        }
     }
-    outlet.frame(Frame { track: TrackId::VIDEO, dts, pts, is_keyframe, is_disposable, payload }, now, loss > 0)
+
+    fn announce_sound(&self, session: &mut Session<'_>) {
+        if let Some((_, carrier)) = &self.sound {
+            session.outlet.track(Track { id: TrackId::AUDIO, config: TrackConfig::Aac(carrier.config().clone()) });
+        }
+    }
+
+    fn announce_video(&mut self, url: &CameraUrl, stream: &Stream, session: &mut Session<'_>) {
+        let Some(ParametersRef::Video(parameters)) = stream.parameters() else { return };
+        match config_of(parameters) {
+            Ok(config) => {
+                session.outlet.track(Track { id: TrackId::VIDEO, config });
+                expect_reordering(parameters, session.timeline);
+                self.has_parameters = true;
+            }
+            // Others may come with the next key frame.
+            Err(problem) => {
+                self.has_parameters = false;
+                self.pass_over(&url.scrub(&format!("its parameter sets: {problem}")), true);
+            }
+        }
+    }
+
+    fn silence(&self, has_given: bool) -> Trouble {
+        let (what, limit) = if has_given { ("no picture", SILENCE_TIMEOUT) } else { ("no key frame after PLAY", FIRST_FRAME_TIMEOUT) };
+        let faults =
+            if self.faults > 0 { format!("; {} of its packets or parameter sets can't be read", self.faults) } else { String::new() };
+        Trouble::passing(format!("{what} within {} s{faults}", limit.as_secs()))
+    }
+
+    fn take_video(&mut self, frame: VideoFrame, session: &mut Session<'_>) -> Result<(), Trouble> {
+        if !self.has_parameters {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let (dts, pts) = session.timeline.map(TrackId::VIDEO, self.media_time(0, frame.timestamp()), now);
+        let (is_keyframe, is_disposable, loss) = (frame.is_random_access_point(), frame.is_disposable(), frame.loss());
+        if loss > 0 {
+            tracing::warn!(packets = loss, "packets of the camera are lost: no picture before its next key frame");
+        }
+        let follows_loss = loss > 0 || std::mem::take(&mut self.is_damaged);
+        let payload = Bytes::from(frame.into_data());
+        if payload.len() > ACCESS_UNIT_BYTES_MAX {
+            return Err(Trouble::refusal(format!(
+                "a picture of it has {} bytes, and at most {ACCESS_UNIT_BYTES_MAX} are passed on: lower its bit rate",
+                payload.len()
+            )));
+        }
+        let frame = Frame { track: TrackId::VIDEO, dts, pts, is_keyframe, is_disposable, payload };
+        let was_over = self.first.is_over();
+        for (frame, at, follows_loss) in self.first.take((frame, now, follows_loss)) {
+            session.outlet.frame(frame, at, follows_loss)?;
+        }
+        if self.first.is_over() && !was_over {
+            session.sound.is_missed();
+        }
+        Ok(())
+    }
+
+    fn take_sound(&mut self, frame: &AudioFrame, session: &mut Session<'_>) -> Result<(), Trouble> {
+        let rate = frame.timestamp().clock_rate().get();
+        let at = self.ticks(1, frame.timestamp());
+        let frames = match &mut self.sound {
+            None => return Ok(()),
+            Some((_, Carrier::Aac(_))) => vec![(at, Bytes::copy_from_slice(frame.data()))],
+            Some((_, Carrier::G711(made))) => match made.take(at, frame.data()) {
+                Ok(frames) => frames,
+                Err(error) => {
+                    session.sound.warn(error.to_string());
+                    self.sound = None;
+                    return Ok(());
+                }
+            },
+        };
+        if !frames.is_empty() && session.sound.comes() {
+            self.announce_sound(session);
+            for (frame, at, follows_loss) in self.first.end() {
+                session.outlet.frame(frame, at, follows_loss)?;
+            }
+        }
+        for (at, payload) in frames {
+            let now = Instant::now();
+            let (dts, pts) = session.timeline.map(TrackId::AUDIO, MediaTime::from_timescale(at, rate), now);
+            let frame = Frame { track: TrackId::AUDIO, dts, pts, is_keyframe: true, is_disposable: false, payload };
+            session.outlet.frame(frame, now, false)?;
+        }
+        Ok(())
+    }
+
+    fn media_time(&mut self, track: usize, time: retina::Timestamp) -> MediaTime {
+        MediaTime::from_timescale(self.ticks(track, time), time.clock_rate().get())
+    }
+
+    /// Ticks of a track's clock since its zero.
+    fn ticks(&mut self, track: usize, time: retina::Timestamp) -> i64 {
+        let elapsed = time.elapsed();
+        // RTP-Info's `rtptime` is that of about the first packet, or it is wrong: then the first packet is at zero.
+        let is_wrong = elapsed.unsigned_abs() > u64::from(time.clock_rate().get());
+        let zero = *self.zeros[track].get_or_insert(if is_wrong { elapsed } else { 0 });
+        elapsed.saturating_sub(zero)
+    }
+
+    /// Something of the pictures that can't be read; `costs_frame`: a picture is lost with it.
+    fn pass_over(&mut self, problem: &str, costs_frame: bool) {
+        self.faults += 1;
+        self.is_damaged |= costs_frame;
+        if self.faults == 1 {
+            tracing::warn!("packets of the camera's pictures can't be read and are passed over, the first because: {problem}");
+        }
+        tracing::debug!(problem, "a packet of the pictures is passed over");
+    }
 }
 
-fn take_audio(frame: &AudioFrame, outlet: &mut Outlet, timeline: &mut Timeline) -> Result<(), Trouble> {
-    let now = Instant::now();
-    let (dts, pts) = timeline.map(TrackId::AUDIO, media_time(frame.timestamp()), now);
-    let payload = Bytes::copy_from_slice(frame.data());
-    outlet.frame(Frame { track: TrackId::AUDIO, dts, pts, is_keyframe: true, is_disposable: false, payload }, now, false)
+/// Why parameter sets are of no use.
+#[derive(Debug, thiserror::Error)]
+enum ConfigError {
+    #[error("{0}")]
+    H264(avc::ConfigError),
+    #[error("{0}")]
+    Hevc(coded::RecordError),
+    #[error("they are of no codec that is asked for")]
+    Other,
 }
 
-fn media_time(time: retina::Timestamp) -> MediaTime {
-    MediaTime::from_timescale(time.elapsed(), time.clock_rate().get())
-}
-
-/// What a stream's decoder needs, once it is known.
-fn track_of(stream: &Stream) -> Option<Result<Track, Trouble>> {
-    match stream.parameters()? {
-        ParametersRef::Video(parameters) => Some(match avc::DecoderConfig::parse(parameters.extra_data()) {
-            Ok(config) => Ok(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) }),
-            Err(error) => Err(Trouble::passing(format!("its parameter sets can't be read: {error}"))),
-        }),
-        ParametersRef::Audio(parameters) => Some(match aac::AudioConfig::parse(parameters.extra_data()) {
-            Ok(config) => Ok(Track { id: TrackId::AUDIO, config: TrackConfig::Aac(config) }),
-            Err(error) => Err(Trouble::passing(format!("its AAC can't be read: {error}"))),
-        }),
-        ParametersRef::Message(_) => None,
+/// What a decoder needs first: the record that retina has made of the parameter sets.
+fn config_of(parameters: &VideoParameters) -> Result<TrackConfig, ConfigError> {
+    let record = parameters.extra_data();
+    match parameters.codec_params() {
+        VideoParametersCodec::H264 { .. } => avc::DecoderConfig::parse(record).map(TrackConfig::H264).map_err(ConfigError::H264),
+        VideoParametersCodec::H265 { .. } => coded::Config::parse(Codec::Hevc, record).map(TrackConfig::Coded).map_err(ConfigError::Hevc),
+        _ => Err(ConfigError::Other),
     }
 }
 
 /// Tells the timeline what the SPS says of B-frames (H.264 §E.2.1, `max_num_reorder_frames`); an SPS that says nothing leaves it to find out.
-fn expect_reordering(stream: &Stream, timeline: &mut Timeline) {
-    let Some(ParametersRef::Video(parameters)) = stream.parameters() else { return };
+fn expect_reordering(parameters: &VideoParameters, timeline: &mut Timeline) {
     let VideoParametersCodec::H264 { sps, .. } = parameters.codec_params() else { return };
     let sps = decode_nal(sps).ok().and_then(|sps| SeqParameterSet::from_bits(BitReader::new(&*sps)).ok());
     if let Some(restrictions) = sps.and_then(|sps| sps.vui_parameters?.bitstream_restrictions) {
@@ -217,10 +386,13 @@ fn expect_reordering(stream: &Stream, timeline: &mut Timeline) {
     }
 }
 
+/// Of a library's error, without secrets.
+fn first_line(url: &CameraUrl, error: &retina::Error) -> String {
+    url.scrub(error.to_string().lines().next().unwrap_or_default())
+}
+
 /// In one line, without secrets, with the fix where the camera's answer gives it.
 fn trouble_of(url: &CameraUrl, error: &retina::Error) -> Trouble {
-    let text = error.to_string();
-    let text = url.scrub(text.lines().next().unwrap_or_default());
     match error.status_code() {
         Some(401 | 403) => Trouble::refusal(match url.credentials() {
             Some(_) => "it refuses the user or the password (401): check both; percent-encode what is none of A-Z a-z 0-9 . _ ~ -",
@@ -228,6 +400,6 @@ fn trouble_of(url: &CameraUrl, error: &retina::Error) -> Trouble {
         }),
         Some(404) => Trouble::refusal("there is no stream at this path (404): its manual names the path"),
         Some(461) => Trouble::refusal("it refuses this transport (461): set rtsp_transport to the other one of tcp and udp"),
-        Some(_) | None => Trouble::passing(text),
+        Some(_) | None => Trouble::passing(first_line(url, error)),
     }
 }

@@ -16,7 +16,7 @@ pub enum Source {
     File(PathBuf),
     /// `-`: Annex B on standard input.
     Stdin,
-    /// `rtsp(s)://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's H.264, and AAC if it has sound, passed through.
+    /// `rtsp(s)://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's H.264, and AAC if it has sound, passed through; G.711 as AAC.
     Rtsp(CameraUrl),
     /// `http(s)://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's MJPEG (`multipart/x-mixed-replace`), encoded here.
     Mjpeg(CameraUrl),

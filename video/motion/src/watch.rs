@@ -73,6 +73,13 @@ impl Watch {
         if track.id != TrackId::VIDEO || self.coded.as_ref().is_some_and(|coded| coded.track == *track) {
             return;
         }
+        if track.config.avc().is_none() {
+            let codec = track.config.codec().name();
+            tracing::warn!(
+                codec,
+                "no motion is seen: key frames are looked at, and only H.264's can be decoded here; set the camera to H.264, or another trigger"
+            );
+        }
         match Decoder::for_keyframes() {
             Ok(decoder) => self.coded = Some(Coded { decoder, track: track.clone() }),
             Err(error) => tracing::warn!(%error, "no motion is seen"),

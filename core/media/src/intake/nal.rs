@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::kind::Family;
+use super::kind::{Family, Role};
 use crate::annexb;
 use crate::avc;
 
@@ -46,12 +46,12 @@ impl Framing {
     }
 
     /// The same in our form. Delimiters and filler are left out, parameter sets stay: they may hold for this picture alone.
-    pub(super) fn rewrite(self, payload: &[u8], has_codes_within: bool) -> Vec<u8> {
+    pub(super) fn rewrite(self, payload: &[u8], family: Family, has_codes_within: bool) -> Vec<u8> {
         // Three bytes more a unit, and a unit is two bytes long at least.
         let mut out = Vec::with_capacity(payload.len() + 64);
         for unit in self.units(payload) {
-            if has_codes_within && holds_code(unit) {
-                split(unit).for_each(|inner| put(inner, &mut out));
+            if has_codes_within && holds_several(unit, family) {
+                split(unit, family).for_each(|inner| put(inner, &mut out));
             } else {
                 put(unit, &mut out);
             }
@@ -89,15 +89,50 @@ pub(super) fn starts_with_code(bytes: &[u8]) -> bool {
     zeros >= 2 && bytes.get(zeros) == Some(&1)
 }
 
-/// Whether a start code stands anywhere in it, which a NAL unit can't hold (H.264 §7.4.1, H.265 §7.4.2: emulation prevention).
-pub(super) fn holds_code(unit: &[u8]) -> bool {
-    annexb::find_start_code(unit).is_some()
+/// Whether several NAL units stand in one.
+pub(super) fn holds_several(unit: &[u8], family: Family) -> bool {
+    starts_with_code(unit) || code_within(unit, family).is_some()
 }
 
-/// What stands before the first start code, and the units behind each.
-pub(super) fn split(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let head = unit.get(..annexb::find_start_code(unit).unwrap_or(unit.len())).unwrap_or_default();
-    let end = head.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    let head = head.get(..end).filter(|head| !head.is_empty());
-    head.into_iter().chain(annexb::NalUnits::new(unit))
+/// What stands before the first start code in it, and the units behind each.
+pub(super) fn split(unit: &[u8], family: Family) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(unit);
+    core::iter::from_fn(move || {
+        loop {
+            let unit = without_code(rest.take()?);
+            let (head, later) = match code_within(unit, family) {
+                Some(at) => (unit.get(..at)?, unit.get(at + 3..)),
+                None => (unit, None),
+            };
+            rest = later;
+            let end = head.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            if let Some(head) = head.get(..end).filter(|head| !head.is_empty()) {
+                return Some(head);
+            }
+        }
+    })
+}
+
+fn without_code(unit: &[u8]) -> &[u8] {
+    if !starts_with_code(unit) {
+        return unit;
+    }
+    let zeros = unit.iter().take_while(|&&byte| byte == 0).count();
+    unit.get(zeros + 1..).unwrap_or_default()
+}
+
+/// Where a start code in it begins that another unit stands behind. No NAL unit may hold one (H.264 §7.4.1, H.265 §7.4.2: emulation prevention), but there are
+/// encoders on chips that forget to prevent it: within a slice only another slice of the same kind is taken for one.
+fn code_within(unit: &[u8], family: Family) -> Option<usize> {
+    let &header = unit.first()?;
+    let is_slice = matches!(family.role(unit), Role::Slice { .. });
+    let mut from = 0;
+    loop {
+        let at = from + annexb::find_start_code(unit.get(from..)?)?;
+        let behind = unit.get(at + 3..)?;
+        if if is_slice { behind.first() == Some(&header) } else { family.is_sane(behind) } {
+            return Some(at);
+        }
+        from = at + 3;
+    }
 }

@@ -130,6 +130,13 @@ fn another_size_in_the_stream_alone_is_another_configuration() {
     assert!(intake.take(&lengths(&[IDR]), true).unwrap().config.is_none());
 }
 
+/// esp_h264 before 1.3.8: emulation prevention is left out, and what looks like a start code is a slice's own bytes.
+#[test]
+fn a_slice_without_emulation_prevention_stays_whole() {
+    let slice = [IDR, &[0, 0, 1, 0x41, 7, 0, 0, 1, 0xe5, 9]].concat();
+    assert!(with_record().take(&lengths(&[&slice]), true).unwrap().payload.is_none());
+}
+
 #[test]
 fn a_picture_that_is_cut_short_is_kept_as_far_as_it_goes() {
     let mut payload = lengths(&[IDR, IDR]);

@@ -68,6 +68,9 @@ pub(super) struct Lane {
     interval: Option<i64>,
     arrival: Option<i64>,
     follows_wall: bool,
+    /// How much earlier than they say pictures are decoded.
+    lead: i64,
+    has_been_early: bool,
     short: Look,
     long: Look,
 }
@@ -235,15 +238,32 @@ impl Lane {
     }
 
     /// How long after its decoding a picture is shown, from what the source says.
-    pub(super) fn composition(&self, said: i64) -> i64 {
+    pub(super) fn composition(&mut self, said: i64) -> i64 {
         let interval = self.interval.unwrap_or(INTERVAL_DEFAULT).max(MILLI);
+        let longest = (REORDER_MAX * interval).clamp(SECOND, COMPOSITION_MAX);
+        if said < -self.lead && said >= -longest {
+            self.take_lead(-said);
+        }
+        let shown = said.saturating_add(self.lead);
         if !self.follows_wall {
-            return said.clamp(0, (REORDER_MAX * interval).clamp(SECOND, COMPOSITION_MAX));
+            return shown.clamp(0, longest);
         }
         let arrival = self.arrival.unwrap_or(INTERVAL_DEFAULT);
-        let scaled = i128::from(said) * i128::from(arrival) / i128::from(interval);
+        let scaled = i128::from(shown) * i128::from(arrival) / i128::from(interval);
         let shown = i64::try_from(scaled).unwrap_or(0).clamp(0, (REORDER_MAX * arrival.max(MILLI)).min(COMPOSITION_MAX));
         shown - shown.rem_euclid(MILLI)
+    }
+
+    /// Some sources count decoding times so that pictures are shown before them (MP4's composition offsets below zero): decoded as much earlier, all are shown
+    /// at their own times. A picture alone may be a fault.
+    fn take_lead(&mut self, lead: i64) {
+        if !core::mem::replace(&mut self.has_been_early, true) {
+            return;
+        }
+        let more = lead - self.lead;
+        self.lead = lead;
+        self.offset = self.offset.saturating_sub(more);
+        self.skew = self.skew.saturating_sub(more);
     }
 }
 

@@ -237,6 +237,21 @@ fn a_picture_is_never_shown_before_it_is_decoded_nor_seconds_after() {
     assert_eq!(world.given[1].pts - world.given[1].dts, 80 * MILLI);
 }
 
+#[test]
+fn pictures_that_are_shown_before_their_decoding_time_keep_their_order_and_their_times() {
+    let mut world = World::new();
+    // I P B B, with composition offsets of 0, 80, -40 and -40 ms.
+    for picture in 0..100_i64 {
+        let at = picture * 40;
+        world.place(TrackId::VIDEO, at, [0, 80, -40, -40][usize::try_from(picture % 4).unwrap()], at);
+    }
+    world.assert_sane("early");
+    let right = |picture: i64| (picture * 40 + [0, 80, -40, -40][usize::try_from(picture % 4).unwrap()]) * MILLI;
+    for (given, picture) in world.given.iter().zip(0..).skip(8) {
+        assert_eq!((given.pts, given.dts), (right(picture), (picture * 40 - 40) * MILLI));
+    }
+}
+
 proptest::proptest! {
     /// Any steps of a source, with any waits: what is given is sane, and no more ahead of the time that passes than a second and what was kept for us.
     #[test]

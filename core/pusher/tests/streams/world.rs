@@ -69,12 +69,15 @@ pub(crate) fn track() -> Track {
 /// A length of four bytes and the NAL unit's header, before the frame's number.
 const SLICE_HEAD_BYTES: usize = 5;
 
+/// A number's many zeros with a one behind them would be a start code, which no NAL unit holds.
+const NO_ZERO: u8 = 0x80;
+
 /// One NAL unit, as an encoder's: a server that looks through the frame is through with it at once.
 fn slice_of(bytes: usize, number: i64, is_keyframe: bool) -> Vec<u8> {
     let mut payload = vec![0; bytes];
     payload[..4].copy_from_slice(&u32::try_from(bytes - 4).unwrap().to_be_bytes());
     payload[4] = if is_keyframe { 0x65 } else { 0x41 };
-    payload[SLICE_HEAD_BYTES..][..8].copy_from_slice(&number.to_be_bytes());
+    payload[SLICE_HEAD_BYTES..][..8].copy_from_slice(&number.to_be_bytes().map(|byte| byte ^ NO_ZERO));
     payload
 }
 
@@ -232,7 +235,9 @@ impl World {
                     if self.accepts { link.server.accept_publish() } else { link.server.reject_publish("NetStream.Publish.BadName", "no") }
                 }
                 server::Output::Event(server::Event::Frame(frame)) => {
-                    let number = i64::from_be_bytes(frame.payload[SLICE_HEAD_BYTES..][..8].try_into().unwrap());
+                    let number = i64::from_be_bytes(
+                        <[u8; 8]>::try_from(&frame.payload[SLICE_HEAD_BYTES..][..8]).unwrap().map(|byte| byte ^ NO_ZERO),
+                    );
                     self.received.push((self.now, number, frame.is_keyframe));
                     self.received_total += 1;
                 }

@@ -94,9 +94,10 @@ impl Link {
     pub(crate) fn read(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Cause> {
         loop {
             let before = input.len();
-            let piece = self.reader.read(input)?;
+            let piece = self.reader.read(input);
+            // Also what holds a fault: an error says where it is.
             self.received += u64::try_from(before - input.len()).unwrap_or(0);
-            let Some(piece) = piece else { return Ok(None) };
+            let Some(piece) = piece? else { return Ok(None) };
             let header = piece.header;
             while self.partial.len() <= piece.slot {
                 self.partial.push(BytesMut::new());

@@ -10,7 +10,7 @@ use sightline_capture::{
     v4l2::modes::Target,
 };
 use sightline_h264::Decoder;
-use sightline_media::{Frame, MediaTime, Track, TrackId, avc};
+use sightline_media::{Codec, Frame, MediaTime, Track, TrackId, avc};
 use sightline_signal::{ErrorCode, Settings};
 use std::{
     sync::mpsc::TryRecvError,
@@ -188,6 +188,18 @@ impl<'a> Run<'a> {
                 self.told_oddity = Some(oddity);
                 tracing::warn!(camera = %self.camera, "its H.264 is unusual ({oddity}): it is passed on as it is, and not every player shows it");
             }
+            return self.tell(PipelineEvent::Track(Box::new(track)));
+        }
+        if track.config.codec() != Codec::H264 {
+            // What can't be decoded here can't be made smaller; the camera can.
+            let codec = track.config.codec().name();
+            tracing::warn!(
+                codec,
+                width,
+                height,
+                fps,
+                "the camera is above the preset, and only H.264 is encoded again: it is passed through; lower its settings"
+            );
             return self.tell(PipelineEvent::Track(Box::new(track)));
         }
         if let Some(oddity) = oddity {

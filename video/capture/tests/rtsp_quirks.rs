@@ -1,0 +1,301 @@
+//! RTSP cameras as people have them: each quirk that was reported of other systems, and its neighbours, against `Live`.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use interop::quirk_camera::{Clip, Marks, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
+use sightline_capture::{
+    Source, SourceEvent, Transport,
+    live::{Live, LiveSource},
+    scene::Scene,
+    v4l2::modes::Target,
+};
+use sightline_h264::{Encoder, Planes};
+use sightline_media::{Frame, MediaTime, TrackConfig, TrackId, annexb::NalUnits};
+use sightline_signal::Settings;
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+/// Far beyond what any of it takes: only what stands still reaches it.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Pictures of the clip, with a key frame every ten.
+const CLIP_PICTURES: usize = 40;
+
+const SETTINGS: Settings = Settings { width: 160, height: 96, fps: 50, bitrate_bps: 4_000_000 };
+
+static CLIP: LazyLock<Clip> = LazyLock::new(|| {
+    let (width, height) = (160, 96);
+    let (mut scene, mut encoder) = (Scene::with_grain(width, height, "quirks"), Encoder::open(SETTINGS, 0.2).unwrap());
+    let mut units = Vec::new();
+    for at in 0.. {
+        let picture = scene.paint(at * 20);
+        let planes = Planes { planes: picture.planes(), width, height };
+        let coded = encoder.encode(planes, MediaTime::from_millis(at as i64 * 20)).unwrap();
+        let unit: Vec<Vec<u8>> = NalUnits::new(coded).map(<[u8]>::to_vec).collect();
+        if !unit.is_empty() {
+            units.push(unit);
+        }
+        if units.len() == CLIP_PICTURES {
+            break;
+        }
+    }
+    Clip { units }
+});
+
+/// What a camera gave.
+#[derive(Default)]
+struct Seen {
+    pictures: Vec<Vec<u8>>,
+    /// Of each picture: decoding and presentation time, and the time by the wall, in milliseconds.
+    times: Vec<[i64; 3]>,
+    sound: Vec<Frame<bytes::Bytes>>,
+    sample_rate_hz: Option<u32>,
+    losses: Vec<String>,
+}
+
+/// Reads until there are so many pictures, and so many frames of sound.
+fn watch(camera: &QuirkCamera, pictures: usize, sound: usize) -> Seen {
+    // Only the camera with a nonce asks for them.
+    let Source::Rtsp(url) = camera.url().replace("rtsp://", "rtsp://user:word@").parse().unwrap() else { panic!("it is RTSP") };
+    let begin = Instant::now();
+    let live = Live::open(LiveSource::Rtsp(url, Transport::Tcp), Target { settings: SETTINGS, is_limit: false }, begin).unwrap();
+    let mut seen = Seen::default();
+    while seen.pictures.len() < pictures || seen.sound.len() < sound {
+        assert!(begin.elapsed() < LIMIT, "{} pictures, {} of sound, {:?}", seen.pictures.len(), seen.sound.len(), seen.losses);
+        match live.next(Duration::from_millis(100)).unwrap() {
+            Some(SourceEvent::Frame(frame, at)) if frame.track == TrackId::VIDEO => {
+                let wall = i64::try_from((at - begin).as_millis()).unwrap();
+                seen.times.push([frame.dts.as_millis(), frame.pts.as_millis(), wall]);
+                seen.pictures.push(frame.payload.to_vec());
+            }
+            Some(SourceEvent::Frame(frame, _)) => seen.sound.push(frame),
+            Some(SourceEvent::Track(track)) => {
+                if let TrackConfig::Aac(config) = track.config {
+                    seen.sample_rate_hz = Some(config.sample_rate_hz());
+                }
+            }
+            Some(SourceEvent::Lost { trouble, .. }) => seen.losses.push(trouble.to_string()),
+            Some(other) => panic!("{other:?}"),
+            None => {}
+        }
+    }
+    seen
+}
+
+/// The clip's pictures as they go on: lengths of four bytes, without parameter sets.
+fn expected() -> Vec<Vec<u8>> {
+    let units = CLIP.units.iter().map(|unit| {
+        let slices = unit.iter().filter(|nal| !matches!(nal[0] & 0x1f, 7 | 8));
+        slices.flat_map(|nal| [&(nal.len() as u32).to_be_bytes(), nal.as_slice()].concat()).collect()
+    });
+    units.collect()
+}
+
+/// All pictures of two rounds come, in order, in one connection.
+fn assert_all_pictures(quirks: Quirks) -> Seen {
+    let camera = QuirkCamera::start(CLIP.clone(), quirks);
+    let seen = watch(&camera, 2 * CLIP_PICTURES, 0);
+    assert_eq!(seen.losses, [""; 0], "{quirks:?}");
+    let expected = expected();
+    for (at, picture) in seen.pictures.iter().enumerate() {
+        assert!(*picture == expected[at % CLIP_PICTURES], "{quirks:?}: picture {at} is not the camera's");
+    }
+    seen
+}
+
+/// langhuihui/monibuca#390, google/ExoPlayer#9614.
+#[test]
+fn sound_that_can_t_be_carried_leaves_the_pictures() {
+    use Sound::{
+        AacWithBrokenConfig, AacWithBrokenPackets, AacWithoutConfig, AacWithoutFmtp, G726, Opus, PcmaWithEmptyPackets, PcmaWithoutClock,
+        WithoutMap,
+    };
+    std::thread::scope(|scope| {
+        for sound in [
+            G726,
+            Opus,
+            AacWithoutFmtp,
+            AacWithoutConfig,
+            AacWithBrokenConfig,
+            AacWithBrokenPackets,
+            PcmaWithoutClock,
+            WithoutMap,
+            PcmaWithEmptyPackets,
+        ] {
+            scope.spawn(move || {
+                let seen = assert_all_pictures(Quirks { sound, ..Quirks::default() });
+                assert_eq!((seen.sound.len(), seen.sample_rate_hz), (0, None), "{sound:?} is not announced");
+            });
+        }
+    });
+}
+
+/// google/ExoPlayer#9614: the camera has sound in its SDP and refuses to set it up.
+#[test]
+fn a_camera_that_refuses_its_sound_gives_its_pictures() {
+    std::thread::scope(|scope| {
+        for sound_setup in [SoundSetup::Refused(400), SoundSetup::Refused(454), SoundSetup::Refused(501), SoundSetup::SameChannel] {
+            scope.spawn(move || assert_all_pictures(Quirks { sound: Sound::Aac, sound_setup, ..Quirks::default() }));
+        }
+    });
+}
+
+/// The same kind: where the connection does not survive it, the next one does without.
+#[test]
+fn a_camera_whose_sound_costs_the_connection_is_read_without_it() {
+    let camera = QuirkCamera::start(CLIP.clone(), Quirks { sound: Sound::Pcma, sound_setup: SoundSetup::HangsUp, ..Quirks::default() });
+    let seen = watch(&camera, CLIP_PICTURES, 0);
+    assert_eq!((seen.losses.len(), seen.sound.len()), (1, 0), "{:?}", seen.losses);
+}
+
+#[test]
+fn packets_of_the_sound_that_are_broken_leave_its_others() {
+    let camera = QuirkCamera::start(CLIP.clone(), Quirks { sound: Sound::AacWithSomeBrokenPackets, ..Quirks::default() });
+    let seen = watch(&camera, CLIP_PICTURES, CLIP_PICTURES / 2);
+    assert_eq!((seen.losses.len(), seen.sample_rate_hz), (0, Some(16_000)));
+}
+
+/// langhuihui/monibuca#390.
+#[test]
+fn g711_goes_on_as_aac_of_the_same_length() {
+    std::thread::scope(|scope| {
+        for (sound, rate) in [(Sound::Pcmu, 8_000), (Sound::Pcma, 8_000), (Sound::Pcma16, 16_000)] {
+            scope.spawn(move || {
+                let camera = QuirkCamera::start(CLIP.clone(), Quirks { sound, ..Quirks::default() });
+                let seen = watch(&camera, 30, 12);
+                assert_eq!((seen.losses.len(), seen.sample_rate_hz), (0, Some(rate)), "{sound:?}");
+                let took = seen.sound[11].dts - seen.sound[0].dts;
+                let samples = took.ticks_90k * i64::from(rate) / 90_000;
+                assert!((samples - 11 * 1_024).abs() < 1_024, "{sound:?}: eleven frames take {samples} samples");
+                assert!(seen.sound.iter().all(|frame| frame.payload.len() > 4), "{sound:?}");
+            });
+        }
+    });
+}
+
+/// bluenviron/gortsplib#687 (a new SSRC each group of pictures), catalinii/minisatip#658 (one unlike SETUP's).
+#[test]
+fn an_ssrc_that_changes_or_differs_costs_no_picture() {
+    std::thread::scope(|scope| {
+        for ssrc in [Ssrc::UnlikeSetup, Ssrc::NewEachKeyFrame, Ssrc::NewEachKeyFrameFromAnywhere, Ssrc::NewNowAndThen, Ssrc::NewEachPacket]
+        {
+            scope.spawn(move || assert_all_pictures(Quirks { ssrc, ..Quirks::default() }));
+        }
+    });
+}
+
+/// scottlamb/retina#79.
+#[test]
+fn what_rtp_info_says_costs_no_picture() {
+    std::thread::scope(|scope| {
+        for rtp_info in [RtpInfo::None, RtpInfo::WrongSeq, RtpInfo::WrongTime, RtpInfo::Nonsense] {
+            for sound in [Sound::None, Sound::Aac] {
+                scope.spawn(move || assert_all_pictures(Quirks { rtp_info, sound, ..Quirks::default() }));
+            }
+        }
+    });
+}
+
+/// The same kind as scottlamb/retina#79: nothing is lost in TCP, whatever the numbers are.
+#[test]
+fn sequence_numbers_and_marks_cost_no_picture() {
+    std::thread::scope(|scope| {
+        for sequence in [Sequence::RestartsEachKeyFrame, Sequence::Twice, Sequence::LatePacket] {
+            scope.spawn(move || assert_all_pictures(Quirks { sequence, ..Quirks::default() }));
+        }
+        for marks in [Marks::Never, Marks::Always] {
+            scope.spawn(move || assert_all_pictures(Quirks { marks, ..Quirks::default() }));
+        }
+    });
+}
+
+/// The first sixteen packets tell it from one that repeats a packet.
+#[test]
+fn a_camera_that_does_not_count_its_packets_is_read() {
+    let camera = QuirkCamera::start(CLIP.clone(), Quirks { sequence: Sequence::AlwaysTheSame, ..Quirks::default() });
+    let seen = watch(&camera, 2 * CLIP_PICTURES, 0);
+    assert_eq!(seen.losses, [""; 0]);
+    let expected = expected();
+    let begin = (0..CLIP_PICTURES).find(|&at| expected[at] == seen.pictures[seen.pictures.len() - 1]).unwrap();
+    let back = seen.pictures.iter().rev().enumerate();
+    let same = back.take_while(|(at, picture)| **picture == expected[(begin + 3 * CLIP_PICTURES - at) % CLIP_PICTURES]).count();
+    assert!(same > CLIP_PICTURES, "only the last {same} are the camera's");
+}
+
+/// The same kind: headers of RTP and RTSP beside what the specifications have, and data that nobody asked for.
+#[test]
+fn odd_headers_and_noise_cost_no_picture() {
+    std::thread::scope(|scope| {
+        let sound = Sound::Aac;
+        for quirks in [
+            Quirks { odd_headers: true, ..Quirks::default() },
+            Quirks { lies_of_padding: true, ..Quirks::default() },
+            Quirks { noise: true, sound, ..Quirks::default() },
+            Quirks { long_headers: true, other_payload_type: true, ..Quirks::default() },
+            Quirks { broken_packets: true, sound, ..Quirks::default() },
+        ] {
+            scope.spawn(move || assert_all_pictures(quirks));
+        }
+    });
+}
+
+/// scottlamb/retina#45.
+#[test]
+fn options_come_before_describe_and_are_no_condition() {
+    let camera = QuirkCamera::start(CLIP.clone(), Quirks { needs_options: true, ..Quirks::default() });
+    assert_eq!(watch(&camera, 10, 0).losses, [""; 0]);
+    assert_eq!(camera.requests()[..4], ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]);
+    for quirks in [Quirks { hates_options: true, ..Quirks::default() }, Quirks { renews_nonce: true, ..Quirks::default() }] {
+        let camera = QuirkCamera::start(CLIP.clone(), quirks);
+        assert_eq!(watch(&camera, 10, 0).losses, [""; 0], "{quirks:?}");
+    }
+}
+
+/// The session's timeout is two seconds: a keepalive goes out each second, in the way that OPTIONS offered.
+#[test]
+fn a_keepalive_without_its_answer_costs_no_picture() {
+    std::thread::scope(|scope| {
+        for quirks in [Quirks { ignores_keepalive: true, ..Quirks::default() }, Quirks { misnumbers_keepalive: true, ..Quirks::default() }]
+        {
+            scope.spawn(move || {
+                let camera = QuirkCamera::start(CLIP.clone(), quirks);
+                let seen = watch(&camera, 4 * CLIP_PICTURES, 0);
+                assert_eq!(seen.losses, [""; 0], "{quirks:?}");
+                assert!(camera.requests().iter().filter(|method| *method == "GET_PARAMETER").count() >= 2, "{:?}", camera.requests());
+            });
+        }
+    });
+}
+
+/// A quarter of the packets is nonsense: the reader goes on, in this connection or the next, and pictures that decoding can start at come.
+#[test]
+fn whatever_the_packets_hold_the_reader_goes_on() {
+    std::thread::scope(|scope| {
+        for garbled in 1..=8 {
+            let sound = if garbled % 2 == 0 { Sound::Aac } else { Sound::Pcmu };
+            scope.spawn(move || {
+                let camera = QuirkCamera::start(CLIP.clone(), Quirks { garbled, sound, noise: true, ..Quirks::default() });
+                watch(&camera, 5, 2);
+            });
+        }
+    });
+}
+
+/// gtxaspec/raptor#43, scottlamb/retina#64, AlexxIT/go2rtc#2398, open-nvr/open-nvr#229.
+#[test]
+fn whatever_the_times_are_media_time_is_near_the_wall_s() {
+    std::thread::scope(|scope| {
+        for times in [Times::Right, Times::StepBack, Times::StepAhead, Times::TenTimesTooFast, Times::HalfAsFast, Times::StandStill] {
+            for sound in [Sound::None, Sound::Pcma] {
+                scope.spawn(move || {
+                    let seen = assert_all_pictures(Quirks { times, sound, ..Quirks::default() });
+                    assert!(seen.times.windows(2).all(|pair| pair[0][0] < pair[1][0]), "{times:?}: decoding times rise: {:?}", seen.times);
+                    for [dts, pts, wall] in &seen.times {
+                        assert!((pts - dts).abs() <= 100, "{times:?}: shown at {pts} ms, decoded at {dts} ms");
+                        assert!((pts - wall).abs() < 1_000, "{times:?}: {pts} ms where the wall has {wall} ms");
+                    }
+                });
+            }
+        }
+    });
+}
