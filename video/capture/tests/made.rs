@@ -18,7 +18,7 @@ use std::{
 
 const UNBOUNDED: Settings = Settings { width: 8192, height: 8192, fps: 240, bitrate_bps: 0 };
 /// Made in each test run: a few of each kind.
-const FILES: u64 = 30;
+const FILES: u64 = 20;
 /// An answer takes five seconds; a busy machine three times as long.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
