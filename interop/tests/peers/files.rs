@@ -83,6 +83,7 @@ fn what_ffmpeg_reads_arrives_whole_with_its_sound_and_ends() {
         Case::new("stream.ts", "-i base.mp4 -c copy"),
         Case::new("old.avi", "-i base.mp4 -c:v mpeg4 -c:a mp3"),
         Case { sound: 0..=0, ..Case::new("raw.h265", "-i base.mp4 -an -c:v libx265 -preset ultrafast -x265-params log-level=none") },
+        Case::new("layer3.mp4", "-i base.mp4 -c:v copy -c:a mp3"),
         Case { says: "2 tracks of sound: the first", ..Case::new("two.mkv", "-i base.mp4 -map 0:v -map 0:a -map 0:a -c copy") },
     ]);
 }

@@ -109,6 +109,16 @@ impl Clip {
         &self.index.remarks
     }
 
+    /// The codec of its sound, where that is not one that can be sent.
+    pub fn foreign_sound(&self) -> Option<&str> {
+        self.index.foreign_sound.as_deref()
+    }
+
+    /// What counts as zero in a round, on the clock of the file.
+    pub fn zero(&self) -> MediaTime {
+        self.index.zero
+    }
+
     /// How a player turns its pictures: clockwise, in degrees.
     pub fn rotation(&self) -> u16 {
         self.index.rotation

@@ -90,11 +90,22 @@ enum Event {
     Broken(String),
 }
 
+/// What is asked of it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Wanted {
+    PicturesAndSound(Size),
+    Pictures(Size),
+    Sound,
+}
+
 /// How a start went wrong.
 enum StartError {
     /// There is no ffmpeg.
     Missing,
+    /// It ended without what was asked for.
     Failed(String),
+    /// It runs, and gives nothing.
+    Silent(String),
 }
 
 impl Decoder {
@@ -104,19 +115,24 @@ impl Decoder {
     /// # Errors
     /// There is no ffmpeg, or it gives no picture.
     pub fn start(path: &Path, size: Size, what: &str) -> Result<Self, SourceError> {
-        let broken = |error| match error {
-            StartError::Missing => SourceError::NeedsFfmpeg { path: path.to_owned(), what: what.to_owned() },
-            StartError::Failed(problem) => SourceError::Ffmpeg { path: path.to_owned(), problem },
-        };
-        match Self::spawn(path, size, true) {
+        let broken = |error: StartError| error.of(path, what);
+        match Self::spawn(path, Wanted::PicturesAndSound(size)) {
             Err(StartError::Failed(problem)) => {
                 // Sound that can't be decoded must not cost the pictures.
-                let silent = Self::spawn(path, size, false).map_err(|_| broken(StartError::Failed(problem.clone())))?;
+                let silent = Self::spawn(path, Wanted::Pictures(size)).map_err(|_| broken(StartError::Failed(problem.clone())))?;
                 tracing::warn!(path = %path.display(), problem, "the file's sound is left out: ffmpeg can't read it");
                 Ok(silent)
             }
             started => started.map_err(broken),
         }
+    }
+
+    /// Starts ffmpeg for a file's sound alone.
+    ///
+    /// # Errors
+    /// There is no ffmpeg, or it gives no sound.
+    pub fn start_sound(path: &Path, what: &str) -> Result<Self, SourceError> {
+        Self::spawn(path, Wanted::Sound).map_err(|error| error.of(path, what))
     }
 
     /// Width and height of the pictures.
@@ -143,9 +159,9 @@ impl Decoder {
         self.words.remarks(self.header.audio.is_some())
     }
 
-    fn spawn(path: &Path, size: Size, has_sound: bool) -> Result<Self, StartError> {
+    fn spawn(path: &Path, wanted: Wanted) -> Result<Self, StartError> {
         let failed = |error: std::io::Error| StartError::Failed(format!("its thread: {error}"));
-        let mut child = match command(path, size, has_sound).spawn() {
+        let mut child = match command(path, wanted).spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(StartError::Missing),
             Err(error) => return Err(StartError::Failed(error.to_string())),
@@ -164,22 +180,22 @@ impl Decoder {
         let words = decoder.words.clone();
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
         if let (Some(stdout), Some(stderr)) = (stdout, stderr) {
-            thread("ffmpeg").spawn(move || read(stdout, &sender)).map_err(failed)?;
+            thread("ffmpeg").spawn(move || read(stdout, &sender, wanted != Wanted::Sound)).map_err(failed)?;
             thread("ffmpeg-log").spawn(move || words.read(stderr)).map_err(failed)?;
         }
-        decoder.await_first_picture()?;
+        decoder.await_first(wanted)?;
         Ok(decoder)
     }
 
-    fn await_first_picture(&mut self) -> Result<(), StartError> {
+    fn await_first(&mut self, wanted: Wanted) -> Result<(), StartError> {
         let until = Instant::now() + FIRST_PICTURE_TIMEOUT;
         loop {
             match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Event::Header(header)) => self.header = header,
                 Ok(Event::Item(item)) => {
-                    let is_picture = matches!(item, Item::Picture(..));
+                    let is_enough = wanted == Wanted::Sound || matches!(item, Item::Picture(..));
                     self.waiting.push_back(item);
-                    if is_picture || self.waiting.len() >= SOUND_BEFORE_MAX {
+                    if is_enough || self.waiting.len() >= SOUND_BEFORE_MAX {
                         self.last_at = Instant::now();
                         return Ok(());
                     }
@@ -191,7 +207,7 @@ impl Decoder {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let waited = format!("no picture within {} s", FIRST_PICTURE_TIMEOUT.as_secs());
-                    return Err(StartError::Failed(self.words.last().map_or(waited.clone(), |last| format!("{waited}: {last}"))));
+                    return Err(StartError::Silent(self.words.last().map_or(waited.clone(), |last| format!("{waited}: {last}"))));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let _ = self.await_exit();
@@ -265,14 +281,24 @@ fn url(path: &Path) -> std::ffi::OsString {
     url
 }
 
-fn command(path: &Path, size: Size, has_sound: bool) -> Command {
+impl StartError {
+    fn of(self, path: &Path, what: &str) -> SourceError {
+        match self {
+            Self::Missing => SourceError::NeedsFfmpeg { path: path.to_owned(), what: what.to_owned() },
+            Self::Failed(problem) | Self::Silent(problem) => SourceError::Ffmpeg { path: path.to_owned(), problem },
+        }
+    }
+}
+
+fn command(path: &Path, wanted: Wanted) -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-i"]).arg(url(path));
-    // `V`: no covers and thumbnails.
-    command.args(["-map", "0:V:0", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"]);
-    // Each picture with its own time, to the millisecond: nothing is doubled, and nothing is left out.
-    command.args(["-vf", &size.filter(), "-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-enc_time_base:v", "1:1000"]);
-    if has_sound {
+    command.args(["-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"]);
+    if let Wanted::PicturesAndSound(size) | Wanted::Pictures(size) = wanted {
+        // `V`: no covers and thumbnails. Each picture with its own time, to the millisecond: nothing is doubled, and nothing is left out.
+        command.args(["-map", "0:V:0", "-vf", &size.filter(), "-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-enc_time_base:v", "1:1000"]);
+    }
+    if let Wanted::PicturesAndSound(_) | Wanted::Sound = wanted {
         command.args(["-map", "0:a:0?", "-c:a", "aac", "-b:a", "128k", "-af", SOUND_FILTER]);
     }
     command.args(["-f", "matroska", "-flush_packets", "1", "pipe:1"]);
@@ -281,9 +307,9 @@ fn command(path: &Path, size: Size, has_sound: bool) -> Command {
 }
 
 /// Reads the pipe until its end, or until nobody takes it.
-fn read(stdout: ChildStdout, sender: &SyncSender<Event>) {
+fn read(stdout: ChildStdout, sender: &SyncSender<Event>, needs_pictures: bool) {
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, stdout));
-    let header = match reader.header() {
+    let header = match reader.header(needs_pictures) {
         Ok(header) => header,
         // It ended: its words have the reason.
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,

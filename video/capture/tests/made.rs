@@ -18,7 +18,7 @@ use std::{
 
 const UNBOUNDED: Settings = Settings { width: 8192, height: 8192, fps: 240, bitrate_bps: 0 };
 /// Made in each test run: a few of each kind.
-const FILES: u64 = 30;
+const FILES: u64 = 20;
 /// An answer takes five seconds; a busy machine three times as long.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
@@ -157,14 +157,25 @@ fn try_one(dice: &mut Dice, dir: &Path) -> Option<String> {
     }
     let bytes = std::fs::read(&path).unwrap();
     let kept = if dice.roll(2) == 0 { bytes.len() } else { usize::try_from(dice.roll(bytes.len() as u64)).unwrap() };
-    std::fs::write(&path, &bytes[..kept]).unwrap();
+    let mut left = bytes[..kept].to_vec();
+    // A disk that gives other bytes back than it was given.
+    let is_damaged = dice.roll(4) == 0;
+    for _ in 0..if is_damaged { 8 } else { 0 } {
+        let at = usize::try_from(dice.roll(left.len().max(1) as u64)).unwrap();
+        left.get_mut(at).into_iter().for_each(|byte| *byte ^= 1 << dice.roll(8));
+    }
+    std::fs::write(&path, left).unwrap();
     let (expected, began) = (probed(&path), Instant::now());
     let found = played(&path);
     let took = began.elapsed();
-    let told = format!("{told}; {kept} of {} bytes: ffprobe has {expected}", bytes.len());
+    let told = format!("{told}; damaged: {is_damaged}, {kept} of {} bytes: ffprobe has {expected}", bytes.len());
     let is_right = match &found {
+        Ok(_) if is_damaged => true,
+        Err(error) if is_damaged => error.to_string().contains(name),
         // The picture that a cut goes through counts for one and not for the other.
         Ok((pictures, _)) if kept < bytes.len() => pictures.abs_diff(expected) <= 3,
+        // ffprobe leaves out the last picture of some fragmented files, whose edit list was written before the times were known.
+        Ok((pictures, _)) if told.contains("frag_") => pictures.abs_diff(expected) <= 1,
         Ok((pictures, _)) => *pictures == expected,
         Err(error) => {
             let text = error.to_string();

@@ -28,6 +28,7 @@ use std::{
 
 use crate::{encoder::OpenEncoder, fit::exceeds, order::EncoderOrder};
 use encoding::{Encoding, Own};
+use files::Film;
 
 /// Frames that may wait for the pusher's loop, which takes them at once unless it hangs: a second's worth.
 const FRAMES_WAITING_MAX: usize = 32;
@@ -118,9 +119,9 @@ enum Input {
     Scene {
         has_grain: bool,
     },
-    PassThrough(Clip),
+    PassThrough(Film),
     /// Above the preset, and brought down to it.
-    ReEncode(Clip),
+    ReEncode(Film),
     Ffmpeg(Foreign),
     Stdin(Option<Pipe>),
     Live(LiveSource),
@@ -206,40 +207,52 @@ fn choose_file(path: &Path, preset: Option<Settings>, limits: Settings) -> Resul
     for remark in clip.remarks() {
         tracing::warn!(path = %path.display(), "source file: {remark}");
     }
-    if let Some(oddity) = clip.oddity() {
-        // A preset asks for what players show.
-        if preset.is_some()
-            && let Ok(decoder) = ffmpeg::Decoder::start(path, Size::Within(limits), oddity)
-        {
-            return Ok(through_ffmpeg(path, &decoder, oddity.to_owned(), limits));
-        }
-        if fits {
-            tracing::warn!(path = %path.display(), "source file: its H.264 is unusual ({oddity}): it is passed on as it is, and not every player shows it");
-        }
+    // A preset asks for what players show.
+    if let Some(oddity) = clip.oddity().filter(|_| preset.is_some())
+        && let Ok(decoder) = ffmpeg::Decoder::start(path, Size::Within(limits), oddity)
+    {
+        return Ok(through_ffmpeg(path, &decoder, oddity.to_owned(), limits));
     }
     let own_settings = Settings { width, height, fps: (fps.round() as u32).max(1), bitrate_bps: bitrate_bps.max(50_000) };
     if fits && !clip.hides_pictures() {
-        if clip.rotation() != 0 {
-            let degrees = clip.rotation();
-            tracing::warn!(path = %path.display(), degrees, "source file: its pictures are to be turned, which RTMP can't tell: players show them as they lie; with a lower preset they are encoded upright");
-        }
-        return Ok((Input::PassThrough(clip), own_settings));
-    }
-    // An edit list that hides pictures: what is shown keeps its numbers.
-    let asked = if fits { own_settings } else { limits };
-    if !files::can_decode(&clip) {
-        let what = clip.oddity().unwrap_or("OpenH264 makes no picture of it").to_owned();
-        return match ffmpeg::Decoder::start(path, Size::Within(asked), &what) {
-            Ok(decoder) => Ok(through_ffmpeg(path, &decoder, what, asked)),
-            Err(SourceError::NeedsFfmpeg { path, what }) => Err(SourceError::CantDecode { path, what }),
-            Err(error) => Err(error),
-        };
+        warn_of_what_players_see(&clip);
+        return Ok((Input::PassThrough(Film::new(clip)), own_settings));
     }
     if fits {
         tracing::warn!(path = %path.display(), "source file: its edit list begins between two key frames: it is encoded again");
     }
-    let settings = Own::of_clip(&clip).within(asked);
-    Ok((Input::ReEncode(clip), settings))
+    // What is encoded for its edit list alone keeps its numbers.
+    encoded(clip, if fits { own_settings } else { limits }, fits)
+}
+
+/// A clip that can't be sent as it is; `fits`: but for its edit list it could.
+fn encoded(clip: Clip, asked: Settings, fits: bool) -> Result<(Input, Settings), SourceError> {
+    if files::can_decode(&clip) {
+        let settings = Own::of_clip(&clip).within(asked);
+        return Ok((Input::ReEncode(Film::new(clip)), settings));
+    }
+    let what = clip.oddity().unwrap_or("OpenH264 makes no picture of it").to_owned();
+    match ffmpeg::Decoder::start(clip.path(), Size::Within(asked), &what) {
+        Ok(decoder) => Ok(through_ffmpeg(clip.path(), &decoder, what, asked)),
+        Err(SourceError::NeedsFfmpeg { path, what }) if fits => {
+            tracing::warn!(path = %path.display(), what, "source file: without ffmpeg it can't be encoded: the pictures that its edit list hides are shown");
+            Ok((Input::PassThrough(Film::new(clip)), asked))
+        }
+        Err(SourceError::NeedsFfmpeg { path, what }) => Err(SourceError::CantDecode { path, what }),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is passed on as it is may not look as it should.
+fn warn_of_what_players_see(clip: &Clip) {
+    let path = clip.path().display();
+    if let Some(oddity) = clip.oddity() {
+        tracing::warn!(%path, "source file: its H.264 is unusual ({oddity}): it is passed on as it is, and not every player shows it");
+    }
+    if clip.rotation() != 0 {
+        let degrees = clip.rotation();
+        tracing::warn!(%path, degrees, "source file: its pictures are to be turned, which RTMP can't tell: players show them as they lie; with a lower preset they are encoded upright");
+    }
 }
 
 /// It is started anew when the stream begins: until then none has to wait.
@@ -283,8 +296,8 @@ impl Worker {
         while let Some(settings) = self.wait_for_start() {
             let stopped = match &mut input {
                 Input::Scene { has_grain } => self.encode_scene(settings, *has_grain),
-                Input::PassThrough(clip) => self.pass_through(clip),
-                Input::ReEncode(clip) => self.encode_clip(clip, settings),
+                Input::PassThrough(film) => self.pass_through(film),
+                Input::ReEncode(film) => self.encode_clip(film, settings),
                 Input::Ffmpeg(foreign) => self.encode_ffmpeg(foreign, settings),
                 Input::Stdin(pipe) => self.pass_pipe(pipe),
                 Input::Live(camera) => self.run_live(camera, settings),

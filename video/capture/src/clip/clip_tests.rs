@@ -209,6 +209,47 @@ fn all_parameter_sets_of_a_stream_are_told() {
     assert_eq!(decode(&clip).0, 200);
 }
 
+fn mp4_box(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    [&(u32::try_from(body.len()).unwrap() + 8).to_be_bytes()[..], kind, body].concat()
+}
+
+/// Source: ireader/media-server#68. No muxer at hand writes two sample entries, so this one does.
+#[test]
+fn an_mp4_of_two_sample_entries_tells_each_before_its_frames() {
+    let sizes = two_sizes();
+    let mut pictures = crate::pictures::Pictures::new(&sizes[..]);
+    let (mut data, mut bytes, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(picture) = pictures.next_picture().unwrap() {
+        records.extend(picture.config.as_ref().map(|config| config.as_bytes().to_vec()));
+        let payload = picture.payload();
+        bytes.push(u32::try_from(payload.len()).unwrap());
+        data.extend(payload);
+    }
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let entry = |record: &[u8]| mp4_box(b"avc1", &[&[0; 78][..], &mp4_box(b"avcC", record)].concat());
+    let entries: Vec<u8> = records.iter().flat_map(|record| entry(record)).collect();
+    let first: u32 = bytes[..100].iter().sum();
+    let keys = [1, 51, 101, 151];
+    let table = [
+        mp4_box(b"stsd", &[words(&[0, 2]), entries].concat()),
+        mp4_box(b"stts", &words(&[0, 1, 200, 1])),
+        mp4_box(b"stss", &[words(&[0, 4]), words(&keys)].concat()),
+        mp4_box(b"stsc", &words(&[0, 2, 1, 100, 1, 2, 100, 2])),
+        mp4_box(b"stsz", &[words(&[0, 0, 200]), words(&bytes)].concat()),
+        mp4_box(b"stco", &words(&[0, 2, 24, 24 + first])),
+    ];
+    let media = [
+        mp4_box(b"mdhd", &words(&[0, 0, 0, 25, 200, 0])),
+        mp4_box(b"hdlr", &[&words(&[0, 0])[..], b"vide", &[0; 13]].concat()),
+        mp4_box(b"minf", &mp4_box(b"stbl", &table.concat())),
+    ];
+    let header = [words(&[1, 0, 0, 1]), vec![0; 68]].concat();
+    let track = [mp4_box(b"tkhd", &header), mp4_box(b"mdia", &media.concat())].concat();
+    let all = [mp4_box(b"ftyp", b"isom\0\0\0\0"), mp4_box(b"mdat", &data), mp4_box(b"moov", &mp4_box(b"trak", &track))];
+    let (_dir, path) = file("entries.mp4", &all.concat());
+    assert_eq!(decode(&open(&path)), (200, vec![(320, 180), (640, 360)]));
+}
+
 /// Source: FFMS/ffms2#83.
 #[test]
 fn two_fields_are_one_picture() {
@@ -239,7 +280,9 @@ fn what_is_left_of_a_file_is_played_and_a_lost_index_is_named() {
     let pictures = of(&steps(&open(&path)), TrackId::VIDEO).len();
     assert!((60..140).contains(&pictures), "{pictures}");
     let base = std::fs::read(&BASE.1).unwrap();
-    for rest in [base.len() / 2, 100, 20] {
+    // In the data, in the first box, and in the index before any track is whole.
+    let index = base.windows(4).position(|kind| kind == b"moov").unwrap();
+    for rest in [base.len() / 2, 100, 20, index + 200] {
         let (_dir, path) = file("lost.mp4", &base[..rest]);
         let error = Clip::open(&path).unwrap_err().to_string();
         assert!(error.contains("lost.mp4") && error.contains("its index (moov) is missing: the recording was cut short"), "{error}");

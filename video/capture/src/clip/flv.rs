@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
     fn read_audio(&mut self, body: &[u8], offset: u64, millis: i64) -> Result<(), ClipError> {
         let &[first, packet, ref data @ ..] = body else { return Ok(()) };
         if first >> 4 != 10 {
-            self.index.remark(format!("its sound is no AAC ({}) and is left out", audio_name(first >> 4)));
+            self.index.foreign_sound = Some(audio_name(first >> 4).to_owned());
             return Ok(());
         }
         if packet == 0 {

@@ -59,6 +59,10 @@ pub(crate) struct Index {
     pub(crate) rotation: u16,
     /// The whole file is Annex B.
     pub(crate) is_annex_b: bool,
+    /// The codec of its sound, where that is not one of ours.
+    pub(crate) foreign_sound: Option<String>,
+    /// What counts as zero, on the clock of the file.
+    pub(crate) zero: MediaTime,
     /// What is in the file and is not sent, one sentence each.
     pub(crate) remarks: Vec<String>,
 }
@@ -111,6 +115,7 @@ impl Index {
             index > first_video || sample.track != TrackId::VIDEO
         });
         let zero = self.samples.iter().map(|sample| sample.dts).min().unwrap_or(MediaTime::ZERO);
+        self.zero = zero;
         for sample in &mut self.samples {
             (sample.dts, sample.pts) = (sample.dts - zero, sample.pts - zero);
         }

@@ -140,13 +140,10 @@ fn remark_the_rest(traks: &[Trak<'_>], video: &Trak<'_>, audio: Option<&Trak<'_>
         }
         Some(_) => {}
         None => {
-            let others = traks.iter().filter(|trak| trak.kind == *b"soun").find_map(|trak| match trak.entries.first() {
-                Some(Entry::Other(codec)) => Some(codec),
+            index.foreign_sound = traks.iter().filter(|trak| trak.kind == *b"soun").find_map(|trak| match trak.entries.first() {
+                Some(Entry::Other(codec)) => Some(codec.clone()),
                 _ => None,
             });
-            if let Some(codec) = others {
-                index.remark(format!("its sound is no AAC ({codec}) and is left out"));
-            }
         }
     }
 }

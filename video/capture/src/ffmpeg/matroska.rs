@@ -72,8 +72,8 @@ impl<R: Read> Reader<R> {
         Self { input, header: Header::default(), scale_ns: 1_000_000, cluster: 0 }
     }
 
-    /// Reads up to the description of the tracks.
-    pub(super) fn header(&mut self) -> io::Result<Header> {
+    /// Reads up to the description of the tracks. `needs_pictures`: sound alone is not enough.
+    pub(super) fn header(&mut self, needs_pictures: bool) -> io::Result<Header> {
         loop {
             let Some((id, bytes)) = self.element()? else { return Err(io::ErrorKind::UnexpectedEof.into()) };
             match id {
@@ -87,7 +87,8 @@ impl<R: Read> Reader<R> {
                     elements(&body).filter(|(id, _)| *id == TRACK_ENTRY).for_each(|(_, entry)| self.header.see(entry));
                     let (width, height) = self.header.size;
                     let is_even = width.is_multiple_of(2) && height.is_multiple_of(2);
-                    if width == 0 || height == 0 || !is_even || width as u64 * height as u64 > PIXELS_MAX {
+                    let has_pictures = width > 0 && height > 0;
+                    if (needs_pictures && !has_pictures) || !is_even || width as u64 * height as u64 > PIXELS_MAX {
                         return Err(broken("it has no pictures"));
                     }
                     return Ok(self.header.clone());
@@ -124,7 +125,7 @@ impl<R: Read> Reader<R> {
         let time = MediaTime::from_micros(nanos / 1_000);
         let bytes = bytes.saturating_sub(track_bytes + 3);
         let (width, height) = self.header.size;
-        if track == self.header.video_number {
+        if track == self.header.video_number && width > 0 {
             let mut picture = Picture::new(width, height);
             if bytes != picture.bytes_mut().len() as u64 {
                 return Err(broken("its pictures change their size"));
@@ -256,7 +257,7 @@ mod tests {
     fn pictures_and_sound_come_out_with_their_times() {
         let bytes = stream();
         let mut reader = Reader::new(&bytes[..]);
-        let header = reader.header().unwrap();
+        let header = reader.header(true).unwrap();
         assert_eq!((header.size, header.fps), ((2, 2), Some(25.0)));
         assert_eq!(header.audio.unwrap().sample_rate_hz(), 44_100);
         assert!(
@@ -272,7 +273,7 @@ mod tests {
         let bytes = stream();
         for cut in 0..bytes.len() {
             let mut reader = Reader::new(&bytes[..cut]);
-            if reader.header().is_ok() {
+            if reader.header(true).is_ok() {
                 while let Ok(Some(_)) = reader.next_item() {}
             }
         }

@@ -24,12 +24,67 @@ use crate::order::EncoderOrder;
 const LAG_MAX: Duration = Duration::from_millis(500);
 /// Between two looks at the orders while ffmpeg gives nothing.
 const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
+/// For a frame of sound that ffmpeg is about to make.
+const SOUND_WAIT: Duration = Duration::from_millis(5);
 /// Pictures in a row of which nothing is decoded: five seconds of them, or fewer where they come slowly.
 const UNDECODED_MAX: u32 = 125;
 /// Pictures that are decoded to see whether a decoder reads them at all.
 const TRIED_MAX: usize = 40;
 /// Pictures that a decoder of H.264 holds back at most (§A.3.1).
 const HELD_BACK_MAX: usize = 16;
+
+/// A clip, and whether its sound comes by way of ffmpeg.
+pub(super) struct Film {
+    clip: Clip,
+    has_foreign_sound: bool,
+}
+
+impl Film {
+    /// Looks whether sound that is no AAC can be made AAC. It is started anew with each round.
+    pub(super) fn new(clip: Clip) -> Self {
+        let mut film = Self { clip, has_foreign_sound: false };
+        let Some(codec) = film.clip.foreign_sound() else { return film };
+        let path = film.clip.path().display();
+        match ffmpeg::Decoder::start_sound(film.clip.path(), codec) {
+            Ok(_) => {
+                tracing::info!(%path, "source file: its sound ({codec}) becomes AAC by ffmpeg");
+                film.has_foreign_sound = true;
+            }
+            Err(SourceError::Ffmpeg { problem, .. }) => {
+                tracing::warn!(%path, "source file: its sound ({codec}) is left out: ffmpeg can't read it: {problem}");
+            }
+            Err(_) => tracing::warn!(%path, "source file: its sound ({codec}) is left out: to make AAC of it takes `ffmpeg` on the PATH"),
+        }
+        film
+    }
+
+    fn sound(&self) -> Option<SideSound> {
+        let codec = self.clip.foreign_sound().filter(|_| self.has_foreign_sound)?;
+        let decoder = ffmpeg::Decoder::start_sound(self.clip.path(), codec).ok()?;
+        Some(SideSound { track: decoder.sound()?, decoder, zero: self.clip.zero(), ahead: None })
+    }
+}
+
+/// A file's sound, beside its pictures.
+struct SideSound {
+    decoder: ffmpeg::Decoder,
+    track: Track,
+    zero: MediaTime,
+    ahead: Option<Frame<bytes::Bytes>>,
+}
+
+impl SideSound {
+    /// The next frame of it, if it is due by then. What ffmpeg has not made yet comes later.
+    fn next_until(&mut self, time: MediaTime) -> Option<Frame<bytes::Bytes>> {
+        if self.ahead.is_none()
+            && let Next::Item(Item::Sound(mut frame)) = self.decoder.next(SOUND_WAIT)
+        {
+            (frame.dts, frame.pts) = (frame.dts - self.zero, frame.pts - self.zero);
+            self.ahead = Some(frame);
+        }
+        self.ahead.take_if(|frame| frame.dts <= time)
+    }
+}
 
 /// When what a file holds is due.
 struct Pace {
@@ -78,7 +133,8 @@ pub(super) fn can_decode(clip: &Clip) -> bool {
 impl Worker {
     // ---- coded frames that pass through -------------------------------------------------------------------------------
 
-    pub(super) fn pass_through(&self, clip: &Clip) -> Stop {
+    pub(super) fn pass_through(&self, film: &Film) -> Stop {
+        let clip = &film.clip;
         let mut told = Vec::new();
         for track in clip.tracks() {
             if !self.tell_track(track, &mut told) {
@@ -87,7 +143,7 @@ impl Worker {
         }
         let mut pace = Pace { start: StdInstant::now(), base: MediaTime::ZERO };
         loop {
-            let mut playback = clip.play();
+            let (mut playback, mut sound) = (clip.play(), film.sound());
             loop {
                 let Step { track, mut frame, .. } = match playback.step() {
                     Ok(Some(step)) => step,
@@ -97,6 +153,14 @@ impl Worker {
                 let due = pace.due(frame.dts);
                 if let Some(stop) = self.obey_until(due) {
                     return stop;
+                }
+                if let Some(sound) = &mut sound {
+                    while let Some(mut beside) = sound.next_until(frame.dts) {
+                        (beside.dts, beside.pts) = (beside.dts + pace.base, beside.pts + pace.base);
+                        if !self.tell_track(&sound.track, &mut told) || !self.tell(PipelineEvent::Frame(beside, clock::from_std(due))) {
+                            return Stop::Finished;
+                        }
+                    }
                 }
                 (frame.dts, frame.pts) = (frame.dts + pace.base, frame.pts + pace.base);
                 pace.slip(due);
@@ -139,14 +203,14 @@ impl Worker {
     // ---- pictures that are encoded here -------------------------------------------------------------------------------
 
     /// A clip that can't be sent as it is: above the preset, for instance.
-    pub(super) fn encode_clip(&self, clip: &Clip, settings: Settings) -> Stop {
+    pub(super) fn encode_clip(&self, film: &Film, settings: Settings) -> Stop {
         let decoder = match Decoder::for_stream() {
             Ok(decoder) => decoder,
             Err(error) => return self.fail_with(ErrorCode::EncoderOutOfResources, error.to_string()),
         };
-        let player = Player::new(self, settings, Own::of_clip(clip));
+        let player = Player::new(self, settings, Own::of_clip(&film.clip));
         let mut decoding =
-            Decoding { clip, decoder, player, config: None, shown_at: BinaryHeap::new(), undecoded: 0, picture: Picture::new(2, 2) };
+            Decoding { film, decoder, player, config: None, shown_at: BinaryHeap::new(), undecoded: 0, picture: Picture::new(2, 2) };
         loop {
             if let Err(stop) = decoding.round() {
                 return stop;
@@ -267,7 +331,7 @@ impl<'a> Player<'a> {
 
 /// A clip on its way through the decoder.
 struct Decoding<'a> {
-    clip: &'a Clip,
+    film: &'a Film,
     decoder: Decoder,
     player: Player<'a>,
     config: Option<Track>,
@@ -279,7 +343,7 @@ struct Decoding<'a> {
 
 impl Decoding<'_> {
     fn round(&mut self) -> Result<(), Stop> {
-        let mut playback = self.clip.play();
+        let (mut playback, mut sound) = (self.film.clip.play(), self.film.sound());
         loop {
             let step = match playback.step() {
                 Ok(Some(step)) => step,
@@ -288,6 +352,11 @@ impl Decoding<'_> {
             };
             if step.frame.track == TrackId::VIDEO {
                 self.player.obey()?;
+                if let Some(sound) = &mut sound {
+                    while let Some(frame) = sound.next_until(step.frame.dts) {
+                        self.player.sound(Some(&sound.track), frame)?;
+                    }
+                }
                 self.video(step)?;
             } else {
                 self.player.sound(step.track.as_ref(), step.frame)?;
@@ -305,11 +374,11 @@ impl Decoding<'_> {
             self.show()?;
         }
         self.shown_at.clear();
-        self.player.end_round(self.clip.duration())
+        self.player.end_round(self.film.clip.duration())
     }
 
     fn fail(&self, problem: &str) -> Stop {
-        self.player.worker.fail(format!("source {}: {problem}", self.clip.path().display()))
+        self.player.worker.fail(format!("source {}: {problem}", self.film.clip.path().display()))
     }
 
     fn video(&mut self, step: Step) -> Result<(), Stop> {
@@ -341,7 +410,7 @@ impl Decoding<'_> {
         if is_hidden {
             return Ok(());
         }
-        let rotation = self.clip.rotation();
+        let rotation = self.film.clip.rotation();
         if rotation != 0 {
             return self.player.picture(&self.picture.turned(rotation), time);
         }
