@@ -13,7 +13,7 @@ pub fn run(data: &[u8]) {
         let kind = cursor.u8();
         let length = usize::from(cursor.u16());
         let bytes = cursor.take(length);
-        if kind % 4 == 0 {
+        if kind.is_multiple_of(4) {
             if let Record::New(config) = intake.take_record(bytes) {
                 has_config = true;
                 check(&config);
