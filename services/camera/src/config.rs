@@ -25,7 +25,7 @@ pub struct Config {
     #[config(env = "SIGHTLINE_CAMERA_DEVICE_ID")]
     pub device_id: String,
     /// Where the pictures come from: `test` (a moving scene), a media file (looped), `/dev/videoN` (a camera of this machine; `sightline camera probe`
-    /// lists them), `rtsp(s)://[USER:PASSWORD@]HOST/PATH` (a camera's H.264 and AAC, passed through), `http(s)://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG),
+    /// lists them), `rtsp(s)://[USER:PASSWORD@]HOST/PATH` (a camera's H.264, H.265 and AAC, passed through, its G.711 as AAC), `http(s)://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG),
     /// or `-` (Annex B on standard input).
     #[config(default = "test", env = "SIGHTLINE_CAMERA_SOURCE")]
     pub source: SourceName,
