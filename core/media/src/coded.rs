@@ -140,20 +140,26 @@ impl Config {
 
 /// The first SPS of an `hvcC`.
 fn hevc_sps(record: &[u8]) -> Option<&[u8]> {
-    let (&arrays, mut rest) = record.get(22..)?.split_first()?;
-    for _ in 0..arrays {
-        let &[kind, high, low, ref units @ ..] = rest else { return None };
-        rest = units;
-        for _ in 0..u16::from_be_bytes([high, low]) {
-            let (length, units) = rest.split_first_chunk::<2>()?;
-            let (nal, units) = units.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-            if kind & 0x3f == NAL_SPS {
-                return Some(nal);
-            }
-            rest = units;
+    hevc_sets(record).find(|&(kind, _)| kind == NAL_SPS).map(|(_, set)| set)
+}
+
+/// The NAL units in the arrays of an `hvcC`, each with its array's type, as far as the record goes (ISO/IEC 14496-15 §8.3.3.1.2).
+pub(crate) fn hevc_sets(record: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = record.get(23..).unwrap_or_default();
+    let (mut kind, mut left) = (0, 0);
+    let mut arrays = record.get(22).copied().unwrap_or(0);
+    core::iter::from_fn(move || {
+        while left == 0 {
+            arrays = arrays.checked_sub(1)?;
+            let &[of, high, low, ref units @ ..] = rest else { return None };
+            (kind, left, rest) = (of & 0x3f, u16::from_be_bytes([high, low]), units);
         }
-    }
-    None
+        left -= 1;
+        let (length, units) = rest.split_first_chunk::<2>()?;
+        let (set, units) = units.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        rest = units;
+        Some((kind, set))
+    })
 }
 
 /// `SPS_NUT` (H.265 Table 7-1).

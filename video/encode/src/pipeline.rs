@@ -30,6 +30,8 @@ use crate::{encoder::OpenEncoder, fit::exceeds, order::EncoderOrder};
 use encoding::{Encoding, Own};
 use files::Film;
 
+/// How long a source that gives nothing lets an order wait.
+const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
 /// Frames that may wait for the pusher's loop, which takes them at once unless it hangs: a second's worth.
 const FRAMES_WAITING_MAX: usize = 32;
 /// Orders that may wait for the encoder's thread.

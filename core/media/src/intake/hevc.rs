@@ -1,4 +1,4 @@
-//! H.265's record, `hvcC` (ISO/IEC 14496-15 §8.3.3.1), taken apart and made.
+//! H.265's record, `hvcC` (ISO/IEC 14496-15 §8.3.3.1), made of parameter sets.
 
 use alloc::vec::Vec;
 
@@ -12,27 +12,9 @@ const PICTURE: u8 = 0x80 | 34;
 /// General profile, tier and level, in bits (H.265 §7.3.3).
 const PROFILE_BITS: u32 = 96;
 
-/// The NAL units in a record's arrays, as far as it goes.
+/// The parameter sets of a record. One that was taken is whole up to its SPS; what is cut behind it is missed.
 pub(super) fn sets_of(record: &[u8]) -> Vec<Vec<u8>> {
-    let mut sets = Vec::new();
-    // A record that was taken is whole up to its SPS; what is cut behind it is missed.
-    let _ = collect(record, &mut sets);
-    sets
-}
-
-fn collect(record: &[u8], sets: &mut Vec<Vec<u8>>) -> Option<()> {
-    let (&arrays, mut rest) = record.get(22..)?.split_first()?;
-    for _ in 0..arrays {
-        let &[_, high, low, ref units @ ..] = rest else { return None };
-        rest = units;
-        for _ in 0..u16::from_be_bytes([high, low]) {
-            let (length, units) = rest.split_first_chunk::<2>()?;
-            let (unit, units) = units.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-            sets.push(unit.to_vec());
-            rest = units;
-        }
-    }
-    Some(())
+    coded::hevc_sets(record).map(|(_, set)| set.to_vec()).collect()
 }
 
 /// `sps_seq_parameter_set_id` (§7.3.2.2.1).

@@ -17,13 +17,11 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use super::{Encoding, Foreign, Own, PipelineEvent, Stop, Worker};
+use super::{Encoding, Foreign, ORDERS_INTERVAL, Own, PipelineEvent, Stop, Worker};
 use crate::order::EncoderOrder;
 
 /// A machine that is later than this does not catch up: the rest of the file comes later by as much.
 const LAG_MAX: Duration = Duration::from_millis(500);
-/// Between two looks at the orders while ffmpeg gives nothing.
-const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
 /// For a frame of sound that ffmpeg is about to make.
 const SOUND_WAIT: Duration = Duration::from_millis(5);
 /// Pictures in a row of which nothing is decoded: five seconds of them, or fewer where they come slowly.

@@ -17,11 +17,9 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use super::{Encoding, Own, PipelineEvent, Stop, Worker};
+use super::{Encoding, ORDERS_INTERVAL, Own, PipelineEvent, Stop, Worker};
 use crate::{fit::exceeds, order::EncoderOrder};
 
-/// How long a silent camera lets an order wait.
-const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
 /// Over how long a camera's frame rate and bit rate are measured: two usual groups of pictures.
 const MEASURED: MediaTime = MediaTime::from_millis(4_000);
 /// Log after this many broken pictures in a row, and again after every further batch of that size: a camera with bad memory gives one now and then.
@@ -407,14 +405,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_camera_s_pictures_are_scaled_and_thinned_out_to_what_is_asked_for_and_back() {
-        let (event_sender, events) = tokio::sync::mpsc::channel(64);
-        let (orders_sender, orders) = sync_channel(4);
-        let camera = V4l2Camera { path: "/dev/video0".into(), format: None };
-        let plan = Plan {
-            source: Source::V4l2(camera.clone()),
-            limits: Some(MEDIUM),
+    fn plan(source: Source, limits: Option<Settings>) -> Plan {
+        Plan {
+            source,
+            limits,
             keyframe_interval_sec: 2.0,
             title: "cam-1".to_owned(),
             plays_once: false,
@@ -422,7 +416,15 @@ mod tests {
             is_patient: false,
             motion: None,
             open_encoder: Arc::new(SoftwareEncoder::open as Opening),
-        };
+        }
+    }
+
+    #[test]
+    fn a_camera_s_pictures_are_scaled_and_thinned_out_to_what_is_asked_for_and_back() {
+        let (event_sender, events) = tokio::sync::mpsc::channel(64);
+        let (orders_sender, orders) = sync_channel(4);
+        let camera = V4l2Camera { path: "/dev/video0".into(), format: None };
+        let plan = plan(Source::V4l2(camera.clone()), Some(MEDIUM));
         let worker =
             Worker { plan, full: MEDIUM, events: event_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
         let camera = LiveSource::V4l2(camera);
@@ -472,17 +474,7 @@ mod tests {
             let (event_sender, mut events) = tokio::sync::mpsc::channel(64);
             let (_orders_sender, orders) = sync_channel(4);
             let source = Source::Test { has_grain: false };
-            let plan = Plan {
-                source,
-                limits,
-                keyframe_interval_sec: 2.0,
-                title: "cam-1".to_owned(),
-                plays_once: false,
-                rtsp_transport: Transport::Tcp,
-                is_patient: false,
-                motion: None,
-                open_encoder: Arc::new(SoftwareEncoder::open as Opening),
-            };
+            let plan = plan(source, limits);
             let worker =
                 Worker { plan, full: MEDIUM, events: event_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
             let camera = LiveSource::V4l2(V4l2Camera { path: "/dev/video0".into(), format: None });

@@ -13,11 +13,9 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use super::{PipelineEvent, Stop, Worker};
+use super::{ORDERS_INTERVAL, PipelineEvent, Stop, Worker};
 use crate::order::EncoderOrder;
 
-/// Between two looks at the orders while nothing comes.
-const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
 /// From the first byte to the first picture: what has none by then is no H.264.
 const FIRST_PICTURE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until the first byte: cameras' programs take some seconds to begin.
