@@ -1,5 +1,6 @@
 //! Errors of the API.
 
+use crate::store::error::StoreError;
 use axum::{
     Json,
     extract::rejection::JsonRejection,
@@ -39,9 +40,11 @@ impl ApiError {
     }
 }
 
-impl From<crate::store::error::StoreError> for ApiError {
-    fn from(error: crate::store::error::StoreError) -> Self {
-        Self::internal(&error)
+/// The database's trouble passes, and `/readyz` tells when: so it is no 500.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "an API request failed");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_FAILED", "the database can't do that now; /readyz and the log say why")
     }
 }
 
