@@ -3,8 +3,8 @@
 use crate::store::error::StoreError;
 use axum::{
     Json,
-    extract::rejection::JsonRejection,
-    http::{StatusCode, header},
+    extract::rejection::{JsonRejection, QueryRejection},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -35,6 +35,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem)
     }
 
+    pub(super) fn method_not_allowed(method: &Method) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", format!("this path does not take {method}"))
+    }
+
     pub(super) fn not_found(what: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("there is no {what}"))
     }
@@ -50,6 +54,12 @@ impl From<StoreError> for ApiError {
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), "BAD_REQUEST", rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
         Self::new(rejection.status(), "BAD_REQUEST", rejection.body_text())
     }
 }
