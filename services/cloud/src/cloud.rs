@@ -10,7 +10,7 @@ use crate::{
     events::log::EventLog,
     http::{
         self,
-        state::{ClusterKey, Http},
+        state::{ClusterKey, Http, SettingsCheck},
     },
     identity::{
         authority::Authority,
@@ -60,10 +60,18 @@ impl Cloud {
     /// # Errors
     /// [`StartError`] names the setting, the file or the address, and the fix.
     pub async fn start(config: Config, extra: axum::Router) -> Result<Self, StartError> {
+        Self::start_checking(config, extra, |_| Ok(())).await
+    }
+
+    /// The same; what `check` refuses of settings from afar, in its words, the API refuses.
+    ///
+    /// # Errors
+    /// Like [`Cloud::start`].
+    pub async fn start_checking(config: Config, extra: axum::Router, check: SettingsCheck) -> Result<Self, StartError> {
         config.validate()?;
         let dir = DataDir::open(&config.data_dir)?;
         let claim = dir.claim()?;
-        let parts = assemble(&config, &dir).await?;
+        let parts = assemble(&config, &dir, check).await?;
         // Read before anything listens: whatever changes later has a higher epoch.
         let seen = parts.store.newest_epoch().await?;
         let http_listener = listen("HTTP", "http.listen", config.http.listen).await?;
@@ -80,7 +88,11 @@ impl Cloud {
         let tls = tls::server_config(&dir, ClientCertificate::Optional, &[b"http/1.1"])?;
         tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), tasks.clone(), stop.clone()));
         tasks.spawn(watch(&parts).run(seen, stop.clone()));
-        tracing::info!(%http_addr, ?mqtts_addr, data_dir = %config.data_dir.display(), "the cloud is up");
+        let mqtts = mqtts_addr.map_or_else(|| "off".to_owned(), |address| address.to_string());
+        let token =
+            parts.operators.token_path().map_or_else(|| "none asked for on this machine".to_owned(), |path| path.display().to_string());
+        let console = format!("https://{http_addr}/");
+        tracing::info!(console, operator_token = token, mqtts, data_dir = %config.data_dir.display(), "the cloud is up");
         Ok(Self { _claim: claim, dir, parts, http_addr, mqtts_addr, tasks, stop })
     }
 
@@ -136,7 +148,7 @@ impl Drop for Cloud {
 }
 
 /// Opens the data directory and makes all parts, the lower ones first.
-async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
+async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck) -> Result<Http, StartError> {
     let clock = Clock::default();
     let authority = Authority::open(dir, clock.clone())?;
     authority.ensure_server(&config.host_names)?;
@@ -184,6 +196,7 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
         operators,
         presence,
         readiness,
+        settings_check,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,
