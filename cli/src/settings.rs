@@ -2,6 +2,7 @@
 
 pub(crate) mod environment;
 pub(crate) mod file;
+mod spelling;
 pub(crate) mod table;
 
 use crate::{
