@@ -156,8 +156,8 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
     let results = Arc::<Results>::default();
     let bus = config.mqtt.enabled.then(|| {
         let intake = SettingsIntake::new(store.clone(), clock.clone());
-        let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake);
-        Bus::Builtin(Broker::new(store.clone(), Arc::clone(&presence), clock.clone(), Arc::new(uplink)))
+        let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake, store.clone());
+        Bus::Builtin(Broker::new(store.clone(), Arc::clone(&presence), Arc::clone(&events), clock.clone(), Arc::new(uplink)))
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let reports = Arc::new(Reports {

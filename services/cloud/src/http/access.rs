@@ -55,7 +55,7 @@ fn permit(operators: &Operators, request: &Request) -> Result<(), ApiError> {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "CROSS_ORIGIN", "another site's page may not change anything here"));
     }
     let peer = request.extensions().get::<Peer>();
-    if peer.is_some_and(|peer| peer.subject == Some(Subject::Operator)) {
+    if peer.is_some_and(|peer| matches!(peer.subject, Some(Subject::Operator { .. }))) {
         return Ok(());
     }
     match operators.check(bearer(headers)) {

@@ -1,7 +1,7 @@
 //! The HTTP port: one address takes plain HTTP and HTTPS.
 
 use super::access::Peer;
-use crate::identity::tls::peer_subject;
+use crate::identity::tls;
 use axum::Router;
 use sightline_listen::{Admission, Arrival, Door, Limits, http};
 use std::{sync::Arc, time::Duration};
@@ -21,14 +21,14 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// Serves until `stop`.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    config: Arc<rustls::ServerConfig>,
     router: Router,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
     let limits = Limits { connections: CONNECTIONS_MAX, ..Limits::NONE };
     let door = Door::new("HTTP", LIMITED_BY, HANDSHAKE_TIMEOUT, Arc::new(Admission::new(limits)), tasks, stop.clone());
-    let acceptor = TlsAcceptor::from(tls);
+    let acceptor = TlsAcceptor::from(config);
     let on_refused = |_| metrics::counter!("sightline_http_connections_refused_total").increment(1);
     let serve = move |arrival| connection(arrival, acceptor.clone(), router.clone(), stop.clone());
     Arc::new(door).run(listener, on_refused, serve).await;
@@ -46,7 +46,7 @@ async fn connection(mut arrival: Arrival, acceptor: TlsAcceptor, router: Router,
     match arrival.accept_tls(&acceptor).await {
         Ok((stream, mut permit)) => {
             permit.set_pending(false);
-            let subject = peer_subject(stream.get_ref().1);
+            let subject = tls::peer(stream.get_ref().1).map(|shown| shown.subject);
             http::serve(stream, router, (address, Peer { address, is_tls: true, subject }), None, stop).await;
         }
         Err(error) => tracing::info!(%address, %error, "no TLS with an HTTP client"),

@@ -15,7 +15,7 @@ impl Bus {
     /// Publishes as the cloud.
     pub(crate) async fn publish(&self, device: &DeviceId, message: Message) {
         match self {
-            Self::Builtin(broker) => broker.publish(device, message).await,
+            Self::Builtin(broker) => broker.publish(device, message),
         }
     }
 
@@ -23,6 +23,13 @@ impl Bus {
     pub(crate) fn has(&self, device: &DeviceId) -> bool {
         match self {
             Self::Builtin(broker) => broker.has(device),
+        }
+    }
+
+    /// Forgets what a device has left: its session, its will, its retained messages.
+    pub(crate) fn forget(&self, device: &DeviceId) {
+        match self {
+            Self::Builtin(broker) => broker.forget(device),
         }
     }
 

@@ -4,8 +4,13 @@ use super::downlink::Message;
 use crate::{
     allocate::allocator::{Allocator, Identity},
     devices::{presence::Presence, results::Results, settings::SettingsIntake},
+    store::{
+        Store,
+        actor::{Action, Actor, Channel},
+    },
 };
-use sightline_signal::{DeviceId, topic::Topic};
+use serde_json::json;
+use sightline_signal::{Command, DeviceId, topic::Topic};
 use std::sync::Arc;
 
 /// Takes what devices publish. It runs in the publishing connection's own task: a device that floods waits for itself.
@@ -15,11 +20,18 @@ pub(crate) struct Uplink {
     presence: Arc<Presence>,
     results: Arc<Results>,
     settings: SettingsIntake,
+    store: Store,
 }
 
 impl Uplink {
-    pub(crate) fn new(allocator: Arc<Allocator>, presence: Arc<Presence>, results: Arc<Results>, settings: SettingsIntake) -> Self {
-        Self { allocator, presence, results, settings }
+    pub(crate) fn new(
+        allocator: Arc<Allocator>,
+        presence: Arc<Presence>,
+        results: Arc<Results>,
+        settings: SettingsIntake,
+        store: Store,
+    ) -> Self {
+        Self { allocator, presence, results, settings, store }
     }
 
     /// Takes a message on a topic of `device`; gives what to publish to that device in reply.
@@ -42,9 +54,10 @@ impl Uplink {
             Topic::Motion => self.presence.motion_message(device, payload).await,
             Topic::Result => self.results.result_message(device, payload),
             Topic::ConfigReported => self.settings.reported_message(device, payload).await,
+            Topic::Command => self.command_message(device, payload).await,
             Topic::ConfigDesired => self.settings.desired_message(device, payload).await,
-            // Pictures are for other subscribers. The rest is what the cloud publishes itself, and the operator's commands.
-            Topic::Snapshot | Topic::Response | Topic::Command => {}
+            // Pictures are for other subscribers. Responses are what the cloud publishes itself.
+            Topic::Snapshot | Topic::Response => {}
         }
         None
     }
@@ -54,6 +67,20 @@ impl Uplink {
         if topic == Topic::Online {
             self.presence.online_message(device, payload).await;
         }
+    }
+
+    /// A command of an operator, written to the audit log as one of the API is, before the device gets it.
+    async fn command_message(&self, device: &DeviceId, payload: &[u8]) {
+        let actor = Actor::Operator(Channel::Mqtt);
+        let is_online = self.presence.device(device).is_online();
+        // One that does not parse goes to the device too, which answers what is wrong with it.
+        let detail = match serde_json::from_slice::<Command>(payload) {
+            Ok(command) => {
+                json!({ "cmd": command.cmd, "command_id": command.command_id.as_str(), "from": actor.from(), "sent": is_online })
+            }
+            Err(_) => json!({ "cmd": null, "from": actor.from(), "sent": is_online }),
+        };
+        self.store.log(&actor, Action::DeviceCommand, device.as_str(), detail).await;
     }
 
     /// A device that has connected and does not run the desired settings gets them again.
