@@ -32,6 +32,8 @@ pub struct Limits {
 
 /// Pending connections of a door, at most: each may hold a TLS handshake of tens of kilobytes.
 const PENDING_MOST: usize = 1024;
+/// Pending connections of a door, at least, as far as it has places.
+const PENDING_LEAST: usize = 16;
 /// Pending connections of one address, at most: handshakes of 64 cameras behind one router take half a second.
 const PENDING_PER_ADDRESS_MOST: usize = 64;
 /// Waiting connections of one address, at most: the cameras of a building that come back at once.
@@ -56,7 +58,7 @@ impl Limits {
     #[must_use]
     pub fn of(connections: usize) -> Self {
         let connections_per_address = (connections * 2 / 5).max(1);
-        let pending = (connections / 4).clamp(1, PENDING_MOST);
+        let pending = (connections / 4).clamp(PENDING_LEAST, PENDING_MOST).min(connections);
         Self {
             connections,
             connections_per_address,

@@ -2,7 +2,7 @@
 
 use super::broker::{Broker, CONNECTIONS_MAX};
 use crate::identity::tls::peer_subject;
-use sightline_listen::{Admission, Arrival, Door, Limits};
+use sightline_listen::{Admission, Arrival, Door, Limits, Rarely};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +16,9 @@ const LIMITED_BY: &str = "the 10000 places of the MQTT port, 256 of them for han
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often abandoned sessions and rate windows are swept.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Broken handshakes cost a stranger nothing: one line stands for all.
+static NO_TLS: Rarely = Rarely::new();
 
 impl Broker {
     /// Accepts connections until `stop`.
@@ -37,9 +40,9 @@ impl Broker {
 
     async fn connection(self: Arc<Self>, arrival: Arrival, acceptor: TlsAcceptor, stop: CancellationToken) {
         let address = arrival.peer;
-        let (stream, mut permit) = match arrival.accept_tls(&acceptor).await {
+        let (stream, permit) = match arrival.accept_tls(&acceptor).await {
             Ok(accepted) => accepted,
-            Err(error) => return tracing::info!(%address, %error, "no TLS with an MQTT client"),
+            Err(error) => return NO_TLS.write(|others| tracing::info!(%address, %error, others, "no TLS with an MQTT client")),
         };
         permit.set_pending(false);
         let Some(subject) = peer_subject(stream.get_ref().1) else {
