@@ -58,6 +58,8 @@ impl Cloud {
     /// [`StartError`] names the setting, the file or the address, and the fix.
     pub async fn start(config: Config, extra: axum::Router) -> Result<Self, StartError> {
         config.validate()?;
+        // Before anything is opened: the places of the ports are derived from it.
+        sightline_listen::descriptors::raise();
         let dir = DataDir::open(&config.data_dir)?;
         let parts = assemble(&config, &dir).await?;
         // Read before anything listens: whatever changes later has a higher epoch.
@@ -74,7 +76,9 @@ impl Cloud {
             tasks.spawn(Arc::clone(broker).serve(listener, tls, tasks.clone(), stop.clone()));
         }
         let tls = tls::server_config(&dir, ClientCertificate::Optional, &[b"http/1.1"])?;
-        tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), tasks.clone(), stop.clone()));
+        // Checked with the settings.
+        let proxies = sightline_listen::Proxies::parse(&config.http.trusted_proxies).unwrap_or_default();
+        tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), proxies, tasks.clone(), stop.clone()));
         tasks.spawn(watch(&parts).run(seen, stop.clone()));
         tracing::info!(%http_addr, ?mqtts_addr, data_dir = %config.data_dir.display(), "the cloud is up");
         Ok(Self { dir, parts, http_addr, mqtts_addr, tasks, stop })

@@ -19,13 +19,6 @@ impl Bus {
         }
     }
 
-    /// Whether a device is connected.
-    pub(crate) fn has(&self, device: &DeviceId) -> bool {
-        match self {
-            Self::Builtin(broker) => broker.has(device),
-        }
-    }
-
     /// Forgets what a device has left: its session, its will, its retained messages.
     pub(crate) fn forget(&self, device: &DeviceId) {
         match self {

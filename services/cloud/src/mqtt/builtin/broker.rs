@@ -127,11 +127,6 @@ impl Broker {
         self.route(None, &device, topic, publication);
     }
 
-    /// Whether a device is connected.
-    pub(crate) fn has(&self, device: &DeviceId) -> bool {
-        self.connections.has(device)
-    }
-
     /// Ends a device's connections; whether it had one.
     pub(crate) fn hang_up(&self, device: &DeviceId) -> bool {
         self.connections.hang_up(device)

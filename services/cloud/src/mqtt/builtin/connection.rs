@@ -13,7 +13,6 @@ use super::{
     tree::SessionId,
 };
 use crate::{identity::authority::Subject, secrets::command_id, store::actor::Action};
-use sightline_listen::Permit;
 use sightline_signal::{DeviceId, topic::Topic};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -38,20 +37,13 @@ const OUTPUT_BYTES_MAX: usize = 64 << 10;
 const READ_BYTES: usize = 4 << 10;
 
 /// Serves one connection, whose certificate names the entry's identity, until it ends.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send>(
-    broker: Arc<Broker>,
-    stream: S,
-    entry: Entry,
-    permit: Option<Permit>,
-    stop: CancellationToken,
-) {
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send>(broker: Arc<Broker>, stream: S, entry: Entry, stop: CancellationToken) {
     let (reader, writer) = tokio::io::split(stream);
     let access = broker.access(entry.listed.subject.clone());
     let mut client = Client {
         broker,
         access,
         entry,
-        permit,
         reader,
         writer,
         decoder: Decoder::default(),
@@ -75,8 +67,6 @@ struct Client<S> {
     broker: Arc<Broker>,
     access: Access,
     entry: Entry,
-    /// Its place at the door.
-    permit: Option<Permit>,
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
     decoder: Decoder,
@@ -121,10 +111,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
             }
         };
         let session = self.admit(connect).await;
-        match (&session, &mut self.permit) {
-            (Some(_), Some(permit)) => permit.set_pending(false),
-            (Some(_), None) => {}
-            (None, _) => self.farewell().await,
+        if session.is_none() {
+            self.farewell().await;
         }
         session
     }
@@ -199,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         if self.broker.may_log(&self.entry.owner) {
             tracing::warn!(%address, owner = %self.entry.owner, client_id = connect.client_id, %refusal, "MQTT connection refused");
         }
-        metrics::counter!("sightline_mqtt_connections_refused_total").increment(1);
+        metrics::counter!("sightline_mqtt_connections_refused_total", "reason" => "not_allowed").increment(1);
         self.access.refused(&connect.client_id, address, &refusal.to_string()).await;
         (None, Some(if refusal == Refusal::NoDatabase { Answer::Unavailable } else { Answer::Forbidden }))
     }

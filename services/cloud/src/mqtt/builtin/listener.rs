@@ -2,7 +2,7 @@
 
 use super::{broker::Broker, connection};
 use crate::identity::tls;
-use sightline_listen::{Admission, Arrival, Door, Limits, TlsError};
+use sightline_listen::{Admission, Arrival, Door, Limits, Refused, TlsError, descriptors};
 use std::{
     sync::{
         Arc,
@@ -16,12 +16,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Connections at once: about 40 kB each was measured with TLS, so this is 400 MB at the most.
 const CONNECTIONS_MAX: usize = 10_000;
-/// Handshakes at once: a flood of half-open ones costs no more than this many.
-const HANDSHAKES_MAX: usize = 256;
-/// The same from one address: a stranger's half-open ones take a part of them, not all.
-const HANDSHAKES_PER_ADDRESS_MAX: usize = 64;
+/// The port's part of the descriptors, in hundredths: in one process with an origin all ports together leave a fifth.
+const DESCRIPTORS_SHARE: u8 = 20;
 /// The places, as the log names them.
-const LIMITED_BY: &str = "the 10000 places of the MQTT port, 256 of them for handshakes, 64 from one address";
+const LIMITED_BY: &str = "the 10000 places of the MQTT port, or a fifth of the limit of open files";
 /// Time for TLS. A good client is through in two round trips.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(6);
 /// How often wills that are due are published, and what is over is dropped.
@@ -49,15 +47,15 @@ impl Broker {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
-        let limits = Limits {
-            connections: CONNECTIONS_MAX,
-            pending: HANDSHAKES_MAX,
-            pending_per_address: HANDSHAKES_PER_ADDRESS_MAX,
-            ..Limits::NONE
-        };
+        // A few half-open handshakes from one address; more of them wait, and have to go for others. Who has shown a certificate counts for
+        // that: `Connections` has those limits.
+        let places = CONNECTIONS_MAX.min(descriptors::share(DESCRIPTORS_SHARE));
+        let limits = Limits { connections_per_identity: usize::MAX, ..Limits::of(places) };
         let door = Door::new("MQTT", LIMITED_BY, HANDSHAKE_TIMEOUT, Arc::new(Admission::new(limits)), tasks, stop.clone());
         let (acceptor, strangers) = (TlsAcceptor::from(config), Arc::<Strangers>::default());
-        let on_refused = |_| metrics::counter!("sightline_mqtt_connections_refused_total").increment(1);
+        let on_refused = |refused: Refused| {
+            metrics::counter!("sightline_mqtt_connections_refused_total", "reason" => refused.name()).increment(1);
+        };
         let (broker, counted, stopped) = (Arc::clone(&self), Arc::clone(&strangers), stop.clone());
         let serve = move |arrival| Arc::clone(&broker).connection(arrival, acceptor.clone(), Arc::clone(&counted), stopped.clone());
         tokio::join!(Arc::new(door).run(listener, on_refused, serve), self.keep_house(&strangers, &stop));
@@ -73,7 +71,12 @@ impl Broker {
         let Some(entry) = self.connections.enter(shown.subject, shown.valid_until, address) else {
             return strangers.one(&strangers.too_many, "too_many");
         };
-        connection::serve(self, stream, entry, Some(permit), stop).await;
+        // From here on it is not ended for others, so nothing of it is left half done. The error means that it is ending already.
+        if permit.prove(&entry.owner.to_string()).is_err() {
+            return;
+        }
+        connection::serve(self, stream, entry, stop).await;
+        drop(permit);
     }
 
     async fn keep_house(&self, strangers: &Strangers, stop: &CancellationToken) {
