@@ -19,12 +19,14 @@ use crate::{
         tls::{self, ClientCertificate},
     },
     mqtt::{builtin::broker::Broker, bus::Bus, uplink::Uplink},
+    readiness::Readiness,
     secrets::sha256,
     servers::{inventory::Inventory, reports::Reports},
     store::Store,
     watch::Watch,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sightline_claim::Claim;
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -40,6 +42,7 @@ const SHUTDOWN_WAIT: Duration = Duration::from_secs(3);
 /// A running cloud. Dropping it without [`Cloud::shutdown`] ends its tasks without waiting for them.
 #[derive(Debug)]
 pub struct Cloud {
+    _claim: Claim,
     dir: DataDir,
     parts: Http,
     http_addr: SocketAddr,
@@ -61,6 +64,7 @@ impl Cloud {
         // Before anything is opened: the places of the ports are derived from it.
         sightline_listen::descriptors::raise();
         let dir = DataDir::open(&config.data_dir)?;
+        let claim = dir.claim()?;
         let parts = assemble(&config, &dir).await?;
         // Read before anything listens: whatever changes later has a higher epoch.
         let seen = parts.store.newest_epoch().await?;
@@ -81,7 +85,7 @@ impl Cloud {
         tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), proxies, tasks.clone(), stop.clone()));
         tasks.spawn(watch(&parts).run(seen, stop.clone()));
         tracing::info!(%http_addr, ?mqtts_addr, data_dir = %config.data_dir.display(), "the cloud is up");
-        Ok(Self { dir, parts, http_addr, mqtts_addr, tasks, stop })
+        Ok(Self { _claim: claim, dir, parts, http_addr, mqtts_addr, tasks, stop })
     }
 
     /// Where HTTP and HTTPS listen.
@@ -171,6 +175,7 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
         keys: keys.clone(),
         commands: Arc::clone(&commands),
     });
+    let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
         allocator,
         bus,
@@ -182,6 +187,7 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
         metrics: recorder(),
         operators,
         presence,
+        readiness,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,
@@ -199,6 +205,7 @@ fn watch(parts: &Http) -> Watch {
         events: Arc::clone(&parts.events),
         keys: parts.keys.clone(),
         metrics: parts.metrics.clone(),
+        readiness: Arc::clone(&parts.readiness),
     }
 }
 

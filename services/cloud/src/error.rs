@@ -7,6 +7,7 @@ use crate::{
     identity::signing_keys::KeyError,
     store::error::StoreError,
 };
+use sightline_claim::ClaimError;
 use std::{io, net::SocketAddr};
 
 /// Why the cloud does not start: what, where, and the fix. It never contains a secret.
@@ -28,6 +29,9 @@ pub enum StartError {
         /// What the system reported.
         source: io::Error,
     },
+    /// Another process uses the data directory, or its lock can't be made.
+    #[error("data_dir: {0}")]
+    Claim(#[from] ClaimError),
     /// A file of the data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),

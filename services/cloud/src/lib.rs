@@ -29,6 +29,7 @@ mod http;
 mod identity;
 mod mqtt;
 mod rate_limit;
+mod readiness;
 mod secrets;
 mod servers;
 mod store;

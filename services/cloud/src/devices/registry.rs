@@ -113,9 +113,17 @@ impl Registry {
         if device.revoked_at.is_some() {
             return Ok(());
         }
+        match self.write_revocation(actor, &device).await {
+            // A full disk must not keep a stolen device in.
+            Err(error) if self.store.open_reserve(&error) => Ok(self.write_revocation(actor, &device).await?),
+            written => Ok(written?),
+        }
+    }
+
+    async fn write_revocation(&self, actor: &Actor, device: &DeviceRow) -> Result<(), StoreError> {
         let mut write = self.store.write(actor).await?;
-        let epoch_min = write.revoke(id, &device.stream).await?;
-        Ok(write.commit(Action::DeviceRevoke, id.as_str(), json!({ "epoch_min": epoch_min })).await?)
+        let epoch_min = write.revoke(&device.id, &device.stream).await?;
+        write.commit(Action::DeviceRevoke, device.id.as_str(), json!({ "epoch_min": epoch_min })).await
     }
 
     /// A new certificate, key and bearer token.

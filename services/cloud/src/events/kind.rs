@@ -21,10 +21,12 @@ pub(crate) enum EventKind {
     ServerUp,
     ServerDown,
     ServerRestarted,
+    StorageFailed,
+    StorageRecovered,
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::StreamStarted,
         Self::StreamStopped,
         Self::ConnectionError,
@@ -39,6 +41,8 @@ impl EventKind {
         Self::ServerUp,
         Self::ServerDown,
         Self::ServerRestarted,
+        Self::StorageFailed,
+        Self::StorageRecovered,
     ];
 
     /// The name in the API.
@@ -58,6 +62,8 @@ impl EventKind {
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",
             Self::ServerRestarted => "server_restarted",
+            Self::StorageFailed => "storage_failed",
+            Self::StorageRecovered => "storage_recovered",
         }
     }
 }
@@ -93,7 +99,7 @@ pub(crate) struct Event {
     pub(crate) seq: u64,
     /// By the cloud's clock, seconds since 1970.
     pub(crate) time: i64,
-    /// The device, or the server for kinds that begin with `server_`.
+    /// The device, or the server for kinds that begin with `server_`, or `cloud`.
     pub(crate) device: String,
     pub(crate) event: EventKind,
     /// More about it; in a device's own words, without secrets.

@@ -18,7 +18,7 @@ use crate::{
 };
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{Path, State, rejection::JsonRejection},
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,7 @@ pub(super) async fn list(
     State(store): State<Store>,
     State(presence): State<Arc<Presence>>,
     State(inventory): State<Arc<Inventory>>,
-    Query(query): Query<PageQuery>,
+    query: PageQuery,
 ) -> ApiResult<Json<Page<DeviceView>>> {
     let (limit, after) = (query.limit(), query.cursor.as_deref().unwrap_or_default());
     // One more than the page, to know whether there is a next one.

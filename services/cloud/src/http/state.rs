@@ -7,6 +7,7 @@ use crate::{
     events::log::EventLog,
     identity::{operators::Operators, signing_keys::SigningKeys},
     mqtt::bus::Bus,
+    readiness::Readiness,
     servers::{inventory::Inventory, reports::Reports},
     store::Store,
 };
@@ -34,6 +35,7 @@ pub(crate) struct Http {
     pub(crate) metrics: PrometheusHandle,
     pub(crate) operators: Operators,
     pub(crate) presence: Arc<Presence>,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) store: Store,
@@ -61,6 +63,7 @@ parts! {
     metrics: PrometheusHandle,
     operators: Operators,
     presence: Arc<Presence>,
+    readiness: Arc<Readiness>,
     registry: Arc<Registry>,
     reports: Arc<Reports>,
     store: Store,

@@ -75,12 +75,12 @@ impl Store {
 
     /// Saves when devices were last seen.
     pub(crate) async fn store_last_seen(&self, seen: &[(DeviceId, i64)]) -> Result<(), StoreError> {
-        let mut tx = super::sqlite::begin_write(&self.pool).await.at(&self.path)?;
+        let mut tx = self.begin().await?;
         for (device, at) in seen {
             let update = sqlx::query("UPDATE devices SET last_seen = $2 WHERE id = $1").bind(device.as_str()).bind(at);
             update.execute(&mut *tx).await.at(&self.path)?;
         }
-        tx.commit().await.at(&self.path)
+        tx.commit().await.map(drop).at(&self.path)
     }
 }
 

@@ -100,7 +100,7 @@ impl Store {
         .bind(signed(version))
         .bind(reported)
         .bind(self.clock.unix_secs())
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await;
         stored.map(|_| ()).at(&self.path)
     }

@@ -9,6 +9,7 @@ use crate::{
     events::log::EventLog,
     identity::signing_keys::{self, SigningKeys},
     mqtt::bus::Bus,
+    readiness::Readiness,
     servers::inventory::Inventory,
     store::{Store, actor::Actor},
 };
@@ -34,6 +35,7 @@ pub(crate) struct Watch {
     pub(crate) events: Arc<EventLog>,
     pub(crate) keys: SigningKeys,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) readiness: Arc<Readiness>,
 }
 
 impl Watch {
@@ -51,6 +53,8 @@ impl Watch {
                 changes.look(&self.store, bus, &self.events).await;
             }
             servers.look(&self.inventory, &self.events).await;
+            self.readiness.look().await;
+            self.events.store_waiting().await;
             self.renew_keys().await;
             self.measure(&servers);
             looks = looks.wrapping_add(1);
@@ -77,6 +81,7 @@ impl Watch {
         if let Err(error) = self.presence.store_last_seen(&self.store).await {
             tracing::warn!(%error, "when devices were last seen was not stored");
         }
+        self.store.fill_reserve();
         if let Err(error) = self.store.drop_old_answers().await {
             tracing::warn!(%error, "old answers were not dropped");
         }
