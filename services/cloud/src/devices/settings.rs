@@ -124,6 +124,18 @@ pub(crate) async fn clear(store: &Store, actor: &Actor, device: &DeviceId) -> Re
     write.commit(Action::DeviceConfig, device.as_str(), json!({ "version": null, "from": actor.from() })).await
 }
 
+/// An operator's message was not written down, so it is not carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("it can't be written to the database, and is not carried out")]
+pub(crate) struct NotStored;
+
+impl NotStored {
+    pub(crate) fn of(error: &StoreError, device: &DeviceId) -> Self {
+        tracing::error!(%error, %device, "an operator's message was not stored, and is not passed on");
+        Self
+    }
+}
+
 /// Stores what comes over MQTT: desired settings from the operator, reported ones from devices.
 #[derive(Debug)]
 pub(crate) struct SettingsIntake {
@@ -138,15 +150,16 @@ impl SettingsIntake {
     }
 
     /// What the operator has published. The device refuses what does not parse.
-    pub(crate) async fn desired_message(&self, device: &DeviceId, payload: &[u8]) {
+    ///
+    /// # Errors
+    /// [`NotStored`]
+    pub(crate) async fn desired_message(&self, device: &DeviceId, payload: &[u8]) -> Result<(), NotStored> {
         let desired = match (payload.is_empty(), serde_json::from_slice::<Desired<Tables>>(payload)) {
             (true, _) => None,
             (false, Ok(desired)) if desired.version <= VERSION_MAX && payload.len() <= DESIRED_BYTES_MAX => Some(desired),
-            _ => return,
+            _ => return Ok(()),
         };
-        if let Err(error) = self.store_desired(device, desired.as_ref()).await {
-            tracing::error!(%error, %device, "settings for a device were not stored");
-        }
+        self.store_desired(device, desired.as_ref()).await.map_err(|error| NotStored::of(&error, device))
     }
 
     async fn store_desired(&self, device: &DeviceId, desired: Option<&Desired<Tables>>) -> Result<(), StoreError> {
@@ -221,7 +234,7 @@ mod tests {
         set(&store, &Actor::Cli, &cam, tables(json!({"stream": {"quality": "low"}}))).await.unwrap();
         clear(&store, &Actor::Operator(Channel::Http("192.0.2.7".parse().unwrap())), &cam).await.unwrap();
         let intake = SettingsIntake::new(store.clone(), Clock::default());
-        intake.desired_message(&cam, br#"{"version":7,"settings":{}}"#).await;
+        intake.desired_message(&cam, br#"{"version":7,"settings":{}}"#).await.unwrap();
         let entries = store.audit_entries(None, 10).await.unwrap();
         let written: Vec<_> = entries.iter().rev().map(|entry| (entry.actor.as_str(), entry.detail.as_str())).collect();
         assert_eq!(

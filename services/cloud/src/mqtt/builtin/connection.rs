@@ -7,7 +7,7 @@ use super::{
     connections::{Entry, Owner},
     decode::Decoder,
     encode,
-    packet::{Answer, Connect, End, Entry as Wanted, Granted, Incoming, Level, Publication, Terms, Unreadable},
+    packet::{Answer, Connect, End, Entry as Wanted, Granted, Incoming, Level, Publication, Taken, Terms, Unreadable},
     router::{ClientKey, Connected, Link},
     topics::Filter,
     tree::SessionId,
@@ -312,26 +312,26 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
     async fn publish(&mut self, session: &Session, publication: Publication, packet: Option<u16>) -> Result<(), End> {
         self.pay(Cost::Message).await?;
         let parsed = Topic::parse(&publication.topic).filter(|_| self.access.may_publish(&publication.topic));
-        let is_allowed = parsed.is_some();
-        match parsed {
-            Some((device, topic)) => {
-                let correlation = publication.properties.as_ref().and_then(|properties| properties.correlation.clone());
-                let reply = self.broker.uplink.receive(&device, topic, &publication.payload, correlation.as_deref()).await;
-                self.broker.route(Some(session.id), &device, topic, publication);
-                if let Some(reply) = reply {
-                    self.broker.publish(&device, reply);
-                }
-            }
-            None => {
-                if self.access.violation(Action::MqttPublishRefuse, &publication.topic).await {
-                    return Err(End::Forbidden);
-                }
-            }
-        }
+        let taken = match parsed {
+            Some((device, topic)) => self.pass_on(session, &device, topic, publication).await,
+            None if self.access.violation(Action::MqttPublishRefuse, &publication.topic).await => return Err(End::Forbidden),
+            None => Taken::Forbidden,
+        };
         if let Some(packet) = packet {
-            self.put(encode::puback(session.level, packet, is_allowed).ok());
+            self.put(encode::puback(session.level, packet, taken));
         }
         Ok(())
+    }
+
+    async fn pass_on(&self, session: &Session, device: &DeviceId, topic: Topic, publication: Publication) -> Taken {
+        let correlation = publication.properties.as_ref().and_then(|properties| properties.correlation.clone());
+        let received = self.broker.uplink.receive(device, topic, &publication.payload, correlation.as_deref()).await;
+        let Ok(reply) = received else { return Taken::NotStored };
+        self.broker.route(Some(session.id), device, topic, publication);
+        if let Some(reply) = reply {
+            self.broker.publish(device, reply);
+        }
+        Taken::Yes
     }
 
     async fn subscribe(&mut self, session: &Session, wanted: &Wanted) -> Result<Granted, End> {

@@ -218,6 +218,7 @@ fn connect_3(packet: &v3_1_1::Connect) -> Connect {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a broker cares for a few of MQTT's properties")]
 fn connect_5(packet: &v5_0::Connect) -> Result<Connect, Unreadable> {
     let (mut session_expiry_sec, mut receive_maximum, mut packet_bytes_max) = (0, u16::MAX, u32::MAX);
     for property in packet.props() {
@@ -269,6 +270,7 @@ struct Found {
     delay_sec: u32,
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a broker cares for a few of MQTT's properties")]
 fn properties(list: &[Property]) -> (Properties, Found) {
     let (mut properties, mut found) = (Properties::default(), Found::default());
     for property in list {
@@ -309,7 +311,9 @@ fn entry_of(level: Level, entry: &packet::SubEntry) -> Entry {
     let retained = match wanted.rh() {
         packet::RetainHandling::DoNotSendRetained if is_five => RetainedFor::Nobody,
         packet::RetainHandling::SendRetainedIfNotExists if is_five => RetainedFor::New,
-        _ => RetainedFor::Every,
+        packet::RetainHandling::SendRetained
+        | packet::RetainHandling::SendRetainedIfNotExists
+        | packet::RetainHandling::DoNotSendRetained => RetainedFor::Every,
     };
     let options = Options {
         // Two is granted as one: SUBACK says so.
@@ -321,6 +325,7 @@ fn entry_of(level: Level, entry: &packet::SubEntry) -> Entry {
     Entry { filter: entry.topic_filter().to_owned(), options }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a broker cares for a few of MQTT's properties")]
 fn disconnect(level: Level, body: &[u8]) -> Result<Incoming, Unreadable> {
     if level == Level::Three {
         return if body.is_empty() {

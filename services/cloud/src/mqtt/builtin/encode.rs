@@ -2,7 +2,7 @@
 
 use super::{
     decode::{PACKET_BYTES_MAX, TOPIC_ALIASES_MAX},
-    packet::{Answer, Delivery, End, Granted, Level, Qos, Terms, Unreadable},
+    packet::{Answer, Delivery, End, Granted, Level, Qos, Taken, Terms, Unreadable},
 };
 use mqtt_protocol_core::mqtt::{
     packet::{self, Property, v3_1_1, v5_0},
@@ -120,15 +120,19 @@ fn properties_of(publication: &super::packet::Publication, now: Instant) -> Resu
     Ok(list)
 }
 
-/// PUBACK. 3.1.1 has no word for a refusal.
-pub(super) fn puback(level: Level, id: u16, is_allowed: bool) -> Bytes {
-    match level {
-        Level::Three => Ok(v3_1_1::Puback::builder().packet_id(id).build()?.to_continuous_buffer()),
-        Level::Five if is_allowed => Ok(v5_0::Puback::builder().packet_id(id).build()?.to_continuous_buffer()),
-        Level::Five => {
-            Ok(v5_0::Puback::builder().packet_id(id).reason_code(PubackReasonCode::NotAuthorized).build()?.to_continuous_buffer())
+/// PUBACK. 3.1.1 has no word for a refusal: what is forbidden is acknowledged there, and what failed is not, so that it is sent again.
+pub(super) fn puback(level: Level, id: u16, taken: Taken) -> Option<Vec<u8>> {
+    let refused = |code| v5_0::Puback::builder().packet_id(id).reason_code(code).build();
+    let packet = match (level, taken) {
+        (Level::Three, Taken::NotStored) => return None,
+        (Level::Three, Taken::Yes | Taken::Forbidden) => {
+            return v3_1_1::Puback::builder().packet_id(id).build().ok().map(|packet| packet.to_continuous_buffer());
         }
-    }
+        (Level::Five, Taken::Yes) => v5_0::Puback::builder().packet_id(id).build(),
+        (Level::Five, Taken::Forbidden) => refused(PubackReasonCode::NotAuthorized),
+        (Level::Five, Taken::NotStored) => refused(PubackReasonCode::UnspecifiedError),
+    };
+    packet.ok().map(|packet| packet.to_continuous_buffer())
 }
 
 /// SUBACK.

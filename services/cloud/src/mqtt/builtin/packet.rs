@@ -197,6 +197,15 @@ pub(super) enum Answer {
     Version,
 }
 
+/// What became of a client's message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    Yes,
+    Forbidden,
+    /// It could not be written down, so it was not passed on.
+    NotStored,
+}
+
 /// One filter's outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Granted {
