@@ -18,6 +18,8 @@ use sightline_signal::{
 };
 use std::time::Duration;
 
+/// The longest report that is taken: as long as what the broker retains.
+const REPORTED_BYTES_MAX: usize = 16 << 10;
 /// Reports of one device that are stored at once, and then one every [`REPORT_REFILL`]: a camera sends one for each change.
 const REPORTS_BURST: u32 = 20;
 /// See [`REPORTS_BURST`].
@@ -173,7 +175,11 @@ impl SettingsIntake {
 
     /// What a device reports. What does not parse is ignored, and so is what comes too often.
     pub(crate) async fn reported_message(&self, device: &DeviceId, payload: &[u8]) {
-        let Ok(reported) = serde_json::from_slice::<Reported<Tables>>(payload) else { return };
+        if payload.len() > REPORTED_BYTES_MAX {
+            return tracing::debug!(%device, bytes = payload.len(), "a report of settings is too long");
+        }
+        let Ok(mut reported) = serde_json::from_slice::<Reported<Tables>>(payload) else { return };
+        keep_settable(&mut reported.settings);
         if self.reports.take(device.clone(), self.clock.now()).is_err() {
             return tracing::debug!(%device, "reports of settings come too often");
         }
@@ -192,6 +198,16 @@ impl SettingsIntake {
                 tracing::warn!(%error, %device, "settings for a device could not be read");
                 None
             }
+        }
+    }
+}
+
+/// Takes out of a report what can't be set from afar: tables of others, paths, and secrets that a device should not have sent.
+fn keep_settable(settings: &mut Tables) {
+    settings.retain(|table, _| SETTABLE.contains(&table.as_str()));
+    for (table, value) in settings.iter_mut() {
+        if let Value::Object(keys) = value {
+            keys.retain(|key, _| refusal(&format!("{table}.{key}")).is_none());
         }
     }
 }
@@ -224,6 +240,19 @@ mod tests {
         assert!(problem(json!({"stream": {"stream_key": "x"}})).contains("stream.stream_key: a secret"));
         assert!(problem(json!({"stream": {"quality": "x".repeat(DESIRED_BYTES_MAX)}})).contains("at most 8192"));
         assert_eq!(keys_of(&tables(json!({"stream": {"quality": "low"}, "schedule": []}))), ["schedule", "stream.quality"]);
+    }
+
+    #[tokio::test]
+    async fn a_report_is_kept_without_secrets_and_one_that_is_too_long_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&DataDir::open(home.path()).unwrap(), Clock::default()).await.unwrap();
+        let (cam, intake) = (DeviceId::new("cam").unwrap(), SettingsIntake::new(store.clone(), Clock::default()));
+        let report = |settings: Value| json!({"version": 1, "applied": true, "settings": settings, "timestamp": 1}).to_string();
+        let settings = json!({"stream": {"quality": "low", "stream_key": "secret"}, "mqtt": {"token": "secret"}});
+        intake.reported_message(&cam, report(settings).as_bytes()).await;
+        intake.reported_message(&cam, report(json!({"stream": {"quality": "x".repeat(1 << 20)}})).as_bytes()).await;
+        let kept = store.settings(&cam).await.unwrap().reported.unwrap().settings;
+        assert_eq!(Value::Object(kept), json!({"stream": {"quality": "low"}}));
     }
 
     #[tokio::test]
