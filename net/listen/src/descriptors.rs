@@ -58,7 +58,7 @@ mod tests {
     fn the_soft_limit_is_raised_and_shares_are_parts_of_it() {
         let limit = raise();
         assert_eq!(limit, raise());
-        assert!(limit >= 64 && limit <= DESCRIPTORS_MOST);
+        assert!((64..=DESCRIPTORS_MOST).contains(&limit));
         assert_eq!((share_of(1024, 50), share_of(1024, 20), share_of(1, 1)), (512, 204, 1));
     }
 }

@@ -1,7 +1,8 @@
 //! Accepting connections.
 
-use crate::admission::{Admission, Counts, Entry, Permit, Refused, Ticket};
+use crate::admission::{Admission, Entry, Permit, Ticket};
 use crate::arrival::Arrival;
+use crate::limits::{Counts, Refused};
 use crate::neighbour::Proxies;
 use crate::rarely::LOG_INTERVAL;
 use std::io;

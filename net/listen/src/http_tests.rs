@@ -1,5 +1,6 @@
 use super::*;
-use crate::admission::{Admission, Entry, Limits};
+use crate::admission::{Admission, Entry};
+use crate::limits::Limits;
 use axum::extract::Extension;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};

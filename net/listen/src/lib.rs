@@ -16,14 +16,16 @@ mod body;
 pub mod descriptors;
 mod door;
 pub mod http;
+mod limits;
 mod neighbour;
 mod phase;
 mod rarely;
 mod stall;
 mod tables;
 
-pub use admission::{Admission, Counts, Limits, Permit, Refused};
+pub use admission::{Admission, Permit};
 pub use arrival::{Arrival, FirstByteError, TlsError};
 pub use door::Door;
+pub use limits::{Counts, Limits, Refused};
 pub use neighbour::{Network, NetworkError, Proxies};
 pub use rarely::{Rarely, shortened};

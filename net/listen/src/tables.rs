@@ -1,11 +1,16 @@
 //! Who is where: the state behind an admission, changed under its lock. Whom a change concerns is told after the lock is free.
 
-use crate::admission::{Limits, Permit, Refused, Task};
+use crate::limits::{Limits, Refused};
 use crate::neighbour::Neighbour;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+/// The task of a connection, once it has one: shed connections end with theirs.
+pub(crate) type Task = Arc<OnceLock<AbortHandle>>;
 
 /// A connection that is pending for longer may be ended for one that waits: four round trips over a bad radio link.
 const SLOW: Duration = Duration::from_secs(2);
@@ -32,24 +37,16 @@ pub(crate) struct Tables {
 /// Whom a change concerns.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    pub(crate) granted: Vec<Granted>,
+    /// They waited, and are pending now.
+    pub(crate) granted: Vec<oneshot::Sender<()>>,
     /// The tasks that end.
     pub(crate) shed: Vec<Task>,
-}
-
-/// One that waited, and is pending now.
-#[derive(Debug)]
-pub(crate) struct Granted {
-    pub(crate) neighbour: Neighbour,
-    pub(crate) number: u64,
-    pub(crate) task: Task,
-    pub(crate) sender: oneshot::Sender<Permit>,
 }
 
 /// What a newcomer has.
 pub(crate) enum Entered {
     In(u64),
-    Waits(u64, oneshot::Receiver<Permit>),
+    Waits(u64, oneshot::Receiver<()>),
 }
 
 /// What one address has.
@@ -78,7 +75,7 @@ struct Pending {
 #[derive(Debug)]
 struct Waiting {
     task: Task,
-    sender: oneshot::Sender<Permit>,
+    sender: oneshot::Sender<()>,
 }
 
 impl Tables {
@@ -206,19 +203,21 @@ impl Tables {
         self.open -= 1;
     }
 
-    /// One that waits has gone, or was let in: then there is nothing to do.
-    pub(crate) fn leave_queue(&mut self, neighbour: Neighbour, number: u64) {
-        let Some(places) = self.by_neighbour.get_mut(&neighbour) else { return };
-        if places.waiting.remove(&number).is_some() {
-            self.waiting -= 1;
-            if places.waiting.is_empty() {
-                self.queued.remove(&neighbour);
-            }
-            if places.ready.take_if(|ready| *ready == number).is_some() {
-                self.ready.remove(&(number, neighbour));
-            }
-            self.leave(neighbour);
+    /// One that waits has gone; false when it does not wait, because it was let in.
+    pub(crate) fn leave_queue(&mut self, neighbour: Neighbour, number: u64) -> bool {
+        let Some(places) = self.by_neighbour.get_mut(&neighbour) else { return false };
+        if places.waiting.remove(&number).is_none() {
+            return false;
         }
+        self.waiting -= 1;
+        if places.waiting.is_empty() {
+            self.queued.remove(&neighbour);
+        }
+        if places.ready.take_if(|ready| *ready == number).is_some() {
+            self.ready.remove(&(number, neighbour));
+        }
+        self.leave(neighbour);
+        true
     }
 
     /// Those that wait become pending, in order, as far as there is room: after a change of what this address has.
@@ -240,7 +239,7 @@ impl Tables {
             self.queued.remove(&neighbour);
         }
         self.begin_pending(neighbour, number, &task, now);
-        self.outcome.granted.push(Granted { neighbour, number, task, sender });
+        self.outcome.granted.push(sender);
     }
 
     /// For a newcomer whose address has so many pending ones: ends the oldest of the address that has most, if that has more than the

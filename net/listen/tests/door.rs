@@ -27,7 +27,9 @@ async fn server(limits: Limits) -> Server {
     let door = Arc::new(Door::new("test", "the test", Duration::from_secs(30), admission, tasks.clone(), stop.clone()));
     let refused = Arc::new(AtomicU64::new(0));
     let count = refused.clone();
-    let on_refused = move |_| drop(count.fetch_add(1, Ordering::Relaxed));
+    let on_refused = move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    };
     tasks.spawn(door.clone().run(listener, on_refused, async |mut arrival: Arrival| {
         let mut bytes = [0; 2];
         if arrival.socket.read_exact(&mut bytes).await.is_ok() && arrival.permit.prove(&format!("cam-{}", bytes[1])).is_ok() {
