@@ -64,7 +64,7 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
             if json {
                 terminal::print(&serde_json::json!({"id": id, "revoked": true}).to_string())
             } else {
-                terminal::say(&format!("{id} is revoked: its connections end within 10 seconds"))
+                terminal::print(&format!("{id} is revoked: its connections end within 10 seconds"))
             }
         }
     }
@@ -76,7 +76,7 @@ async fn permit(dir: &Path, id: &DeviceId, may_push: bool, json: bool) -> Result
     if json {
         terminal::print(&serde_json::json!({"id": id, "may_push": may_push}).to_string());
     } else {
-        terminal::say(&format!("{id} may {}publish", if may_push { "" } else { "not " }));
+        terminal::print(&format!("{id} may {}publish", if may_push { "" } else { "not " }));
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ fn show_files(added: &AddedDevice, json: bool, done: &str) {
         terminal::print(&serde_json::to_string(added).unwrap_or_default());
         return;
     }
-    terminal::say(&format!("{} is {done}; copy these to the device, and keep the key and the token secret:", added.id));
+    terminal::print(&format!("{} is {done}; copy these to the device, and keep the key and the token secret:", added.id));
     for (what, path) in [("certificate", &added.pem), ("key", &added.key), ("HTTP token", &added.token), ("authority", &added.ca)] {
         terminal::print(&format!("{what:12} {}", path.display()));
     }
@@ -123,7 +123,10 @@ pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {
             }
             match verdict {
                 Verdict::Intact { rows, head } => {
-                    terminal::say(&format!("the audit log is intact: {rows} entries, the last one's hash is {head}"));
+                    // Not in front of the JSON's reader.
+                    if !audit.cloud.json {
+                        terminal::print(&format!("the audit log is intact: {rows} entries, the last one's hash is {head}"));
+                    }
                     Ok(())
                 }
                 Verdict::Broken { seq, reason } => Err(format!("the audit log is broken at entry {seq}: {reason}").into()),

@@ -406,6 +406,16 @@ pub(crate) enum RoleArg {
     Origin,
 }
 
+impl RoleArg {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Cloud => "cloud",
+            Self::Origin => "origin",
+        }
+    }
+}
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum ConfigAction {
     /// Check a file, and print every setting as it will be, with where it comes from

@@ -2,7 +2,7 @@
 
 use crate::{
     Failure,
-    settings::{file, table},
+    settings::{environment, file, table},
     terminal,
 };
 use confique::{Config as _, Layer as _};
@@ -38,8 +38,11 @@ pub(crate) fn load(file: &Path) -> Result<Cameras, Failure> {
     match split(&read(file)?).map_err(|problem| format!("{}: {problem}", file.display()))? {
         None => Ok(Cameras::One(Box::new(file::load::<Config>(file)?.for_device()))),
         Some((defaults, tables)) => {
-            let cameras = tables.iter().map(|own| config_of(own, &defaults)).collect::<Result<_, _>>();
-            Ok(Cameras::Several(cameras.map_err(|problem| format!("{}: {problem}", file.display()))?))
+            environment::warn_of_unknown();
+            let cameras = tables.iter().map(|own| config_of(own, &defaults)).collect::<Result<Vec<_>, _>>();
+            let mut cameras = cameras.map_err(|problem| format!("{}: {problem}", file.display()))?;
+            cameras.iter_mut().for_each(|config| config.resolve(&file::base_of(file)));
+            Ok(Cameras::Several(cameras))
         }
     }
 }
@@ -60,10 +63,14 @@ pub(crate) fn check(file: &Path, json: bool) -> Result<(), Failure> {
     let shown = match load(file)? {
         Cameras::One(config) => {
             config.check()?;
+            config.check_files()?;
             vec![(None, table::settings_of_camera(&toml::Table::new(), &table))]
         }
         Cameras::Several(cameras) => {
             let ids: Vec<_> = cameras.iter().map(|config| config.device_id.clone()).collect();
+            for config in &cameras {
+                config.check_files().map_err(|problem| format!("{}: {problem}", config.device_id))?;
+            }
             Fleet::new(cameras)?;
             let (defaults, tables) = split(&table)?.unwrap_or_default();
             ids.into_iter().zip(tables).map(|(id, own)| (Some(id), table::settings_of_camera(&own, &defaults))).collect()
@@ -87,7 +94,6 @@ pub(crate) fn check(file: &Path, json: bool) -> Result<(), Failure> {
         }
         table::print_rows(rows);
     }
-    terminal::say("the configuration is good");
     Ok(())
 }
 
@@ -183,9 +189,10 @@ mod tests {
         );
         let Cameras::Several(found) = cameras(&text).unwrap() else { panic!("several") };
         assert_eq!(found.iter().map(|config| config.device_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let beside = std::env::temp_dir().join("x.mp4");
         let [a, b] = &found[..] else { panic!("two") };
         assert_eq!((a.stream.quality.as_str(), b.stream.quality.as_str()), ("medium", "low"));
-        assert_eq!((a.stream.trigger.as_str(), b.source.reveal(), a.source.reveal()), ("always_on", "x.mp4", "test"));
+        assert_eq!((a.stream.trigger.as_str(), b.source.reveal(), a.source.reveal()), ("always_on", beside.to_str().unwrap(), "test"));
         assert_eq!((a.mqtt.cert.to_str(), b.recording.dir.to_str()), (Some("/c/a.pem"), Some("/r/b")));
         let Cameras::One(one) = cameras(&format!("device_id = 'c'\n{FILE}")).unwrap() else { panic!("one") };
         assert_eq!(one.mqtt.cert.to_str(), Some("/c/c.pem"));

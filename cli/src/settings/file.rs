@@ -5,15 +5,47 @@ use confique::{
     Config,
     meta::{FieldKind, Meta},
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The settings of a role.
+pub(crate) trait RoleConfig: Config {
+    /// Takes relative paths from `base`.
+    fn resolve(&mut self, base: &Path);
+}
+
+impl RoleConfig for sightline_camera::Config {
+    fn resolve(&mut self, base: &Path) {
+        Self::resolve(self, base);
+    }
+}
+
+impl RoleConfig for sightline_cloud::Config {
+    fn resolve(&mut self, base: &Path) {
+        Self::resolve(self, base);
+    }
+}
+
+impl RoleConfig for sightline_origin::Config {
+    fn resolve(&mut self, base: &Path) {
+        Self::resolve(self, base);
+    }
+}
+
+/// Where relative paths of a file begin: where it lies. A service's working directory is `/`, a person's is anywhere.
+pub(crate) fn base_of(file: &Path) -> PathBuf {
+    file.parent().map(Path::to_owned).unwrap_or_default()
+}
 
 /// Reads and checks a file.
-pub(crate) fn load<C: Config>(file: &Path) -> Result<C, Failure> {
+pub(crate) fn load<C: RoleConfig>(file: &Path) -> Result<C, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("{}: {error}; `sightline config template ROLE` prints a file to start from", file.display()))?;
     let table = table_of(file, &text)?;
     check_keys(&C::META, &table).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    C::builder().env().file(file).load().map_err(|error| without_quote(&format!("{error:#}")).into())
+    super::environment::warn_of_unknown();
+    let mut config = C::builder().env().file(file).load().map_err(|error| without_quote(&format!("{error:#}")))?;
+    config.resolve(&base_of(file));
+    Ok(config)
 }
 
 /// Parses a file's text.
@@ -40,6 +72,12 @@ pub(crate) fn check_keys(meta: &'static Meta, table: &toml::Table) -> Result<(),
     unknown_key(meta, table, "").map_or(Ok(()), |(key, nearest)| Err(UnknownKey { key, nearest }))
 }
 
+/// The known name that is nearest to a mistyped one, if any is near.
+pub(crate) fn nearest<'a>(mistyped: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, name) = known.map(|name| (strsim::damerau_levenshtein(mistyped, name), name)).min()?;
+    (distance <= 2.max(mistyped.len() / 3)).then_some(name)
+}
+
 /// The first key that no setting has, and the known one nearest to it.
 fn unknown_key(meta: &'static Meta, table: &toml::Table, prefix: &str) -> Option<(String, Option<String>)> {
     for (key, value) in table {
@@ -52,9 +90,8 @@ fn unknown_key(meta: &'static Meta, table: &toml::Table, prefix: &str) -> Option
             }
             (Some(_), _) => {}
             (None, _) => {
-                let nearest = meta.fields.iter().map(|field| (strsim::damerau_levenshtein(key, field.name), field.name)).min();
-                let is_near = |distance: usize| distance <= 2.max(key.len() / 3);
-                return Some((path, nearest.filter(|(distance, _)| is_near(*distance)).map(|(_, name)| format!("{prefix}{name}"))));
+                let nearest = nearest(key, meta.fields.iter().map(|field| field.name));
+                return Some((path, nearest.map(|name| format!("{prefix}{name}"))));
             }
         }
     }

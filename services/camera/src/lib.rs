@@ -14,6 +14,7 @@ mod optional;
 pub mod probe;
 mod record;
 mod schedule;
+mod stream_key;
 
 pub use agent::{Agent, Outcome, Rounds, StartError, StreamEvent};
 pub use config::{Config, Secret, SourceName};

@@ -163,7 +163,8 @@ impl From<io::Error> for Trouble {
 impl From<link::DialError> for Trouble {
     fn from(error: link::DialError) -> Self {
         let code = Some(error.code).filter(|code| *code == ErrorCode::DnsFailed);
-        Self { code, message: error.to_string() }
+        // The code is for RTMP's side of the house.
+        Self { code, message: error.message }
     }
 }
 

@@ -80,9 +80,10 @@ impl Local {
         })
     }
 
-    /// Whether the device asks the cloud where to stream.
-    pub(crate) fn asks_cloud(&self) -> bool {
-        self.cloud.broker.is_some() && self.server.is_none()
+    /// Whether there is a cloud. A server by hand changes where the stream goes and nothing else (specification §1.4): commands, status and
+    /// settings go by the broker as ever.
+    pub(crate) fn has_cloud(&self) -> bool {
+        self.cloud.broker.is_some()
     }
 }
 

@@ -36,7 +36,7 @@ impl Talk {
 /// Connects as the device and asks where to stream. `identity`: `None` where the way is not open.
 pub(super) async fn talk(subject: Option<&Subject>, identity: Option<&Identity>) -> Talk {
     let Some(subject) = subject else { return Talk::none(NEEDS_CONFIG) };
-    if !subject.asks_cloud() {
+    if !subject.has_cloud() {
         return Talk::none("this configuration asks no cloud");
     }
     let cloud = &subject.checked.local.cloud;
