@@ -49,6 +49,9 @@ const STALE_SHARE: f32 = 2.0 / 3.0;
 const HELD_NAME_INTERVAL: Duration = Duration::from_secs(1);
 /// ... up to this many attempts: nginx-rtmp notices a dead publisher within its 30 s ping, others sooner.
 const HELD_NAME_TRIES: u32 = 30;
+/// Between two requests to the cloud for a token that wins a name back: a thief that has the device's key as well shall not make the camera
+/// ask without end.
+const NAME_REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 /// For the goodbye to reach the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two requests for a key frame while the queue waits for one.
@@ -83,6 +86,8 @@ pub struct Pusher<P, const QUEUE: usize> {
     streaming_since: Option<Instant>,
     /// Tries left for a name that the server may still hold for the connection that was lost.
     held_name_tries: u32,
+    /// When the cloud was last asked for a token because the name was refused.
+    asked_for_name_at: Option<Instant>,
     in_session: Deque<Instant, { SESSION_QUEUE + 1 }>,
     /// Of the frames in the session.
     session_bytes: u64,
@@ -129,6 +134,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             session: client::Session::idle(),
             streaming_since: None,
             held_name_tries: 0,
+            asked_for_name_at: None,
             in_session: Deque::new(),
             session_bytes: 0,
             queue: FrameQueue::new(config.queue_bytes_max, config.target_latency.mul_f32(STALE_SHARE)),
@@ -341,10 +347,23 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
         self.is_asking = false;
         let waits = self.state == StreamState::Requesting;
+        let in_use = self.server_in_use();
         let answered = if response.success { Servers::of(response, now, &mut self.config.server) } else { None };
         match answered {
-            Some(servers) => {
+            Some(mut servers) => {
+                let place = in_use.as_ref().zip(self.config.server.as_ref()).map(|(in_use, set)| place_of(set, in_use));
+                match place {
+                    // A refresh moves nothing: the stream stays where it is, and the next server is the one after it.
+                    Some(Some(place)) => servers.go_to(place),
+                    Some(None) => servers.go_before_the_first(),
+                    None => {}
+                }
+                let is_elsewhere = place == Some(None) && self.state == StreamState::Connecting;
                 self.servers = Some(servers);
+                if is_elsewhere {
+                    let _ = self.advance();
+                    self.dial(now);
+                }
                 self.ceiling = effective_settings(self.config.wanted(), response, self.config.source_fps_max);
                 self.retarget();
                 if waits {
@@ -359,10 +378,19 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
     }
 
+    /// The server that streams go to, or are on their way to.
+    #[inline(never)]
+    fn server_in_use(&self) -> Option<Text<192>> {
+        let is_in_use = matches!(self.state, StreamState::Streaming | StreamState::Connecting);
+        let (servers, set) = self.servers.as_ref().zip(self.config.server.as_ref()).filter(|_| is_in_use)?;
+        set.tc_urls.get(servers.next()).cloned()
+    }
+
     #[inline(never)]
     fn dial(&mut self, now: Instant) {
-        if self.servers.is_none() {
-            return;
+        let (Some(servers), Some(set)) = (&mut self.servers, &self.config.server) else { return };
+        if servers.next() >= set.tc_urls.len() {
+            servers.rewind();
         }
         self.outbox.hang_up();
         self.outbox.dial();
@@ -456,13 +484,37 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
     }
 
-    /// The server refused. A name that it still holds for our own last connection is asked for again; all else is a failure.
+    /// The server refused. A name that we had a moment ago is someone else's now, or still held for our own last connection: a fresh token
+    /// takes it back from either, where there is a cloud that gives one. All else is a failure.
     #[inline(never)]
     fn on_rejected(&mut self, now: Instant, code: &str) {
-        let is_held = code == "NetStream.Publish.BadName" && self.held_name_tries > 0;
-        if is_held && self.config.auto_reconnect && self.state == StreamState::Connecting {
-            self.held_name_tries -= 1;
+        let is_name = code == "NetStream.Publish.BadName" && self.config.auto_reconnect;
+        let was_ours = match self.state {
+            StreamState::Streaming => !self.is_server_fixed,
+            StreamState::Connecting => self.held_name_tries > 0,
+            StreamState::Idle
+            | StreamState::Requesting
+            | StreamState::Reconnecting
+            | StreamState::Stopping
+            | StreamState::Error
+            | StreamState::Standby => false,
+        };
+        if is_name && was_ours {
+            if self.state == StreamState::Streaming {
+                self.held_name_tries = HELD_NAME_TRIES;
+                // What another does is no failure of ours: it shall not cost minutes.
+                self.backoff.reset();
+                self.sets_exhausted = 0;
+            }
+            self.held_name_tries = self.held_name_tries.saturating_sub(1);
             self.drop_link();
+            let may_ask = self.asked_for_name_at.is_none_or(|at| now.since(at) >= NAME_REQUEST_INTERVAL);
+            if may_ask && !self.is_server_fixed {
+                self.asked_for_name_at = Some(now);
+                self.report_error(ErrorCode::StreamKeyInvalid, Duration::ZERO);
+                self.ask(now);
+                return;
+            }
             let delay = self.backoff.jittered(HELD_NAME_INTERVAL);
             self.report_error(ErrorCode::StreamKeyInvalid, delay);
             self.enter(StreamState::Reconnecting, Some(now + delay));

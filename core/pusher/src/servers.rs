@@ -75,7 +75,7 @@ impl Servers {
 
     /// Moves on to the next server; false when the round is over and the first is next again.
     pub(crate) fn advance(&mut self, set: &FixedServer) -> bool {
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         if self.next >= set.tc_urls.len() {
             self.next = 0;
             return false;
@@ -86,6 +86,11 @@ impl Servers {
     /// The server at that place is next.
     pub(crate) const fn go_to(&mut self, place: usize) {
         self.next = place;
+    }
+
+    /// The server in use is none of the set: after it comes the first.
+    pub(crate) const fn go_before_the_first(&mut self) {
+        self.next = usize::MAX;
     }
 
     /// Begins a round with the first.

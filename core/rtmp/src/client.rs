@@ -541,6 +541,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
                 | Phase::AwaitStream
                 | Phase::AwaitPublishing,
             ) => self.reject(code, description),
+            // The stream is someone else's now: no accident of the connection, and the same name again would only take it back.
+            ("NetStream.Publish.BadName", Phase::Publishing) => self.reject(code, description),
             ("NetStream.Publish.BadName" | "NetStream.Unpublish.Success" | "NetConnection.Connect.Closed" | "NetStream.Failed", _) => {
                 self.end()
             }

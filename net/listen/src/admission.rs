@@ -1,97 +1,36 @@
-//! How many connections may be there: in all, from one address, and of those how many that have not yet shown what they are.
+//! How many connections may be there: in all, of strangers from one address, of one identity, and of those how many that have not yet
+//! shown what they are. Who is over an address's share of the last waits for a place.
 
-use std::collections::HashMap;
+use crate::limits::{Counts, Limits, Refused};
+use crate::neighbour::Neighbour;
+use crate::tables::{Entered, Outcome, Tables, Task};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// The places of a door.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Connections at a time.
-    pub connections: usize,
-    /// The same from one address (IPv6: from one /64).
-    pub connections_per_address: usize,
-    /// Connections that are pending: they have not yet shown what they are.
-    pub pending: usize,
-    /// The same from one address.
-    pub pending_per_address: usize,
-}
-
-impl Limits {
-    /// A door that counts and refuses nobody.
-    pub const NONE: Self =
-        Self { connections: usize::MAX, connections_per_address: usize::MAX, pending: usize::MAX, pending_per_address: usize::MAX };
-}
-
-/// Who counts as one: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Neighbour(u128);
-
-impl Neighbour {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self(u128::from(u32::from(v4))),
-            IpAddr::V6(v6) => Self(u128::from(v6) >> 64 << 64 | 1 << 63),
-        }
-    }
-}
-
-/// Why a connection has no place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refused {
-    /// All places are taken.
-    Total,
-    /// Those of its address are taken.
-    Address,
-    /// Too many are pending, in all or from its address.
-    Pending,
-}
-
-/// How many connections there are, and were since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
-    /// Now.
-    pub open: u64,
-    /// Of these, how many are pending.
-    pub pending: u64,
-    /// Let in since the start.
-    pub accepted: u64,
-    /// Refused because all places were taken.
-    pub refused_total: u64,
-    /// Refused because those of its address were taken.
-    pub refused_address: u64,
-    /// Refused because too many were pending.
-    pub refused_pending: u64,
-    /// Times that the system gave no connection: it was out of descriptors or memory.
-    pub accept_errors: u64,
-}
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// The table behind a [`Door`](crate::Door); several listeners may share one.
 #[derive(Debug)]
 pub struct Admission {
     limits: Limits,
     tables: Mutex<Tables>,
+    /// Its keys are this process's own: nobody makes two identities count as one.
+    hasher: RandomState,
     accepted: AtomicU64,
-    refused_total: AtomicU64,
-    refused_address: AtomicU64,
-    refused_pending: AtomicU64,
+    refused: [AtomicU64; Refused::ALL.len()],
+    shed: AtomicU64,
     accept_errors: AtomicU64,
 }
 
-/// One entry for each address that has connections: there are at most as many as those.
-#[derive(Debug, Default)]
-struct Tables {
-    open: usize,
-    pending: usize,
-    by_neighbour: HashMap<Neighbour, Places>,
-}
-
-/// What one address has.
-#[derive(Clone, Copy, Debug, Default)]
-struct Places {
-    open: usize,
-    pending: usize,
+/// What a newcomer has.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// A place.
+    In(Permit),
+    /// A place in the queue of its address.
+    Waits(Ticket),
 }
 
 impl Admission {
@@ -101,29 +40,101 @@ impl Admission {
         Self {
             limits,
             tables: Mutex::default(),
+            hasher: RandomState::new(),
             accepted: AtomicU64::new(0),
-            refused_total: AtomicU64::new(0),
-            refused_address: AtomicU64::new(0),
-            refused_pending: AtomicU64::new(0),
+            refused: Default::default(),
+            shed: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
         }
     }
 
-    /// Lets a connection in, or counts why not. It is pending at first.
-    ///
-    /// # Errors
-    /// [`Refused`]
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refused> {
-        let neighbour = Neighbour::of(address);
-        let entered = self.tables.lock().unwrap_or_else(PoisonError::into_inner).enter(neighbour, &self.limits);
-        let counter = match entered {
-            Ok(()) => &self.accepted,
-            Err(Refused::Total) => &self.refused_total,
-            Err(Refused::Address) => &self.refused_address,
-            Err(Refused::Pending) => &self.refused_pending,
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a connection in, puts it into its queue, or counts why neither. It is pending at first.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Entry, Refused> {
+        let (neighbour, task, now) = (Neighbour::of(address), Task::default(), Instant::now());
+        let (entered, outcome) = {
+            let mut tables = self.tables();
+            let entered = tables.enter(neighbour, &task, &self.limits, now);
+            (entered, tables.take_outcome())
         };
-        counter.fetch_add(1, Ordering::Relaxed);
-        entered.map(|()| Permit { admission: self.clone(), neighbour, is_pending: true })
+        self.settle(outcome);
+        match entered {
+            Ok(Entered::In(number)) => {
+                self.accepted.fetch_add(1, Ordering::Relaxed);
+                Ok(Entry::In(self.permit(neighbour, number, task, Standing::Pending)))
+            }
+            Ok(Entered::Waits(number, granted)) => {
+                Ok(Entry::Waits(Ticket { admission: self.clone(), neighbour, number, task, granted, is_over: false }))
+            }
+            Err(refused) => Err(self.refuse(refused)),
+        }
+    }
+
+    /// Lets in a connection of a proxy that is trusted: it counts in all, and its requests count for their clients.
+    pub(crate) fn enter_proxy(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refused> {
+        let neighbour = Neighbour::of(address);
+        if !self.change(neighbour, |tables| tables.enter_proxy(&self.limits)) {
+            return Err(self.refuse(Refused::Total));
+        }
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        Ok(self.permit(neighbour, 0, Task::default(), Standing::Proxy))
+    }
+
+    /// A request that a trusted proxy brings from a stranger.
+    pub(crate) fn enter_request(self: &Arc<Self>, client: IpAddr) -> Result<Permit, Refused> {
+        let neighbour = Neighbour::of(client);
+        if !self.tables().enter_request(neighbour, &self.limits) {
+            return Err(self.refuse(Refused::Address));
+        }
+        Ok(self.permit(neighbour, 0, Task::default(), Standing::Request))
+    }
+
+    fn permit(self: &Arc<Self>, neighbour: Neighbour, number: u64, task: Task, standing: Standing) -> Permit {
+        Permit { admission: self.clone(), neighbour, number, task, standing: Mutex::new(standing) }
+    }
+
+    fn refuse(&self, refused: Refused) -> Refused {
+        self.refused[refused as usize].fetch_add(1, Ordering::Relaxed);
+        refused
+    }
+
+    /// Ends what was pending for long while others wait, and lets those in. To be called a few times a second.
+    pub(crate) fn shed_the_slow(self: &Arc<Self>) {
+        let outcome = {
+            let mut tables = self.tables();
+            tables.shed_the_slow(&self.limits, Instant::now());
+            tables.take_outcome()
+        };
+        self.settle(outcome);
+    }
+
+    /// Changes what an address has in the tables, and tells those whom it concerns after the lock is free.
+    fn change<T>(self: &Arc<Self>, neighbour: Neighbour, act: impl FnOnce(&mut Tables) -> T) -> T {
+        let (result, outcome) = {
+            let mut tables = self.tables();
+            let result = act(&mut tables);
+            tables.let_in(neighbour, &self.limits, Instant::now());
+            (result, tables.take_outcome())
+        };
+        self.settle(outcome);
+        result
+    }
+
+    fn settle(self: &Arc<Self>, Outcome { granted, shed }: Outcome) {
+        self.shed.fetch_add(shed.len() as u64, Ordering::Relaxed);
+        for task in shed {
+            if let Some(handle) = task.get() {
+                handle.abort();
+            }
+        }
+        self.accepted.fetch_add(granted.len() as u64, Ordering::Relaxed);
+        for waits in granted {
+            // Whoever waited has gone: then its ticket has given the place back.
+            let _ = waits.send(());
+        }
     }
 
     pub(crate) fn count_accept_error(&self) {
@@ -133,40 +144,73 @@ impl Admission {
     /// The counts now.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let (open, pending) = {
-            let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-            (tables.open as u64, tables.pending as u64)
-        };
+        let [open, pending, waiting, identified] = self.tables().counts().map(|count| count as u64);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let [refused_total, refused_address, refused_identity, refused_pending] =
+            Refused::ALL.map(|reason| read(&self.refused[reason as usize]));
         Counts {
             open,
             pending,
+            waiting,
+            identified,
             accepted: read(&self.accepted),
-            refused_total: read(&self.refused_total),
-            refused_address: read(&self.refused_address),
-            refused_pending: read(&self.refused_pending),
+            refused_total,
+            refused_address,
+            refused_identity,
+            refused_pending,
+            shed: read(&self.shed),
             accept_errors: read(&self.accept_errors),
         }
     }
 }
 
-impl Tables {
-    fn enter(&mut self, neighbour: Neighbour, limits: &Limits) -> Result<(), Refused> {
-        let places = self.by_neighbour.get(&neighbour).copied().unwrap_or_default();
-        if self.open >= limits.connections {
-            return Err(Refused::Total);
+/// A place in the queue; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    admission: Arc<Admission>,
+    neighbour: Neighbour,
+    number: u64,
+    pub(crate) task: Task,
+    granted: oneshot::Receiver<()>,
+    /// Its place is a permit's now.
+    is_over: bool,
+}
+
+impl Ticket {
+    /// Waits for the place, until the deadline.
+    pub(crate) async fn wait(mut self, deadline: Instant) -> Result<Permit, Refused> {
+        match tokio::time::timeout_at(deadline, &mut self.granted).await {
+            Ok(Ok(())) => {
+                self.is_over = true;
+                Ok(self.admission.permit(self.neighbour, self.number, self.task.clone(), Standing::Pending))
+            }
+            Ok(Err(_)) | Err(_) => Err(self.admission.refuse(Refused::Pending)),
         }
-        if places.open >= limits.connections_per_address {
-            return Err(Refused::Address);
-        }
-        if self.pending >= limits.pending || places.pending >= limits.pending_per_address {
-            return Err(Refused::Pending);
-        }
-        self.open += 1;
-        self.pending += 1;
-        self.by_neighbour.insert(neighbour, Places { open: places.open + 1, pending: places.pending + 1 });
-        Ok(())
     }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        self.admission.change(self.neighbour, |tables| {
+            // Let in at this very moment, unless it was shed as well.
+            if !tables.leave_queue(self.neighbour, self.number) && tables.end_pending(self.neighbour, self.number) {
+                tables.leave(self.neighbour);
+            }
+        });
+    }
+}
+
+/// What a connection counts as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    Pending,
+    Stranger,
+    Identified(u64),
+    Proxy,
+    Request,
 }
 
 /// A connection's place; dropping it gives the place back.
@@ -174,101 +218,113 @@ impl Tables {
 pub struct Permit {
     admission: Arc<Admission>,
     neighbour: Neighbour,
-    is_pending: bool,
+    number: u64,
+    pub(crate) task: Task,
+    standing: Mutex<Standing>,
 }
 
 impl Permit {
-    /// Whether the connection has still to show what it is.
-    pub fn set_pending(&mut self, is_pending: bool) {
-        if self.is_pending == is_pending {
-            return;
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the connection has still to show what it is. One that is pending again is a stranger again, whatever it had proved.
+    pub fn set_pending(&self, is_pending: bool) {
+        let mut standing = self.standing();
+        match (*standing, is_pending) {
+            (Standing::Pending, false) => {
+                // One that was shed counts no more, and ends.
+                if self.admission.change(self.neighbour, |tables| tables.end_pending(self.neighbour, self.number)) {
+                    *standing = Standing::Stranger;
+                }
+            }
+            (Standing::Stranger | Standing::Identified(_), true) => {
+                self.admission.change(self.neighbour, |tables| {
+                    if let Standing::Identified(identity) = *standing {
+                        tables.forget(identity, self.neighbour);
+                    }
+                    tables.begin_pending(self.neighbour, self.number, &self.task, Instant::now());
+                });
+                *standing = Standing::Pending;
+            }
+            (Standing::Pending, true)
+            | (Standing::Stranger | Standing::Identified(_), false)
+            | (Standing::Proxy | Standing::Request, _) => {}
         }
-        self.is_pending = is_pending;
-        let mut tables = self.admission.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let change = |count: &mut usize| if is_pending { *count += 1 } else { *count = count.saturating_sub(1) };
-        change(&mut tables.pending);
-        if let Some(counts) = tables.by_neighbour.get_mut(&self.neighbour) {
-            change(&mut counts.pending);
+    }
+
+    /// Whether it counts for an identity, or for a proxy.
+    pub(crate) fn is_identified(&self) -> bool {
+        matches!(*self.standing(), Standing::Identified(_) | Standing::Proxy)
+    }
+
+    /// Lets in a request that a trusted proxy brings on this connection; `None` when the connection is no such proxy's.
+    pub(crate) fn enter_request(&self, client: IpAddr) -> Option<Result<Permit, Refused>> {
+        let is_proxy = *self.standing() == Standing::Proxy;
+        is_proxy.then(|| self.admission.enter_request(client))
+    }
+
+    /// The connection has proved an identity, by a certificate or a token. It counts for that from now on, neither for its address nor as
+    /// pending.
+    ///
+    /// # Errors
+    /// [`Refused::Identity`] when that identity has all its connections: this one should end. [`Refused::Pending`] when it is ending
+    /// already, because it took too long.
+    pub fn prove(&self, identity: &str) -> Result<(), Refused> {
+        let identity = self.admission.hasher.hash_one(identity);
+        let mut standing = self.standing();
+        let was_pending = match *standing {
+            Standing::Pending => true,
+            Standing::Stranger => false,
+            Standing::Identified(known) if known == identity => return Ok(()),
+            Standing::Identified(known) => {
+                self.admission.change(self.neighbour, |tables| tables.forget(known, self.neighbour));
+                *standing = Standing::Stranger;
+                false
+            }
+            Standing::Proxy | Standing::Request => return Ok(()),
+        };
+        let proved = self.admission.change(self.neighbour, |tables| {
+            if tables.connections_of(identity) >= self.admission.limits.connections_per_identity {
+                return Err(Refused::Identity);
+            }
+            if was_pending && !tables.end_pending(self.neighbour, self.number) {
+                return Err(Refused::Pending);
+            }
+            tables.identify(identity, self.neighbour);
+            Ok(())
+        });
+        match proved {
+            Ok(()) => *standing = Standing::Identified(identity),
+            Err(Refused::Identity) => drop(self.admission.refuse(Refused::Identity)),
+            // Shed, and counted as that.
+            Err(Refused::Total | Refused::Address | Refused::Pending) => {}
         }
+        proved
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.set_pending(false);
-        let mut tables = self.admission.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.open = tables.open.saturating_sub(1);
-        if let Some(counts) = tables.by_neighbour.get_mut(&self.neighbour) {
-            counts.open = counts.open.saturating_sub(1);
-            if counts.open == 0 {
-                tables.by_neighbour.remove(&self.neighbour);
-                // After a flood the table goes back to what is in use.
-                if tables.by_neighbour.len() < tables.by_neighbour.capacity() / 4 {
-                    tables.by_neighbour.shrink_to_fit();
+        let standing = *self.standing();
+        self.admission.change(self.neighbour, |tables| match standing {
+            // One that was shed has given its place back.
+            Standing::Pending => {
+                if tables.end_pending(self.neighbour, self.number) {
+                    tables.leave(self.neighbour);
                 }
             }
-        }
+            Standing::Stranger => tables.leave(self.neighbour),
+            Standing::Identified(identity) => {
+                tables.forget(identity, self.neighbour);
+                tables.leave(self.neighbour);
+            }
+            Standing::Proxy => tables.leave_proxy(),
+            Standing::Request => tables.leave_request(self.neighbour),
+        });
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn door(connections: usize, per_address: usize, pending: usize) -> Arc<Admission> {
-        let limits = Limits { connections, connections_per_address: per_address, pending: usize::MAX, pending_per_address: pending };
-        Arc::new(Admission::new(limits))
-    }
-
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn each_limit_is_met_and_places_come_back() {
-        let door = door(3, 2, 1);
-        let mut first = door.enter(address("10.0.0.1")).unwrap();
-        assert_eq!(door.enter(address("10.0.0.1")).err(), Some(Refused::Pending));
-        first.set_pending(false);
-        let mut second = door.enter(address("10.0.0.1")).unwrap();
-        second.set_pending(false);
-        assert_eq!(door.enter(address("10.0.0.1")).err(), Some(Refused::Address));
-        let third = door.enter(address("10.0.0.2")).unwrap();
-        assert_eq!(door.enter(address("10.0.0.3")).err(), Some(Refused::Total));
-        let counts = door.counts();
-        assert_eq!((counts.open, counts.pending, counts.accepted), (3, 1, 3));
-        assert_eq!((counts.refused_total, counts.refused_address, counts.refused_pending), (1, 1, 1));
-        drop((first, second, third));
-        assert_eq!((door.counts().open, door.counts().pending), (0, 0));
-        assert!(door.tables.lock().unwrap().by_neighbour.is_empty());
-        assert!(door.enter(address("10.0.0.1")).is_ok());
-    }
-
-    #[test]
-    fn a_publisher_that_ends_its_stream_is_pending_again() {
-        let door = door(10, 10, 1);
-        let mut permit = door.enter(address("10.0.0.1")).unwrap();
-        permit.set_pending(false);
-        permit.set_pending(false);
-        permit.set_pending(true);
-        assert_eq!((door.counts().open, door.counts().pending), (1, 1));
-        assert_eq!(door.enter(address("10.0.0.1")).err(), Some(Refused::Pending));
-    }
-
-    #[test]
-    fn those_that_are_pending_have_a_limit_together() {
-        let door = Arc::new(Admission::new(Limits { pending: 1, ..Limits::NONE }));
-        let mut first = door.enter(address("10.0.0.1")).unwrap();
-        assert_eq!(door.enter(address("10.0.0.2")).err(), Some(Refused::Pending));
-        first.set_pending(false);
-        assert!(door.enter(address("10.0.0.2")).is_ok());
-    }
-
-    #[test]
-    fn one_customer_is_one_neighbour() {
-        assert_eq!(Neighbour::of(address("2001:db8::1")), Neighbour::of(address("2001:db8::ffff:2")));
-        assert_ne!(Neighbour::of(address("2001:db8::1")), Neighbour::of(address("2001:db8:0:1::1")));
-        assert_eq!(Neighbour::of(address("::ffff:10.0.0.1")), Neighbour::of(address("10.0.0.1")));
-        assert_ne!(Neighbour::of(address("::1")), Neighbour::of(address("0.0.0.0")));
-    }
-}
+#[path = "admission_tests.rs"]
+mod tests;

@@ -1,20 +1,25 @@
 //! Accepting connections.
 
-use crate::admission::{Admission, Counts, Refused};
+use crate::admission::{Admission, Entry, Permit, Ticket};
 use crate::arrival::Arrival;
+use crate::limits::{Counts, Refused};
+use crate::neighbour::Proxies;
+use crate::rarely::LOG_INTERVAL;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// A pause after the system gave no connection: it is out of descriptors, and asking again at once only burns the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often refused connections and failed accepts are logged, if there were any.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is looked whether pending connections have to go for others.
+const SHED_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a connection may wait to be pending: what clients wait for an answer.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Who may come in, and how long newcomers may take. Several listeners may share one.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub struct Door {
     /// From the connection's beginning to the end of its handshakes.
     handshake_timeout: Duration,
     admission: Arc<Admission>,
+    /// Connections from them are no strangers': their requests are.
+    proxies: Proxies,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     logged: Mutex<Logged>,
@@ -35,7 +42,14 @@ pub struct Door {
 #[derive(Debug, Default)]
 struct Logged {
     counts: Counts,
+    at: Option<Instant>,
     accept_error_at: Option<Instant>,
+}
+
+/// A connection that was let in, or that waits for it.
+enum Newcomer {
+    In(Arrival),
+    Waits(TcpStream, SocketAddr, Ticket),
 }
 
 impl Door {
@@ -50,7 +64,15 @@ impl Door {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { name, limited_by, handshake_timeout, admission, tasks, shutdown, logged: Mutex::default() }
+        let (proxies, logged) = (Proxies::default(), Mutex::default());
+        Self { name, limited_by, handshake_timeout, admission, proxies, tasks, shutdown, logged }
+    }
+
+    /// Connections from these count for nobody's address; [`http`](crate::http) lets their requests in one by one.
+    #[must_use]
+    pub fn with_proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
     }
 
     /// The counts now.
@@ -59,16 +81,26 @@ impl Door {
         self.admission.counts()
     }
 
-    /// Accepts until the shutdown, and runs `serve` for each connection that has a place. `on_refused` counts the others.
-    pub async fn run<F>(self: Arc<Self>, listener: TcpListener, on_refused: impl Fn(Refused) + Send, serve: impl Fn(Arrival) -> F + Send)
-    where
+    /// Accepts until the shutdown, and runs `serve` for each connection that has a place. `on_refused` counts the others. A connection that
+    /// has to go for another ends where it waits: what `serve` returned is dropped.
+    pub async fn run<F>(
+        self: Arc<Self>,
+        listener: TcpListener,
+        on_refused: impl Fn(Refused) + Send + Sync + 'static,
+        serve: impl Fn(Arrival) -> F + Send + Sync + 'static,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let mut log = tokio::time::interval(LOG_INTERVAL);
+        let (on_refused, serve) = (Arc::new(on_refused), Arc::new(serve));
+        let mut turn = tokio::time::interval(SHED_INTERVAL);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
+                // In this order: a flood of newcomers must not keep the slow ones in.
+                biased;
                 () = self.shutdown.cancelled() => return,
-                _ = log.tick() => {
+                _ = turn.tick() => {
+                    self.admission.shed_the_slow();
                     self.log_refusals();
                     continue;
                 }
@@ -76,7 +108,20 @@ impl Door {
             };
             match accepted {
                 Ok((socket, peer)) => match self.admit(socket, peer) {
-                    Ok(arrival) => drop(self.tasks.spawn(serve(arrival))),
+                    Ok(Newcomer::In(arrival)) => {
+                        let task = arrival.permit.task.clone();
+                        let _ = task.set(self.tasks.spawn(serve(arrival)).abort_handle());
+                    }
+                    Ok(Newcomer::Waits(socket, peer, ticket)) => {
+                        let (door, serve, on_refused, task) = (self.clone(), serve.clone(), on_refused.clone(), ticket.task.clone());
+                        let waits = async move {
+                            match door.wait(socket, peer, ticket).await {
+                                Ok(arrival) => Box::pin(serve(arrival)).await,
+                                Err(refused) => on_refused(refused),
+                            }
+                        };
+                        let _ = task.set(self.tasks.spawn(waits).abort_handle());
+                    }
                     Err(refused) => on_refused(refused),
                 },
                 // That peer has gone again: no reason to let the others wait.
@@ -92,20 +137,42 @@ impl Door {
         }
     }
 
-    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<Arrival, Refused> {
-        let permit = match self.admission.enter(peer.ip()) {
-            Ok(permit) => permit,
-            Err(refused) => {
-                // At debug level: the attacker chooses how often this happens.
-                tracing::debug!(port = self.name, %peer, ?refused, "too many connections");
-                // Reset, so that no half of it stays in the system for a minute.
-                let _ = socket.set_zero_linger();
-                return Err(refused);
-            }
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) -> Result<Newcomer, Refused> {
+        let entered = if self.proxies.contains(peer.ip()) {
+            self.admission.enter_proxy(peer.ip()).map(Entry::In)
+        } else {
+            self.admission.enter(peer.ip())
         };
+        match entered {
+            Ok(Entry::In(permit)) => Ok(Newcomer::In(self.arrival(socket, peer, permit))),
+            Ok(Entry::Waits(ticket)) => Ok(Newcomer::Waits(socket, peer, ticket)),
+            Err(refused) => Err(self.refuse(&socket, peer, refused)),
+        }
+    }
+
+    async fn wait(&self, socket: TcpStream, peer: SocketAddr, ticket: Ticket) -> Result<Arrival, Refused> {
+        let waited = tokio::select! {
+            () = self.shutdown.cancelled() => Err(Refused::Pending),
+            waited = ticket.wait(Instant::now() + WAIT_MAX) => waited,
+        };
+        match waited {
+            Ok(permit) => Ok(self.arrival(socket, peer, permit)),
+            Err(refused) => Err(self.refuse(&socket, peer, refused)),
+        }
+    }
+
+    fn refuse(&self, socket: &TcpStream, peer: SocketAddr, refused: Refused) -> Refused {
+        // At debug level: the attacker chooses how often this happens.
+        tracing::debug!(port = self.name, %peer, ?refused, "too many connections");
+        // Reset, so that no half of it stays in the system for a minute.
+        let _ = socket.set_zero_linger();
+        refused
+    }
+
+    fn arrival(&self, socket: TcpStream, peer: SocketAddr, permit: Permit) -> Arrival {
         // Small messages go out at once: waiting for more only adds delay.
         let _ = socket.set_nodelay(true);
-        Ok(Arrival { socket, peer, permit, deadline: Instant::now() + self.handshake_timeout, shutdown: self.shutdown.clone() })
+        Arrival { socket, peer, permit, deadline: Instant::now() + self.handshake_timeout, shutdown: self.shutdown.clone() }
     }
 
     fn handle_accept_error(&self, error: &io::Error) {
@@ -122,15 +189,19 @@ impl Door {
     fn log_refusals(&self) {
         let (before, now) = {
             let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+            if logged.at.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+                return;
+            }
+            logged.at = Some(Instant::now());
             // Read under the lock: another listener of this door logs at the same time.
             let now = self.admission.counts();
             (std::mem::replace(&mut logged.counts, now), now)
         };
-        let (total, address) = (now.refused_total - before.refused_total, now.refused_address - before.refused_address);
-        let pending = now.refused_pending - before.refused_pending;
-        if total + address + pending > 0 {
-            let (port, limited_by) = (self.name, self.limited_by);
-            tracing::warn!(port, total, address, pending, open = now.open, "connections were refused: see {limited_by}");
+        let [total, address, identity, pending] = Refused::ALL.map(|reason| now.refused(reason) - before.refused(reason));
+        let shed = now.shed - before.shed;
+        if total + address + identity + pending + shed > 0 {
+            let (port, limited_by, open) = (self.name, self.limited_by, now.open);
+            tracing::warn!(port, total, address, identity, pending, shed, open, "connections were refused: see {limited_by}");
         }
     }
 }

@@ -69,6 +69,8 @@ impl Cloud {
     /// Like [`Cloud::start`].
     pub async fn start_checking(config: Config, extra: axum::Router, check: SettingsCheck) -> Result<Self, StartError> {
         config.validate()?;
+        // Before anything is opened: the places of the ports are derived from it.
+        sightline_listen::descriptors::raise();
         let dir = DataDir::open(&config.data_dir)?;
         let claim = dir.claim()?;
         let parts = assemble(&config, &dir, check).await?;
@@ -86,7 +88,9 @@ impl Cloud {
             tasks.spawn(Arc::clone(broker).serve(listener, tls, tasks.clone(), stop.clone()));
         }
         let tls = tls::server_config(&dir, ClientCertificate::Optional, &[b"http/1.1"])?;
-        tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), tasks.clone(), stop.clone()));
+        // Checked with the settings.
+        let proxies = sightline_listen::Proxies::parse(&config.http.trusted_proxies).unwrap_or_default();
+        tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), proxies, tasks.clone(), stop.clone()));
         tasks.spawn(watch(&parts).run(seen, stop.clone()));
         let mqtts = mqtts_addr.map_or_else(|| "off".to_owned(), |address| address.to_string());
         let token =
@@ -172,8 +176,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     let results = Arc::<Results>::default();
     let bus = config.mqtt.enabled.then(|| {
         let intake = SettingsIntake::new(store.clone(), clock.clone());
-        let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake);
-        Bus::Builtin(Broker::new(store.clone(), Arc::clone(&presence), clock.clone(), Arc::new(uplink)))
+        let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake, store.clone());
+        Bus::Builtin(Broker::new(store.clone(), Arc::clone(&presence), Arc::clone(&events), clock.clone(), Arc::new(uplink)))
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let reports = Arc::new(Reports {

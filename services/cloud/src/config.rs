@@ -2,6 +2,7 @@
 
 use confique::Config as _;
 use serde::Deserialize;
+use sightline_listen::Proxies;
 use std::{
     fmt,
     net::SocketAddr,
@@ -56,6 +57,11 @@ pub struct HttpConfig {
     /// Address and port. One port takes plain HTTP and HTTPS; port 0 takes any free one.
     #[config(default = "0.0.0.0:8080", env = "SIGHTLINE_CLOUD_HTTP_LISTEN")]
     pub listen: SocketAddr,
+
+    /// Reverse proxies in front of the port: addresses or networks such as 10.0.0.0/8. Their X-Forwarded-For is believed about the client's
+    /// address, for limits by address. From anyone else it is ignored.
+    #[config(default = [], env = "SIGHTLINE_CLOUD_HTTP_TRUSTED_PROXIES", parse_env = confique::env::parse::list_by_comma)]
+    pub trusted_proxies: Vec<String>,
 }
 
 /// `[mqtt]`
@@ -176,6 +182,9 @@ impl Config {
         if !(TOKEN_TTL_SEC_MIN..=TOKEN_TTL_SEC_MAX).contains(&self.token.ttl_sec) {
             let reason = format!("{} is outside {TOKEN_TTL_SEC_MIN}..={TOKEN_TTL_SEC_MAX} seconds", self.token.ttl_sec);
             return Err(SettingError { key: "token.ttl_sec", reason });
+        }
+        if let Err(error) = Proxies::parse(&self.http.trusted_proxies) {
+            return Err(SettingError { key: "http.trusted_proxies", reason: error.to_string() });
         }
         for server in &self.servers {
             if sightline_signal::DeviceId::new(&server.id).is_err() {

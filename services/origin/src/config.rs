@@ -112,6 +112,13 @@ pub struct Http {
     /// Segments in an HLS playlist.
     #[config(env = "SIGHTLINE_ORIGIN_HTTP_HLS_SEGMENTS", default = 20)]
     pub hls_segments: usize,
+    /// HTTP connections at a time, at most; fewer where the limit of open files is low: a fifth of it.
+    #[config(env = "SIGHTLINE_ORIGIN_HTTP_CONNECTIONS", default = 20_000)]
+    pub connections: usize,
+    /// Reverse proxies in front of the port: addresses or networks such as 10.0.0.0/8. Their X-Forwarded-For is believed about the client's
+    /// address, for limits by address. From anyone else it is ignored.
+    #[config(default = [], env = "SIGHTLINE_ORIGIN_HTTP_TRUSTED_PROXIES", parse_env = confique::env::parse::list_by_comma)]
+    pub trusted_proxies: Vec<String>,
 }
 
 /// Who may publish and play.
@@ -181,15 +188,17 @@ pub struct Record {
 /// Limits, each with its reason.
 #[derive(Clone, Debug, confique::Config)]
 pub struct Limits {
-    /// RTMP and RTMPS connections at a time. Each costs a few kilobytes; file descriptors end first.
+    /// RTMP and RTMPS connections at a time. Each costs a few kilobytes; file descriptors end first: at most two fifths of the limit of open
+    /// files, which is raised to the hard limit at the start.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_CONNECTIONS", default = 20_000)]
     pub connections: usize,
-    /// The same from one address (IPv6: from one /64). Every viewer behind one router or proxy comes from one address, so it is
-    /// generous: less than half of `connections`, so that no one address takes all. Lower it where viewers come one by one.
+    /// The same from one address (IPv6: from one /64), publishers with a token left out. Every viewer behind one router or proxy comes from
+    /// one address, so it is generous, but never more than two fifths of `connections`. Lower it where viewers come one by one.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_CONNECTIONS_PER_ADDRESS", default = 8_000)]
     pub connections_per_address: usize,
-    /// Of these, how many that neither publish nor play yet: each is that for a few round trips, and for the timeouts at most.
-    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_PENDING_PER_ADDRESS", default = 1_000)]
+    /// Of these, how many that neither publish nor play yet: each is that for a few round trips, and for the timeouts at most. Further ones
+    /// wait for a place, up to ten seconds. Never more than an eighth of those of all addresses.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_PENDING_PER_ADDRESS", default = 64)]
     pub pending_per_address: usize,
     /// The longest RTMP message, in bytes: 65536 to 16777215. Twice a 4K key frame at the highest quality in use.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_MESSAGE_BYTES", default = 8_388_608)]
@@ -240,6 +249,10 @@ impl Config {
         }
         if self.limits.partial_bytes < self.limits.message_bytes as usize {
             return Err(StartError::Setting { key: "limits.partial_bytes", reason: "is at least limits.message_bytes" });
+        }
+        if sightline_listen::Proxies::parse(&self.http.trusted_proxies).is_err() {
+            let reason = "has an entry that is neither an address nor a network like 10.0.0.0/8 or fd00::/8";
+            return Err(StartError::Setting { key: "http.trusted_proxies", reason });
         }
         if self.rtmp.apps.is_empty() {
             return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });

@@ -20,7 +20,8 @@ use axum::Router;
 use axum::routing::get;
 use sightline_archive::Formats;
 use sightline_claim::Claim;
-use sightline_listen::{Admission, Arrival, Door, Limits, http};
+use sightline_listen::http::{self, Caller, Rules};
+use sightline_listen::{Admission, Arrival, Door, Limits, Proxies, descriptors};
 use sightline_signal::report::OriginStream;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
@@ -36,6 +37,14 @@ use tokio_util::task::TaskTracker;
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 /// How long an HTTP connection may be silent at its beginning.
 const HTTP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The part of the descriptors that is for RTMP connections, in hundredths. Each publisher has two files besides.
+const RTMP_SHARE: u8 = 40;
+/// The same where another server is in the process, which has ports of its own.
+const RTMP_SHARE_AS_GUEST: u8 = 20;
+/// The part that is for HTTP connections.
+const HTTP_SHARE: u8 = 20;
+/// The settings that limit HTTP connections, as the log names them.
+const HTTP_LIMITED_BY: &str = "http.connections and the limit of open files";
 /// The settings that limit RTMP connections, as the log names them.
 const RTMP_LIMITED_BY: &str = "limits.connections, limits.connections_per_address and limits.pending_per_address";
 
@@ -72,6 +81,8 @@ impl Origin {
     /// [`StartError`], with the setting to change.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
+        // Before anything is opened: the places of the ports are derived from it.
+        descriptors::raise();
         make_dir("data_dir", &config.data_dir)?;
         let claim = Claim::take(&config.data_dir, "origin")?;
         if config.record.enabled {
@@ -90,7 +101,7 @@ impl Origin {
         if let Some(certificate) = certificate {
             parts.tasks.spawn(certificate.watch(parts.shutdown.clone()));
         }
-        parts.listen(listeners, acceptor);
+        parts.listen(&config, listeners, acceptor);
         parts.tasks.spawn(sweep::run(parts.control.clone()));
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();
@@ -214,29 +225,32 @@ impl Parts {
         Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, tasks, shutdown }
     }
 
-    fn listen(&self, listeners: Bound<TcpListener>, tls: Option<TlsAcceptor>) {
+    fn listen(&self, config: &Config, listeners: Bound<TcpListener>, tls: Option<TlsAcceptor>) {
         self.tasks.spawn(rtmp::listen(self.rtmp.clone(), listeners.rtmp, None));
         if let Some(listener) = listeners.rtmps {
             self.tasks.spawn(rtmp::listen(self.rtmp.clone(), listener, tls));
         }
         if let Some(listener) = listeners.http {
-            self.tasks.spawn(self.serve_http(listener));
+            self.tasks.spawn(self.serve_http(config, listener));
         }
     }
 
-    fn serve_http(&self, listener: TcpListener) -> impl Future<Output = ()> + use<> {
+    fn serve_http(&self, config: &Config, listener: TcpListener) -> impl Future<Output = ()> + use<> {
         let (rtmp, remarks, shutdown) = (self.rtmp.clone(), self.remarks.clone(), self.shutdown.clone());
         let metrics = async move || ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics() + &remarks.metrics();
         let router = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
-        let admission = Arc::new(Admission::new(Limits::NONE));
-        let door = Door::new("HTTP", "the limit of open files", HTTP_HANDSHAKE_TIMEOUT, admission, self.tasks.clone(), shutdown.clone());
-        let stuck = Some(self.rtmp.play.pace.stuck);
+        let admission = Arc::new(Admission::new(Limits::of(config.http.connections.min(descriptors::share(HTTP_SHARE)))));
+        // Checked with the settings.
+        let proxies = Proxies::parse(&config.http.trusted_proxies).unwrap_or_default();
+        let door = Door::new("HTTP", HTTP_LIMITED_BY, HTTP_HANDSHAKE_TIMEOUT, admission, self.tasks.clone(), shutdown.clone());
+        let door = door.with_proxies(proxies.clone());
+        let rules = Arc::new(Rules { stuck: self.rtmp.play.pace.stuck, proxies });
         let serve = move |arrival: Arrival| {
-            let (router, shutdown) = (router.clone(), shutdown.clone());
+            let (router, rules, shutdown) = (router.clone(), rules.clone(), shutdown.clone());
             async move {
                 let Arrival { socket, peer, permit, .. } = arrival;
-                http::serve(socket, router, (peer, ()), stuck, shutdown).await;
-                drop(permit);
+                let caller = Caller { address: peer, permit, peer: () };
+                http::serve(socket, router, caller, &rules, shutdown).await;
             }
         };
         async move { Arc::new(door).run(listener, |_| {}, serve).await }
@@ -262,11 +276,12 @@ async fn bind(config: &Config, has_tls: bool) -> Result<Bound<TcpListener>, Star
 }
 
 fn rtmp_door(config: &Config, tasks: &TaskTracker, shutdown: &CancellationToken) -> Arc<Door> {
+    let share = if config.http.enabled { RTMP_SHARE } else { RTMP_SHARE_AS_GUEST };
+    let usual = Limits::of(config.limits.connections.min(descriptors::share(share)));
     let limits = Limits {
-        connections: config.limits.connections,
-        connections_per_address: config.limits.connections_per_address,
-        pending: usize::MAX,
-        pending_per_address: config.limits.pending_per_address,
+        connections_per_address: usual.connections_per_address.min(config.limits.connections_per_address),
+        pending_per_address: usual.pending_per_address.min(config.limits.pending_per_address),
+        ..usual
     };
     let (admission, handshake) = (Arc::new(Admission::new(limits)), Duration::from_secs(config.rtmp.handshake_timeout_sec));
     Arc::new(Door::new("RTMP", RTMP_LIMITED_BY, handshake, admission, tasks.clone(), shutdown.clone()))

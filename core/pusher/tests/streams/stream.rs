@@ -432,3 +432,125 @@ fn an_encoder_that_failed_for_good_ends_the_stream_until_a_command_starts_it() {
     world.run(2.0);
     assert!(world.pusher.is_streaming());
 }
+
+/// A set of servers, as an answer lists them.
+fn listed(response: &mut sightline_signal::Response, urls: &[&str]) {
+    let servers: Vec<String> = urls
+        .iter()
+        .enumerate()
+        .map(|(place, url)| format!(r#"{{"server_id":"s{place}","rtmp_url":"{url}","priority":{place}}}"#))
+        .collect();
+    let text = format!(
+        r#"{{"success":true,"request_id":"","stream_key":"name","expires_at":4600,"server_time":1000,"token":"t2","servers":[{}]}}"#,
+        servers.join(",")
+    );
+    let fresh: sightline_signal::Response = sightline_signal::json::read(text.as_bytes()).unwrap();
+    *response = sightline_signal::Response { request_id: response.request_id.clone(), ..fresh };
+}
+
+/// A camera that streams to the second of two servers, because the first did not answer.
+fn on_the_second() -> World {
+    let mut world = World::new(config(Trigger::AlwaysOn));
+    world.listens = vec![("rtmp://a", false), ("", true)];
+    world.run(0.1);
+    world.answer(|response| listed(response, &["rtmp://a/live", "rtmp://b/live"]));
+    world.run(10.0);
+    assert_eq!((world.pusher.is_streaming(), world.dials.last().unwrap().1.as_str()), (true, "rtmp://b/live"));
+    world
+}
+
+#[test]
+fn after_a_refresh_in_the_running_stream_the_next_server_is_the_one_after_the_one_in_use() {
+    for (fresh, expected) in [
+        (&["rtmp://a/live", "rtmp://b/live", "rtmp://c/live"][..], "rtmp://c/live"),
+        (&["rtmp://b/live", "rtmp://c/live"], "rtmp://c/live"),
+        (&["rtmp://c/live", "rtmp://b/live"], "rtmp://c/live"),
+        (&["rtmp://c/live", "rtmp://d/live"], "rtmp://c/live"),
+    ] {
+        let mut world = on_the_second();
+        world.command(r#"{"command_id":"r","cmd":"rotate"}"#);
+        world.answer(|response| listed(response, fresh));
+        world.run(10.0);
+        assert!(world.pusher.is_streaming() && world.dials.len() == 2, "a refresh moves nothing: {:?}", world.dials);
+        // It hangs: nothing is taken any more, and a new connection is not answered.
+        world.listens = vec![("rtmp://a", false), ("rtmp://b", false), ("", true)];
+        let hung_at = world.now;
+        world.link.as_mut().unwrap().bytes_per_second = 0.0;
+        world.run(7.0);
+        let (at, url) = world.dials[2].clone();
+        assert_eq!((url.as_str(), world.dials.len(), world.pusher.is_streaming()), (expected, 3, true), "{fresh:?}: {:?}", world.dials);
+        assert!(at.since(hung_at) < Duration::from_millis(5500), "after the send's timeout, at once");
+    }
+}
+
+#[test]
+fn a_refresh_while_it_connects_to_a_server_that_is_no_longer_listed_dials_the_first_that_is() {
+    let mut world = World::new(config(Trigger::AlwaysOn));
+    world.run(0.1);
+    world.answer(|response| listed(response, &["rtmp://a/live"]));
+    world.link = None;
+    world.command(r#"{"command_id":"r","cmd":"rotate"}"#);
+    world.answer(|response| listed(response, &["rtmp://c/live"]));
+    world.run(1.0);
+    assert_eq!((world.pusher.is_streaming(), world.dials.last().unwrap().1.as_str()), (true, "rtmp://c/live"));
+}
+
+/// The server gives the stream to another: `BadName` in the middle of it.
+fn take_over(world: &mut World) {
+    let link = world.link.as_mut().unwrap();
+    link.server.end_publish("NetStream.Publish.BadName", "another publisher has this stream now");
+    world.run(0.1);
+}
+
+#[test]
+fn a_stream_that_another_takes_is_won_back_with_a_fresh_token_at_once_and_costs_no_backoff() {
+    let mut world = World::new(config(Trigger::AlwaysOn));
+    world.run(0.1);
+    world.answer(|_| {});
+    world.run(2.0);
+    let (mut lost, mut rounds) = (Duration::ZERO, 0);
+    let end = world.now + Duration::from_secs(600);
+    while world.now < end {
+        let asked = world.requests.len();
+        take_over(&mut world);
+        let taken_at = world.now;
+        while !world.pusher.is_streaming() {
+            if world.requests.len() > asked {
+                let token = format!("t{}", world.requests.len());
+                world.answer(|response| response.token = Some(sightline_signal::Redacted::try_from(token.as_str()).unwrap()));
+            }
+            world.run(0.05);
+            assert!(world.now.since(taken_at) < Duration::from_secs(3), "{:?}", world.errors());
+        }
+        assert_eq!(world.requests.len(), asked + 1, "it asks once, and at once");
+        assert_eq!(*world.tokens.last().unwrap(), format!("t{}", asked + 1), "with the fresh token");
+        lost += world.now.since(taken_at) + Duration::from_millis(100);
+        rounds += 1;
+        world.run(59.0);
+    }
+    assert!(rounds >= 10 && lost < Duration::from_secs(6), "{rounds} times, {lost:?} of 600 s");
+    assert!(world.errors().iter().all(|(code, attempts, next_sec)| (*code, *attempts, *next_sec) == (ErrorCode::StreamKeyInvalid, 0, 0)));
+}
+
+#[test]
+fn a_name_that_another_holds_when_the_camera_comes_back_is_asked_for_at_the_cloud_at_once() {
+    let mut world = World::new(config(Trigger::AlwaysOn));
+    world.run(0.1);
+    world.answer(|_| {});
+    world.run(10.0);
+    world.accepts = false;
+    world.link = None;
+    world.input(Input::LinkClosed(None));
+    world.run(0.2);
+    assert_eq!((world.pusher.state(), world.requests.len()), (StreamState::Requesting, 2), "{:?}", world.errors());
+    // The fresh one is refused as well: not one question a try.
+    world.answer(|_| {});
+    world.run(3.0);
+    assert_eq!(world.requests.len(), 2);
+    world.run(3.0);
+    assert_eq!((world.pusher.state(), world.requests.len()), (StreamState::Requesting, 3));
+    world.accepts = true;
+    world.answer(|_| {});
+    world.run(0.5);
+    assert!(world.pusher.is_streaming());
+}

@@ -51,6 +51,7 @@ pub(crate) struct World {
     pub(crate) requests: Vec<Request>,
     pub(crate) results: Vec<CommandResult>,
     pub(crate) names: Vec<String>,
+    pub(crate) tokens: Vec<String>,
     pub(crate) received: Vec<(Instant, i64, bool)>,
     /// Frames that the server got, those included that [`Self::received`] has forgotten.
     pub(crate) received_total: u64,
@@ -115,6 +116,7 @@ impl World {
             requests: Vec::new(),
             results: Vec::new(),
             names: Vec::new(),
+            tokens: Vec::new(),
             received: Vec::new(),
             received_total: 0,
             age_max: Duration::ZERO,
@@ -230,8 +232,9 @@ impl World {
         loop {
             match link.server.poll_output() {
                 server::Output::Transmit(bytes) => link.to_camera.push_back(bytes),
-                server::Output::Event(server::Event::PublishRequested { name, .. }) => {
+                server::Output::Event(server::Event::PublishRequested { name, query, .. }) => {
                     self.names.push(name);
+                    self.tokens.push(query.get("token").unwrap_or_default().to_owned());
                     if self.accepts { link.server.accept_publish() } else { link.server.reject_publish("NetStream.Publish.BadName", "no") }
                 }
                 server::Output::Event(server::Event::Frame(frame)) => {
@@ -337,5 +340,6 @@ impl World {
         self.events.drain(..self.events.len().saturating_sub(1));
         self.dials.clear();
         self.names.clear();
+        self.tokens.clear();
     }
 }

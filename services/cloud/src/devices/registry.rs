@@ -103,6 +103,7 @@ impl Registry {
             Credentials { token_sha256: &token_sha256, cert_issued_min_ms: issued_at_ms, cert_issued_min_from_ms: issued_at_ms };
         write.enrol(id, &random_stream_name()?, &credentials).await?;
         write.drop_answers(id).await?;
+        write.forget_settings(id).await?;
         write.commit(Action::DeviceAdd, id.as_str(), json!({})).await?;
         Ok(self.files(id))
     }

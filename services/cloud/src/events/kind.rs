@@ -16,6 +16,7 @@ pub(crate) enum EventKind {
     DeviceOffline,
     DeviceAdded,
     DeviceRevoked,
+    DeviceDuel,
     Allocated,
     ServerUp,
     ServerDown,
@@ -25,7 +26,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::StreamStarted,
         Self::StreamStopped,
         Self::ConnectionError,
@@ -35,6 +36,7 @@ impl EventKind {
         Self::DeviceOffline,
         Self::DeviceAdded,
         Self::DeviceRevoked,
+        Self::DeviceDuel,
         Self::Allocated,
         Self::ServerUp,
         Self::ServerDown,
@@ -55,6 +57,7 @@ impl EventKind {
             Self::DeviceOffline => "device_offline",
             Self::DeviceAdded => "device_added",
             Self::DeviceRevoked => "device_revoked",
+            Self::DeviceDuel => "device_duel",
             Self::Allocated => "allocated",
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",

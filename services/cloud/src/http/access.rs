@@ -60,7 +60,9 @@ fn permit(operators: &Operators, request: &Request) -> Result<(), ApiError> {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "CROSS_ORIGIN", "another site's page may not change anything here"));
     }
     let peer = request.extensions().get::<Peer>();
-    if peer.is_some_and(|peer| peer.subject == Some(Subject::Operator)) || operators.is_open_here() && is_local(request, host) {
+    if peer.is_some_and(|peer| matches!(peer.subject, Some(Subject::Operator { .. })))
+        || operators.is_open_here() && is_local(request, host)
+    {
         return Ok(());
     }
     // A name that resolves to 127.0.0.1 is how a foreign page would reach this API (DNS rebinding).

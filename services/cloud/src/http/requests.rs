@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use sightline_listen::Rarely;
 use sightline_signal::ErrorCode;
 use std::sync::Arc;
 
@@ -43,13 +44,16 @@ async fn identify(store: &Store, clock: &Clock, peer: &Peer, headers: &HeaderMap
             let device = store.device(id).await;
             device.map(|device| device.filter(|device| device.takes_certificate(*issued_at_ms, clock.unix_millis())))
         }
-        (Some(Subject::Operator), _) | (None, None) => Ok(None),
+        (Some(Subject::Operator { .. }), _) | (None, None) => Ok(None),
         (None, Some(token)) => store.device_by_token(&sha256(token)).await,
     };
     match found {
         Ok(Some(device)) => Identity::Device(device.id),
         Ok(None) => {
-            tracing::info!(address = %peer.address, is_tls = peer.is_tls, "a stream request without a known identity");
+            metrics::counter!("sightline_stream_requests_without_identity_total").increment(1);
+            UNKNOWN.write(|others| {
+                tracing::info!(address = %peer.address, is_tls = peer.is_tls, others, "a stream request without a known identity");
+            });
             Identity::Unknown
         }
         Err(error) => {
@@ -58,6 +62,9 @@ async fn identify(store: &Store, clock: &Clock, peer: &Peer, headers: &HeaderMap
         }
     }
 }
+
+/// Strangers may ask as often as they like: one line stands for all.
+static UNKNOWN: Rarely = Rarely::new();
 
 /// The status of an answer (specification §3).
 fn status_of(error_code: Option<ErrorCode>) -> StatusCode {

@@ -35,7 +35,12 @@ pub(crate) const OPERATOR: &str = "operator";
 /// Whom a client certificate of our authority names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Subject {
-    Operator,
+    Operator {
+        /// The certificate's common name: `operator`, or the one that it was made for.
+        name: String,
+        /// The certificate's serial number, in hexadecimal.
+        serial: String,
+    },
     Device {
         id: DeviceId,
         /// Milliseconds since 1970, from the serial number: `rotate` refuses older ones by it.
@@ -128,22 +133,35 @@ impl Authority {
     }
 }
 
+/// A client's certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Shown {
+    pub(crate) subject: Subject,
+    /// When it ends, in seconds since 1970. TLS looked at that once; a connection may outlive it.
+    pub(crate) valid_until: i64,
+}
+
 /// Who a client certificate names. The chain was verified by TLS; this only reads.
-pub(crate) fn subject_of(certificate: &CertificateDer<'_>) -> Option<Subject> {
+pub(crate) fn shown(certificate: &CertificateDer<'_>) -> Option<Shown> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let one = |mut values: Vec<&str>| (values.len() == 1).then(|| values.pop().map(str::to_owned)).flatten();
     let common_name = one(parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).collect())?;
     let unit = one(parsed.subject().iter_organizational_unit().filter_map(|name| name.as_str().ok()).collect())?;
-    match unit.as_str() {
-        UNIT_OPERATORS => (common_name == OPERATOR).then_some(Subject::Operator),
+    let serial = &parsed.tbs_certificate.serial;
+    let subject = match unit.as_str() {
+        // A name as an id is: it goes into file names, logs and the audit.
+        UNIT_OPERATORS => {
+            DeviceId::new(&common_name).is_ok().then(|| Subject::Operator { name: common_name, serial: serial.to_str_radix(16) })
+        }
         UNIT_DEVICES => {
             let id = DeviceId::new(&common_name).ok()?;
             // The first eight bytes of the sixteen of the serial number; DER drops leading zeros.
-            let issued_at_ms = parsed.tbs_certificate.serial.to_u64_digits().get(1).and_then(|&digit| i64::try_from(digit).ok())?;
+            let issued_at_ms = serial.to_u64_digits().get(1).and_then(|&digit| i64::try_from(digit).ok())?;
             Some(Subject::Device { id, issued_at_ms })
         }
         _ => None,
-    }
+    };
+    Some(Shown { subject: subject?, valid_until: parsed.validity().not_after.timestamp() })
 }
 
 fn params(validity: Duration, common_name: &str, unit: &str, now_ms: i64) -> Result<CertificateParams, DataDirError> {
@@ -223,8 +241,8 @@ mod tests {
         // The registry reserves this id; here it shows that the name alone gives no right.
         let impostor = DeviceId::new(OPERATOR).unwrap();
         let issued = authority.issue_device(&impostor).unwrap();
-        let read = |path: std::path::PathBuf| subject_of(&CertificateDer::from_pem_file(path).unwrap()).unwrap();
-        assert_eq!(read(dir.file("operator.pem")), Subject::Operator);
+        let read = |path: std::path::PathBuf| shown(&CertificateDer::from_pem_file(path).unwrap()).unwrap().subject;
+        assert!(matches!(read(dir.file("operator.pem")), Subject::Operator { name, .. } if name == OPERATOR));
         assert_eq!(read(dir.device_file(&impostor, "pem")), Subject::Device { id: impostor, issued_at_ms: issued });
     }
 

@@ -1,6 +1,6 @@
 //! TLS on both ports: our certificate, and client certificates of our authority only.
 
-use super::authority::{Subject, subject_of};
+use super::authority::{Shown, shown};
 use crate::data_dir::{DataDir, DataDirError};
 use rustls::{RootCertStore, ServerConfig, crypto::CryptoProvider, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -37,7 +37,7 @@ pub(crate) fn server_config(dir: &DataDir, client: ClientCertificate, alpn: &[&[
     Ok(Arc::new(config))
 }
 
-/// Whom the peer's certificate names; `None` without one, or where it is neither a device's nor the operator's.
-pub(crate) fn peer_subject(connection: &rustls::ServerConnection) -> Option<Subject> {
-    subject_of(connection.peer_certificates()?.first()?)
+/// The certificate that the peer has shown; `None` without one, or where it is neither a device's nor an operator's.
+pub(crate) fn peer(connection: &rustls::ServerConnection) -> Option<Shown> {
+    shown(connection.peer_certificates()?.first()?)
 }

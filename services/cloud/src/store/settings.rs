@@ -114,6 +114,21 @@ impl Write<'_> {
         Ok(version.map_or(0, unsigned))
     }
 
+    /// Forgets what a device was to be set to and what it reported: it is another owner's now. Versions go on rising.
+    pub(crate) async fn forget_settings(&mut self, device: &DeviceId) -> Result<(), StoreError> {
+        let epoch = self.next_epoch().await?;
+        let forgotten = sqlx::query(
+            "UPDATE device_settings SET version = NULL, settings = NULL, desired_at = $2, reported = NULL, reported_at = NULL, epoch = $3 \
+             WHERE device = $1",
+        )
+        .bind(device.as_str())
+        .bind(self.store.clock.unix_secs())
+        .bind(signed(epoch))
+        .execute(&mut *self.tx)
+        .await;
+        forgotten.map(|_| ()).at(&self.store.path)
+    }
+
     /// Stores what a device shall be set to; `None`: its own file is all again.
     pub(crate) async fn set_desired(&mut self, device: &DeviceId, desired: Option<&Desired<Tables>>) -> Result<(), StoreError> {
         let text = desired.and_then(|desired| serde_json::to_string(&desired.settings).ok());

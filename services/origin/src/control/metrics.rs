@@ -10,12 +10,18 @@ pub struct ConnectionCounts {
     pub open: u64,
     /// Of these, how many neither publish nor play yet.
     pub pending: u64,
+    /// Of these, how many wait for a place to say what they are.
+    pub waiting: u64,
     /// Let in since the start.
     pub accepted: u64,
     /// Closed unread because of `limits.connections`.
     pub refused_total: u64,
     /// Closed unread because of `limits.connections_per_address`.
     pub refused_address: u64,
+    /// Closed unread because one stream's publishers had too many.
+    pub refused_identity: u64,
+    /// Ended, before they published or played, for others that waited.
+    pub shed: u64,
     /// Closed unread because of `limits.pending_per_address`.
     pub refused_pending: u64,
     /// Closed by the peer before its first byte.
@@ -38,6 +44,9 @@ impl ConnectionCounts {
             accepted: door.accepted,
             refused_total: door.refused_total,
             refused_address: door.refused_address,
+            refused_identity: door.refused_identity,
+            shed: door.shed,
+            waiting: door.waiting,
             refused_pending: door.refused_pending,
             silent: fates.of(Fate::Silent),
             timeouts: fates.of(Fate::Timeout),
@@ -52,7 +61,9 @@ impl ConnectionCounts {
     pub fn metrics(&self) -> String {
         use std::fmt::Write as _;
         let mut out = String::from("# TYPE sightline_origin_rtmp_connections gauge\n");
-        for (state, count) in [("pending", self.pending), ("active", self.open.saturating_sub(self.pending))] {
+        for (state, count) in
+            [("pending", self.pending), ("waiting", self.waiting), ("active", self.open.saturating_sub(self.pending + self.waiting))]
+        {
             // Writing to a string can't fail.
             let _ = writeln!(out, "sightline_origin_rtmp_connections{{state=\"{state}\"}} {count}");
         }
@@ -61,7 +72,9 @@ impl ConnectionCounts {
             ("accepted", self.accepted),
             ("refused_total", self.refused_total),
             ("refused_address", self.refused_address),
+            ("refused_identity", self.refused_identity),
             ("refused_pending", self.refused_pending),
+            ("shed", self.shed),
             ("silent", self.silent),
             ("timeout", self.timeouts),
             ("malformed", self.malformed),

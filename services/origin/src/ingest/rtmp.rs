@@ -188,7 +188,16 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     session: &mut Session,
     caller: &mut Caller,
 ) -> Result<Option<Arc<Stream>>, Ended> {
-    let mut connection = Connection { rtmp, peer: caller.peer.ip(), hold: None, playing: None, is_over: false, faults_told: Vec::new() };
+    let mut connection = Connection {
+        rtmp,
+        peer: caller.peer.ip(),
+        hold: None,
+        playing: None,
+        is_over: false,
+        has_token: false,
+        shown: Shown::Nothing,
+        faults_told: Vec::new(),
+    };
     let driven = drive_to_end(socket, session, caller, &mut connection).await;
     driven.map_err(|end| Ended { stream: connection.stream_name().to_owned(), end })
 }
@@ -216,7 +225,9 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
                 Output::Timeout(deadline) => break deadline,
             }
         };
-        caller.permit.set_pending(connection.hold.is_none() && connection.playing.is_none());
+        if !connection.show(&caller.permit) {
+            session.end_publish("NetStream.Publish.BadName", "this stream has too many connections");
+        }
         if let Some(stream) = connection.playing.take() {
             return Ok(Some(stream));
         }
@@ -272,17 +283,53 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) {
     .await;
 }
 
+/// What the door knows of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    /// It publishes or plays.
+    Purpose,
+    /// It publishes with a token.
+    Stream,
+}
+
 struct Connection<'a> {
     rtmp: &'a Arc<Rtmp>,
     peer: IpAddr,
     hold: Option<Hold>,
     playing: Option<Arc<Stream>>,
     is_over: bool,
+    /// It publishes with a token.
+    has_token: bool,
+    shown: Shown,
     /// Faults of the publisher's times that were told: three kinds.
     faults_told: Vec<Fault>,
 }
 
 impl Connection<'_> {
+    /// Shows the door what the connection is now: with a token it counts for its stream, and no more for its address. False when that has
+    /// too many connections.
+    fn show(&mut self, permit: &Permit) -> bool {
+        let shown = match (&self.hold, &self.playing) {
+            (Some(_), _) if self.has_token => Shown::Stream,
+            (Some(_), _) | (None, Some(_)) => Shown::Purpose,
+            (None, None) => Shown::Nothing,
+        };
+        if std::mem::replace(&mut self.shown, shown) == shown {
+            return true;
+        }
+        match (shown, &self.hold) {
+            (Shown::Stream, Some(hold)) => {
+                let is_proved = permit.prove(&hold.stream.name).is_ok();
+                self.is_over |= !is_proved;
+                return is_proved;
+            }
+            (Shown::Stream | Shown::Purpose, _) => permit.set_pending(false),
+            (Shown::Nothing, _) => permit.set_pending(true),
+        }
+        true
+    }
+
     fn handle(&mut self, session: &mut Session, event: Event) {
         let ingest = &self.rtmp.ingest;
         match event {
@@ -346,6 +393,7 @@ impl Connection<'_> {
             Ok((grant, hold)) => {
                 tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, "a publisher began");
                 session.accept_publish();
+                self.has_token = grant.epoch.is_some();
                 self.hold = Some(hold);
             }
             Err(refusal) => {

@@ -129,7 +129,7 @@ fn chunks(type_id: u8, stream_id: u8, body: &[u8]) -> Vec<u8> {
 async fn one_address_takes_no_more_than_its_share() {
     let signer = Signer::new("k1");
     let change = |config: &mut sightline_origin::Config| {
-        (config.limits.connections_per_address, config.limits.pending_per_address) = (4, 3);
+        (config.limits.connections_per_address, config.limits.pending_per_address) = (3, 3);
     };
     let (origin, _dir) = origin_with(&signer, change).await;
     let rtmp = origin.rtmp_addr();
@@ -141,7 +141,7 @@ async fn one_address_takes_no_more_than_its_share() {
     }
     until("three that wait", async || origin.connections().pending == 3).await;
     refused("127.0.0.1", rtmp).await;
-    assert_eq!(origin.connections().refused_address, 1, "the publisher is one of four");
+    assert_eq!(origin.connections().refused_address, 1, "the publisher has shown a token: it is no stranger");
     let _elsewhere = from("127.0.0.2", rtmp).await;
     until("one from elsewhere", async || origin.connections().open == 5).await;
     // A place that is given up is taken by a viewer.
@@ -154,7 +154,7 @@ async fn one_address_takes_no_more_than_its_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_that_wait_have_a_limit_of_their_own_and_those_that_publish_do_not_count() {
+async fn who_is_undecided_has_a_share_of_its_own_and_others_wait_for_it_and_those_that_publish_do_not_count() {
     let signer = Signer::new("k1");
     let (origin, _dir) = origin_with(&signer, |config| config.limits.pending_per_address = 1).await;
     let rtmp = origin.rtmp_addr();
@@ -163,12 +163,17 @@ async fn those_that_wait_have_a_limit_of_their_own_and_those_that_publish_do_not
         publishers.push(Publisher::connect(rtmp, "live", &signer.name(stream, 1)).await.unwrap());
         until("it is let in", async || origin.connections().pending == 0).await;
     }
-    let _silent = TcpStream::connect(rtmp).await.unwrap();
-    until("one that waits", async || origin.connections().pending == 1).await;
-    refused("127.0.0.1", rtmp).await;
-    assert_eq!((origin.connections().refused_pending, origin.connections().refused_address), (1, 0));
-    let _elsewhere = from("127.0.0.3", rtmp).await;
-    until("one from elsewhere", async || origin.connections().pending == 2).await;
+    let silent = TcpStream::connect(rtmp).await.unwrap();
+    until("one that is undecided", async || origin.connections().pending == 1).await;
+    let name = signer.name("s4", 1);
+    let (late, ()) = tokio::join!(Publisher::connect(rtmp, "live", &name), async {
+        until("one that waits for its place", async || origin.connections().waiting == 1).await;
+        let _elsewhere = from("127.0.0.3", rtmp).await;
+        until("one from elsewhere", async || origin.connections().pending == 2).await;
+        drop(silent);
+    });
+    assert!(late.is_ok(), "its place came when the silent one had gone");
+    assert_eq!((origin.connections().refused_pending, origin.connections().refused_address), (0, 0));
     origin.shutdown().await;
 }
 
@@ -212,4 +217,24 @@ async fn refused(address: &str, to: SocketAddr) {
     if let Ok(mut socket) = try_from(address, to).await {
         ended(&mut socket).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_requests_of_one_address_leave_the_http_port_to_others() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |config| config.http.connections = 64).await;
+    let http = origin.http_addr().unwrap();
+    let mut slow = vec![];
+    for _ in 0..200 {
+        if let Ok(mut socket) = try_from("127.0.0.2", http).await {
+            let _ = socket.write_all(b"GET /healthz HTTP/1.1\r\n").await;
+            slow.push(socket);
+        }
+    }
+    let mut socket = from("127.0.0.3", http).await;
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    origin.shutdown().await;
 }
