@@ -176,7 +176,7 @@ fn a_disk_that_fails_and_comes_back_costs_only_what_came_meanwhile() {
     let (track, frames) = encoded(100);
     let mut recorder = Recorder::start(plan(&gone)).unwrap();
     recorder.set_track(&track);
-    std::fs::remove_dir(&gone).unwrap();
+    std::fs::remove_dir_all(&gone).unwrap();
     // The first fragment is handed over with the eleventh frame; a further one would take the flag back.
     frames[..11].iter().enumerate().for_each(|(index, frame)| recorder.push(frame, wall(index as i64)));
     while !recorder.has_failed.load(Ordering::Relaxed) {
