@@ -75,7 +75,7 @@ export function timeline(events, withDevice) {
   return h('ol', { class: 'timeline' }, events.map((event) => h('li', { 'data-tone': EVENT_TONES[event.event] ?? 'idle' },
     h('time', { class: 'mono', datetime: new Date(event.time * 1000).toISOString(), text: clock(event.time) }),
     h('span', { class: 'what' },
-      h('strong', { text: t(event.event === 'motion' ? `ev_motion_${event.detail?.motion === true}` : `ev_${event.event}`) }),
+      h('strong', { text: t(event.event === 'motion' ? `ev_motion_${event.detail?.motion === true}` : `ev_${event.event}`, event.detail ?? {}) }),
       withDevice && h('span', { class: 'who', text: event.device }),
       h('span', { class: 'muted', text: eventDetail(event) })))));
 }
@@ -91,7 +91,7 @@ function eventDetail({ event, detail = {} }) {
     return t('ev_average', { fps: number(fps ?? 0, 1), kbps: bitrate(kbps ?? 0) });
   }
   if (event === 'allocated') return [detail.server, detail.reason].filter(Boolean).join(' · ');
-  return '';
+  return event === 'storage_failed' ? detail.reason ?? '' : '';
 }
 
 /** A page's empty state. */

@@ -16,7 +16,7 @@ use crate::{
     data_dir::{self, DataDir},
     devices::{registry::Registry, settings},
     error::AdminError,
-    identity::{authority::Authority, signing_keys},
+    identity::{authority::Authority, certificates::device_certificate_until, signing_keys},
     store::{Store, actor::Actor, devices::DeviceRow},
 };
 use serde::Serialize;
@@ -38,11 +38,14 @@ pub struct Device {
     pub last_seen: Option<i64>,
     /// When it was revoked.
     pub revoked_at: Option<i64>,
+    /// When its newest certificate ends; `sightline device rotate` makes another.
+    pub certificate_until: i64,
 }
 
 impl From<DeviceRow> for Device {
     fn from(row: DeviceRow) -> Self {
         Self {
+            certificate_until: device_certificate_until(&row),
             playback: sightline_signal::playback_id(&row.stream).as_str().to_owned(),
             id: row.id,
             may_push: row.may_push,

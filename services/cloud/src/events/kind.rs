@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr};
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum EventKind {
+    CertificateEnds,
+    CertificateRenewed,
     StreamStarted,
     StreamStopped,
     ConnectionError,
@@ -26,7 +28,9 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
+        Self::CertificateEnds,
+        Self::CertificateRenewed,
         Self::StreamStarted,
         Self::StreamStopped,
         Self::ConnectionError,
@@ -48,6 +52,8 @@ impl EventKind {
     /// The name in the API.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::CertificateEnds => "certificate_ends",
+            Self::CertificateRenewed => "certificate_renewed",
             Self::StreamStarted => "stream_started",
             Self::StreamStopped => "stream_stopped",
             Self::ConnectionError => "connection_error",
