@@ -65,7 +65,7 @@ export function copyRow(label, value) {
 }
 
 const EVENT_TONES = {
-  stream_started: 'live', device_online: 'live', server_up: 'live', connection_error: 'bad', server_down: 'bad', device_revoked: 'bad', device_duel: 'bad',
+  stream_started: 'live', device_online: 'live', server_up: 'live', connection_error: 'bad', server_down: 'bad', device_revoked: 'bad', device_duel: 'bad', certificate_ends: 'warn', storage_failed: 'bad',
   motion: 'warn', server_restarted: 'warn',
 };
 
