@@ -66,7 +66,7 @@ async fn cameras_behind_one_address_all_return_at_once() {
         tasks.spawn(async move {
             let stream = TcpStream::connect(address).await.unwrap();
             let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-            let name = id.as_str().as_bytes();
+            let name = id.as_bytes();
             let length = u8::try_from(12 + name.len()).unwrap();
             let hello = [&[0x10, length, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, length - 12][..], name].concat();
             stream.write_all(&hello).await.unwrap();
