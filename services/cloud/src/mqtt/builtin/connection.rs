@@ -33,6 +33,8 @@ const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that wait to be written, above which no more are made, and no more packets are read: their answers would add to them.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// Packets of one client that are obeyed before others have their turn.
+const PACKETS_PER_TURN: u32 = 16;
 /// What is read at a time. Each idle connection has such a buffer.
 const READ_BYTES: usize = 4 << 10;
 
@@ -257,11 +259,16 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
 
     /// Obeys the packets that are whole.
     async fn take_in(&mut self, session: &mut Session) -> Result<(), End> {
-        let mut at = 0;
+        let (mut at, mut packets) = (0, 0_u32);
         while let Some((packet, length)) = self.decoder.next(&self.input[at..], self.broker.clock.now())? {
             at += length;
             self.last_packet = Instant::now();
             self.obey(session, packet).await?;
+            packets += 1;
+            // Those who get the messages have their turn before the next ones come: their queues are bounded.
+            if packets.is_multiple_of(PACKETS_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
         }
         self.input.drain(..at);
         if self.input.is_empty() && self.input.capacity() > 4 * READ_BYTES {
