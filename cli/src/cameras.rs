@@ -47,6 +47,25 @@ pub(crate) fn load(file: &Path) -> Result<Cameras, Failure> {
     }
 }
 
+/// The same, checked, and the files that it names opened.
+pub(crate) fn load_checked(file: &Path) -> Result<Cameras, Failure> {
+    let cameras = load(file)?;
+    match &cameras {
+        Cameras::One(config) => {
+            config.check()?;
+            config.check_files()?;
+            config.check_source()?;
+        }
+        Cameras::Several(configs) => {
+            Fleet::new(configs.clone())?;
+            for config in configs {
+                config.check_files().map_err(|problem| format!("{}: {problem}", config.device_id))?;
+            }
+        }
+    }
+    Ok(cameras)
+}
+
 /// A file of one camera, for what only one can be asked.
 pub(crate) fn load_one(file: &Path, otherwise: &str) -> Result<Config, Failure> {
     match load(file)? {
@@ -60,18 +79,12 @@ pub(crate) fn load_one(file: &Path, otherwise: &str) -> Result<Config, Failure> 
 /// `sightline config check`.
 pub(crate) fn check(file: &Path, json: bool) -> Result<(), Failure> {
     let table = read(file)?;
-    let shown = match load(file)? {
-        Cameras::One(config) => {
-            config.check()?;
-            config.check_files()?;
+    let shown = match load_checked(file)? {
+        Cameras::One(_) => {
             vec![(None, table::settings_of_camera(&toml::Table::new(), &table))]
         }
         Cameras::Several(cameras) => {
             let ids: Vec<_> = cameras.iter().map(|config| config.device_id.clone()).collect();
-            for config in &cameras {
-                config.check_files().map_err(|problem| format!("{}: {problem}", config.device_id))?;
-            }
-            Fleet::new(cameras)?;
             let (defaults, tables) = split(&table)?.unwrap_or_default();
             ids.into_iter().zip(tables).map(|(id, own)| (Some(id), table::settings_of_camera(&own, &defaults))).collect()
         }

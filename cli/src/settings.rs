@@ -2,6 +2,7 @@
 
 pub(crate) mod environment;
 pub(crate) mod file;
+mod spelling;
 pub(crate) mod table;
 
 use crate::{
@@ -80,7 +81,7 @@ fn show(rows: &[Shown], json: bool) {
 }
 
 /// What a start would fail on, but for ports that are taken.
-fn check_cloud(config: &sightline_cloud::Config) -> Result<(), Failure> {
+pub(crate) fn check_cloud(config: &sightline_cloud::Config) -> Result<(), Failure> {
     config.validate()?;
     let dir = std::path::absolute(&config.data_dir)?;
     let above = dir.ancestors().find(|path| path.exists()).unwrap_or(&dir);

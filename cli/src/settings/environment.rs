@@ -1,6 +1,6 @@
 //! Variables of the environment that look like settings and are none.
 
-use super::file::nearest;
+use super::spelling::nearest;
 use confique::{
     Config as _,
     meta::{FieldKind, Meta},

@@ -1,5 +1,6 @@
 //! A file of settings: read, and checked for keys that no setting has.
 
+use super::{environment, spelling::nearest};
 use crate::Failure;
 use confique::{
     Config,
@@ -42,7 +43,7 @@ pub(crate) fn load<C: RoleConfig>(file: &Path) -> Result<C, Failure> {
         .map_err(|error| format!("{}: {error}; `sightline config template ROLE` prints a file to start from", file.display()))?;
     let table = table_of(file, &text)?;
     check_keys(&C::META, &table).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    super::environment::warn_of_unknown();
+    environment::warn_of_unknown();
     let mut config = C::builder().env().file(file).load().map_err(|error| without_quote(&format!("{error:#}")))?;
     config.resolve(&base_of(file));
     Ok(config)
@@ -70,12 +71,6 @@ pub(crate) struct UnknownKey {
 /// Every key is one of the settings.
 pub(crate) fn check_keys(meta: &'static Meta, table: &toml::Table) -> Result<(), UnknownKey> {
     unknown_key(meta, table, "").map_or(Ok(()), |(key, nearest)| Err(UnknownKey { key, nearest }))
-}
-
-/// The known name that is nearest to a mistyped one, if any is near.
-pub(crate) fn nearest<'a>(mistyped: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, name) = known.map(|name| (strsim::damerau_levenshtein(mistyped, name), name)).min()?;
-    (distance <= 2.max(mistyped.len() / 3)).then_some(name)
 }
 
 /// The first key that no setting has, and the known one nearest to it.

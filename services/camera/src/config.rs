@@ -309,7 +309,7 @@ impl Config {
         }
     }
 
-    /// Opens the files that a start opens.
+    /// Opens the files that a start opens. Not the source: that may come later.
     ///
     /// # Errors
     /// The first [`Problem`].
@@ -323,6 +323,14 @@ impl Config {
                 client_config(ca, None).or_else(|error| problem(key, error))?;
             }
         }
+        Ok(())
+    }
+
+    /// Opens the source, where it is a file. An agent of several cameras tries it again, that of one ends.
+    ///
+    /// # Errors
+    /// [`Problem`]
+    pub fn check_source(&self) -> Result<(), Problem> {
         match self.source.reveal().parse() {
             Ok(Source::File(file)) => match std::fs::File::open(&file) {
                 Ok(_) => Ok(()),

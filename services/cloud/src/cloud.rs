@@ -10,7 +10,7 @@ use crate::{
     events::log::EventLog,
     http::{
         self,
-        state::{ClusterKey, Http},
+        state::{ClusterKey, Http, SettingsCheck},
     },
     identity::{
         authority::Authority,
@@ -65,12 +65,20 @@ impl Cloud {
     /// # Errors
     /// [`StartError`] names the setting, the file or the address, and the fix.
     pub async fn start(config: Config, extra: axum::Router) -> Result<Self, StartError> {
+        Self::start_checking(config, extra, |_| Ok(())).await
+    }
+
+    /// The same; what `check` refuses of settings from afar, in its words, the API refuses.
+    ///
+    /// # Errors
+    /// Like [`Cloud::start`].
+    pub async fn start_checking(config: Config, extra: axum::Router, check: SettingsCheck) -> Result<Self, StartError> {
         config.validate()?;
         // Before anything is opened: the places of the ports are derived from it.
         sightline_listen::descriptors::raise();
         let dir = DataDir::open(&config.data_dir)?;
         let claim = dir.claim()?;
-        let parts = assemble(&config, &dir).await?;
+        let parts = assemble(&config, &dir, check).await?;
         // Read before anything listens: whatever changes later has a higher epoch.
         let seen = parts.store.newest_epoch().await?;
         let http_listener = listen("HTTP", "http.listen", config.http.listen).await?;
@@ -89,7 +97,11 @@ impl Cloud {
         let proxies = sightline_listen::Proxies::parse(&config.http.trusted_proxies).unwrap_or_default();
         tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), proxies, tasks.clone(), stop.clone()));
         tasks.spawn(watch(&parts).run(seen, stop.clone()));
-        tracing::info!(%http_addr, ?mqtts_addr, data_dir = %config.data_dir.display(), "the cloud is up");
+        let mqtts = mqtts_addr.map_or_else(|| "off".to_owned(), |address| address.to_string());
+        let token =
+            parts.operators.token_path().map_or_else(|| "none asked for on this machine".to_owned(), |path| path.display().to_string());
+        let console = format!("https://{http_addr}/");
+        tracing::info!(console, operator_token = token, mqtts, data_dir = %config.data_dir.display(), "the cloud is up");
         Ok(Self { _claim: claim, dir, parts, http_addr, mqtts_addr, tasks, stop })
     }
 
@@ -145,7 +157,7 @@ impl Drop for Cloud {
 }
 
 /// Opens the data directory and makes all parts, the lower ones first.
-async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
+async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck) -> Result<Http, StartError> {
     let clock = Clock::default();
     let authority = Authority::open(dir, clock.clone())?;
     authority.ensure_server(&config.host_names)?;
@@ -202,6 +214,7 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
         operators,
         presence,
         readiness,
+        settings_check,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,

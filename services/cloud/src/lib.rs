@@ -39,5 +39,6 @@ pub use cloud::Cloud;
 pub use config::{Config, SettingError};
 pub use data_dir::DataDirError;
 pub use error::{AdminError, StartError};
+pub use http::state::SettingsCheck;
 pub use identity::signing_keys::KeyError;
 pub use store::error::StoreError;
