@@ -133,7 +133,12 @@ impl Broker {
         let mut publication = will.publication;
         // Its topic was checked when the client connected.
         let Some((device, topic)) = Topic::parse(&publication.topic) else { return };
-        if !is_back {
+        if !topic.is_up() {
+            // An operator's: it is audited, or not passed on.
+            if self.uplink.receive(&device, topic, &publication.payload, None, None).await.is_err() {
+                return;
+            }
+        } else if !is_back {
             self.uplink.receive_will(&device, topic, &publication.payload).await;
         }
         publication.expires_at = will.expiry_sec.map(|seconds| self.clock.now() + Duration::from_secs(u64::from(seconds)));

@@ -491,6 +491,26 @@ async fn a_will_is_published_for_a_silent_client_and_taken_back_by_a_good_bye() 
 }
 
 #[tokio::test]
+async fn a_command_that_is_an_operator_s_will_is_audited_too() {
+    let bench = Bench::new().await;
+    let hello = connect_with(4, "op", 0x06, &[], &will(4, "devices/cam/stream/command", r#"{"cmd":"stop"}"#));
+    drop(bench.join(&bench.operator(), &hello).await);
+    bench.tasks.close();
+    bench.tasks.wait().await;
+    assert_eq!(bench.audit("device.command").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_is_silent_for_one_and_a_half_keep_alives_is_cut() {
+    let bench = Bench::new().await;
+    let mut hello = connect(5, "op");
+    let at = hello.iter().position(|byte| *byte == 60).unwrap();
+    hello[at] = 1;
+    let mut peer = bench.join(&bench.operator(), &hello).await;
+    assert_eq!(peer.rest().await, [(0xe0, vec![0x8d])]);
+}
+
+#[tokio::test]
 async fn a_client_s_own_properties_and_limits_are_kept() {
     let bench = Bench::new().await;
     let cam = bench.add("cam").await;

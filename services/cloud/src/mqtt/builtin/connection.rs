@@ -439,3 +439,20 @@ fn keep_alive(level: Level, asked_sec: u16) -> (Option<u16>, Duration) {
     };
     (granted_sec, Duration::from_secs(u64::from(seconds)) * 3 / 2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_a_keep_alive_is_given_one_and_none_is_silent_for_a_day() {
+        let seconds = |level, asked_sec| {
+            let (granted_sec, silence) = keep_alive(level, asked_sec);
+            (granted_sec, silence.as_secs())
+        };
+        assert_eq!((seconds(Level::Five, 60), seconds(Level::Three, 60)), ((None, 90), (None, 90)));
+        assert_eq!(seconds(Level::Five, 0), (Some(300), 450));
+        assert_eq!(seconds(Level::Five, u16::MAX), (Some(3600), 5400));
+        assert_eq!(seconds(Level::Three, 0), (None, 5400), "3.1.1 can't be given another one");
+    }
+}
