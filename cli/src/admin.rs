@@ -1,9 +1,9 @@
-//! `sightline device …` and `sightline audit …`: on the cloud's data directory, while it runs or not.
+//! `sightline device …`, `operator …` and `audit …`: on the cloud's data directory, while it runs or not.
 
 use crate::{
     Failure,
-    args::{Audit, AuditAction, CloudDir, Device, DeviceAction},
-    device_config, settings,
+    args::{Audit, AuditAction, CloudDir, Device, DeviceAction, Operator},
+    device_config, operators, settings,
     terminal::{self, WrongUse},
 };
 use sightline_cloud::admin::{self, AddedDevice, Verdict};
@@ -28,6 +28,10 @@ fn existing_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
     } else {
         Err(format!("{}: no cloud keeps its state here; check --dir, or start the cloud once", dir.display()).into())
     }
+}
+
+pub(crate) async fn operator(operator: Operator) -> Result<(), Failure> {
+    operators::run(&existing_dir(&operator.cloud)?, operator).await
 }
 
 pub(crate) async fn device(device: Device) -> Result<(), Failure> {

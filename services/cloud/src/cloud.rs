@@ -14,12 +14,20 @@ use crate::{
     },
     identity::{
         authority::Authority,
+<<<<<<< HEAD
         certificates::Certificates,
+=======
+        operator_certificates::OperatorCertificates,
+>>>>>>> 0ce6e0bd536fe3dca4e0bcc4329270c37988a613
         operators::Operators,
         signing_keys::SigningKeys,
         tls::{self, ClientCertificate, ServerCertificate},
     },
-    mqtt::{builtin::broker::Broker, bus::Bus, uplink::Uplink},
+    mqtt::{
+        builtin::broker::{self, Broker},
+        bus::Bus,
+        uplink::Uplink,
+    },
     readiness::Readiness,
     secrets::sha256,
     servers::{inventory::Inventory, reports::Reports},
@@ -169,7 +177,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     authority.ensure_server(&config.host_names)?;
     authority.ensure_operator()?;
     let cluster_key = data_dir::read_or_make_secret(&dir.file("cluster.key"))?;
-    let operators = Operators::open(config, dir)?;
+    let certificates = OperatorCertificates::open(dir, clock.clone())?;
+    let operators = Operators::open(config, dir, certificates.clone())?;
     let store = Store::open(dir, clock.clone()).await?;
     let keys = SigningKeys::open(store.clone(), clock.clone()).await?;
     let inventory = Arc::new(Inventory::new(&config.servers, store.allocations().await?, clock.clone()));
@@ -188,7 +197,15 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     let bus = config.mqtt.enabled.then(|| {
         let intake = SettingsIntake::new(store.clone(), clock.clone());
         let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake, store.clone());
-        Bus::Builtin(Broker::new(store.clone(), Arc::clone(&presence), Arc::clone(&events), clock.clone(), Arc::new(uplink)))
+        let parts = broker::Parts {
+            store: store.clone(),
+            presence: Arc::clone(&presence),
+            events: Arc::clone(&events),
+            clock: clock.clone(),
+            uplink: Arc::new(uplink),
+            operators: certificates,
+        };
+        Bus::Builtin(Broker::new(parts))
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let reports = Arc::new(Reports {

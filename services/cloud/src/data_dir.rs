@@ -1,6 +1,6 @@
 //! The data directory: the one place that knows every file's name.
 //!
-//! `ca.pem`, `ca.key`, `server.pem|key`, `operator.pem|key`, `operator.token`, `cluster.key`, `devices/{id}.pem|key|token`,
+//! `ca.pem`, `ca.key`, `server.pem|key`, `operator.pem|key`, `operator.token`, `cluster.key`, `devices/{id}.pem|key|token`, `operators.json`, `operators/{name}.pem|key`,
 //! `sightline.sqlite`, `audit.head`, `reserve`, `cloud.lock`. Only the owner can read the secret ones.
 
 use crate::secrets::{CryptoError, Secret, random_secret};
@@ -94,6 +94,13 @@ impl DataDir {
 
     pub(crate) fn device_file(&self, device: &DeviceId, extension: &str) -> PathBuf {
         self.0.join("devices").join(format!("{device}.{extension}"))
+    }
+
+    /// A file of an operator besides the first one, whose files are `operator.pem` and `operator.key`. Makes the folder.
+    pub(crate) fn operator_file(&self, name: &str, extension: &str) -> Result<PathBuf, DataDirError> {
+        let operators = self.0.join("operators");
+        fs::create_dir_all(&operators).map_err(|source| DataDirError::File { path: operators.clone(), source })?;
+        Ok(operators.join(format!("{name}.{extension}")))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     config::SettingError,
     data_dir::DataDirError,
     devices::{registry::RegistryError, settings::SettingsProblem},
-    identity::signing_keys::KeyError,
+    identity::{operator_certificates::OperatorError, signing_keys::KeyError},
     store::error::StoreError,
 };
 use sightline_claim::ClaimError;
@@ -50,6 +50,9 @@ pub enum AdminError {
     /// The registry refuses, or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The list of operators refuses, or failed.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// Settings that no device takes from afar.
     #[error(transparent)]
     Settings(#[from] SettingsProblem),

@@ -60,7 +60,7 @@ fn permit(operators: &Operators, request: &Request) -> Result<(), ApiError> {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "CROSS_ORIGIN", "another site's page may not change anything here"));
     }
     let peer = request.extensions().get::<Peer>();
-    if peer.is_some_and(|peer| matches!(peer.subject, Some(Subject::Operator { .. })))
+    if peer.is_some_and(|peer| peer.subject.as_ref().is_some_and(|subject| operators.takes(subject)))
         || operators.is_open_here() && is_local(request, host)
     {
         return Ok(());

@@ -14,7 +14,10 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sightline_signal::DeviceId;
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Ten years: the authority outlives its devices' certificates many times.
 const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -107,6 +110,18 @@ impl Authority {
         self.issue(params, &pem_path, &key_path)
     }
 
+    /// A certificate for an operator of this name, and its key; gives where they are.
+    pub(crate) fn issue_operator(&self, name: &str) -> Result<(PathBuf, PathBuf), DataDirError> {
+        let (pem_path, key_path) = if name == OPERATOR {
+            (self.dir.file("operator.pem"), self.dir.file("operator.key"))
+        } else {
+            (self.dir.operator_file(name, "pem")?, self.dir.operator_file(name, "key")?)
+        };
+        let params = client_params(name, UNIT_OPERATORS, self.clock.unix_millis())?;
+        self.issue(params, &pem_path, &key_path)?;
+        Ok((pem_path, key_path))
+    }
+
     /// The server's certificate: made at the first start, and again near its end or when it lacks a name.
     pub(crate) fn ensure_server(&self, extra_names: &[String]) -> Result<(), DataDirError> {
         let (pem_path, key_path) = (self.dir.file("server.pem"), self.dir.file("server.key"));
@@ -135,6 +150,14 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).map_err(|error| DataDirError::certificate(pem_path, &error))?;
         write(key_path, &key.serialize_pem(), MODE_SECRET)?;
         write(pem_path, &certificate.pem(), MODE_PUBLIC)
+    }
+}
+
+/// The serial number of an operator's certificate, in hexadecimal; `None` if the file is none.
+pub(crate) fn serial_of(pem_path: &Path) -> Option<String> {
+    match shown(&CertificateDer::from_pem_file(pem_path).ok()?)?.subject {
+        Subject::Operator { serial, .. } => Some(serial),
+        Subject::Device { .. } => None,
     }
 }
 

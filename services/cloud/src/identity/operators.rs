@@ -1,5 +1,6 @@
 //! Who may use the operator's API.
 
+use super::{authority::Subject, operator_certificates::OperatorCertificates};
 use crate::{
     config::Config,
     data_dir::{DataDir, DataDirError, read_or_make_secret},
@@ -13,6 +14,7 @@ pub(crate) struct Operators {
     token: OperatorToken,
     /// Who is plainly on this machine needs no token.
     is_open_here: bool,
+    certificates: OperatorCertificates,
 }
 
 #[derive(Clone, Debug)]
@@ -31,12 +33,12 @@ pub(crate) enum TokenCheck {
 
 impl Operators {
     /// There is always a token: a proxy before the port brings others to an API that is open to this machine.
-    pub(crate) fn open(config: &Config, dir: &DataDir) -> Result<Self, DataDirError> {
+    pub(crate) fn open(config: &Config, dir: &DataDir, certificates: OperatorCertificates) -> Result<Self, DataDirError> {
         let path = config.api.operator_token_file.clone();
         let is_open_here = path.is_none() && config.http.listen.ip().is_loopback();
         let path = path.unwrap_or_else(|| dir.file("operator.token"));
         let token = read_or_make_secret(&path)?;
-        Ok(Self { token: OperatorToken { sha256: sha256(token.reveal()), path }, is_open_here })
+        Ok(Self { token: OperatorToken { sha256: sha256(token.reveal()), path }, is_open_here, certificates })
     }
 
     /// Checks the token that a request shows.
@@ -46,6 +48,11 @@ impl Operators {
             Some(_) if is_secret(shown, &self.token.sha256) => TokenCheck::Right,
             Some(_) => TokenCheck::Wrong,
         }
+    }
+
+    /// Whether a certificate is an operator's that is accepted.
+    pub(crate) fn takes(&self, subject: &Subject) -> bool {
+        matches!(subject, Subject::Operator { .. }) && self.certificates.takes(subject)
     }
 
     /// Whether the API is open to who is plainly on this machine.

@@ -38,7 +38,7 @@ impl Uplink {
         Self { allocator, presence, results, settings, store }
     }
 
-    /// Takes a message on a topic of `device`.
+    /// Takes a message on a topic of `device`, from the device itself or from the operator of that name.
     ///
     /// # Errors
     /// [`NotStored`]: it must not be passed on, because it can't be written down.
@@ -48,6 +48,7 @@ impl Uplink {
         topic: Topic,
         payload: &[u8],
         correlation: Option<&[u8]>,
+        operator: Option<&str>,
     ) -> Result<Option<Message>, NotStored> {
         if topic.is_up() {
             self.presence.seen(device);
@@ -67,7 +68,7 @@ impl Uplink {
             Topic::Motion => self.presence.motion_message(device, payload).await,
             Topic::Result => self.results.result_message(device, payload),
             Topic::ConfigReported => self.settings.reported_message(device, payload).await,
-            Topic::Command => self.command_message(device, payload).await?,
+            Topic::Command => self.command_message(device, payload, operator).await?,
             Topic::ConfigDesired => self.settings.desired_message(device, payload).await?,
             // Pictures are for other subscribers. Responses are what the cloud publishes itself.
             Topic::Snapshot | Topic::Response => {}
@@ -83,14 +84,14 @@ impl Uplink {
     }
 
     /// A command of an operator. Nothing is carried out that is not in the audit log, as with those of the API.
-    async fn command_message(&self, device: &DeviceId, payload: &[u8]) -> Result<(), NotStored> {
+    async fn command_message(&self, device: &DeviceId, payload: &[u8], operator: Option<&str>) -> Result<(), NotStored> {
         let actor = Actor::Operator(Channel::Mqtt);
         // One that does not parse goes to the device too, which answers what is wrong with it.
         let (name, id) = match serde_json::from_slice::<Command>(payload) {
             Ok(command) => (Some(command.cmd), command.command_id.as_str().to_owned()),
             Err(_) => (None, String::new()),
         };
-        let mut detail = json!({ "cmd": name, "command_id": id, "from": actor.from() });
+        let mut detail = json!({ "cmd": name, "command_id": id, "from": actor.from(), "operator": operator });
         if !self.presence.device(device).is_online() {
             detail["not_sent"] = "the device has no MQTT connection".into();
         }

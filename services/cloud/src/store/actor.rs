@@ -66,6 +66,8 @@ pub(crate) enum Action {
     MqttConnectRefuse,
     MqttPublishRefuse,
     MqttSubscribeRefuse,
+    OperatorAdd,
+    OperatorRevoke,
     ServerRegister,
 }
 
@@ -88,6 +90,8 @@ impl Action {
             Self::MqttConnectRefuse => "mqtt.connect.refuse",
             Self::MqttPublishRefuse => "mqtt.publish.refuse",
             Self::MqttSubscribeRefuse => "mqtt.subscribe.refuse",
+            Self::OperatorAdd => "operator.add",
+            Self::OperatorRevoke => "operator.revoke",
             Self::ServerRegister => "server.register",
         }
     }

@@ -32,18 +32,21 @@ async fn half_open_handshakes_of_one_address_keep_no_camera_out_not_even_one_beh
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut other = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
-    other.write_all(&[0x15, 3, 3, 0, 2, 1, 0]).await.unwrap();
-    // An alert instead of a hello: it is answered at once, so it is not in a queue.
+    other.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    // No TLS: that is answered at once, so it is not in a queue.
     let mut buffer = [0; 64];
     assert!(timeout(Duration::from_secs(5), tokio::io::AsyncReadExt::read(&mut other, &mut buffer)).await.is_ok());
 }
 
 #[tokio::test]
-async fn two_hundred_cameras_behind_one_address_all_return_at_once() {
+async fn cameras_behind_one_address_all_return_at_once() {
     let bench = Bench::start().await;
     let mut ids = Vec::new();
-    for number in 0..200 {
-        ids.push(bench.add(&format!("cam-{number}")).await);
+    for number in 0..40 {
+        let id = format!("cam-{number}");
+        let added = bench.http.post(bench.url("/api/v1/devices")).json(&serde_json::json!({ "id": id })).send().await.unwrap();
+        assert!(added.status().is_success());
+        ids.push(id);
     }
     let tls = |id: &str| {
         use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -59,11 +62,11 @@ async fn two_hundred_cameras_behind_one_address_all_return_at_once() {
     let address = ("127.0.0.1", bench.cloud.mqtts_addr().unwrap().port());
     let mut tasks = tokio::task::JoinSet::new();
     for id in &ids {
-        let (connector, id) = (tls(id.as_str()), id.clone());
+        let (connector, id) = (tls(id), id.clone());
         tasks.spawn(async move {
             let stream = TcpStream::connect(address).await.unwrap();
             let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-            let name = id.as_str().as_bytes();
+            let name = id.as_bytes();
             let length = u8::try_from(12 + name.len()).unwrap();
             let hello = [&[0x10, length, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, length - 12][..], name].concat();
             stream.write_all(&hello).await.unwrap();
@@ -74,5 +77,5 @@ async fn two_hundred_cameras_behind_one_address_all_return_at_once() {
         });
     }
     let streams = timeout(Duration::from_secs(30), tasks.join_all()).await.unwrap();
-    assert_eq!(streams.len(), 200);
+    assert_eq!(streams.len(), ids.len());
 }

@@ -4,7 +4,10 @@ use super::connections::Owner;
 use crate::{
     audit::refusals::Refusals,
     clock::Clock,
-    identity::authority::{OPERATOR, Subject},
+    identity::{
+        authority::{OPERATOR, Subject},
+        operator_certificates::OperatorCertificates,
+    },
     store::{
         Store,
         actor::{Action, Actor, Channel},
@@ -24,6 +27,7 @@ pub(super) struct Access {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) refusals: Arc<Refusals>,
+    pub(super) operators: OperatorCertificates,
     pub(super) violations: u32,
 }
 
@@ -35,6 +39,9 @@ impl Access {
         }
         match &self.subject {
             Subject::Operator { .. } => {
+                if !self.operators.takes(&self.subject) {
+                    return Err(Refusal::RevokedOperator);
+                }
                 // A device's id is its session: no operator may take one over, not even of a device to come.
                 let is_taken = match DeviceId::new(client_id) {
                     Ok(id) => self.store.device(&id).await.map_err(|_| Refusal::NoDatabase)?.is_some(),
@@ -84,6 +91,14 @@ impl Access {
         self.refusals.record(&actor, action, subject, reason, detail).await;
     }
 
+    /// The operator's name, if it is one.
+    pub(super) fn operator(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Operator { name, .. } => Some(name),
+            Subject::Device { .. } => None,
+        }
+    }
+
     pub(super) fn owner(&self) -> Owner {
         Owner::of(&self.subject)
     }
@@ -104,6 +119,8 @@ pub(super) enum Refusal {
     Unknown,
     #[error("the device or its certificate is revoked")]
     Revoked,
+    #[error("the operator's certificate is not on the list of accepted ones")]
+    RevokedOperator,
 }
 
 /// A device: its own up topics. The operator: commands and desired settings to any device.

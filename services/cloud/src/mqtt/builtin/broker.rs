@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     devices::presence::Presence,
     events::{kind::EventKind, log::EventLog},
-    identity::authority::Subject,
+    identity::{authority::Subject, operator_certificates::OperatorCertificates},
     mqtt::{downlink::Message, uplink::Uplink},
     store::{
         Store,
@@ -49,6 +49,17 @@ pub(crate) struct Broker {
     events: Arc<EventLog>,
     pub(super) clock: Clock,
     pub(super) uplink: Arc<Uplink>,
+    operators: OperatorCertificates,
+}
+
+/// What the broker works with.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) clock: Clock,
+    pub(crate) uplink: Arc<Uplink>,
+    pub(crate) operators: OperatorCertificates,
 }
 
 impl std::fmt::Debug for Broker {
@@ -58,7 +69,8 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(store: Store, presence: Arc<Presence>, events: Arc<EventLog>, clock: Clock, uplink: Arc<Uplink>) -> Arc<Self> {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, presence, events, clock, uplink, operators } = parts;
         Arc::new(Self {
             router: Mutex::default(),
             connections: Arc::default(),
@@ -71,6 +83,7 @@ impl Broker {
             events,
             clock,
             uplink,
+            operators,
         })
     }
 
@@ -82,7 +95,7 @@ impl Broker {
     /// The rights of a connection.
     pub(super) fn access(&self, subject: Subject) -> Access {
         let (store, clock, refusals) = (self.store.clone(), self.clock.clone(), Arc::clone(&self.refusals));
-        Access { subject, store, clock, refusals, violations: 0 }
+        Access { subject, store, clock, refusals, operators: self.operators.clone(), violations: 0 }
     }
 
     /// Fills the memory of retained messages with what devices shall be set to.
@@ -120,7 +133,12 @@ impl Broker {
         let mut publication = will.publication;
         // Its topic was checked when the client connected.
         let Some((device, topic)) = Topic::parse(&publication.topic) else { return };
-        if !is_back {
+        if !topic.is_up() {
+            // An operator's: it is audited, or not passed on.
+            if self.uplink.receive(&device, topic, &publication.payload, None, None).await.is_err() {
+                return;
+            }
+        } else if !is_back {
             self.uplink.receive_will(&device, topic, &publication.payload).await;
         }
         publication.expires_at = will.expiry_sec.map(|seconds| self.clock.now() + Duration::from_secs(u64::from(seconds)));
@@ -196,6 +214,8 @@ impl Broker {
         for listed in self.connections.all() {
             if listed.valid_until <= now_secs {
                 self.end(&listed, "its certificate has expired");
+            } else if !self.operators.takes(&listed.subject) {
+                self.end(&listed, "its certificate was replaced or revoked");
             } else if let Subject::Device { id, .. } = &listed.subject {
                 devices.entry(id.clone()).or_insert_with(Vec::new).push(listed);
             }

@@ -6,7 +6,7 @@ use crate::{
     allocate::allocator::{Allocator, Parts},
     data_dir::DataDir,
     devices::{registry::Registry, results::Results, revocation::cut_off, settings::SettingsIntake},
-    identity::{authority::Authority, signing_keys::SigningKeys},
+    identity::{authority::Authority, operator_certificates::OperatorCertificates, signing_keys::SigningKeys},
     mqtt::bus::Bus,
     servers::inventory::Inventory,
 };
@@ -15,9 +15,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 struct Bench {
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
     broker: Arc<Broker>,
     registry: Registry,
+    authority: Authority,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -41,8 +42,11 @@ impl Bench {
         }));
         let intake = SettingsIntake::new(store.clone(), clock.clone());
         let uplink = Uplink::new(allocator, Arc::clone(&presence), Arc::<Results>::default(), intake, store.clone());
-        let broker = Broker::new(store, presence, events, clock, Arc::new(uplink));
-        Self { _home: home, broker, registry, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+        let authority = Authority::open(&dir, clock.clone()).unwrap();
+        authority.ensure_operator().unwrap();
+        let operators = OperatorCertificates::open(&dir, clock.clone()).unwrap();
+        let broker = Broker::new(super::Parts { store, presence, events, clock, uplink: Arc::new(uplink), operators });
+        Self { home, broker, registry, authority, tasks: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
     async fn add(&self, id: &str) -> Subject {
@@ -71,6 +75,11 @@ impl Bench {
         let (first, body) = peer.packet().await.unwrap();
         assert_eq!((first, body[1]), (0x20, 0), "CONNACK");
         peer
+    }
+
+    /// Whom `operator.pem` names.
+    fn operator(&self) -> Subject {
+        subject_of(&self.home.path().join("operator.pem"))
     }
 
     async fn audit(&self, action: &str) -> Vec<String> {
@@ -142,6 +151,11 @@ impl Peer {
     }
 }
 
+fn subject_of(pem: &std::path::Path) -> Subject {
+    use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+    crate::identity::authority::shown(&CertificateDer::from_pem_file(pem).unwrap()).unwrap().subject
+}
+
 fn text(text: &str) -> Vec<u8> {
     [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
 }
@@ -185,10 +199,6 @@ fn publish(level: u8, first: u8, topic: &str, payload: &[u8]) -> Vec<u8> {
 
 fn subscribe(level: u8, filter: &str) -> Vec<u8> {
     packet(0x82, &[&[0, 9][..], if level == 5 { &[0] } else { &[] }, &text(filter), &[1]].concat())
-}
-
-fn operator() -> Subject {
-    Subject::Operator { name: "operator".into(), serial: "1".into() }
 }
 
 /// The sum of the rows' counts.
@@ -256,7 +266,7 @@ async fn what_is_not_offered_ends_mqtt_5_with_its_reason_and_3_1_1_with_the_end_
 async fn a_device_s_budget_survives_its_new_connections_and_what_it_costs_is_two_rows() {
     let bench = Bench::new().await;
     let cam = bench.add("cam").await;
-    let mut operator = bench.join(&operator(), &connect(4, "watcher")).await;
+    let mut operator = bench.join(&bench.operator(), &connect(4, "watcher")).await;
     operator.subscribe(4, "devices/cam/stream/result").await;
     let message = publish(5, 0x30, "devices/cam/stream/result", b"{}");
     let mut reasons = Vec::new();
@@ -308,7 +318,7 @@ async fn a_client_that_was_away_gets_its_messages_in_order_and_those_it_had_not_
     let hello = connect_with(4, "cam", 0, &[], &[]);
     let mut peer = bench.join(&cam, &hello).await;
     peer.subscribe(4, "devices/cam/stream/command").await;
-    let mut operator = bench.join(&operator(), &connect(5, "op")).await;
+    let mut operator = bench.join(&bench.operator(), &connect(5, "op")).await;
     let command = |name: &str| publish(5, 0x32, "devices/cam/stream/command", format!(r#"{{"cmd":"{name}"}}"#).as_bytes());
     operator.send(&command("start")).await;
     let (first, body) = peer.packet().await.unwrap();
@@ -342,7 +352,7 @@ async fn a_retained_command_is_passed_on_and_not_kept() {
     let cam = bench.add("cam").await;
     let mut peer = bench.join(&cam, &connect(4, "cam")).await;
     peer.subscribe(4, "devices/cam/stream/command").await;
-    let mut operator = bench.join(&operator(), &connect(5, "op")).await;
+    let mut operator = bench.join(&bench.operator(), &connect(5, "op")).await;
     operator.send(&publish(5, 0x33, "devices/cam/stream/command", br#"{"cmd":"stop"}"#)).await;
     assert_eq!(peer.packet().await.unwrap().0, 0x32);
     let mut again = bench.join(&cam, &connect(4, "cam")).await;
@@ -402,6 +412,26 @@ async fn a_connection_does_not_outlive_its_certificate() {
 }
 
 #[tokio::test]
+async fn a_revoked_operator_is_cut_and_comes_in_no_more_and_the_others_stay() {
+    let bench = Bench::new().await;
+    let ann = bench.broker.operators.add(&bench.authority, "ann").unwrap();
+    let ann = subject_of(&ann.pem);
+    let mut first = bench.join(&bench.operator(), &connect(5, "same")).await;
+    let mut second = bench.join(&ann, &connect(5, "same")).await;
+    assert!(first.ping().await.is_some(), "two operators with one client id have a session each");
+    second.send(&publish(5, 0x30, "devices/cam/stream/command", br#"{"cmd":"stop"}"#)).await;
+    second.ping().await.unwrap();
+    assert!(bench.audit("device.command").await[0].contains(r#""operator":"ann""#));
+    bench.broker.operators.revoke("ann").unwrap();
+    bench.broker.end_outdated().await;
+    assert_eq!(second.rest().await.last().unwrap().1[0], 0x98);
+    assert!(first.ping().await.is_some());
+    let mut again = bench.open(ann, "192.0.2.1", i64::MAX).unwrap();
+    again.send(&connect(5, "same")).await;
+    assert_eq!(again.rest().await[0].1[1], 0x87);
+}
+
+#[tokio::test]
 async fn a_revoked_device_leaves_offline_and_nothing_else() {
     let bench = Bench::new().await;
     let (cam, id) = (bench.add("cam").await, DeviceId::new("cam").unwrap());
@@ -413,7 +443,7 @@ async fn a_revoked_device_leaves_offline_and_nothing_else() {
     peer.send(&publish(5, 0x31, "devices/cam/online", br#"{"online":true}"#)).await;
     peer.send(&publish(5, 0x31, "devices/cam/stream/state", br#"{"state":3}"#)).await;
     peer.ping().await.unwrap();
-    let mut operator = bench.join(&operator(), &connect(4, "op")).await;
+    let mut operator = bench.join(&bench.operator(), &connect(4, "op")).await;
     operator.send(&publish(4, 0x33, "devices/cam/config/desired", br#"{"version":1,"settings":{}}"#)).await;
     operator.ping().await.unwrap();
     let bus = Bus::Builtin(Arc::clone(&bench.broker));
@@ -440,7 +470,7 @@ async fn a_revoked_device_leaves_offline_and_nothing_else() {
 async fn a_will_is_published_for_a_silent_client_and_taken_back_by_a_good_bye() {
     let bench = Bench::new().await;
     let cam = bench.add("cam").await;
-    let mut operator = bench.join(&operator(), &connect(4, "op")).await;
+    let mut operator = bench.join(&bench.operator(), &connect(4, "op")).await;
     operator.subscribe(4, "devices/cam/online").await;
     for level in [4, 5] {
         let hello = connect_with(level, "cam", 0x2e, &[], &will(level, "devices/cam/online", r#"{"online":false}"#));
@@ -461,12 +491,32 @@ async fn a_will_is_published_for_a_silent_client_and_taken_back_by_a_good_bye() 
 }
 
 #[tokio::test]
+async fn a_command_that_is_an_operator_s_will_is_audited_too() {
+    let bench = Bench::new().await;
+    let hello = connect_with(4, "op", 0x06, &[], &will(4, "devices/cam/stream/command", r#"{"cmd":"stop"}"#));
+    drop(bench.join(&bench.operator(), &hello).await);
+    bench.tasks.close();
+    bench.tasks.wait().await;
+    assert_eq!(bench.audit("device.command").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_is_silent_for_one_and_a_half_keep_alives_is_cut() {
+    let bench = Bench::new().await;
+    let mut hello = connect(5, "op");
+    let at = hello.iter().position(|byte| *byte == 60).unwrap();
+    hello[at] = 1;
+    let mut peer = bench.join(&bench.operator(), &hello).await;
+    assert_eq!(peer.rest().await, [(0xe0, vec![0x8d])]);
+}
+
+#[tokio::test]
 async fn a_client_s_own_properties_and_limits_are_kept() {
     let bench = Bench::new().await;
     let cam = bench.add("cam").await;
     // It takes one unacknowledged message, and packets of 200 bytes.
     let hello = connect_with(5, "watcher", 2, &[33, 0, 1, 39, 0, 0, 0, 200], &[]);
-    let mut watcher = bench.join(&operator(), &hello).await;
+    let mut watcher = bench.join(&bench.operator(), &hello).await;
     watcher.subscribe(5, "devices/cam/#").await;
     let mut peer = bench.join(&cam, &connect(5, "cam")).await;
     let properties = [&[3][..], &text("json"), &[8], &text("devices/cam/x"), &[9, 0, 2, 1, 2, 38], &text("key"), &text("value")].concat();

@@ -33,6 +33,8 @@ const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that wait to be written, above which no more are made, and no more packets are read: their answers would add to them.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// Packets of one client that are obeyed before others have their turn.
+const PACKETS_PER_TURN: u32 = 16;
 /// What is read at a time. Each idle connection has such a buffer.
 const READ_BYTES: usize = 4 << 10;
 
@@ -257,11 +259,16 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
 
     /// Obeys the packets that are whole.
     async fn take_in(&mut self, session: &mut Session) -> Result<(), End> {
-        let mut at = 0;
+        let (mut at, mut packets) = (0, 0_u32);
         while let Some((packet, length)) = self.decoder.next(&self.input[at..], self.broker.clock.now())? {
             at += length;
             self.last_packet = Instant::now();
             self.obey(session, packet).await?;
+            packets += 1;
+            // Those who get the messages have their turn before the next ones come: their queues are bounded.
+            if packets.is_multiple_of(PACKETS_PER_TURN) {
+                tokio::task::yield_now().await;
+            }
         }
         self.input.drain(..at);
         if self.input.is_empty() && self.input.capacity() > 4 * READ_BYTES {
@@ -325,7 +332,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
 
     async fn pass_on(&self, session: &Session, device: &DeviceId, topic: Topic, publication: Publication) -> Taken {
         let correlation = publication.properties.as_ref().and_then(|properties| properties.correlation.clone());
-        let received = self.broker.uplink.receive(device, topic, &publication.payload, correlation.as_deref()).await;
+        let received =
+            self.broker.uplink.receive(device, topic, &publication.payload, correlation.as_deref(), self.access.operator()).await;
         let Ok(reply) = received else { return Taken::NotStored };
         self.broker.route(Some(session.id), device, topic, publication);
         if let Some(reply) = reply {
@@ -430,4 +438,21 @@ fn keep_alive(level: Level, asked_sec: u16) -> (Option<u16>, Duration) {
         (None, asked_sec) => asked_sec,
     };
     (granted_sec, Duration::from_secs(u64::from(seconds)) * 3 / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_a_keep_alive_is_given_one_and_none_is_silent_for_a_day() {
+        let seconds = |level, asked_sec| {
+            let (granted_sec, silence) = keep_alive(level, asked_sec);
+            (granted_sec, silence.as_secs())
+        };
+        assert_eq!((seconds(Level::Five, 60), seconds(Level::Three, 60)), ((None, 90), (None, 90)));
+        assert_eq!(seconds(Level::Five, 0), (Some(300), 450));
+        assert_eq!(seconds(Level::Five, u16::MAX), (Some(3600), 5400));
+        assert_eq!(seconds(Level::Three, 0), (None, 5400), "3.1.1 can't be given another one");
+    }
 }

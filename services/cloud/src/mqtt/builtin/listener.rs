@@ -16,6 +16,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Connections at once: about 40 kB each was measured with TLS, so this is 400 MB at the most.
 const CONNECTIONS_MAX: usize = 10_000;
+/// Handshakes at once from one address. The more there are, the fewer rounds of half-open ones a camera behind the same router waits
+/// for; one takes about 30 kB.
+const HANDSHAKES_PER_ADDRESS_MAX: usize = 256;
 /// The port's part of the descriptors, in hundredths: in one process with an origin all ports together leave a fifth.
 const DESCRIPTORS_SHARE: u8 = 20;
 /// The places, as the log names them.
@@ -47,10 +50,11 @@ impl Broker {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
-        // A few half-open handshakes from one address; more of them wait, and have to go for others. Who has shown a certificate counts for
-        // that: `Connections` has those limits.
+        // Who has shown a certificate counts for that: `Connections` has those limits.
         let places = CONNECTIONS_MAX.min(descriptors::share(DESCRIPTORS_SHARE));
-        let limits = Limits { connections_per_identity: usize::MAX, ..Limits::of(places) };
+        let usual = Limits::of(places);
+        let pending_per_address = HANDSHAKES_PER_ADDRESS_MAX.min(usual.pending / 4);
+        let limits = Limits { connections_per_identity: usize::MAX, pending_per_address, ..usual };
         let door = Door::new("MQTT", LIMITED_BY, HANDSHAKE_TIMEOUT, Arc::new(Admission::new(limits)), tasks, stop.clone());
         let (acceptor, strangers) = (TlsAcceptor::from(config), Arc::<Strangers>::default());
         let on_refused = |refused: Refused| {

@@ -7,7 +7,7 @@ use super::{
     connections::{Handle, Owner},
     packet::{Connect, Delivery, End, Options, Publication, RetainedFor, Will},
     retained::{Kept, Retained},
-    session::{Scan, Session},
+    session::{Room, Scan, Session},
     topics::Filter,
     tree::{SessionId, Tree},
 };
@@ -133,7 +133,8 @@ impl Router {
             }
         }
         self.last_session += 1;
-        let (session, link, expiry) = (Session::default(), None, Duration::ZERO);
+        let room = if matches!(key.owner, Owner::Device(_)) { Room::DEVICE } else { Room::OPERATOR };
+        let (session, link, expiry) = (Session::new(room), None, Duration::ZERO);
         let client = Client { key: key.clone(), session, link, will: None, will_at: None, expiry, ends_at: None };
         self.sessions.insert(self.last_session, client);
         self.ids.insert(key.clone(), self.last_session);

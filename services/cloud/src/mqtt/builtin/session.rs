@@ -7,10 +7,22 @@ use std::{
     time::Instant,
 };
 
-/// Messages that wait for one client; a device that is behind by more has other troubles.
-const WAITING_MAX: usize = 256;
-/// What they may cost together: a few snapshots for a dashboard.
-const WAITING_BYTES_MAX: usize = 4 << 20;
+/// What may wait for one client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Room {
+    /// Messages.
+    messages: usize,
+    /// What they may cost together.
+    bytes: usize,
+}
+
+impl Room {
+    /// A device gets commands and settings; one that is behind by more has other troubles.
+    pub(super) const DEVICE: Self = Self { messages: 256, bytes: 1 << 20 };
+    /// An operator hears a whole fleet: a second's messages of thousands of cameras, or some snapshots.
+    pub(super) const OPERATOR: Self = Self { messages: 8192, bytes: 4 << 20 };
+}
+
 /// Messages that may be unacknowledged, whatever the client takes: each is kept until then.
 const UNACKNOWLEDGED_MAX: u16 = 64;
 /// Filters with retained messages that are still to be looked through; a client has no more subscriptions.
@@ -43,7 +55,7 @@ pub(super) struct Scan {
 }
 
 /// One client's session: it may outlive the connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Session {
     /// By the whole filter, `$share/…` included.
     pub(super) subscriptions: HashMap<String, Options>,
@@ -53,11 +65,27 @@ pub(super) struct Session {
     scans: VecDeque<Scan>,
     last_id: u16,
     window: usize,
+    room: Room,
     /// A client is connected: messages of QoS 0 are worth keeping.
     is_connected: bool,
 }
 
 impl Session {
+    /// Nothing waits, and nobody is there.
+    pub(super) fn new(room: Room) -> Self {
+        Self {
+            subscriptions: HashMap::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            unacknowledged: VecDeque::new(),
+            scans: VecDeque::new(),
+            last_id: 0,
+            window: 1,
+            room,
+            is_connected: false,
+        }
+    }
+
     /// A client has connected; what it has not acknowledged goes out again, in the old order.
     pub(super) fn connect(&mut self, receive_maximum: u16) {
         self.is_connected = true;
@@ -89,7 +117,7 @@ impl Session {
         self.waiting.push_back(Waiting { publication: Arc::clone(publication), qos, is_retained });
         let mut dropped = 0;
         // The oldest go first: what is newest is what is still worth something. Order is kept.
-        while self.waiting.len() > WAITING_MAX || self.waiting_bytes > WAITING_BYTES_MAX {
+        while self.waiting.len() > self.room.messages || self.waiting_bytes > self.room.bytes {
             let Some(oldest) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= oldest.publication.cost_bytes();
             dropped += 1;
@@ -178,7 +206,7 @@ mod tests {
     }
 
     fn connected(window: u16) -> Session {
-        let mut session = Session::default();
+        let mut session = Session::new(Room::DEVICE);
         session.connect(window);
         session
     }
@@ -224,11 +252,11 @@ mod tests {
         let dropped: usize =
             (0..300).map(|number| session.push(&message(&number.to_string(), Qos::AtMostOnce), Qos::AtLeastOnce, false)).sum();
         assert_eq!((dropped, text(&session.next(now).unwrap())), (44, "44".into()));
-        let big = message(&"x".repeat(1 << 20), Qos::AtLeastOnce);
+        let big = message(&"x".repeat(1 << 18), Qos::AtLeastOnce);
         for _ in 0..200 {
             session.push(&big, Qos::AtLeastOnce, false);
         }
-        assert!(session.waiting_bytes() <= WAITING_BYTES_MAX);
+        assert!(session.waiting_bytes() <= Room::DEVICE.bytes);
         session.disconnect();
         session.connect(10);
         while session.next(now).is_some() {}
