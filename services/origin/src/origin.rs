@@ -4,7 +4,7 @@ use crate::auth::keys::Keys;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{Config, Play as PlayRule};
-use crate::control::metrics::ConnectionCounts;
+use crate::control::metrics::{ConnectionCounts, publishers};
 use crate::control::report::{Addresses, Reporter};
 use crate::control::{Control, Server, sweep};
 use crate::error::StartError;
@@ -215,7 +215,10 @@ impl Parts {
 
     fn serve_http(&self, config: &Config, listener: TcpListener) -> impl Future<Output = ()> + use<> {
         let (rtmp, remarks, shutdown) = (self.rtmp.clone(), self.remarks.clone(), self.shutdown.clone());
-        let metrics = async move || ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics() + &remarks.metrics();
+        let metrics = async move || {
+            let connections = ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics();
+            connections + &publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()) + &remarks.metrics()
+        };
         let router = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let admission = Arc::new(Admission::new(Limits::of(config.http.connections.min(descriptors::share(HTTP_SHARE)))));
         // Checked with the settings.

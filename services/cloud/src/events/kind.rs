@@ -9,6 +9,7 @@ use std::{fmt, str::FromStr};
 pub(crate) enum EventKind {
     StreamStarted,
     StreamStopped,
+    StreamDuel,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -23,9 +24,10 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::StreamStarted,
         Self::StreamStopped,
+        Self::StreamDuel,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -44,6 +46,7 @@ impl EventKind {
         match self {
             Self::StreamStarted => "stream_started",
             Self::StreamStopped => "stream_stopped",
+            Self::StreamDuel => "stream_duel",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",

@@ -65,6 +65,7 @@ pub(crate) enum Action {
     MqttPublishRefuse,
     MqttSubscribeRefuse,
     ServerRegister,
+    StreamDuel,
 }
 
 impl Action {
@@ -85,6 +86,7 @@ impl Action {
             Self::MqttPublishRefuse => "mqtt.publish.refuse",
             Self::MqttSubscribeRefuse => "mqtt.subscribe.refuse",
             Self::ServerRegister => "server.register",
+            Self::StreamDuel => "stream.duel",
         }
     }
 }

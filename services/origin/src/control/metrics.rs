@@ -1,5 +1,6 @@
 //! The counts of connections, for `/metrics` and tests.
 
+use crate::auth::grant::Refusal;
 use crate::ingest::fates::{Fate, Fates};
 use sightline_listen::Counts;
 
@@ -85,6 +86,20 @@ impl ConnectionCounts {
         }
         out
     }
+}
+
+/// Publishers that were refused, in the text format of Prometheus.
+pub(crate) fn publishers(fates: &Fates, duels: u64) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::from("# HELP sightline_origin_publishers_refused_total Publishers that were refused, by reason.\n");
+    out.push_str("# TYPE sightline_origin_publishers_refused_total counter\n");
+    for refusal in Refusal::ALL {
+        // Writing to a string can't fail.
+        let _ = writeln!(out, "sightline_origin_publishers_refused_total{{reason=\"{}\"}} {}", refusal.name(), fates.refused(refusal));
+    }
+    out.push_str("# HELP sightline_origin_duels_total Tries to publish with a token that another connection uses.\n");
+    let _ = writeln!(out, "# TYPE sightline_origin_duels_total counter\nsightline_origin_duels_total {duels}");
+    out
 }
 
 #[cfg(test)]

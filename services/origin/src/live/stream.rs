@@ -1,5 +1,6 @@
 //! One stream: its publisher, its last frames and its outputs. It outlives its publishers.
 
+use crate::auth::duels::Holder;
 use crate::live::extensions::Extensions;
 use crate::live::packet::Packet;
 use crate::live::rate::Rate;
@@ -9,6 +10,7 @@ use crate::live::tap::{Next, Tap};
 use bytes::Bytes;
 use sightline_media::{Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId};
 use sightline_signal::report::OriginStream;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -66,19 +68,19 @@ struct State {
 
 /// Who sends the stream now.
 pub(crate) struct Publisher {
-    id: u64,
-    epoch: u64,
-    since_unix_secs: i64,
+    pub(crate) id: u64,
+    pub(crate) epoch: u64,
+    pub(crate) since_unix_secs: i64,
+    pub(crate) since: Instant,
     /// Tells its connection to end.
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
+    pub(crate) peer: SocketAddr,
+    /// When its last bytes came, in microseconds.
+    pub(crate) heard_at: Arc<AtomicU64>,
+    /// It took the stream, by the same token, from one that was sending.
+    pub(crate) took_from_sender: bool,
     /// Outputs that end with it.
-    taps: Vec<Box<dyn Tap>>,
-}
-
-impl Publisher {
-    pub(crate) fn new(id: u64, epoch: u64, since_unix_secs: i64, stop: CancellationToken) -> Self {
-        Self { id, epoch, since_unix_secs, stop, taps: Vec::new() }
-    }
+    pub(crate) taps: Vec<Box<dyn Tap>>,
 }
 
 impl Stream {
@@ -167,6 +169,18 @@ impl Stream {
     pub(crate) fn abandoned_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state();
         state.publisher.is_none().then(|| now.since(state.left_at))
+    }
+
+    /// Who publishes it now.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let state = self.state();
+        let Publisher { peer, since, took_from_sender, ref heard_at, .. } = *state.publisher.as_ref()?;
+        Some(Holder { peer, since, heard_at: Instant::from_micros(heard_at.load(Ordering::Relaxed)), took_from_sender })
+    }
+
+    /// Whether the present publisher came with this epoch.
+    pub(crate) fn is_of_epoch(&self, epoch: Option<u64>) -> bool {
+        self.state().publisher.as_ref().is_some_and(|publisher| Some(publisher.epoch) == epoch)
     }
 
     /// Whether someone publishes it now.
@@ -333,6 +347,15 @@ impl Drop for ViewerCount {
 }
 
 #[cfg(test)]
+impl Publisher {
+    pub(crate) fn of_test(id: u64, stop: CancellationToken) -> Self {
+        let (since, peer) = (Instant::ZERO, SocketAddr::from(([127, 0, 0, 1], 1000)));
+        let heard_at = Arc::default();
+        Self { id, epoch: id, since_unix_secs: 0, since, stop, peer, heard_at, took_from_sender: false, taps: Vec::new() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use sightline_media::{MediaTime, TrackConfig, aac::AudioConfig};
@@ -346,7 +369,7 @@ mod tests {
 
     fn take_over(stream: &Stream, id: u64) {
         let stop = CancellationToken::new();
-        stream.take_over("d", Publisher::new(id, id, 0, stop));
+        stream.take_over("d", Publisher::of_test(id, stop));
         let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
         stream.set_track(id, Track { id: TrackId::AUDIO, config }).unwrap();
         // Pictures might still come: this one is only waited with.

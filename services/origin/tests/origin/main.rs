@@ -5,6 +5,7 @@ mod abuse;
 mod certificate;
 mod clip;
 mod cloud;
+mod duel;
 mod peers;
 mod quirks;
 mod tokens;
