@@ -22,7 +22,7 @@ const WORDS = {
     region: 'Region', load: 'Committed', status: 'Status', streams: 'Streams', up: 'Up', down: 'Down', external: 'external', no_limit: 'no limit',
     just_now: 'just now', ago_s: '{n} s ago', ago_m: '{n} min ago', ago_h: '{n} h ago', ago_d: '{n} d ago',
     ev_stream_started: 'Stream started', ev_stream_stopped: 'Stream stopped', ev_connection_error: 'Connection error', ev_motion_true: 'Motion', ev_motion_false: 'Motion ended', ev_device_online: 'Camera online',
-    ev_device_offline: 'Camera offline', ev_device_added: 'Camera enrolled', ev_device_revoked: 'Camera revoked', ev_allocated: 'Server chosen', ev_server_up: 'Server up', ev_server_down: 'Server down', ev_server_restarted: 'Server restarted', ev_stream_duel: 'Two send with one token: one has stolen it',
+    ev_device_offline: 'Camera offline', ev_device_added: 'Camera enrolled', ev_device_revoked: 'Camera revoked', ev_allocated: 'Server chosen', ev_server_up: 'Server up', ev_server_down: 'Server down', ev_server_restarted: 'Server restarted', ev_stream_duel: 'Two send with one token: one has stolen it', ev_stream_limited: 'Ended: it sent too much', ev_recording_failed: 'Server can’t record', ev_recording_resumed: 'Server records again',
     ev_retry: 'next try in {n} s', ev_average: '{fps} fps, {kbps} on average',
   },
   zh: {
@@ -46,7 +46,7 @@ const WORDS = {
     region: '区域', load: '已分配', status: '状态', streams: '流', up: '在线', down: '离线', external: '外部', no_limit: '不限',
     just_now: '刚刚', ago_s: '{n} 秒前', ago_m: '{n} 分钟前', ago_h: '{n} 小时前', ago_d: '{n} 天前',
     ev_stream_started: '开始直播', ev_stream_stopped: '停止直播', ev_connection_error: '连接错误', ev_motion_true: '检测到移动', ev_motion_false: '移动结束', ev_device_online: '摄像头上线',
-    ev_device_offline: '摄像头离线', ev_device_added: '摄像头已登记', ev_device_revoked: '摄像头已吊销', ev_allocated: '已分配服务器', ev_server_up: '服务器上线', ev_server_down: '服务器离线', ev_server_restarted: '服务器重启', ev_stream_duel: '同一令牌被两方使用：可能被盗',
+    ev_device_offline: '摄像头离线', ev_device_added: '摄像头已登记', ev_device_revoked: '摄像头已吊销', ev_allocated: '已分配服务器', ev_server_up: '服务器上线', ev_server_down: '服务器离线', ev_server_restarted: '服务器重启', ev_stream_duel: '同一令牌被两方使用：可能被盗', ev_stream_limited: '发送过多，已被结束', ev_recording_failed: '服务器无法录像', ev_recording_resumed: '服务器恢复录像',
     ev_retry: '{n} 秒后重试', ev_average: '平均 {fps} 帧/秒，{kbps}',
   },
 };

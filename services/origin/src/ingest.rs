@@ -1,5 +1,6 @@
 //! How streams come in.
 
+pub(crate) mod budget;
 pub(crate) mod fates;
 pub(crate) mod remarks;
 pub(crate) mod rtmp;
@@ -35,7 +36,8 @@ impl Ingest {
         };
         let begun = self.hub.begin(&grant, claimant)?;
         if let (Some(recordings), Begun::Hold(hold)) = (&self.recordings, &begun) {
-            hold.attach(Box::new(recordings.begin(&grant, wall)));
+            let (tap, health) = recordings.begin(&grant, wall);
+            hold.record(Box::new(tap), health);
         }
         Ok((grant, begun))
     }

@@ -10,6 +10,9 @@ pub(crate) enum EventKind {
     StreamStarted,
     StreamStopped,
     StreamDuel,
+    StreamLimited,
+    RecordingFailed,
+    RecordingResumed,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -24,10 +27,13 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::StreamStarted,
         Self::StreamStopped,
         Self::StreamDuel,
+        Self::StreamLimited,
+        Self::RecordingFailed,
+        Self::RecordingResumed,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -47,6 +53,9 @@ impl EventKind {
             Self::StreamStarted => "stream_started",
             Self::StreamStopped => "stream_stopped",
             Self::StreamDuel => "stream_duel",
+            Self::StreamLimited => "stream_limited",
+            Self::RecordingFailed => "recording_failed",
+            Self::RecordingResumed => "recording_resumed",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",

@@ -17,9 +17,12 @@ use crate::{
 use serde_json::json;
 use sightline_signal::{
     DeviceId, PLAYBACK_ID_BYTES, Text, playback_id,
-    report::{OriginDuel, OriginReport, ReportAnswer},
+    report::{OriginDuel, OriginIncident, OriginReport, ReportAnswer},
 };
 use std::sync::Arc;
+
+/// The longest reason of an incident that is passed on, in bytes: a line of a console.
+const REASON_BYTES_MAX: usize = 256;
 
 /// Why a report was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +48,7 @@ impl Reports {
     pub(crate) async fn receive(&self, id: &ServerId, report: OriginReport) -> Result<ReportAnswer, ReportError> {
         let (boot_id, region, revoked_after) = (report.boot_id.clone(), report.region.clone(), report.revoked_after);
         let known_boot = self.inventory.boot_id(id.as_str());
-        let duels = report.duels.clone();
+        let (duels, incidents) = (report.duels.clone(), report.incidents.clone());
         let is_new = self.inventory.report(report)?;
         if known_boot.as_deref() != Some(boot_id.as_str()) {
             self.booted(id, &boot_id, &region).await?;
@@ -53,6 +56,7 @@ impl Reports {
             tracing::info!(server = %id, "an origin is back");
         }
         self.fought(id, &duels).await;
+        self.happened(id, incidents).await;
         let jwks = self.keys.jwks();
         // An answer may get lost, so only the origin knows what it has applied.
         Ok(match revoked_after {
@@ -83,6 +87,23 @@ impl Reports {
             devices.push(device);
         }
         self.commands.call_back(&devices).await;
+    }
+
+    /// What became of streams. A kind that is not known here is a newer origin's.
+    async fn happened(&self, id: &ServerId, incidents: Vec<OriginIncident>) {
+        for OriginIncident { kind, stream, device, reason } in incidents {
+            let kind = match kind.as_str() {
+                "recording_failed" => EventKind::RecordingFailed,
+                "recording_resumed" => EventKind::RecordingResumed,
+                "stream_limited" => EventKind::StreamLimited,
+                _ => continue,
+            };
+            let Ok(device) = DeviceId::new(&device) else { continue };
+            let playback: Text<PLAYBACK_ID_BYTES> = playback_id(&stream);
+            let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+            let detail = json!({ "playback": playback, "server": id.to_string(), "message": reason });
+            self.events.push(device.as_str(), kind, detail).await;
+        }
     }
 
     /// An origin has started. Its cameras are called at once: their own backoff would keep them away for up to a minute.

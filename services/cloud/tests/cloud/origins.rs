@@ -37,6 +37,21 @@ async fn a_duel_is_audited_and_an_event_with_both_addresses_and_the_device_is_ca
 }
 
 #[tokio::test]
+async fn what_becomes_of_an_origin_s_recordings_is_an_event_and_a_state() {
+    let bench = Bench::start().await;
+    let incident = |kind: &str| json!({ "kind": kind, "stream": "s", "device": "cam", "reason": "No space left on device" });
+    let streams = json!([{ "stream": "s", "device": "cam", "epoch": 1, "playback": "p1", "width": 1280, "height": 720, "fps": 20.0,
+        "bitrate_kbps": 990.5, "viewers": 2, "since": 5, "recording": "failing" }]);
+    let incidents = json!([incident("recording_failed"), incident("made_up_later"), incident("stream_limited")]);
+    bench.report_of("o1", "boot", json!({ "streams": streams, "incidents": incidents })).await;
+    let events = bench.get("/api/v1/events?device=cam").await;
+    let kinds: Vec<&str> = events["items"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["stream_limited", "recording_failed"]);
+    assert_eq!(events["items"][1]["detail"]["message"], "No space left on device");
+    assert_eq!(bench.get("/api/v1/streams").await["items"][0]["recording"], "failing");
+}
+
+#[tokio::test]
 async fn the_api_joins_origin_and_device_and_answers_only_to_this_machine() {
     let bench = Bench::start().await;
     let cam = bench.add("cam").await;

@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn grant(epoch: u64, token: &str) -> Grant {
-        Grant { device: "d".into(), stream: "s".into(), epoch: Some(epoch), token: token.into(), expires_at: 0 }
+        Grant { device: "d".into(), stream: "s".into(), epoch: Some(epoch), token: token.into(), expires_at: 0, bitrate_kbps: None }
     }
 
     #[test]

@@ -71,12 +71,14 @@ pub(crate) struct Grant {
     /// For the comparison with a reconnect's. A secret: this type has no `Debug`.
     pub(crate) token: String,
     pub(crate) expires_at: i64,
+    /// What it may send; `None` without a token.
+    pub(crate) bitrate_kbps: Option<u32>,
 }
 
 impl Grant {
     /// A publisher of this machine without a token, where the settings allow it.
     pub(crate) fn unsigned(stream: &str) -> Self {
         let device = DeviceId::new(stream).map_or_else(|_| "unsigned".to_owned(), |id| id.as_str().to_owned());
-        Self { device, stream: stream.to_owned(), epoch: None, token: String::new(), expires_at: i64::MAX }
+        Self { device, stream: stream.to_owned(), epoch: None, token: String::new(), expires_at: i64::MAX, bitrate_kbps: None }
     }
 }

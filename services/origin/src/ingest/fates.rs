@@ -1,5 +1,6 @@
 //! What became of RTMP connections that came through the door and ended badly. Each is counted once; the log has one line of each kind in ten seconds.
 
+use super::budget::OverBudget;
 use crate::auth::grant::Refusal;
 use sightline_listen::Rarely;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ pub(crate) struct Fates {
     malformed: AtomicU64,
     unread: AtomicU64,
     refused: [(AtomicU64, Rarely); Refusal::ALL.len()],
+    limited: [(AtomicU64, Rarely); OverBudget::ALL.len()],
     told: [Rarely; FATES],
     apps: Rarely,
 }
@@ -48,6 +50,18 @@ impl Fates {
         let (count, told) = &self.refused[refusal as usize];
         count.fetch_add(1, Ordering::Relaxed);
         told.write(line);
+    }
+
+    /// Counts a publisher that was ended because it sent too much, and tells it like that.
+    pub(crate) fn limit(&self, over: OverBudget, line: impl FnOnce(u64)) {
+        let (count, told) = &self.limited[over as usize];
+        count.fetch_add(1, Ordering::Relaxed);
+        told.write(line);
+    }
+
+    /// Publishers that were ended for this.
+    pub(crate) fn limited(&self, over: OverBudget) -> u64 {
+        self.limited[over as usize].0.load(Ordering::Relaxed)
     }
 
     /// Publishers that were refused for this.

@@ -1,6 +1,7 @@
 //! RTMP connections: the shell around `sightline_rtmp::server::Session`. A connection publishes, or becomes a viewer.
 
 use super::Ingest;
+use super::budget::{Budget, OverBudget};
 use super::fates::{Fate, Fates};
 use crate::auth::duels::Claimant;
 use crate::auth::grant::Refusal;
@@ -10,7 +11,7 @@ use crate::play::rtmp_alone::PlayError;
 use crate::play::{Play, rtmp_alone, rtmp_viewer};
 use crate::reading::read_with;
 use bytes::Bytes;
-use sightline_listen::{Arrival, Door, FirstByteError, Permit, TlsError, shortened};
+use sightline_listen::{Arrival, Door, FirstByteError, Permit, Rarely, TlsError, shortened};
 use sightline_media::{Fault, Frame, Instant};
 use sightline_rtmp::Cause;
 use sightline_rtmp::server::{Config as SessionConfig, Event, Output, Session};
@@ -34,6 +35,9 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long we wait for a peer to read a refusal before the connection is cut: closed at once, it might be lost with what is unread.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// What strangers' connections had to be said.
+static REMARKED: Rarely = Rarely::new();
 
 /// What RTMP connections may touch.
 pub(crate) struct Rtmp {
@@ -195,6 +199,8 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         peer: caller.peer,
         hold: None,
         asking: None,
+        budget: Budget::new(None, caller.began),
+        over: None,
         playing: None,
         is_over: false,
         has_token: false,
@@ -224,10 +230,16 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
                     tokio::time::timeout(WRITE_TIMEOUT, socket.write_all(&bytes)).await.map_err(|_| End::Unread)??;
                     tokio::time::timeout(WRITE_TIMEOUT, socket.flush()).await.map_err(|_| End::Unread)??;
                 }
+                // What comes behind the end of its budget is not looked at any more.
+                Output::Event(_) if connection.over.is_some() => {}
                 Output::Event(event) => connection.handle(session, event),
                 Output::Timeout(deadline) => break deadline,
             }
         };
+        if let Some(over) = connection.over.filter(|_| !connection.is_over) {
+            connection.limit(session, over);
+            continue;
+        }
         if !connection.show(&caller.permit) {
             session.end_publish("NetStream.Publish.BadName", "this stream has too many connections");
         }
@@ -259,11 +271,9 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
             biased;
             // Before the bytes: one that sends without pause is decided upon too.
             () = async { if let Some(at) = again_at { tokio::time::sleep_until(at).await } }, if again_at.is_some() => connection.ask_again(session),
-            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| session.handle_bytes(rtmp.ingest.clock.now(), bytes)), if !is_ending => match handled? {
-                Some(handled) => {
-                    if let Some(hold) = &connection.hold {
-                        hold.hear(rtmp.ingest.clock.now());
-                    }
+            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| (session.handle_bytes(rtmp.ingest.clock.now(), bytes), bytes.len())), if !is_ending => match handled? {
+                Some((handled, bytes)) => {
+                    connection.hear(bytes);
                     handled?;
                 }
                 None => return Ok(None),
@@ -319,6 +329,9 @@ struct Connection<'a> {
     hold: Option<Hold>,
     /// It wants a stream that another one with its token has, or had a moment ago.
     asking: Option<Asking>,
+    /// Of what it publishes.
+    budget: Budget,
+    over: Option<OverBudget>,
     playing: Option<Arc<Stream>>,
     is_over: bool,
     /// It publishes with a token.
@@ -329,6 +342,26 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
+    /// Bytes came.
+    fn hear(&mut self, bytes: usize) {
+        let Some(hold) = &self.hold else { return };
+        let now = self.rtmp.ingest.clock.now();
+        hold.hear(now);
+        self.over = self.over.or(self.budget.take_bytes(bytes, now).err());
+    }
+
+    /// It has sent too much: it ends, by a name, and people hear of it.
+    fn limit(&mut self, session: &mut Session, over: OverBudget) {
+        self.rtmp.fates.limit(over, |others| {
+            tracing::warn!(peer = %self.peer, stream = self.stream_name(), %over, others, "a publisher was ended");
+        });
+        if let Some(hold) = &self.hold {
+            hold.tell("stream_limited", over.to_string());
+        }
+        session.end_publish("NetStream.Publish.Rejected", &over.to_string());
+        self.is_over = true;
+    }
+
     /// Shows the door what the connection is now: with a token it counts for its stream, and no more for its address. False when that has
     /// too many connections.
     fn show(&mut self, permit: &Permit) -> bool {
@@ -366,9 +399,11 @@ impl Connection<'_> {
             }
             Event::Frame(frame) if !frame.track.is_default() => {}
             Event::Track(track) => {
+                self.over = self.over.or(self.budget.take_change(ingest.clock.now()).err());
                 self.on_hold(|hold| hold.stream.set_track(hold.id, *track));
             }
             Event::Metadata(metadata) => {
+                self.over = self.over.or(self.budget.take_message(ingest.clock.now()).err());
                 self.on_hold(|hold| hold.stream.set_metadata(hold.id, metadata));
             }
             Event::Frame(frame) => self.handle_frame(frame),
@@ -394,6 +429,7 @@ impl Connection<'_> {
 
     fn handle_frame(&mut self, frame: Frame<Bytes>) {
         let now = self.rtmp.ingest.clock.now();
+        self.over = self.over.or(self.budget.take_message(now).err());
         let fault = self.on_hold(|hold| hold.stream.push(hold.id, frame, now)).flatten();
         if let Some(fault) = fault.filter(|fault| !self.faults_told.contains(fault)) {
             self.faults_told.push(fault);
@@ -404,6 +440,12 @@ impl Connection<'_> {
     /// What is taken though it is not as it should be: named once a connection.
     fn remark(&self, what: &'static str) {
         self.rtmp.ingest.remarks.taken(what);
+        if self.hold.is_none() {
+            // A stranger's connections are as many as it likes.
+            return REMARKED.write(|others| {
+                tracing::info!(peer = %self.peer, what, others, "a client is not strict; it is taken as it is");
+            });
+        }
         tracing::info!(peer = %self.peer, stream = self.stream_name(), what, "a publisher is not strict; it is taken as it is");
     }
 
@@ -429,6 +471,7 @@ impl Connection<'_> {
                 tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, "a publisher began");
                 session.accept_publish();
                 self.has_token = grant.epoch.is_some();
+                self.budget = Budget::new(grant.bitrate_kbps, ingest.clock.now());
                 self.hold = Some(hold);
             }
             Err(refusal) => {

@@ -4,12 +4,14 @@ use crate::auth::duels::{Claimant, Duels, Holder, Verdict};
 use crate::auth::fence::{Fences, Passage};
 use crate::auth::grant::{Grant, Refusal};
 use crate::clock::Clock;
+use crate::live::incidents::Incidents;
 use crate::live::ring::Limits;
 use crate::live::stream::{Publisher, Stream};
 use crate::live::tap::Tap;
+use crate::record::health::RecordingHealth;
 use sightline_media::Instant;
 use sightline_signal::Text;
-use sightline_signal::report::{OriginDuel, OriginStream, RevokedStream};
+use sightline_signal::report::{OriginDuel, OriginIncident, OriginStream, RevokedStream};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +26,7 @@ pub(crate) struct Hub {
     limits: Limits,
     /// How long a stream stays for its viewers after its publisher has gone.
     grace: Duration,
+    pub(crate) incidents: Arc<Incidents>,
     inner: Mutex<Inner>,
     next_publisher: AtomicU64,
     /// A stream began or ended: the cloud is notified at once.
@@ -62,9 +65,15 @@ impl Hold {
         self.heard_at.store(now.as_micros(), Ordering::Relaxed);
     }
 
-    /// Adds an output of this publisher alone: it ends with it.
-    pub(crate) fn attach(&self, tap: Box<dyn Tap>) {
-        self.stream.attach_to_publisher(self.id, tap);
+    /// Records this publisher alone: it ends with it.
+    pub(crate) fn record(&self, tap: Box<dyn Tap>, health: Arc<RecordingHealth>) {
+        self.stream.record(self.id, tap, health);
+    }
+
+    /// What became of the stream, for the cloud.
+    pub(crate) fn tell(&self, kind: &str, reason: String) {
+        let (stream, device) = (self.stream.name.clone(), self.stream.device());
+        self.hub.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason });
     }
 }
 
@@ -76,8 +85,8 @@ impl Drop for Hold {
 }
 
 impl Hub {
-    pub(crate) fn new(clock: Clock, limits: Limits, grace: Duration) -> Self {
-        Self { clock, limits, grace, inner: Mutex::default(), next_publisher: AtomicU64::new(1), changed: Notify::new() }
+    pub(crate) fn new(clock: Clock, limits: Limits, grace: Duration, incidents: Arc<Incidents>) -> Self {
+        Self { clock, limits, grace, incidents, inner: Mutex::default(), next_publisher: AtomicU64::new(1), changed: Notify::new() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -111,6 +120,7 @@ impl Hub {
             heard_at: heard_at.clone(),
             took_from_sender: took_from_sender && is_same,
             taps: Vec::new(),
+            recording: None,
         };
         stream.take_over(&grant.device, publisher);
         drop(inner);

@@ -7,6 +7,7 @@ use crate::live::rate::Rate;
 use crate::live::readers::Readers;
 use crate::live::ring::{Cursor, Limits, Ring};
 use crate::live::tap::{Next, Tap};
+use crate::record::health::RecordingHealth;
 use bytes::Bytes;
 use sightline_media::{Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId};
 use sightline_signal::report::OriginStream;
@@ -81,6 +82,7 @@ pub(crate) struct Publisher {
     pub(crate) took_from_sender: bool,
     /// Outputs that end with it.
     pub(crate) taps: Vec<Box<dyn Tap>>,
+    pub(crate) recording: Option<Arc<RecordingHealth>>,
 }
 
 impl Stream {
@@ -148,11 +150,17 @@ impl Stream {
         }
     }
 
-    /// Adds an output of the present publisher; it ends with it. Nothing is done for a publisher that was superseded.
-    pub(crate) fn attach_to_publisher(&self, publisher: u64, tap: Box<dyn Tap>) {
+    /// Records the present publisher; the recording ends with it. Nothing is done for a publisher that was superseded.
+    pub(crate) fn record(&self, publisher: u64, tap: Box<dyn Tap>, health: Arc<RecordingHealth>) {
         if let Some(present) = self.state().publisher.as_mut().filter(|present| present.id == publisher) {
             present.taps.push(tap);
+            present.recording = Some(health);
         }
+    }
+
+    /// Whose it is.
+    pub(crate) fn device(&self) -> String {
+        self.state().device.clone()
     }
 
     /// Adds an output of the stream. It gets the frames from the last key frame on first, if they have the present configuration.
@@ -297,6 +305,7 @@ impl Stream {
             bitrate_kbps: state.rate.kbps,
             viewers: self.viewers.load(Ordering::Relaxed),
             since: publisher.since_unix_secs,
+            recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
         })
     }
 }
@@ -351,7 +360,7 @@ impl Publisher {
     pub(crate) fn of_test(id: u64, stop: CancellationToken) -> Self {
         let (since, peer) = (Instant::ZERO, SocketAddr::from(([127, 0, 0, 1], 1000)));
         let heard_at = Arc::default();
-        Self { id, epoch: id, since_unix_secs: 0, since, stop, peer, heard_at, took_from_sender: false, taps: Vec::new() }
+        Self { id, epoch: id, since_unix_secs: 0, since, stop, peer, heard_at, took_from_sender: false, taps: Vec::new(), recording: None }
     }
 }
 
@@ -361,7 +370,7 @@ mod tests {
     use sightline_media::{MediaTime, TrackConfig, aac::AudioConfig};
 
     fn stream() -> Stream {
-        let limits = Limits { gop_bytes: 10_000, window_bytes: 10_000, window_frames: 100 };
+        let limits = Limits { gop_bytes: 10_000, gop_frames: 100, window_bytes: 10_000, window_frames: 100 };
         let stream = Stream::new("s", "p", limits);
         take_over(&stream, 1);
         stream

@@ -8,6 +8,7 @@ mod cloud;
 mod duel;
 mod peers;
 mod quirks;
+mod recording;
 mod tokens;
 
 use clip::clip;
