@@ -17,12 +17,9 @@ use crate::{
     data_dir::{self, DataDir},
     devices::{registry::Registry, settings},
     error::AdminError,
-<<<<<<< HEAD
-    identity::{authority::Authority, certificates::device_certificate_until, signing_keys},
-    store::{Store, actor::Actor, devices::DeviceRow},
-=======
     identity::{
         authority::{Authority, OPERATOR},
+        certificates::device_certificate_until,
         operator_certificates::OperatorCertificates,
         signing_keys,
     },
@@ -31,7 +28,6 @@ use crate::{
         actor::{Action, Actor},
         devices::DeviceRow,
     },
->>>>>>> 0ce6e0bd536fe3dca4e0bcc4329270c37988a613
 };
 use serde::Serialize;
 use serde_json::json;

@@ -14,11 +14,8 @@ use crate::{
     },
     identity::{
         authority::Authority,
-<<<<<<< HEAD
         certificates::Certificates,
-=======
         operator_certificates::OperatorCertificates,
->>>>>>> 0ce6e0bd536fe3dca4e0bcc4329270c37988a613
         operators::Operators,
         signing_keys::SigningKeys,
         tls::{self, ClientCertificate, ServerCertificate},

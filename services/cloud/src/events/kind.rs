@@ -11,6 +11,10 @@ pub(crate) enum EventKind {
     CertificateRenewed,
     StreamStarted,
     StreamStopped,
+    StreamDuel,
+    StreamLimited,
+    RecordingFailed,
+    RecordingResumed,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -28,11 +32,15 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::CertificateEnds,
         Self::CertificateRenewed,
         Self::StreamStarted,
         Self::StreamStopped,
+        Self::StreamDuel,
+        Self::StreamLimited,
+        Self::RecordingFailed,
+        Self::RecordingResumed,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -56,6 +64,10 @@ impl EventKind {
             Self::CertificateRenewed => "certificate_renewed",
             Self::StreamStarted => "stream_started",
             Self::StreamStopped => "stream_stopped",
+            Self::StreamDuel => "stream_duel",
+            Self::StreamLimited => "stream_limited",
+            Self::RecordingFailed => "recording_failed",
+            Self::RecordingResumed => "recording_resumed",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",
