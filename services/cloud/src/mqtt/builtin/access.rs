@@ -32,8 +32,8 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Whether the connection may come in under this client id.
-    pub(super) async fn admit(&self, client_id: &str, will_topic: Option<&str>) -> Result<(), Refusal> {
+    /// Whether the connection may come in under this client id; gives when a device was enrolled.
+    pub(super) async fn admit(&self, client_id: &str, will_topic: Option<&str>) -> Result<Option<i64>, Refusal> {
         if will_topic.is_some_and(|topic| !self.may_publish(topic)) {
             return Err(Refusal::ForeignWill);
         }
@@ -47,14 +47,15 @@ impl Access {
                     Ok(id) => self.store.device(&id).await.map_err(|_| Refusal::NoDatabase)?.is_some(),
                     Err(_) => false,
                 };
-                if is_taken { Err(Refusal::ClientIdOfDevice) } else { Ok(()) }
+                if is_taken { Err(Refusal::ClientIdOfDevice) } else { Ok(None) }
             }
             Subject::Device { id, issued_at_ms } => {
                 if client_id != id.as_str() {
                     return Err(Refusal::ForeignClientId);
                 }
                 let device = self.store.device(id).await.map_err(|_| Refusal::NoDatabase)?.ok_or(Refusal::Unknown)?;
-                if device.takes_certificate(*issued_at_ms, self.clock.unix_millis()) { Ok(()) } else { Err(Refusal::Revoked) }
+                let is_good = device.takes_certificate(*issued_at_ms, self.clock.unix_millis());
+                if is_good { Ok(Some(device.created_at)) } else { Err(Refusal::Revoked) }
             }
         }
     }
@@ -76,7 +77,6 @@ impl Access {
     /// Counts and logs a forbidden topic; true if it was one too many.
     pub(super) async fn violation(&mut self, action: Action, topic: &str) -> bool {
         metrics::counter!("sightline_mqtt_violations_total").increment(1);
-        tracing::debug!(subject = ?self.subject, action = action.as_str(), topic = bounded(topic), "forbidden topic");
         self.record(action, "forbidden topic", json!({ "topic": bounded(topic) })).await;
         self.violations += 1;
         self.violations >= VIOLATIONS_MAX

@@ -137,15 +137,20 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
 
     async fn admit(&mut self, mut connect: Connect) -> Option<Session> {
         let level = connect.level;
-        let (assigned, refusal) = self.check(&mut connect).await;
-        if let Some(answer) = refusal {
-            self.put(encode::connack(level, answer, &Terms::default()).ok());
-            return None;
-        }
+        let (assigned, enrolled_at) = match self.check(&mut connect).await {
+            Ok(checked) => checked,
+            Err(answer) => {
+                self.put(encode::connack(level, answer, &Terms::default()).ok());
+                return None;
+            }
+        };
         let (keep_alive_sec, silence_max) = keep_alive(level, connect.keep_alive_sec);
         let key = ClientKey { owner: self.entry.owner.clone(), client_id: connect.client_id.clone() };
         let listed = &self.entry.listed;
         let link = Link { number: listed.number, address: listed.address, handle: Arc::clone(&listed.handle) };
+        if let Some((device, at)) = self.device().zip(enrolled_at) {
+            self.broker.router().enrolled(&device, at);
+        }
         let connected = self.broker.router().connect(&key, &connect, link);
         let Some(Connected { session: id, has_session, expiry, taken_from, wills }) = connected else {
             self.put(encode::connack(level, Answer::Unavailable, &Terms::default()).ok());
@@ -169,29 +174,32 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         Some(Session { id, level, packet_bytes_max, silence_max, expiry_sec: None })
     }
 
-    /// Whether the client may come in; also the client id that it was given, if it named none.
-    async fn check(&mut self, connect: &mut Connect) -> (Option<String>, Option<Answer>) {
+    /// Whether the client may come in: the client id that it was given, if it named none, and when its device was enrolled.
+    async fn check(&mut self, connect: &mut Connect) -> Result<(Option<String>, Option<i64>), Answer> {
         if let Err(exceeded) = self.broker.budgets.pay(&self.entry.owner, Cost::Connect, self.broker.clock.now()) {
             self.broker.exceeded(&self.access, exceeded).await;
-            return (None, Some(Answer::TooOften));
+            return Err(Answer::TooOften);
         }
         let mut assigned = None;
         if connect.client_id.is_empty() && matches!(self.entry.owner, Owner::Operator(_)) {
             if connect.level == Level::Three && !connect.is_clean {
-                return (None, Some(Answer::BadClientId));
+                return Err(Answer::BadClientId);
             }
             connect.client_id = format!("auto-{}", command_id());
             assigned = Some(connect.client_id.clone());
         }
         let will_topic = connect.will.as_ref().map(|will| &*will.publication.topic);
-        let Err(refusal) = self.access.admit(&connect.client_id, will_topic).await else { return (assigned, None) };
+        let refusal = match self.access.admit(&connect.client_id, will_topic).await {
+            Ok(enrolled_at) => return Ok((assigned, enrolled_at)),
+            Err(refusal) => refusal,
+        };
         let address = self.entry.listed.address;
         if self.broker.may_log(&self.entry.owner) {
             tracing::warn!(%address, owner = %self.entry.owner, client_id = connect.client_id, %refusal, "MQTT connection refused");
         }
         metrics::counter!("sightline_mqtt_connections_refused_total", "reason" => "not_allowed").increment(1);
         self.access.refused(&connect.client_id, address, &refusal.to_string()).await;
-        (None, Some(if refusal == Refusal::NoDatabase { Answer::Unavailable } else { Answer::Forbidden }))
+        Err(if refusal == Refusal::NoDatabase { Answer::Unavailable } else { Answer::Forbidden })
     }
 
     /// Runs until the connection ends, then clears up.
@@ -321,8 +329,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         let parsed = Topic::parse(&publication.topic).filter(|_| self.access.may_publish(&publication.topic));
         let taken = match parsed {
             Some((device, topic)) => self.pass_on(session, &device, topic, publication).await,
-            None if self.access.violation(Action::MqttPublishRefuse, &publication.topic).await => return Err(End::Forbidden),
-            None => Taken::Forbidden,
+            None => {
+                self.violation(Action::MqttPublishRefuse, &publication.topic).await?;
+                Taken::Forbidden
+            }
         };
         if let Some(packet) = packet {
             self.put(encode::puback(session.level, packet, taken));
@@ -349,11 +359,20 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
             return Err(End::Unreadable(Unreadable::Protocol));
         }
         if !self.access.may_subscribe(text) {
-            let is_last = self.access.violation(Action::MqttSubscribeRefuse, text).await;
-            return if is_last { Err(End::Forbidden) } else { Ok(Granted::Forbidden) };
+            self.violation(Action::MqttSubscribeRefuse, text).await?;
+            return Ok(Granted::Forbidden);
         }
         let is_in = self.broker.router().subscribe(session.id, self.entry.listed.number, text, filter, wanted.options);
         Ok(if is_in { Granted::Qos(wanted.options.qos) } else { Granted::TooMany })
+    }
+
+    /// A forbidden topic; the error says that it was one too many.
+    async fn violation(&mut self, action: Action, topic: &str) -> Result<(), End> {
+        if self.broker.may_log(&self.entry.owner) {
+            let topic = sightline_listen::shortened(topic);
+            tracing::warn!(owner = %self.entry.owner, action = action.as_str(), topic, "forbidden topic");
+        }
+        if self.access.violation(action, topic).await { Err(End::Forbidden) } else { Ok(()) }
     }
 
     async fn pay(&mut self, cost: Cost) -> Result<(), End> {
