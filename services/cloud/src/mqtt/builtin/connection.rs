@@ -29,8 +29,8 @@ const KEEP_ALIVE_DEFAULT_SEC: u16 = 300;
 const KEEP_ALIVE_MAX_SEC: u16 = 3600;
 /// A client that takes nothing for this long, while there is something to send, is cut.
 const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// For the last packet and the end of TLS.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// For the first packet and the last, and for the end of TLS.
+const PACKET_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that wait to be written, above which no more are made, and no more packets are read: their answers would add to them.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Packets of one client that are obeyed before others have their turn.
@@ -158,18 +158,20 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         };
         self.entry.set_in();
         for will in wills {
-            self.broker.publish_will(will, true).await;
+            self.broker.publish_will(will).await;
         }
+        let asked_sec = u64::from(connect.session_expiry_sec);
+        let granted_sec = (asked_sec != expiry.as_secs()).then(|| u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
+        let terms = Terms { has_session, session_expiry_sec: granted_sec, keep_alive_sec, client_id: assigned };
+        self.put(encode::connack(level, Answer::Accepted, &terms).ok());
+        // Before the database is asked: a fleet that comes back at once must not wait for each other's events.
+        self.send_out().await;
         if let Some(device) = self.device() {
             if let Some(older) = taken_from {
                 self.broker.taken_over(&device, older.address.ip(), self.entry.listed.address.ip()).await;
             }
             self.broker.presence.connected(&device, self.entry.listed.number).await;
         }
-        let asked_sec = u64::from(connect.session_expiry_sec);
-        let granted_sec = (asked_sec != expiry.as_secs()).then(|| u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
-        let terms = Terms { has_session, session_expiry_sec: granted_sec, keep_alive_sec, client_id: assigned };
-        self.put(encode::connack(level, Answer::Accepted, &terms).ok());
         let packet_bytes_max = usize::try_from(connect.packet_bytes_max).unwrap_or(usize::MAX);
         Some(Session { id, level, packet_bytes_max, silence_max, expiry_sec: None })
     }
@@ -219,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         let (number, now) = (self.entry.listed.number, self.broker.clock.now());
         let will = self.broker.router().disconnect(session.id, number, keeps_will, session.expiry_sec, now);
         if let Some(will) = will {
-            self.broker.publish_will(will, false).await;
+            self.broker.publish_will(will).await;
         }
         if let Some(device) = self.device() {
             self.broker.presence.disconnected(&device, number).await;
@@ -250,9 +252,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
                 },
                 written = write(&mut self.writer, &self.output, &mut self.written, &mut self.stuck_since), if has_output => {
                     written.map_err(|_| End::Gone)?;
-                    self.needs_flush = false;
                     self.output.clear();
-                    self.written = 0;
+                    (self.written, self.needs_flush) = (0, false);
                     if self.output.capacity() > OUTPUT_BYTES_MAX {
                         self.output = Vec::new();
                     }
@@ -269,6 +270,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
     async fn take_in(&mut self, session: &mut Session) -> Result<(), End> {
         let (mut at, mut packets) = (0, 0_u32);
         while let Some((packet, length)) = self.decoder.next(&self.input[at..], self.broker.clock.now())? {
+            // One that was ended is obeyed no more: an operator's commands, above all.
+            let handle = &self.entry.listed.handle;
+            if handle.ended.is_cancelled() {
+                return Err(handle.why());
+            }
             at += length;
             self.last_packet = Instant::now();
             self.obey(session, packet).await?;
@@ -408,13 +414,19 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         self.output.extend_from_slice(&bytes);
     }
 
+    /// Sends what is left, for a moment.
+    async fn send_out(&mut self) {
+        let written = write(&mut self.writer, &self.output, &mut self.written, &mut self.stuck_since);
+        if let Ok(Ok(())) = tokio::time::timeout(PACKET_TIMEOUT, written).await {
+            self.output.clear();
+            (self.written, self.needs_flush) = (0, false);
+        }
+    }
+
     /// Sends what is left, and ends the stream.
     async fn farewell(&mut self) {
-        let _ = tokio::time::timeout(FAREWELL_TIMEOUT, async {
-            write(&mut self.writer, &self.output, &mut self.written, &mut self.stuck_since).await?;
-            self.writer.shutdown().await
-        })
-        .await;
+        self.send_out().await;
+        let _ = tokio::time::timeout(PACKET_TIMEOUT, self.writer.shutdown()).await;
     }
 
     fn device(&self) -> Option<DeviceId> {
