@@ -287,10 +287,10 @@ async fn a_device_s_budget_survives_its_new_connections_and_what_it_costs_is_two
     assert!(rows.len() == 2 && counted(&rows) == cut as u64 - 1, "{rows:?}");
     // Its owner comes in again, and pings cost too.
     let mut peer = bench.join(&cam, &connect(5, "cam")).await;
-    peer.send(&[0xc0, 0].repeat(3000)).await;
+    peer.send(&[0xc0, 0].repeat(10_000)).await;
     let rest = peer.rest().await;
     assert_eq!(rest.last().map(|(first, body)| (*first, body[0])), Some((0xe0, 0x96)));
-    assert!(rest.len() <= 2001);
+    assert!(rest.len() < 6000, "{} answers", rest.len());
 }
 
 #[tokio::test]
