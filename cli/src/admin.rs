@@ -108,7 +108,13 @@ fn show_row(device: &admin::Device) {
         (None, true) => "may stream",
         (None, false) => "may not stream",
     };
-    terminal::print(&format!("{:24} {right:15} playback {}  last seen {}", device.id.as_str(), device.playback, time(device.last_seen)));
+    terminal::print(&format!(
+        "{:24} {right:15} playback {}  last seen {}  certificate until {}",
+        device.id.as_str(),
+        device.playback,
+        time(device.last_seen),
+        time(Some(device.certificate_until)).split('T').next().unwrap_or_default()
+    ));
 }
 
 pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {

@@ -107,7 +107,7 @@ impl Muxer {
         if (can_start && (is_long || (self.ends_early && !self.open.is_empty()))) || self.open_bytes >= SEGMENT_BYTES_MAX {
             self.cut(Some(frame.dts));
         }
-        self.open_bytes += frame.payload.len();
+        self.open_bytes += frame.cost_bytes();
         self.open.push(frame.clone());
     }
 

@@ -35,7 +35,16 @@ impl<P> Frame<P> {
     }
 }
 
+/// What a frame costs besides its payload, in bytes, wherever frames are kept: its own structure, the payload's, a place in a list, the
+/// headers of the wires. A frame of one byte is counted as five hundred.
+pub const FRAME_OVERHEAD_BYTES: usize = 512;
+
 impl<P: AsRef<[u8]>> Frame<P> {
+    /// What keeping it costs in bytes: limits count this, so that frames without content are not free.
+    pub fn cost_bytes(&self) -> usize {
+        self.len() + FRAME_OVERHEAD_BYTES
+    }
+
     /// The payload's length in bytes.
     pub fn len(&self) -> usize {
         self.payload.as_ref().len()

@@ -30,7 +30,7 @@ mod stream;
 mod time;
 mod track;
 
-pub use frame::Frame;
+pub use frame::{FRAME_OVERHEAD_BYTES, Frame};
 #[cfg(feature = "alloc")]
 pub use metadata::{Metadata, Property};
 pub use source_clock::{Fault, Placed, SourceClock};

@@ -122,7 +122,7 @@ impl Cutter {
         }
         let is_known = self.file.as_ref().is_some_and(|file| file.config.has(frame.track));
         if let Some(open) = self.open.as_mut().filter(|_| is_known) {
-            open.bytes += frame.payload.len();
+            open.bytes += frame.cost_bytes();
             open.frames.push(frame.clone());
         }
     }
@@ -188,7 +188,7 @@ impl Cutter {
                 KeyFrames::Each => frame.track == TrackId::VIDEO,
                 KeyFrames::AfterHalf => length.ticks_90k.saturating_mul(2) >= most.ticks_90k,
             };
-        length >= most || is_cut_early || open.bytes + frame.payload.len() > self.rules.fragment_bytes_max
+        length >= most || is_cut_early || open.bytes + frame.cost_bytes() > self.rules.fragment_bytes_max
     }
 
     fn close_file(&mut self, ends_at: Option<MediaTime>) {
@@ -222,7 +222,7 @@ mod tests {
 
     const RULES: Rules = Rules {
         fragment_length_max: MediaTime::from_millis(2_000),
-        fragment_bytes_max: 1_000,
+        fragment_bytes_max: 120 * sightline_media::FRAME_OVERHEAD_BYTES,
         file_length_max: None,
         gap_max: None,
         key_frames: KeyFrames::Each,

@@ -222,6 +222,8 @@ pub struct Session {
     early: Vec<Message>,
     /// The answer to `createStream` was not handed out yet.
     is_create_unanswered: bool,
+    /// `FCPublish` came, and waits for `publish` to be answered.
+    is_announced: bool,
     /// When the present phase began: the handshake, the commands, or those after a stream.
     phase_began: Instant,
     last_heard: Instant,
@@ -257,6 +259,7 @@ impl Session {
             events: VecDeque::new(),
             early: Vec::new(),
             is_create_unanswered: false,
+            is_announced: false,
             phase_began: now,
             last_heard: now,
             alive: (now, 0),
@@ -365,6 +368,9 @@ impl Session {
             self.link.limit_partial(self.config.partial_bytes_max);
             self.demuxer = Demuxer::new();
             self.link.user_control(UserControl::StreamBegin(stream_id));
+            if core::mem::take(&mut self.is_announced) {
+                self.say_announced();
+            }
             self.status(stream_id, "status", "NetStream.Publish.Start", "publishing");
             for message in core::mem::take(&mut self.early) {
                 self.handle_body(&message);
@@ -544,7 +550,7 @@ impl Session {
                 self.end_stream(id as u32);
             }
             "closeStream" => self.end_stream(stream_id),
-            "FCPublish" => self.fc_status("onFCPublish", "NetStream.Publish.Start", transaction),
+            "FCPublish" => self.handle_announced(transaction),
             "FCUnpublish" => self.fc_status("onFCUnpublish", "NetStream.Unpublish.Success", transaction),
             "FCSubscribe" => self.fc_status("onFCSubscribe", "NetStream.Play.Start", transaction),
             // Our own camera's padding, which comes by the hundred, asks for no answer.
@@ -567,6 +573,23 @@ impl Session {
     }
 
     /// librtmp's users wait for the notice, others for the result.
+    /// `FCPublish` names a stream before `publish` asks for it. That it may begin is said when `publish` is answered: a client that believes
+    /// the one would think that it is in without the other.
+    fn handle_announced(&mut self, transaction: f64) {
+        if transaction > 0.0 {
+            self.result(transaction, None);
+        }
+        match self.role {
+            Role::Publishing { .. } => self.say_announced(),
+            Role::None | Role::PublishAsked { .. } | Role::PlayAsked { .. } | Role::Playing { .. } => self.is_announced = true,
+        }
+    }
+
+    fn say_announced(&mut self) {
+        let code = "NetStream.Publish.Start";
+        self.link.command(0, &Outgoing::Status { command: "onFCPublish", level: "status", code, description: "" });
+    }
+
     fn fc_status(&mut self, command: &'static str, code: &'static str, transaction: f64) {
         self.link.command(0, &Outgoing::Status { command, level: "status", code, description: "" });
         if transaction > 0.0 {

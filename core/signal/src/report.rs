@@ -41,6 +41,42 @@ pub struct OriginReport {
     /// keeps no count, and gets all of them each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_after: Option<u64>,
+    /// Tokens that two have used, since the last report that was taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duels: Vec<OriginDuel>,
+    /// What became of streams since the last report that was taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<OriginIncident>,
+}
+
+/// Something that happened to a stream, and that people should see.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginIncident {
+    /// `recording_failed`, `recording_resumed`, `stream_limited`. Others are from a newer origin, and passed over.
+    pub kind: String,
+    /// The publishing name.
+    pub stream: String,
+    /// Whose it is, from the token.
+    pub device: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// Two that publish with one token: one of them has stolen it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginDuel {
+    /// The publishing name.
+    pub stream: String,
+    /// Whose it is, from the token.
+    pub device: String,
+    /// The token's epoch.
+    pub epoch: u64,
+    /// The address of the one that had the stream.
+    pub holder: String,
+    /// The address of the other one.
+    pub rival: String,
+    /// How often it was tried, in all.
+    pub attempts: u64,
 }
 
 /// One live stream of an origin.
@@ -66,6 +102,9 @@ pub struct OriginStream {
     pub viewers: u64,
     /// When the present publisher began, seconds since 1970.
     pub since: i64,
+    /// `on`, `failing`: the recording of it. Absent: it is not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<String>,
 }
 
 /// What the origin hears back.

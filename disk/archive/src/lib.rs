@@ -12,4 +12,4 @@ mod writer;
 pub use export::{Exported, Recording, RecordingsError, export, list};
 pub use retention::Retention;
 pub use segment::{Segment, SegmentError, complete_bytes};
-pub use writer::{Durability, Formats, Plan, Stem, Writer};
+pub use writer::{Durability, Formats, Plan, Stem, Writer, make_private_dir};

@@ -1,7 +1,7 @@
 //! Appending to files: one write a fragment and file, so that a crash or a power cut at any byte leaves every fragment before it readable.
 
 use crate::{
-    retention::{self, Retention},
+    retention::{self, ClockTrust, Retention},
     segment,
 };
 use bytes::{Bytes, BytesMut};
@@ -14,6 +14,7 @@ use std::{
     io::{self, IoSlice, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 /// What is written, and where.
@@ -63,13 +64,15 @@ pub enum Durability {
 pub struct Writer {
     plan: Plan,
     growing: Option<Growing>,
+    started: Instant,
+    trust: ClockTrust,
 }
 
 /// The files that grow. All have the same frames.
 #[derive(Debug)]
 struct Growing {
     config: Arc<StreamConfig>,
-    flv: Option<File>,
+    flv: Option<(File, PathBuf)>,
     mp4: Option<(File, PathBuf)>,
     /// The stream's time of the files' zero.
     zero: MediaTime,
@@ -80,11 +83,11 @@ impl Writer {
     /// Writes nothing before the first fragment that begins a file.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        Self { plan, growing: None }
+        Self { plan, growing: None, started: Instant::now(), trust: ClockTrust::default() }
     }
 
     /// Cuts off what a power cut left of the newest file's last fragment: some players stumble over it. Then applies the retention.
-    pub fn repair(&self, now: Timestamp) {
+    pub fn repair(&mut self, now: Timestamp) {
         if let Some(newest) = segment::files(&self.plan.dir).unwrap_or_default().pop() {
             repair(&newest.path);
         }
@@ -105,6 +108,12 @@ impl Writer {
         appended
     }
 
+    /// Whether a file is open.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.growing.is_some()
+    }
+
     /// The files are complete.
     pub fn end_file(&mut self) {
         self.growing = None;
@@ -115,35 +124,51 @@ impl Writer {
         let heads = match &fragment.begins {
             Some(beginning) => {
                 self.apply_retention(now);
-                let (growing, heads) = self.create(beginning, zero)?;
-                self.growing = Some(growing);
-                heads
+                let mut growing = Growing { config: beginning.config.clone(), flv: None, mp4: None, zero, sequence: 0 };
+                self.growing = None;
+                match self.create(beginning, &mut growing) {
+                    Ok(heads) => {
+                        self.growing = Some(growing);
+                        heads
+                    }
+                    Err(error) => {
+                        growing.remove_empty();
+                        return Err(error);
+                    }
+                }
             }
             None => Heads::default(),
         };
         let durability = self.plan.durability;
         let Some(growing) = &mut self.growing else { return Ok(()) };
-        growing.append(fragment, &heads, durability)
+        let appended = growing.append(fragment, &heads, durability);
+        // A file without its first fragment is of no use: a disk that is full for an hour must not be full of such.
+        if appended.is_err()
+            && fragment.begins.is_some()
+            && let Some(growing) = self.growing.take()
+        {
+            growing.remove_empty();
+        }
+        appended
     }
 
-    fn apply_retention(&self, now: Timestamp) {
+    fn apply_retention(&mut self, now: Timestamp) {
         if let Some(retention) = &self.plan.retention {
-            retention.apply(&self.plan.dir, now);
+            retention.apply(&self.plan.dir, now, self.started.elapsed(), &mut self.trust);
         }
     }
 
     /// Creates the files of a configuration, and makes what they begin with.
-    fn create(&self, beginning: &Beginning, zero: MediaTime) -> io::Result<(Growing, Heads)> {
+    fn create(&self, beginning: &Beginning, growing: &mut Growing) -> io::Result<Heads> {
         let config = &beginning.config;
         let stem = match &self.plan.stem {
             Stem::FirstFrame => name::stem(beginning.wall),
             Stem::Fixed(stem) => stem.clone(),
         };
-        let mut growing = Growing { config: config.clone(), flv: None, mp4: None, zero, sequence: 0 };
         let mut heads = Heads::default();
         if self.plan.formats.flv {
             heads.flv = flv_head(config);
-            growing.flv = Some(self.create_file(&stem, name::FLV)?.0);
+            growing.flv = Some(self.create_file(&stem, name::FLV)?);
         }
         if self.plan.formats.mp4 {
             match mp4_head(config) {
@@ -155,7 +180,7 @@ impl Writer {
                 Err(error) => tracing::warn!(%error, "the stream can't be recorded as MP4"),
             }
         }
-        Ok((growing, heads))
+        Ok(heads)
     }
 
     /// A file that did not exist: an earlier recording is never touched.
@@ -163,7 +188,7 @@ impl Writer {
         for number in 1..=name::NAMES_MAX {
             let path = self.plan.dir.join(name::file_name(stem, number, extension));
             // Appending, so that a write goes to the end also where half of one was cut off again.
-            match File::options().append(true).create_new(true).open(&path) {
+            match private(File::options().append(true).create_new(true)).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
                 Ok(file) => {
@@ -203,11 +228,60 @@ fn mp4_head(config: &StreamConfig) -> Result<Bytes, sightline_mp4::Error> {
     sightline_mp4::init_segment(&tracks)
 }
 
+/// Pictures of people's homes are for their owner alone.
+#[cfg(unix)]
+fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600)
+}
+
+#[cfg(not(unix))]
+fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
+    options
+}
+
+/// Makes a directory for recordings, and those above it, for their owner alone. One that is there stays as it is.
+///
+/// # Errors
+/// The system's.
+#[cfg(unix)]
+pub fn make_private_dir(dir: &Path) -> io::Result<()> {
+    std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700).create(dir)
+}
+
+/// Makes a directory for recordings, and those above it.
+///
+/// # Errors
+/// The system's.
+#[cfg(not(unix))]
+pub fn make_private_dir(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)
+}
+
+/// A file that was removed takes bytes for as long as it is open, and nobody ever sees them.
+#[cfg(unix)]
+fn is_removed(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(metadata) == 0
+}
+
+#[cfg(not(unix))]
+fn is_removed(_: &std::fs::Metadata) -> bool {
+    false
+}
+
 impl Growing {
+    /// Removes what has no content.
+    fn remove_empty(self) {
+        for (file, path) in self.flv.into_iter().chain(self.mp4) {
+            if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
     fn append(&mut self, fragment: &Fragment, heads: &Heads, durability: Durability) -> io::Result<()> {
         let shifted = |frame: &Frame<Bytes>| Frame { dts: frame.dts - self.zero, pts: frame.pts - self.zero, ..frame.clone() };
         let frames: Vec<Frame<Bytes>> = fragment.frames.iter().map(shifted).collect();
-        if let Some(file) = &mut self.flv {
+        if let Some((file, _)) = &mut self.flv {
             let tags = frames.iter().map(|frame| flv::frame_tag(frame, self.config.codec_of(frame.track)));
             let parts: Vec<Bytes> = std::iter::once(heads.flv.clone()).chain(tags).collect();
             write_whole(file, &parts, durability)?;
@@ -228,7 +302,11 @@ impl Growing {
 
 /// Appends all parts, with one call as a rule. What fails halfway is cut off again: the file ends with the fragment before.
 fn write_whole(file: &mut File, parts: &[Bytes], durability: Durability) -> io::Result<()> {
-    let length = file.metadata()?.len();
+    let metadata = file.metadata()?;
+    if is_removed(&metadata) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed while it was written"));
+    }
+    let length = metadata.len();
     let mut written = write_parts(file, parts);
     if durability == Durability::EachFragment {
         written = written.and_then(|()| file.sync_data());

@@ -42,6 +42,14 @@ pub enum ClaimError {
     },
 }
 
+impl ClaimError {
+    /// Whether it is this process that uses the directory already.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Used { by: Some(by), .. } if *by == std::process::id())
+    }
+}
+
 impl Claim {
     /// Claims `dir`, which must exist, for this process in one `role`: different roles may share a directory. The lock is the file
     /// `{role}.lock` in it, which holds the process's id.

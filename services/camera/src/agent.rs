@@ -10,6 +10,7 @@ pub(crate) mod supervision;
 
 use bytes::Bytes;
 use sightline_capture::{SourceError, clock, tls};
+use sightline_claim::ClaimError;
 use sightline_encode::{EncoderOrder, Failure, OpenEncoder, Pipeline, PipelineEvent, Plan};
 use sightline_media::{Frame, Instant, Track, WallTime};
 use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, Input, MotionGate, Pusher, Status, Trigger};
@@ -84,6 +85,9 @@ pub enum StartError {
     /// A setting can't be used.
     #[error(transparent)]
     Config(#[from] Problem),
+    /// Another process runs this camera.
+    #[error("state_dir: {0}")]
+    Claim(#[from] ClaimError),
     /// The source can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),

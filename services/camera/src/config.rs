@@ -202,7 +202,8 @@ pub struct RecordingConfig {
     /// The length of a file, in seconds; it ends at the next key frame.
     #[config(default = 60, env = "SIGHTLINE_CAMERA_RECORDING_SEGMENT_SEC")]
     pub segment_sec: u32,
-    /// Files older than this are removed, in hours; 0: none is for its age.
+    /// Files older than this are removed, in hours; 0: none is for its age. At most one for each that begins, and none while the clock may be wrong:
+    /// for six hours after it was set by more than a minute, or was a day and more from the newest recording at the start.
     #[config(default = 168, env = "SIGHTLINE_CAMERA_RECORDING_KEEP_HOURS")]
     pub keep_hours: u32,
     /// All files together have at most this many megabytes (10^6 bytes); the oldest are removed first.

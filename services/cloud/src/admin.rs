@@ -19,6 +19,7 @@ use crate::{
     error::AdminError,
     identity::{
         authority::{Authority, OPERATOR},
+        certificates::device_certificate_until,
         operator_certificates::OperatorCertificates,
         signing_keys,
     },
@@ -48,11 +49,14 @@ pub struct Device {
     pub last_seen: Option<i64>,
     /// When it was revoked.
     pub revoked_at: Option<i64>,
+    /// When its newest certificate ends; `sightline device rotate` makes another.
+    pub certificate_until: i64,
 }
 
 impl From<DeviceRow> for Device {
     fn from(row: DeviceRow) -> Self {
         Self {
+            certificate_until: device_certificate_until(&row),
             playback: sightline_signal::playback_id(&row.stream).as_str().to_owned(),
             id: row.id,
             may_push: row.may_push,

@@ -14,10 +14,11 @@ use crate::{
     },
     identity::{
         authority::Authority,
+        certificates::Certificates,
         operator_certificates::OperatorCertificates,
         operators::Operators,
         signing_keys::SigningKeys,
-        tls::{self, ClientCertificate},
+        tls::{self, ClientCertificate, ServerCertificate},
     },
     mqtt::{
         builtin::broker::{self, Broker},
@@ -84,19 +85,29 @@ impl Cloud {
         let http_listener = listen("HTTP", "http.listen", config.http.listen).await?;
         let http_addr = local(&http_listener, config.http.listen)?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let certificate = ServerCertificate::load(&dir)?;
         let mut mqtts_addr = None;
         if let Some(Bus::Builtin(broker)) = &parts.bus {
             broker.restore().await;
             let listener = listen("MQTT", "mqtt.listen", config.mqtt.listen).await?;
             mqtts_addr = Some(local(&listener, config.mqtt.listen)?);
-            let tls = tls::server_config(&dir, ClientCertificate::Required, &[])?;
+            let tls = tls::server_config(&dir, &certificate, ClientCertificate::Required, &[])?;
             tasks.spawn(Arc::clone(broker).serve(listener, tls, tasks.clone(), stop.clone()));
         }
-        let tls = tls::server_config(&dir, ClientCertificate::Optional, &[b"http/1.1"])?;
+        let tls = tls::server_config(&dir, &certificate, ClientCertificate::Optional, &[b"http/1.1"])?;
         // Checked with the settings.
         let proxies = sightline_listen::Proxies::parse(&config.http.trusted_proxies).unwrap_or_default();
         tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), proxies, tasks.clone(), stop.clone()));
-        tasks.spawn(watch(&parts).run(seen, stop.clone()));
+        let certificates = Certificates {
+            authority: Authority::open(&dir, parts.clock.clone())?,
+            host_names: config.host_names.clone(),
+            server: certificate,
+            store: parts.store.clone(),
+            events: Arc::clone(&parts.events),
+            clock: parts.clock.clone(),
+            looked_at: None,
+        };
+        tasks.spawn(watch(&parts, certificates).run(seen, stop.clone()));
         let mqtts = mqtts_addr.map_or_else(|| "off".to_owned(), |address| address.to_string());
         let token =
             parts.operators.token_path().map_or_else(|| "none asked for on this machine".to_owned(), |path| path.display().to_string());
@@ -222,8 +233,9 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     })
 }
 
-fn watch(parts: &Http) -> Watch {
+fn watch(parts: &Http, certificates: Certificates) -> Watch {
     Watch {
+        certificates,
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         bus: parts.bus.clone(),

@@ -1,15 +1,16 @@
 //! How streams come in.
 
+pub(crate) mod budget;
 pub(crate) mod fates;
 pub(crate) mod remarks;
 pub(crate) mod rtmp;
 
+use crate::auth::duels::Claimant;
 use crate::auth::grant::{Grant, Refusal};
 use crate::auth::keys::Keys;
 use crate::clock::Clock;
-use crate::live::hub::{Hold, Hub};
+use crate::live::hub::{Begun, Hub};
 use crate::record::tap::Recordings;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What publishers' connections may touch.
@@ -24,19 +25,20 @@ pub(crate) struct Ingest {
 }
 
 impl Ingest {
-    /// Gives a publisher its stream, recorded where that is wanted, or says why not.
-    fn begin(&self, name: &str, token: Option<&str>, peer: IpAddr) -> Result<(Grant, Hold), Refusal> {
+    /// Gives a publisher its stream, recorded where that is wanted, or says why not, or when to ask again.
+    fn begin(&self, name: &str, token: Option<&str>, claimant: Claimant) -> Result<(Grant, Begun), Refusal> {
         let wall = self.clock.wall();
         let grant = match token {
             _ if name.is_empty() => return Err(Refusal::NoName),
             Some(token) => self.keys.check(name, token, wall.unix_secs())?,
-            None if self.allow_unsigned && peer.to_canonical().is_loopback() => Grant::unsigned(name),
+            None if self.allow_unsigned && claimant.peer.ip().to_canonical().is_loopback() => Grant::unsigned(name),
             None => return Err(Refusal::NoToken),
         };
-        let hold = self.hub.begin(&grant)?;
-        if let Some(recordings) = &self.recordings {
-            hold.attach(Box::new(recordings.begin(&grant, wall)));
+        let begun = self.hub.begin(&grant, claimant)?;
+        if let (Some(recordings), Begun::Hold(hold)) = (&self.recordings, &begun) {
+            let (tap, health) = recordings.begin(&grant, wall);
+            hold.record(Box::new(tap), health);
         }
-        Ok((grant, hold))
+        Ok((grant, begun))
     }
 }

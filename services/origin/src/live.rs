@@ -6,6 +6,7 @@
 
 pub(crate) mod extensions;
 pub(crate) mod hub;
+pub(crate) mod incidents;
 pub(crate) mod packet;
 pub(crate) mod rate;
 pub(crate) mod readers;

@@ -4,7 +4,7 @@ use crate::auth::keys::Keys;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{Config, Play as PlayRule};
-use crate::control::metrics::ConnectionCounts;
+use crate::control::metrics::{ConnectionCounts, publishers, recordings as recordings_of};
 use crate::control::report::{Addresses, Reporter};
 use crate::control::{Control, Server, sweep};
 use crate::error::StartError;
@@ -13,8 +13,10 @@ use crate::ingest::fates::Fates;
 use crate::ingest::remarks::Remarks;
 use crate::ingest::rtmp::{self, Rtmp};
 use crate::live::hub::Hub;
+use crate::live::incidents::Incidents;
 use crate::live::ring;
 use crate::play::{self, Pace, Play};
+use crate::record::health::RecordingCounts;
 use crate::record::tap::Recordings;
 use axum::Router;
 use axum::routing::get;
@@ -43,6 +45,8 @@ const RTMP_SHARE: u8 = 40;
 const RTMP_SHARE_AS_GUEST: u8 = 20;
 /// The part that is for HTTP connections.
 const HTTP_SHARE: u8 = 20;
+/// Frames of a group of pictures, pictures and sound together: four minutes of a camera.
+const GOP_FRAMES_MAX: usize = 16_384;
 /// The settings that limit HTTP connections, as the log names them.
 const HTTP_LIMITED_BY: &str = "http.connections and the limit of open files";
 /// The settings that limit RTMP connections, as the log names them.
@@ -86,7 +90,8 @@ impl Origin {
         make_dir("data_dir", &config.data_dir)?;
         let claim = Claim::take(&config.data_dir, "origin")?;
         if config.record.enabled {
-            make_dir("record.dir", &config.recordings_dir())?;
+            let path = config.recordings_dir();
+            sightline_archive::make_private_dir(&path).map_err(|source| StartError::File { key: "record.dir", path, source })?;
         }
         let certificate = Certificate::load(&config.rtmps)?;
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
@@ -181,6 +186,7 @@ struct Parts {
     rtmp: Arc<Rtmp>,
     control: Arc<Control>,
     remarks: Arc<Remarks>,
+    recordings: Arc<RecordingCounts>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -188,7 +194,10 @@ struct Parts {
 impl Parts {
     fn new(config: &Config) -> Self {
         let (clock, tasks, shutdown) = (Clock::start(), TaskTracker::new(), CancellationToken::new());
-        let hub = Arc::new(Hub::new(clock, ring_limits(config), Duration::from_secs(config.limits.publisher_grace_sec)));
+        let incidents = Arc::<Incidents>::default();
+        let grace = Duration::from_secs(config.limits.publisher_grace_sec);
+        let hub = Arc::new(Hub::new(clock, ring_limits(config), grace, incidents.clone()));
+        let counts = Arc::<RecordingCounts>::default();
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
         let remarks = Arc::new(Remarks::default());
         let session = session(config);
@@ -199,7 +208,7 @@ impl Parts {
                 clock,
                 keys: keys.clone(),
                 hub: hub.clone(),
-                recordings: recordings(config, &tasks),
+                recordings: recordings(config, clock, &counts, &incidents, &tasks),
                 remarks: remarks.clone(),
                 allow_unsigned: config.auth.allow_unsigned_publish,
             },
@@ -222,7 +231,7 @@ impl Parts {
             capacity_kbps: config.cloud.capacity_kbps,
         };
         let control = Control { server, keys, hub, shutdown: shutdown.clone() };
-        Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, tasks, shutdown }
+        Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, recordings: counts, tasks, shutdown }
     }
 
     fn listen(&self, config: &Config, listeners: Bound<TcpListener>, tls: Option<TlsAcceptor>) {
@@ -236,8 +245,11 @@ impl Parts {
     }
 
     fn serve_http(&self, config: &Config, listener: TcpListener) -> impl Future<Output = ()> + use<> {
-        let (rtmp, remarks, shutdown) = (self.rtmp.clone(), self.remarks.clone(), self.shutdown.clone());
-        let metrics = async move || ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics() + &remarks.metrics();
+        let (rtmp, remarks, recorded, shutdown) = (self.rtmp.clone(), self.remarks.clone(), self.recordings.clone(), self.shutdown.clone());
+        let metrics = async move || {
+            let connections = ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics();
+            connections + &publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()) + &recordings_of(&recorded) + &remarks.metrics()
+        };
         let router = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let admission = Arc::new(Admission::new(Limits::of(config.http.connections.min(descriptors::share(HTTP_SHARE)))));
         // Checked with the settings.
@@ -303,6 +315,7 @@ fn session(config: &Config) -> sightline_rtmp::server::Config {
 fn ring_limits(config: &Config) -> ring::Limits {
     ring::Limits {
         gop_bytes: config.limits.gop_cache_bytes,
+        gop_frames: GOP_FRAMES_MAX,
         window_bytes: config.limits.viewer_queue_bytes,
         window_frames: config.limits.viewer_queue_frames,
     }
@@ -319,10 +332,23 @@ fn hls(config: &Config) -> sightline_hls::Config {
     }
 }
 
-fn recordings(config: &Config, tasks: &TaskTracker) -> Option<Recordings> {
+fn recordings(
+    config: &Config,
+    clock: Clock,
+    counts: &Arc<RecordingCounts>,
+    incidents: &Arc<Incidents>,
+    tasks: &TaskTracker,
+) -> Option<Recordings> {
     let formats = Formats { flv: config.record.flv, mp4: config.record.fmp4 };
     let is_wanted = config.record.enabled && (formats.flv || formats.mp4);
-    is_wanted.then(|| Recordings { dir: config.recordings_dir(), formats, tasks: tasks.clone() })
+    is_wanted.then(|| Recordings {
+        clock,
+        dir: config.recordings_dir(),
+        formats,
+        counts: counts.clone(),
+        incidents: incidents.clone(),
+        tasks: tasks.clone(),
+    })
 }
 
 fn or_off(address: Option<SocketAddr>) -> String {

@@ -1,3 +1,4 @@
 //! Recordings of streams.
 
+pub(crate) mod health;
 pub(crate) mod tap;

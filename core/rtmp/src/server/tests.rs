@@ -52,7 +52,7 @@ fn the_historical_commands_are_answered() {
     let mut session = connected();
     for (name, answer) in [
         ("releaseStream", "_result"),
-        ("FCPublish", "onFCPublish"),
+        ("FCPublish", "_result"),
         ("FCUnpublish", "onFCUnpublish"),
         ("_checkbw", "_result"),
         ("notKnown", "_error"),
@@ -63,6 +63,29 @@ fn the_historical_commands_are_answered() {
     for name in ["pause", "notKnown"] {
         session.handle_bytes(Instant::ZERO, &command(&Outgoing::Named { command: name, transaction: 0.0, name: "s" }, 0)).unwrap();
         assert!(drain(&mut session).0.is_empty(), "{name}");
+    }
+}
+
+/// FMLE's order: the stream is named, created, asked for. Nobody has checked its token until it is accepted.
+#[test]
+fn a_stream_that_is_only_announced_is_not_said_to_have_begun() {
+    let announce = command(&Outgoing::Named { command: "FCPublish", transaction: 2.0, name: "s" }, 0);
+    let ask =
+        [command(&Outgoing::CreateStream { transaction: 4.0 }, 0), command(&Outgoing::Publish { transaction: 5.0, name: "s" }, 1)].concat();
+    let begun = |bytes: &[u8]| contains(bytes, b"NetStream.Publish.Start");
+    let mut refused = connected();
+    refused.handle_bytes(Instant::ZERO, &[announce.clone(), ask.clone()].concat()).unwrap();
+    assert!(!begun(&drain(&mut refused).0));
+    refused.reject_publish("NetStream.Publish.BadName", "no");
+    assert!(!begun(&drain(&mut refused).0));
+    // Announced before, or after it was asked for.
+    for order in [[announce.clone(), ask.clone()], [ask, announce]] {
+        let mut session = connected();
+        session.handle_bytes(Instant::ZERO, &order.concat()).unwrap();
+        drain(&mut session);
+        session.accept_publish();
+        let answer = drain(&mut session).0;
+        assert!(begun(&answer) && contains(&answer, b"onFCPublish"));
     }
 }
 

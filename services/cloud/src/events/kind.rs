@@ -7,8 +7,14 @@ use std::{fmt, str::FromStr};
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum EventKind {
+    CertificateEnds,
+    CertificateRenewed,
     StreamStarted,
     StreamStopped,
+    StreamDuel,
+    StreamLimited,
+    RecordingFailed,
+    RecordingResumed,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -26,9 +32,15 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 22] = [
+        Self::CertificateEnds,
+        Self::CertificateRenewed,
         Self::StreamStarted,
         Self::StreamStopped,
+        Self::StreamDuel,
+        Self::StreamLimited,
+        Self::RecordingFailed,
+        Self::RecordingResumed,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -48,8 +60,14 @@ impl EventKind {
     /// The name in the API.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::CertificateEnds => "certificate_ends",
+            Self::CertificateRenewed => "certificate_renewed",
             Self::StreamStarted => "stream_started",
             Self::StreamStopped => "stream_stopped",
+            Self::StreamDuel => "stream_duel",
+            Self::StreamLimited => "stream_limited",
+            Self::RecordingFailed => "recording_failed",
+            Self::RecordingResumed => "recording_resumed",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",

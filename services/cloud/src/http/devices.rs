@@ -12,6 +12,7 @@ use crate::{
         revocation::cut_off,
     },
     events::{kind::EventKind, log::EventLog},
+    identity::certificates::device_certificate_until,
     mqtt::bus::Bus,
     servers::inventory::Inventory,
     store::{Store, devices::DeviceRow},
@@ -38,6 +39,8 @@ pub(super) struct DeviceView {
     created_at: i64,
     last_seen: Option<i64>,
     revoked_at: Option<i64>,
+    /// When its newest certificate ends; nothing renews it by itself.
+    certificate_until: i64,
     /// The server of its newest allocation.
     server: Option<String>,
     /// What it last reported on `stream/state`.
@@ -56,6 +59,7 @@ fn view(presence: &Presence, inventory: &Inventory, row: DeviceRow) -> DeviceVie
         created_at: row.created_at,
         last_seen: live.last_seen.max(row.last_seen),
         revoked_at: row.revoked_at,
+        certificate_until: device_certificate_until(&row),
         server: inventory.server_of(&row.id),
         report: live.state,
         last_status: live.last_status,

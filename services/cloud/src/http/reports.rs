@@ -24,6 +24,10 @@ use std::sync::Arc;
 const STREAMS_MAX: usize = 5000;
 /// The longest name, region or URL of an origin: what fits into a response (`Server`).
 const NAME_BYTES_MAX: usize = 64;
+/// Duels of one report: what an origin remembers.
+const DUELS_MAX: usize = 256;
+/// Incidents of one report: what an origin sends at most.
+const INCIDENTS_MAX: usize = 256;
 /// See [`NAME_BYTES_MAX`].
 const REGION_BYTES_MAX: usize = 32;
 /// See [`NAME_BYTES_MAX`].
@@ -71,6 +75,13 @@ fn check(id: &str, report: &OriginReport) -> ApiResult<ServerId> {
     }
     if report.streams.len() > STREAMS_MAX {
         return bad("a report has at most 5000 streams");
+    }
+    let is_bounded = |text: &String| text.len() <= NAME_BYTES_MAX;
+    if report.duels.len() > DUELS_MAX || !report.duels.iter().all(|duel| is_bounded(&duel.holder) && is_bounded(&duel.rival)) {
+        return bad("a report has at most 256 duels, and an address at most 64 bytes");
+    }
+    if report.incidents.len() > INCIDENTS_MAX {
+        return bad("a report has at most 256 incidents");
     }
     Ok(id)
 }

@@ -27,6 +27,8 @@ pub(super) struct StreamView {
     since: i64,
     network_quality: Option<f32>,
     quality: Option<&'static str>,
+    /// `on`, `failing`; `None`: its origin does not record it.
+    recording: Option<String>,
     /// Where to play over RTMP; HTTP players use `/live/{playback}` of this host.
     rtmp_url: String,
 }
@@ -56,6 +58,7 @@ fn view(presence: &Presence, device: String, live: LiveStream) -> StreamView {
         since: stream.since,
         network_quality: report.as_ref().map(|report| report.network_quality),
         quality: report.as_ref().map(|report| report.quality.name()),
+        recording: stream.recording,
         rtmp_url: format!("{}/{}", live.rtmp_url.trim_end_matches('/'), stream.playback),
         playback: stream.playback,
         device,

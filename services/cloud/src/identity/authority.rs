@@ -22,7 +22,7 @@ use std::{
 /// Ten years: the authority outlives its devices' certificates many times.
 const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Two years.
-const LEAF_VALIDITY: Duration = Duration::from_secs(2 * 365 * 86_400);
+pub(crate) const LEAF_VALIDITY: Duration = Duration::from_secs(2 * 365 * 86_400);
 /// Certificates are valid from a day ago on: a camera's clock may be behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
 /// The server's own certificate is renewed at a start this long before its end.
@@ -85,6 +85,11 @@ impl Authority {
         let certificate = params.self_signed(&key).map_err(|error| DataDirError::certificate(pem_path, &error))?;
         write(key_path, &key.serialize_pem(), MODE_SECRET)?;
         write(pem_path, &certificate.pem(), MODE_PUBLIC)
+    }
+
+    /// When the authority's own certificate ends, in seconds since 1970.
+    pub(crate) fn valid_until(&self) -> i64 {
+        valid_until(&self.dir.file("ca.pem")).unwrap_or_default()
     }
 
     /// A device's certificate and key; returns when it was issued, in milliseconds since 1970.
@@ -214,6 +219,13 @@ fn serial(issued_at_ms: i64) -> Result<SerialNumber, DataDirError> {
     bytes[..8].copy_from_slice(&issued_at_ms.to_be_bytes());
     bytes[8..].copy_from_slice(&random_serial_half()?);
     Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// When the certificate in a file ends, in seconds since 1970.
+pub(crate) fn valid_until(path: &Path) -> Option<i64> {
+    let der = CertificateDer::from_pem_file(path).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).ok()?;
+    Some(parsed.validity().not_after.timestamp())
 }
 
 /// Whether the certificate is valid until `until_secs` and contains all of `names`.

@@ -16,10 +16,13 @@ use crate::{
 };
 use serde_json::json;
 use sightline_signal::{
-    DeviceId,
-    report::{OriginReport, ReportAnswer},
+    DeviceId, PLAYBACK_ID_BYTES, Text, playback_id,
+    report::{OriginDuel, OriginIncident, OriginReport, ReportAnswer},
 };
 use std::sync::Arc;
+
+/// The longest reason of an incident that is passed on, in bytes: a line of a console.
+const REASON_BYTES_MAX: usize = 256;
 
 /// Why a report was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +48,15 @@ impl Reports {
     pub(crate) async fn receive(&self, id: &ServerId, report: OriginReport) -> Result<ReportAnswer, ReportError> {
         let (boot_id, region, revoked_after) = (report.boot_id.clone(), report.region.clone(), report.revoked_after);
         let known_boot = self.inventory.boot_id(id.as_str());
+        let (duels, incidents) = (report.duels.clone(), report.incidents.clone());
         let is_new = self.inventory.report(report)?;
         if known_boot.as_deref() != Some(boot_id.as_str()) {
             self.booted(id, &boot_id, &region).await?;
         } else if is_new {
             tracing::info!(server = %id, "an origin is back");
         }
+        self.fought(id, &duels).await;
+        self.happened(id, incidents).await;
         let jwks = self.keys.jwks();
         // An answer may get lost, so only the origin knows what it has applied.
         Ok(match revoked_after {
@@ -60,6 +66,44 @@ impl Reports {
             }
             None => ReportAnswer { jwks, revoked: self.store.streams_revoked_last().await?, revoked_up_to: None },
         })
+    }
+
+    /// Two have used one token. The one that has the device's key gets a fresh one, which ends the other's at its next connection; the origin
+    /// lets the old one in from the holder's address alone.
+    async fn fought(&self, id: &ServerId, duels: &[OriginDuel]) {
+        let actor = Actor::Origin(id.clone());
+        let mut devices = Vec::new();
+        for duel in duels {
+            let Ok(device) = DeviceId::new(&duel.device) else { continue };
+            let playback: Text<PLAYBACK_ID_BYTES> = playback_id(&duel.stream);
+            let detail = json!({
+                "playback": playback, "epoch": duel.epoch, "holder": duel.holder, "rival": duel.rival, "attempts": duel.attempts,
+                "server": id.to_string(),
+            });
+            tracing::warn!(server = %id, %device, holder = duel.holder, rival = duel.rival, "two publish with one token: one has stolen it");
+            metrics::counter!("sightline_stream_duels_total").increment(1);
+            self.store.log(&actor, Action::StreamDuel, device.as_str(), detail.clone()).await;
+            self.events.push(device.as_str(), EventKind::StreamDuel, detail).await;
+            devices.push(device);
+        }
+        self.commands.call_back(&devices).await;
+    }
+
+    /// What became of streams. A kind that is not known here is a newer origin's.
+    async fn happened(&self, id: &ServerId, incidents: Vec<OriginIncident>) {
+        for OriginIncident { kind, stream, device, reason } in incidents {
+            let kind = match kind.as_str() {
+                "recording_failed" => EventKind::RecordingFailed,
+                "recording_resumed" => EventKind::RecordingResumed,
+                "stream_limited" => EventKind::StreamLimited,
+                _ => continue,
+            };
+            let Ok(device) = DeviceId::new(&device) else { continue };
+            let playback: Text<PLAYBACK_ID_BYTES> = playback_id(&stream);
+            let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+            let detail = json!({ "playback": playback, "server": id.to_string(), "message": reason });
+            self.events.push(device.as_str(), kind, detail).await;
+        }
     }
 
     /// An origin has started. Its cameras are called at once: their own backoff would keep them away for up to a minute.

@@ -69,6 +69,7 @@ pub(crate) enum Action {
     OperatorAdd,
     OperatorRevoke,
     ServerRegister,
+    StreamDuel,
 }
 
 impl Action {
@@ -93,6 +94,7 @@ impl Action {
             Self::OperatorAdd => "operator.add",
             Self::OperatorRevoke => "operator.revoke",
             Self::ServerRegister => "server.register",
+            Self::StreamDuel => "stream.duel",
         }
     }
 }

@@ -22,6 +22,11 @@ pub(crate) struct DeviceRow {
 }
 
 impl DeviceRow {
+    /// When its newest certificate was issued, in milliseconds since 1970.
+    pub(crate) fn certificate_issued_at_ms(&self) -> i64 {
+        self.cert_issued_min_ms
+    }
+
     /// Whether a certificate of this device is valid: not revoked, and not replaced by a newer one.
     pub(crate) fn takes_certificate(&self, issued_at_ms: i64, now_ms: i64) -> bool {
         self.revoked_at.is_none() && (issued_at_ms >= self.cert_issued_min_ms || now_ms < self.cert_issued_min_from_ms)

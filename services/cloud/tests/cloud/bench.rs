@@ -62,12 +62,18 @@ impl Bench {
     }
 
     pub(crate) async fn report_with(&self, id: &str, boot_id: &str, streams: Value, revoked_after: Value) -> Value {
+        self.report_of(id, boot_id, json!({ "streams": streams, "revoked_after": revoked_after })).await
+    }
+
+    /// With `more` of a report's fields.
+    pub(crate) async fn report_of(&self, id: &str, boot_id: &str, more: Value) -> Value {
         let key = std::fs::read_to_string(self.cloud.cluster_key_path()).unwrap();
-        let report = json!({
+        let mut report = json!({
             "server_id": id, "name": "Origin", "region": "eu", "boot_id": boot_id, "rtmp_url": "rtmp://127.0.0.1:1935/live",
             "rtmps_url": "rtmps://127.0.0.1:1936/live", "http_url": "http://127.0.0.1:8080", "capacity_kbps": 1_000_000,
-            "ingest_kbps": 0.0, "viewers": 0, "streams": streams, "revoked_after": revoked_after,
+            "ingest_kbps": 0.0, "viewers": 0, "streams": [],
         });
+        report.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let response =
             self.http.post(self.url(&format!("/api/v1/servers/{id}/report"))).bearer_auth(key.trim()).json(&report).send().await.unwrap();
         assert_eq!(response.status(), 200);

@@ -20,6 +20,38 @@ async fn cameras_of_an_origin_that_restarted_are_called_back_at_once() {
 }
 
 #[tokio::test]
+async fn a_duel_is_audited_and_an_event_with_both_addresses_and_the_device_is_called_for_a_fresh_token() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam").await;
+    let down = format!("devices/{cam}/stream/command");
+    let (_device, mut lines) =
+        subscriber(bench.mosquitto("mosquitto_sub", "devices/cam", "cam", &["-V", "311", "-q", "1", "-t", &down])).await;
+    let duel = json!({ "stream": "secret-name", "device": "cam", "epoch": 7, "holder": "192.0.2.1:5000", "rival": "198.51.100.9:6000", "attempts": 3 });
+    bench.report_of("o1", "boot", json!({ "duels": [duel] })).await;
+    assert_eq!(message(&mut lines).await.unwrap()["cmd"], "rotate");
+    assert!(bench.audit_has("stream.duel").await);
+    let events = bench.get("/api/v1/events?device=cam").await;
+    let event = events["items"].as_array().unwrap().iter().find(|event| event["event"] == "stream_duel").unwrap().clone();
+    assert_eq!((&event["detail"]["holder"], &event["detail"]["rival"]), (&json!("192.0.2.1:5000"), &json!("198.51.100.9:6000")));
+    assert!(!events.to_string().contains("secret-name"), "the publishing name is no one's business: {events}");
+}
+
+#[tokio::test]
+async fn what_becomes_of_an_origin_s_recordings_is_an_event_and_a_state() {
+    let bench = Bench::start().await;
+    let incident = |kind: &str| json!({ "kind": kind, "stream": "s", "device": "cam", "reason": "No space left on device" });
+    let streams = json!([{ "stream": "s", "device": "cam", "epoch": 1, "playback": "p1", "width": 1280, "height": 720, "fps": 20.0,
+        "bitrate_kbps": 990.5, "viewers": 2, "since": 5, "recording": "failing" }]);
+    let incidents = json!([incident("recording_failed"), incident("made_up_later"), incident("stream_limited")]);
+    bench.report_of("o1", "boot", json!({ "streams": streams, "incidents": incidents })).await;
+    let events = bench.get("/api/v1/events?device=cam").await;
+    let kinds: Vec<&str> = events["items"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["stream_limited", "recording_failed"]);
+    assert_eq!(events["items"][1]["detail"]["message"], "No space left on device");
+    assert_eq!(bench.get("/api/v1/streams").await["items"][0]["recording"], "failing");
+}
+
+#[tokio::test]
 async fn the_api_joins_origin_and_device_and_answers_only_to_this_machine() {
     let bench = Bench::start().await;
     let cam = bench.add("cam").await;

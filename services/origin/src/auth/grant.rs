@@ -23,8 +23,42 @@ pub(crate) enum Refusal {
     OtherServer,
     #[error("a newer publisher has this stream")]
     OldEpoch,
+    #[error("another connection sends this stream with the same token: request the stream again for a fresh one")]
+    Duel,
     #[error("the stream's right to publish was taken back")]
     Revoked,
+}
+
+impl Refusal {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::NoName,
+        Self::NoToken,
+        Self::UnknownKey,
+        Self::Invalid,
+        Self::Expired,
+        Self::OtherStream,
+        Self::OtherServer,
+        Self::OldEpoch,
+        Self::Duel,
+        Self::Revoked,
+    ];
+
+    /// As metrics name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NoName => "no_name",
+            Self::NoToken => "no_token",
+            Self::UnknownKey => "unknown_key",
+            Self::Invalid => "invalid",
+            Self::Expired => "expired",
+            Self::OtherStream => "other_stream",
+            Self::OtherServer => "other_server",
+            Self::OldEpoch => "old_epoch",
+            Self::Duel => "duel",
+            Self::Revoked => "revoked",
+        }
+    }
 }
 
 /// A publisher that may begin.
@@ -37,12 +71,14 @@ pub(crate) struct Grant {
     /// For the comparison with a reconnect's. A secret: this type has no `Debug`.
     pub(crate) token: String,
     pub(crate) expires_at: i64,
+    /// What it may send; `None` without a token.
+    pub(crate) bitrate_kbps: Option<u32>,
 }
 
 impl Grant {
     /// A publisher of this machine without a token, where the settings allow it.
     pub(crate) fn unsigned(stream: &str) -> Self {
         let device = DeviceId::new(stream).map_or_else(|_| "unsigned".to_owned(), |id| id.as_str().to_owned());
-        Self { device, stream: stream.to_owned(), epoch: None, token: String::new(), expires_at: i64::MAX }
+        Self { device, stream: stream.to_owned(), epoch: None, token: String::new(), expires_at: i64::MAX, bitrate_kbps: None }
     }
 }

@@ -87,6 +87,7 @@ impl Keys {
             epoch: Some(claims.epoch),
             token: token.to_owned(),
             expires_at: claims.expires_at,
+            bitrate_kbps: Some(claims.bitrate_kbps_max),
         })
     }
 }

@@ -1,6 +1,9 @@
 //! The counts of connections, for `/metrics` and tests.
 
+use crate::auth::grant::Refusal;
+use crate::ingest::budget::OverBudget;
 use crate::ingest::fates::{Fate, Fates};
+use crate::record::health::RecordingCounts;
 use sightline_listen::Counts;
 
 /// How many connections there are and were since the start.
@@ -85,6 +88,45 @@ impl ConnectionCounts {
         }
         out
     }
+}
+
+/// Recordings, in the text format of Prometheus.
+pub(crate) fn recordings(counts: &RecordingCounts) -> String {
+    use std::fmt::Write as _;
+    let (open, failing) = counts.now();
+    let mut out = String::from("# HELP sightline_origin_recordings Recordings now, by state: failing ones try again.\n");
+    out.push_str("# TYPE sightline_origin_recordings gauge\n");
+    for (state, count) in [("on", open.saturating_sub(failing)), ("failing", failing)] {
+        // Writing to a string can't fail.
+        let _ = writeln!(out, "sightline_origin_recordings{{state=\"{state}\"}} {count}");
+    }
+    for (name, help, count) in [
+        ("recording_failures_total", "Tries to write a recording that failed.", counts.failures()),
+        ("recording_fragments_lost_total", "Fragments that a slow disk cost.", counts.lost()),
+    ] {
+        let _ =
+            writeln!(out, "# HELP sightline_origin_{name} {help}\n# TYPE sightline_origin_{name} counter\nsightline_origin_{name} {count}");
+    }
+    out
+}
+
+/// Publishers that were refused, in the text format of Prometheus.
+pub(crate) fn publishers(fates: &Fates, duels: u64) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::from("# HELP sightline_origin_publishers_refused_total Publishers that were refused, by reason.\n");
+    out.push_str("# TYPE sightline_origin_publishers_refused_total counter\n");
+    for refusal in Refusal::ALL {
+        // Writing to a string can't fail.
+        let _ = writeln!(out, "sightline_origin_publishers_refused_total{{reason=\"{}\"}} {}", refusal.name(), fates.refused(refusal));
+    }
+    out.push_str("# HELP sightline_origin_publishers_limited_total Publishers that were ended because they sent too much, by what.\n");
+    out.push_str("# TYPE sightline_origin_publishers_limited_total counter\n");
+    for over in OverBudget::ALL {
+        let _ = writeln!(out, "sightline_origin_publishers_limited_total{{of=\"{}\"}} {}", over.name(), fates.limited(over));
+    }
+    out.push_str("# HELP sightline_origin_duels_total Tries to publish with a token that another connection uses.\n");
+    let _ = writeln!(out, "# TYPE sightline_origin_duels_total counter\nsightline_origin_duels_total {duels}");
+    out
 }
 
 #[cfg(test)]

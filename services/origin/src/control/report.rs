@@ -114,8 +114,11 @@ impl Reporter {
     async fn report(&self, control: &Control) -> Result<(), ReportError> {
         let report = self.describe(control);
         let asked_after = report.revoked_after.unwrap_or(0);
+        let (duels, incidents) = (report.duels.clone(), report.incidents.clone());
         let report = serde_json::to_vec(&report).map_err(ReportError::Report)?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(report)).await.map_err(|_| ReportError::Timeout)??;
+        control.hub.duels_reported(&duels);
+        control.hub.incidents.reported(&incidents);
         tokio::task::block_in_place(|| control.keys.replace(&answer.jwks));
         control.hub.revoke(&answer.revoked, asked_after, answer.revoked_up_to);
         Ok(())
@@ -151,6 +154,8 @@ impl Reporter {
             viewers: streams.iter().map(|stream| stream.viewers).sum(),
             streams,
             revoked_after: Some(control.hub.revoked_up_to()),
+            duels: control.hub.duels(),
+            incidents: control.hub.incidents.due(),
         }
     }
 }

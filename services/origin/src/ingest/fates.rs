@@ -1,13 +1,9 @@
-//! What became of RTMP connections that came through the door and ended badly. Each is counted once, and told in the log as long as they are few.
+//! What became of RTMP connections that came through the door and ended badly. Each is counted once; the log has one line of each kind in ten seconds.
 
-use sightline_media::Instant;
+use super::budget::OverBudget;
+use crate::auth::grant::Refusal;
+use sightline_listen::Rarely;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-/// Lines in each [`TOLD_WINDOW`]: what a person reads. A scanner of the whole network makes hundreds.
-const TOLD_MAX: u32 = 20;
-const TOLD_WINDOW: Duration = Duration::from_secs(10);
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,33 +25,48 @@ pub(crate) struct Fates {
     timeouts: AtomicU64,
     malformed: AtomicU64,
     unread: AtomicU64,
-    told: Mutex<Told>,
+    refused: [(AtomicU64, Rarely); Refusal::ALL.len()],
+    limited: [(AtomicU64, Rarely); OverBudget::ALL.len()],
+    told: [Rarely; FATES],
+    apps: Rarely,
 }
 
-/// The lines of the present window.
-#[derive(Debug, Default)]
-struct Told {
-    since: Instant,
-    lines: u32,
-    withheld: u64,
-}
+/// Kinds of ends.
+const FATES: usize = 4;
 
 impl Fates {
-    /// Tells one in the log, unless there were too many just now: those are counted, and the count is told with the next.
-    pub(crate) fn tell(&self, now: Instant, line: impl FnOnce()) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.since(told.since) >= TOLD_WINDOW {
-            if told.withheld > 0 {
-                tracing::warn!(connections = told.withheld, "more connections ended by their own fault than are told one by one");
-            }
-            *told = Told { since: now, ..Told::default() };
-        }
-        if told.lines < TOLD_MAX {
-            told.lines += 1;
-            line();
-        } else {
-            told.withheld += 1;
-        }
+    /// Tells one in the log, unless one of its kind was told just now: `line` is given how many were withheld since.
+    pub(crate) fn tell(&self, fate: Fate, line: impl FnOnce(u64)) {
+        self.told[fate as usize].write(line);
+    }
+
+    /// The same of a client that asked for an application that is not here.
+    pub(crate) fn tell_app(&self, line: impl FnOnce(u64)) {
+        self.apps.write(line);
+    }
+
+    /// Counts a publisher that was refused, and tells it like that.
+    pub(crate) fn refuse(&self, refusal: Refusal, line: impl FnOnce(u64)) {
+        let (count, told) = &self.refused[refusal as usize];
+        count.fetch_add(1, Ordering::Relaxed);
+        told.write(line);
+    }
+
+    /// Counts a publisher that was ended because it sent too much, and tells it like that.
+    pub(crate) fn limit(&self, over: OverBudget, line: impl FnOnce(u64)) {
+        let (count, told) = &self.limited[over as usize];
+        count.fetch_add(1, Ordering::Relaxed);
+        told.write(line);
+    }
+
+    /// Publishers that were ended for this.
+    pub(crate) fn limited(&self, over: OverBudget) -> u64 {
+        self.limited[over as usize].0.load(Ordering::Relaxed)
+    }
+
+    /// Publishers that were refused for this.
+    pub(crate) fn refused(&self, refusal: Refusal) -> u64 {
+        self.refused[refusal as usize].0.load(Ordering::Relaxed)
     }
 
     fn counter(&self, fate: Fate) -> &AtomicU64 {
@@ -73,22 +84,5 @@ impl Fates {
 
     pub(crate) fn of(&self, fate: Fate) -> u64 {
         self.counter(fate).load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_few_and_the_next_window_has_its_own() {
-        let (fates, mut lines) = (Fates::default(), 0);
-        for second in 0..12 {
-            for _ in 0..100 {
-                fates.tell(Instant::from_micros(second * 1_000_000), || lines += 1);
-            }
-        }
-        assert_eq!(lines, 2 * TOLD_MAX);
-        assert_eq!(fates.told.lock().unwrap().withheld, 200 - u64::from(TOLD_MAX));
     }
 }

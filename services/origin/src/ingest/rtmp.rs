@@ -1,20 +1,22 @@
 //! RTMP connections: the shell around `sightline_rtmp::server::Session`. A connection publishes, or becomes a viewer.
 
 use super::Ingest;
+use super::budget::{Budget, OverBudget};
 use super::fates::{Fate, Fates};
+use crate::auth::duels::Claimant;
 use crate::auth::grant::Refusal;
-use crate::live::hub::Hold;
+use crate::live::hub::{Begun, Hold};
 use crate::live::stream::{Stream, Superseded};
 use crate::play::rtmp_alone::PlayError;
 use crate::play::{Play, rtmp_alone, rtmp_viewer};
 use crate::reading::read_with;
 use bytes::Bytes;
-use sightline_listen::{Arrival, Door, FirstByteError, Permit, TlsError};
+use sightline_listen::{Arrival, Door, FirstByteError, Permit, Rarely, TlsError, shortened};
 use sightline_media::{Fault, Frame, Instant};
 use sightline_rtmp::Cause;
 use sightline_rtmp::server::{Config as SessionConfig, Event, Output, Session};
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long we wait for a peer to read a refusal before the connection is cut: closed at once, it might be lost with what is unread.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// What strangers' connections had to be said.
+static REMARKED: Rarely = Rarely::new();
+
 /// What RTMP connections may touch.
 pub(crate) struct Rtmp {
     pub(crate) ingest: Ingest,
@@ -50,8 +55,9 @@ impl Rtmp {
         match end.fate() {
             Some(fate) => {
                 self.fates.count(fate);
-                self.fates
-                    .tell(self.ingest.clock.now(), || tracing::warn!(%peer, stream, %end, "an RTMP connection ended by its own fault"));
+                self.fates.tell(fate, |others| {
+                    tracing::warn!(%peer, stream, %end, others, "an RTMP connection ended by its own fault");
+                });
             }
             None => tracing::debug!(%peer, stream, %end, "an RTMP connection ended"),
         }
@@ -190,8 +196,11 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Option<Arc<Stream>>, Ended> {
     let mut connection = Connection {
         rtmp,
-        peer: caller.peer.ip(),
+        peer: caller.peer,
         hold: None,
+        asking: None,
+        budget: Budget::new(None, caller.began),
+        over: None,
         playing: None,
         is_over: false,
         has_token: false,
@@ -221,10 +230,16 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
                     tokio::time::timeout(WRITE_TIMEOUT, socket.write_all(&bytes)).await.map_err(|_| End::Unread)??;
                     tokio::time::timeout(WRITE_TIMEOUT, socket.flush()).await.map_err(|_| End::Unread)??;
                 }
+                // What comes behind the end of its budget is not looked at any more.
+                Output::Event(_) if connection.over.is_some() => {}
                 Output::Event(event) => connection.handle(session, event),
                 Output::Timeout(deadline) => break deadline,
             }
         };
+        if let Some(over) = connection.over.filter(|_| !connection.is_over) {
+            connection.limit(session, over);
+            continue;
+        }
         if !connection.show(&caller.permit) {
             session.end_publish("NetStream.Publish.BadName", "this stream has too many connections");
         }
@@ -242,6 +257,7 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
             timer.as_mut().reset(at);
         }
         let has_timer = deadline.is_some();
+        let again_at = connection.asking.as_ref().map(|asking| rtmp.ingest.clock.at(asking.again_at));
         stopped = match &connection.hold {
             Some(hold) => stopped.or_else(|| Some(Box::pin(hold.stop.clone().cancelled_owned()))),
             None => None,
@@ -253,8 +269,13 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
         let is_leaving = leaving.is_some();
         tokio::select! {
             biased;
-            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| session.handle_bytes(rtmp.ingest.clock.now(), bytes)), if !is_ending => match handled? {
-                Some(handled) => handled?,
+            // Before the bytes: one that sends without pause is decided upon too.
+            () = async { if let Some(at) = again_at { tokio::time::sleep_until(at).await } }, if again_at.is_some() => connection.ask_again(session),
+            handled = read_with::<READ_BYTES, _, _>(socket, |bytes| (session.handle_bytes(rtmp.ingest.clock.now(), bytes), bytes.len())), if !is_ending => match handled? {
+                Some((handled, bytes)) => {
+                    connection.hear(bytes);
+                    handled?;
+                }
                 None => return Ok(None),
             },
             () = &mut timer, if has_timer => session.handle_timeout(rtmp.ingest.clock.now())?,
@@ -283,6 +304,15 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) {
     .await;
 }
 
+/// A publish that is not decided yet.
+struct Asking {
+    name: String,
+    token: Option<String>,
+    asked_at: Instant,
+    /// When it is looked at again.
+    again_at: Instant,
+}
+
 /// What the door knows of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shown {
@@ -295,8 +325,13 @@ enum Shown {
 
 struct Connection<'a> {
     rtmp: &'a Arc<Rtmp>,
-    peer: IpAddr,
+    peer: SocketAddr,
     hold: Option<Hold>,
+    /// It wants a stream that another one with its token has, or had a moment ago.
+    asking: Option<Asking>,
+    /// Of what it publishes.
+    budget: Budget,
+    over: Option<OverBudget>,
     playing: Option<Arc<Stream>>,
     is_over: bool,
     /// It publishes with a token.
@@ -307,6 +342,26 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
+    /// Bytes came.
+    fn hear(&mut self, bytes: usize) {
+        let Some(hold) = &self.hold else { return };
+        let now = self.rtmp.ingest.clock.now();
+        hold.hear(now);
+        self.over = self.over.or(self.budget.take_bytes(bytes, now).err());
+    }
+
+    /// It has sent too much: it ends, by a name, and people hear of it.
+    fn limit(&mut self, session: &mut Session, over: OverBudget) {
+        self.rtmp.fates.limit(over, |others| {
+            tracing::warn!(peer = %self.peer, stream = self.stream_name(), %over, others, "a publisher was ended");
+        });
+        if let Some(hold) = &self.hold {
+            hold.tell("stream_limited", over.to_string());
+        }
+        session.end_publish("NetStream.Publish.Rejected", &over.to_string());
+        self.is_over = true;
+    }
+
     /// Shows the door what the connection is now: with a token it counts for its stream, and no more for its address. False when that has
     /// too many connections.
     fn show(&mut self, permit: &Permit) -> bool {
@@ -333,7 +388,10 @@ impl Connection<'_> {
     fn handle(&mut self, session: &mut Session, event: Event) {
         let ingest = &self.rtmp.ingest;
         match event {
-            Event::PublishRequested { name, query, .. } => self.handle_publish(session, &name, query.get("token")),
+            Event::PublishRequested { name, query, .. } => {
+                let asked_at = ingest.clock.now();
+                self.handle_publish(session, &name, query.get("token"), asked_at);
+            }
             Event::PlayRequested { name, .. } => self.handle_play(session, &name),
             // Further tracks of a multitrack publisher have no viewers yet; each is logged once.
             Event::Track(track) if !track.id.is_default() => {
@@ -341,9 +399,11 @@ impl Connection<'_> {
             }
             Event::Frame(frame) if !frame.track.is_default() => {}
             Event::Track(track) => {
+                self.over = self.over.or(self.budget.take_change(ingest.clock.now()).err());
                 self.on_hold(|hold| hold.stream.set_track(hold.id, *track));
             }
             Event::Metadata(metadata) => {
+                self.over = self.over.or(self.budget.take_message(ingest.clock.now()).err());
                 self.on_hold(|hold| hold.stream.set_metadata(hold.id, metadata));
             }
             Event::Frame(frame) => self.handle_frame(frame),
@@ -353,11 +413,11 @@ impl Connection<'_> {
             }
             Event::Quirk { what } => self.remark(what),
             Event::AppRefused { app, hint } => {
-                let app = app.escape_debug();
-                self.rtmp.fates.tell(ingest.clock.now(), || tracing::warn!(peer = %self.peer, %app, "a client was refused: {hint}"));
+                let app = shortened(&app).escape_debug();
+                self.rtmp.fates.tell_app(|others| tracing::warn!(peer = %self.peer, %app, others, "a client was refused: {hint}"));
                 self.is_over = true;
             }
-            Event::Unpublished => self.hold = None,
+            Event::Unpublished => (self.hold, self.asking) = (None, None),
             Event::Closed => self.is_over = true,
         }
     }
@@ -369,6 +429,7 @@ impl Connection<'_> {
 
     fn handle_frame(&mut self, frame: Frame<Bytes>) {
         let now = self.rtmp.ingest.clock.now();
+        self.over = self.over.or(self.budget.take_message(now).err());
         let fault = self.on_hold(|hold| hold.stream.push(hold.id, frame, now)).flatten();
         if let Some(fault) = fault.filter(|fault| !self.faults_told.contains(fault)) {
             self.faults_told.push(fault);
@@ -379,6 +440,12 @@ impl Connection<'_> {
     /// What is taken though it is not as it should be: named once a connection.
     fn remark(&self, what: &'static str) {
         self.rtmp.ingest.remarks.taken(what);
+        if self.hold.is_none() {
+            // A stranger's connections are as many as it likes.
+            return REMARKED.write(|others| {
+                tracing::info!(peer = %self.peer, what, others, "a client is not strict; it is taken as it is");
+            });
+        }
         tracing::info!(peer = %self.peer, stream = self.stream_name(), what, "a publisher is not strict; it is taken as it is");
     }
 
@@ -387,17 +454,31 @@ impl Connection<'_> {
         self.hold.as_ref().map_or("", |hold| &hold.stream.name)
     }
 
-    fn handle_publish(&mut self, session: &mut Session, name: &str, token: Option<&str>) {
+    /// Whether the one before has gone shows in time.
+    fn ask_again(&mut self, session: &mut Session) {
+        if let Some(Asking { name, token, asked_at, .. }) = self.asking.take() {
+            self.handle_publish(session, &name, token.as_deref(), asked_at);
+        }
+    }
+
+    fn handle_publish(&mut self, session: &mut Session, name: &str, token: Option<&str>, asked_at: Instant) {
         let ingest = &self.rtmp.ingest;
-        match ingest.begin(name, token, self.peer) {
-            Ok((grant, hold)) => {
+        match ingest.begin(name, token, Claimant { peer: self.peer, asked_at }) {
+            Ok((_, Begun::Later(again_at))) => {
+                self.asking = Some(Asking { name: name.to_owned(), token: token.map(str::to_owned), asked_at, again_at });
+            }
+            Ok((grant, Begun::Hold(hold))) => {
                 tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, "a publisher began");
                 session.accept_publish();
                 self.has_token = grant.epoch.is_some();
+                self.budget = Budget::new(grant.bitrate_kbps, ingest.clock.now());
                 self.hold = Some(hold);
             }
             Err(refusal) => {
-                tracing::info!(peer = %self.peer, stream = name, %refusal, "a publisher was refused");
+                // Whoever is refused chooses the name, and how often.
+                self.rtmp.fates.refuse(refusal, |others| {
+                    tracing::info!(peer = %self.peer, stream = shortened(name), %refusal, others, "a publisher was refused");
+                });
                 if refusal == Refusal::UnknownKey {
                     // The cloud may have a new key: the next report brings it, and this publisher comes back.
                     ingest.hub.changed.notify_one();

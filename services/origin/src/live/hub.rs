@@ -1,14 +1,19 @@
 //! All streams of the origin.
 
-use crate::auth::fence::Fences;
+use crate::auth::duels::{Claimant, Duels, Holder, Verdict};
+use crate::auth::fence::{Fences, Passage};
 use crate::auth::grant::{Grant, Refusal};
 use crate::clock::Clock;
+use crate::live::incidents::Incidents;
 use crate::live::ring::Limits;
 use crate::live::stream::{Publisher, Stream};
 use crate::live::tap::Tap;
+use crate::record::health::RecordingHealth;
+use sightline_media::Instant;
 use sightline_signal::Text;
-use sightline_signal::report::{OriginStream, RevokedStream};
+use sightline_signal::report::{OriginDuel, OriginIncident, OriginStream, RevokedStream};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +26,7 @@ pub(crate) struct Hub {
     limits: Limits,
     /// How long a stream stays for its viewers after its publisher has gone.
     grace: Duration,
+    pub(crate) incidents: Arc<Incidents>,
     inner: Mutex<Inner>,
     next_publisher: AtomicU64,
     /// A stream began or ended: the cloud is notified at once.
@@ -32,6 +38,14 @@ struct Inner {
     /// By playback id.
     streams: HashMap<String, Arc<Stream>>,
     fences: Fences,
+    duels: Duels,
+}
+
+/// What a publisher gets that may have its stream.
+pub(crate) enum Begun {
+    Hold(Hold),
+    /// Whether another one has the stream is seen then: ask again.
+    Later(Instant),
 }
 
 /// A publisher's hold on its stream; dropping it ends the publish.
@@ -40,13 +54,26 @@ pub(crate) struct Hold {
     pub(crate) id: u64,
     /// Cancelled when another publisher takes over or the right is revoked.
     pub(crate) stop: CancellationToken,
+    /// When its last bytes came, in microseconds.
+    heard_at: Arc<AtomicU64>,
     hub: Arc<Hub>,
 }
 
 impl Hold {
-    /// Adds an output of this publisher alone: it ends with it.
-    pub(crate) fn attach(&self, tap: Box<dyn Tap>) {
-        self.stream.attach_to_publisher(self.id, tap);
+    /// Bytes came.
+    pub(crate) fn hear(&self, now: Instant) {
+        self.heard_at.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Records this publisher alone: it ends with it.
+    pub(crate) fn record(&self, tap: Box<dyn Tap>, health: Arc<RecordingHealth>) {
+        self.stream.record(self.id, tap, health);
+    }
+
+    /// What became of the stream, for the cloud.
+    pub(crate) fn tell(&self, kind: &str, reason: String) {
+        let (stream, device) = (self.stream.name.clone(), self.stream.device());
+        self.hub.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason });
     }
 }
 
@@ -58,8 +85,8 @@ impl Drop for Hold {
 }
 
 impl Hub {
-    pub(crate) fn new(clock: Clock, limits: Limits, grace: Duration) -> Self {
-        Self { clock, limits, grace, inner: Mutex::default(), next_publisher: AtomicU64::new(1), changed: Notify::new() }
+    pub(crate) fn new(clock: Clock, limits: Limits, grace: Duration, incidents: Arc<Incidents>) -> Self {
+        Self { clock, limits, grace, incidents, inner: Mutex::default(), next_publisher: AtomicU64::new(1), changed: Notify::new() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -67,20 +94,88 @@ impl Hub {
     }
 
     /// Gives a publisher its stream, or says why not. The one before it is told to end.
-    pub(crate) fn begin(self: &Arc<Self>, grant: &Grant) -> Result<Hold, Refusal> {
-        let id = self.next_publisher.fetch_add(1, Ordering::Relaxed);
-        let stop = CancellationToken::new();
-        let unix_secs = self.clock.wall().unix_secs();
-        let mut inner = self.inner();
-        inner.fences.pass(grant, unix_secs)?;
+    pub(crate) fn begin(self: &Arc<Self>, grant: &Grant, claimant: Claimant) -> Result<Begun, Refusal> {
+        let (now, unix_secs) = (self.clock.now(), self.clock.wall().unix_secs());
         let playback = playback_of(&grant.stream);
+        let mut inner = self.inner();
+        let holder = inner.streams.get(&playback).and_then(|stream| stream.holder());
+        let took_from_sender = match self.settle(&mut inner, grant, claimant, holder, now)? {
+            Verdict::Later(at) => return Ok(Begun::Later(at)),
+            Verdict::Duel => return Err(Refusal::Duel),
+            Verdict::Reconnect => holder.is_some_and(|holder| holder.is_sending(now)),
+        };
+        inner.fences.pass(grant, claimant.peer, unix_secs);
         let make = || Arc::new(Stream::new(&grant.stream, &playback, self.limits));
         let stream = inner.streams.entry(playback.clone()).or_insert_with(make).clone();
-        let epoch = grant.epoch.unwrap_or(0);
-        stream.take_over(&grant.device, Publisher::new(id, epoch, unix_secs, stop.clone()));
+        let (id, stop) = (self.next_publisher.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
+        let heard_at = Arc::new(AtomicU64::new(now.as_micros()));
+        let is_same = holder.is_some_and(|_| stream.is_of_epoch(grant.epoch));
+        let publisher = Publisher {
+            id,
+            epoch: grant.epoch.unwrap_or(0),
+            since_unix_secs: unix_secs,
+            since: now,
+            stop: stop.clone(),
+            peer: claimant.peer,
+            heard_at: heard_at.clone(),
+            took_from_sender: took_from_sender && is_same,
+            taps: Vec::new(),
+            recording: None,
+        };
+        stream.take_over(&grant.device, publisher);
         drop(inner);
         self.changed.notify_one();
-        Ok(Hold { stream, id, stop, hub: self.clone() })
+        Ok(Begun::Hold(Hold { stream, id, stop, heard_at, hub: self.clone() }))
+    }
+
+    /// Whether a publisher may have the stream from its holder, and whether that shows that its token is in two hands.
+    fn settle(
+        &self,
+        inner: &mut Inner,
+        grant: &Grant,
+        claimant: Claimant,
+        holder: Option<Holder>,
+        now: Instant,
+    ) -> Result<Verdict, Refusal> {
+        let duel_with = |holder: SocketAddr| OriginDuel {
+            stream: grant.stream.clone(),
+            device: grant.device.clone(),
+            epoch: grant.epoch.unwrap_or(0),
+            holder: holder.to_string(),
+            rival: claimant.peer.to_string(),
+            attempts: 0,
+        };
+        let passage = inner.fences.check(grant, claimant.peer.ip());
+        let verdict = match (passage, holder) {
+            (Ok(Passage::Same), Some(holder)) => holder.verdict(claimant, now),
+            (Ok(Passage::Same | Passage::Newer), _) => Verdict::Reconnect,
+            (Err(Refusal::Duel), _) => Verdict::Duel,
+            (Err(refusal), _) => return Err(refusal),
+        };
+        let is_thief_gone = passage == Ok(Passage::Newer) && grant.epoch.is_some() && holder.is_some_and(|holder| holder.was_a_thief(now));
+        if verdict == Verdict::Duel || is_thief_gone {
+            inner.fences.mark_stolen(&grant.stream);
+            let other = holder.map(|holder| holder.peer).or_else(|| inner.fences.holder(&grant.stream));
+            if other.is_some_and(|other| inner.duels.record(duel_with(other), now)) {
+                self.changed.notify_one();
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// The duels that the cloud should hear of.
+    pub(crate) fn duels(&self) -> Vec<OriginDuel> {
+        self.inner().duels.due(self.clock.now())
+    }
+
+    /// The cloud has heard of them.
+    pub(crate) fn duels_reported(&self, duels: &[OriginDuel]) {
+        self.inner().duels.reported(duels, self.clock.now());
+    }
+
+    /// Tries to publish with a token that another one uses, since the start.
+    pub(crate) fn duels_total(&self) -> u64 {
+        self.inner().duels.total()
     }
 
     /// The stream of a playback id.

@@ -22,8 +22,10 @@ impl Cursor {
 /// How many frames are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Of the present group of pictures, in bytes.
+    /// Of the present group of pictures, in bytes: what the frames cost, their payload and what it takes to keep them.
     pub(crate) gop_bytes: usize,
+    /// The same in frames.
+    pub(crate) gop_frames: usize,
     /// Of it and those before it, in bytes: how far a viewer may be behind. What no viewer needs any more is not kept.
     pub(crate) window_bytes: usize,
     /// The same in frames.
@@ -71,13 +73,13 @@ impl Ring {
         if packet.config.can_start_with(&packet.frame) {
             self.last_start = Some(self.head());
         }
-        self.bytes += packet.frame.payload.len();
+        self.bytes += packet.frame.cost_bytes();
         self.packets.push_back(packet);
         self.trim(needed_from);
     }
 
     fn trim(&mut self, needed_from: u64) {
-        let Limits { gop_bytes, window_bytes, window_frames } = self.limits;
+        let Limits { gop_bytes, gop_frames, window_bytes, window_frames } = self.limits;
         while self.last_start.is_none_or(|start| self.base < start)
             && self.packets.len() > 1
             && (self.base < needed_from || self.bytes > window_bytes || self.packets.len() > window_frames)
@@ -85,9 +87,9 @@ impl Ring {
             self.pop();
         }
         // A group of pictures without end: viewers that keep up stay, new ones wait for the next key frame.
-        if self.bytes > gop_bytes {
+        if self.bytes > gop_bytes || self.packets.len() > gop_frames {
             self.last_start = None;
-            while self.bytes > window_bytes && self.packets.len() > 1 {
+            while (self.bytes > window_bytes || self.packets.len() > window_frames) && self.packets.len() > 1 {
                 self.pop();
             }
         }
@@ -95,7 +97,7 @@ impl Ring {
 
     fn pop(&mut self) {
         if let Some(packet) = self.packets.pop_front() {
-            self.bytes -= packet.frame.payload.len();
+            self.bytes -= packet.frame.cost_bytes();
             self.base += 1;
         }
     }
@@ -129,7 +131,9 @@ mod tests {
     use bytes::Bytes;
     use sightline_media::{Frame, MediaTime, StreamConfig, Track, TrackConfig, TrackId, aac::AudioConfig};
 
-    const LIMITS: Limits = Limits { gop_bytes: 1000, window_bytes: 300, window_frames: 100 };
+    /// What one of the frames below costs.
+    const FRAME: usize = 100 + sightline_media::FRAME_OVERHEAD_BYTES;
+    const LIMITS: Limits = Limits { gop_bytes: 10 * FRAME, gop_frames: 1000, window_bytes: 3 * FRAME, window_frames: 100 };
 
     fn config(id: u64) -> Arc<StreamConfig> {
         let track = Track { id: TrackId::AUDIO, config: TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap()) };
@@ -203,12 +207,26 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_one_byte_are_not_free() {
+        let mut ring = Ring::new(Limits { gop_bytes: 32 << 20, gop_frames: 16_384, window_bytes: 4 << 20, window_frames: 512 });
+        let byte = Bytes::from_static(b"x");
+        for at in 0..100_000 {
+            let dts = MediaTime::from_millis(0);
+            let frame = Frame { track: TrackId::VIDEO, dts, pts: dts, is_keyframe: at == 0, is_disposable: false, payload: byte.clone() };
+            ring.push(Arc::new(Packet::new(frame, config(1))), 0);
+            assert!(ring.packets.len() <= 16_384);
+        }
+        assert!(ring.packets.len() <= 512, "a group that is over its limit keeps what viewers are behind");
+        assert!(ring.packets.capacity() <= 32_768);
+    }
+
+    #[test]
     fn a_group_of_pictures_without_end_does_not_fill_the_memory() {
         let mut ring = Ring::new(LIMITS);
         push(&mut ring, 0, true);
         for at in 1..100 {
             push(&mut ring, at * 40, false);
-            assert!(ring.bytes <= 1000);
+            assert!(ring.bytes <= LIMITS.gop_bytes);
         }
         assert_eq!(numbers(&ring, &mut Cursor::default()), (0, false), "new viewers wait");
         push(&mut ring, 4000, true);

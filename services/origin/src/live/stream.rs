@@ -1,14 +1,17 @@
 //! One stream: its publisher, its last frames and its outputs. It outlives its publishers.
 
+use crate::auth::duels::Holder;
 use crate::live::extensions::Extensions;
 use crate::live::packet::Packet;
 use crate::live::rate::Rate;
 use crate::live::readers::Readers;
 use crate::live::ring::{Cursor, Limits, Ring};
 use crate::live::tap::{Next, Tap};
+use crate::record::health::RecordingHealth;
 use bytes::Bytes;
 use sightline_media::{Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId};
 use sightline_signal::report::OriginStream;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -66,19 +69,20 @@ struct State {
 
 /// Who sends the stream now.
 pub(crate) struct Publisher {
-    id: u64,
-    epoch: u64,
-    since_unix_secs: i64,
+    pub(crate) id: u64,
+    pub(crate) epoch: u64,
+    pub(crate) since_unix_secs: i64,
+    pub(crate) since: Instant,
     /// Tells its connection to end.
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
+    pub(crate) peer: SocketAddr,
+    /// When its last bytes came, in microseconds.
+    pub(crate) heard_at: Arc<AtomicU64>,
+    /// It took the stream, by the same token, from one that was sending.
+    pub(crate) took_from_sender: bool,
     /// Outputs that end with it.
-    taps: Vec<Box<dyn Tap>>,
-}
-
-impl Publisher {
-    pub(crate) fn new(id: u64, epoch: u64, since_unix_secs: i64, stop: CancellationToken) -> Self {
-        Self { id, epoch, since_unix_secs, stop, taps: Vec::new() }
-    }
+    pub(crate) taps: Vec<Box<dyn Tap>>,
+    pub(crate) recording: Option<Arc<RecordingHealth>>,
 }
 
 impl Stream {
@@ -146,11 +150,17 @@ impl Stream {
         }
     }
 
-    /// Adds an output of the present publisher; it ends with it. Nothing is done for a publisher that was superseded.
-    pub(crate) fn attach_to_publisher(&self, publisher: u64, tap: Box<dyn Tap>) {
+    /// Records the present publisher; the recording ends with it. Nothing is done for a publisher that was superseded.
+    pub(crate) fn record(&self, publisher: u64, tap: Box<dyn Tap>, health: Arc<RecordingHealth>) {
         if let Some(present) = self.state().publisher.as_mut().filter(|present| present.id == publisher) {
             present.taps.push(tap);
+            present.recording = Some(health);
         }
+    }
+
+    /// Whose it is.
+    pub(crate) fn device(&self) -> String {
+        self.state().device.clone()
     }
 
     /// Adds an output of the stream. It gets the frames from the last key frame on first, if they have the present configuration.
@@ -167,6 +177,18 @@ impl Stream {
     pub(crate) fn abandoned_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state();
         state.publisher.is_none().then(|| now.since(state.left_at))
+    }
+
+    /// Who publishes it now.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let state = self.state();
+        let Publisher { peer, since, took_from_sender, ref heard_at, .. } = *state.publisher.as_ref()?;
+        Some(Holder { peer, since, heard_at: Instant::from_micros(heard_at.load(Ordering::Relaxed)), took_from_sender })
+    }
+
+    /// Whether the present publisher came with this epoch.
+    pub(crate) fn is_of_epoch(&self, epoch: Option<u64>) -> bool {
+        self.state().publisher.as_ref().is_some_and(|publisher| Some(publisher.epoch) == epoch)
     }
 
     /// Whether someone publishes it now.
@@ -283,6 +305,7 @@ impl Stream {
             bitrate_kbps: state.rate.kbps,
             viewers: self.viewers.load(Ordering::Relaxed),
             since: publisher.since_unix_secs,
+            recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
         })
     }
 }
@@ -333,12 +356,21 @@ impl Drop for ViewerCount {
 }
 
 #[cfg(test)]
+impl Publisher {
+    pub(crate) fn of_test(id: u64, stop: CancellationToken) -> Self {
+        let (since, peer) = (Instant::ZERO, SocketAddr::from(([127, 0, 0, 1], 1000)));
+        let heard_at = Arc::default();
+        Self { id, epoch: id, since_unix_secs: 0, since, stop, peer, heard_at, took_from_sender: false, taps: Vec::new(), recording: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use sightline_media::{MediaTime, TrackConfig, aac::AudioConfig};
 
     fn stream() -> Stream {
-        let limits = Limits { gop_bytes: 10_000, window_bytes: 10_000, window_frames: 100 };
+        let limits = Limits { gop_bytes: 10_000, gop_frames: 100, window_bytes: 10_000, window_frames: 100 };
         let stream = Stream::new("s", "p", limits);
         take_over(&stream, 1);
         stream
@@ -346,7 +378,7 @@ mod tests {
 
     fn take_over(stream: &Stream, id: u64) {
         let stop = CancellationToken::new();
-        stream.take_over("d", Publisher::new(id, id, 0, stop));
+        stream.take_over("d", Publisher::of_test(id, stop));
         let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
         stream.set_track(id, Track { id: TrackId::AUDIO, config }).unwrap();
         // Pictures might still come: this one is only waited with.

@@ -1,17 +1,22 @@
-//! Recording a publish: FLV and fragmented MP4, a pair of files for each configuration. A recording that fails ends alone: the stream
-//! goes on.
+//! Recording a publish: FLV and fragmented MP4, a pair of files for each configuration. A file that can't be written ends alone: the stream
+//! goes on, and another file is tried at a later key frame, for as long as the publish lasts.
 //!
 //! Frames gather beside the stream, by reference; the writer is woken once a fragment, and works on a thread that may wait for the disk.
 
 use crate::auth::grant::Grant;
+use crate::clock::Clock;
+use crate::live::incidents::Incidents;
 use crate::live::packet::Packet;
 use crate::live::tap::{Next, Tap};
+use crate::record::health::{RecordingCounts, RecordingHealth};
 use jiff::Timestamp;
 use sightline_archive::{Durability, Formats, Plan, Stem, Writer};
+use sightline_listen::Rarely;
 use sightline_media::{Instant, MediaTime, WallTime};
 use sightline_recording::{AfterLoss, Cutter, KeyFrames, Piece, Rules, name};
+use sightline_signal::report::OriginIncident;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -34,10 +39,13 @@ const RULES: Rules = Rules {
 };
 
 /// What is recorded, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Recordings {
+    pub(crate) clock: Clock,
     pub(crate) dir: PathBuf,
     pub(crate) formats: Formats,
+    pub(crate) counts: Arc<RecordingCounts>,
+    pub(crate) incidents: Arc<Incidents>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -47,21 +55,28 @@ pub(crate) struct RecordingTap {
     queue: mpsc::Sender<Piece>,
     /// When the publish began.
     began: WallTime,
+    health: Arc<RecordingHealth>,
+    counts: Arc<RecordingCounts>,
+    /// After a failure: nothing is cut before its time has come.
+    is_waiting: bool,
 }
 
 impl Recordings {
     /// Begins a recording: its files appear with the first fragment.
-    pub(crate) fn begin(&self, grant: &Grant, began: WallTime) -> RecordingTap {
+    pub(crate) fn begin(&self, grant: &Grant, began: WallTime) -> (RecordingTap, Arc<RecordingHealth>) {
         let (queue, pieces) = mpsc::channel(PIECES_WAITING_MAX);
-        let plan = Plan {
-            dir: self.dir.join(&grant.device),
-            stem: Stem::Fixed(format!("{}-{}", name::stem(began), grant.epoch.unwrap_or(0))),
-            formats: self.formats,
-            durability: Durability::System,
-            retention: None,
+        let health = Arc::new(RecordingHealth::new(self.counts.clone()));
+        let writing = Writing { recordings: self.clone(), grant: grant.clone(), health: health.clone() };
+        self.tasks.spawn(writing.run(began, pieces));
+        let tap = RecordingTap {
+            cutter: Cutter::new(RULES),
+            queue,
+            began,
+            health: health.clone(),
+            counts: self.counts.clone(),
+            is_waiting: false,
         };
-        self.tasks.spawn(write(plan, pieces, self.tasks.clone()));
-        RecordingTap { cutter: Cutter::new(RULES), queue, began }
+        (tap, health)
     }
 }
 
@@ -70,15 +85,30 @@ impl RecordingTap {
     fn hand_over(&mut self) {
         while let Some(piece) = self.cutter.poll_piece() {
             if let Err(mpsc::error::TrySendError::Full(Piece::Append(lost))) = self.queue.try_send(piece) {
-                tracing::warn!("the disk is too slow: the recording loses frames up to the next key frame");
+                self.counts.lose_fragment();
+                TOO_SLOW.write(|others| {
+                    tracing::warn!(others, "the disk is too slow: a recording loses frames up to the next key frame");
+                });
                 self.cutter.lose(lost);
             }
         }
     }
 }
 
+/// A slow disk costs fragments of all streams, every few seconds.
+static TOO_SLOW: Rarely = Rarely::new();
+
 impl Tap for RecordingTap {
-    fn handle_packet(&mut self, packet: &Arc<Packet>, _now: Instant) -> Next {
+    fn handle_packet(&mut self, packet: &Arc<Packet>, now: Instant) -> Next {
+        if self.health.take_failure() {
+            self.cutter.end_file();
+            self.hand_over();
+            self.is_waiting = true;
+        }
+        if self.is_waiting && now < self.health.retry_at() {
+            return Next::Stay;
+        }
+        self.is_waiting = false;
         self.cutter.handle_frame(&packet.frame, &packet.config, self.began);
         self.hand_over();
         Next::Stay
@@ -92,38 +122,96 @@ impl Drop for RecordingTap {
     }
 }
 
-/// Writes until the tap is dropped. Each piece has a turn on a thread that may wait for the disk.
-async fn write(plan: Plan, mut pieces: mpsc::Receiver<Piece>, tasks: TaskTracker) {
-    let (dir, stem) = (plan.dir.clone(), plan.stem.clone());
-    let mut writer = Writer::new(plan);
-    while let Some(piece) = pieces.recv().await {
-        let dir_to_make = dir.clone();
-        let work = move || {
-            let written = handle(&mut writer, piece, &dir_to_make);
-            (writer, written)
-        };
-        // The writer is lost only when it panics, and then the recording is.
-        let Ok((returned, written)) = tasks.spawn_blocking(work).await else { return };
-        writer = returned;
-        if let Err(error) = written {
-            // Full, read-only, gone: the queue closes with this task, and the stream goes on without.
-            tracing::warn!(dir = %dir.display(), ?stem, %error, "the recording ends here");
-            return;
+/// The end of a recording that writes.
+struct Writing {
+    recordings: Recordings,
+    grant: Grant,
+    health: Arc<RecordingHealth>,
+}
+
+impl Writing {
+    /// Writes until the tap is dropped. Each piece has a turn on a thread that may wait for the disk.
+    async fn run(self, began: WallTime, mut pieces: mpsc::Receiver<Piece>) {
+        let mut writer = self.writer(began);
+        while let Some(piece) = pieces.recv().await {
+            let dir = self.dir();
+            let work = move || {
+                let written = handle(&mut writer, piece, &dir);
+                (writer, written)
+            };
+            let written = match self.recordings.tasks.spawn_blocking(work).await {
+                Ok((returned, written)) => {
+                    writer = returned;
+                    written
+                }
+                Err(error) if error.is_cancelled() => return,
+                Err(_) => {
+                    writer = self.writer(self.recordings.clock.wall());
+                    Err(io::Error::other("the writer ended by a bug; please report it"))
+                }
+            };
+            match written {
+                Ok(is_written) => {
+                    if is_written && self.health.succeed() {
+                        tracing::info!(dir = %self.dir().display(), "recording again");
+                        self.tell("recording_resumed", String::new());
+                    }
+                }
+                Err(error) => {
+                    // The next file has a name of its own, whatever is left of this one.
+                    writer = self.writer(self.recordings.clock.wall());
+                    self.failed(&error);
+                }
+            }
         }
+    }
+
+    fn failed(&self, error: &io::Error) {
+        if self.health.fail(self.recordings.clock.now()) {
+            let dir = self.dir();
+            FAILED.write(|others| {
+                tracing::error!(dir = %dir.display(), %error, others, "nothing is recorded; it is tried again at later key frames");
+            });
+            self.tell("recording_failed", error.to_string());
+        }
+    }
+
+    fn tell(&self, kind: &str, reason: String) {
+        let (stream, device) = (self.grant.stream.clone(), self.grant.device.clone());
+        self.recordings.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason });
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.recordings.dir.join(&self.grant.device)
+    }
+
+    fn writer(&self, begins: WallTime) -> Writer {
+        Writer::new(Plan {
+            dir: self.dir(),
+            stem: Stem::Fixed(format!("{}-{}", name::stem(begins), self.grant.epoch.unwrap_or(0))),
+            formats: self.recordings.formats,
+            durability: Durability::System,
+            retention: None,
+        })
     }
 }
 
-fn handle(writer: &mut Writer, piece: Piece, dir: &std::path::Path) -> io::Result<()> {
+/// A full disk fails all recordings at once.
+static FAILED: Rarely = Rarely::new();
+
+/// True when a fragment was written: one of a file that has failed is passed over.
+fn handle(writer: &mut Writer, piece: Piece, dir: &Path) -> io::Result<bool> {
     match piece {
         Piece::Append(fragment) => {
             if fragment.begins.is_some() {
-                std::fs::create_dir_all(dir)?;
+                sightline_archive::make_private_dir(dir)?;
             }
-            writer.append(&fragment, Timestamp::now())
+            writer.append(&fragment, Timestamp::now())?;
+            Ok(writer.has_file())
         }
         Piece::EndFile => {
             writer.end_file();
-            Ok(())
+            Ok(false)
         }
     }
 }

@@ -86,19 +86,8 @@ async fn a_publisher_that_waits_for_no_answer_is_taken_and_counted() {
     let signer = Signer::new("k1");
     let (origin, _dir) = origin_with(&signer, |_| {}).await;
     let key = clip().frames.iter().find(|frame| frame.track == TrackId::VIDEO).unwrap();
-    let header = [&[0x17, 0, 0, 0, 0][..], clip().tracks[0].config.as_bytes()].concat();
-    let picture = [&[0x17, 1, 0, 0, 0][..], &key.payload].concat();
-    let name = signer.name("s1", 1);
-    let publish = [&b"\x02\0\x07publish\0\x40\x14\0\0\0\0\0\0\x05\x02"[..], &(name.len() as u16).to_be_bytes(), name.as_bytes()].concat();
-    let said = [
-        opening(),
-        chunks(20, 0, b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live\0\0\x09"),
-        chunks(20, 0, b"\x02\0\x0ccreateStream\0\x40\0\0\0\0\0\0\0\x05"),
-        chunks(20, 1, &publish),
-        chunks(9, 1, &header),
-        chunks(9, 1, &header),
-        chunks(9, 1, &picture),
-    ];
+    let (header, picture) = header_and_picture();
+    let said = [publishing(&signer.name("s1", 1)), header.clone(), header, picture];
     let mut peer = TcpStream::connect(origin.rtmp_addr()).await.unwrap();
     peer.write_all(&said.concat()).await.unwrap();
     until("the stream", async || !origin.streams().is_empty()).await;
@@ -109,6 +98,75 @@ async fn a_publisher_that_waits_for_no_answer_is_taken_and_counted() {
         let line = format!("sightline_origin_publisher_remarks_total{{fate=\"taken\",what=\"{what}\"}} 1\n");
         assert!(metrics.contains(&line), "{metrics}");
     }
+    origin.shutdown().await;
+}
+
+/// All that a publisher says before its first picture, without waiting for an answer.
+fn publishing(name: &str) -> Vec<u8> {
+    let publish = [&b"\x02\0\x07publish\0\x40\x14\0\0\0\0\0\0\x05\x02"[..], &(name.len() as u16).to_be_bytes(), name.as_bytes()].concat();
+    [
+        opening(),
+        chunks(20, 0, b"\x02\0\x07connect\0\x3f\xf0\0\0\0\0\0\0\x03\0\x03app\x02\0\x04live\0\0\x09"),
+        chunks(20, 0, b"\x02\0\x0ccreateStream\0\x40\0\0\0\0\0\0\0\x05"),
+        chunks(20, 1, &publish),
+    ]
+    .concat()
+}
+
+/// The messages of a sequence header and of a key frame.
+fn header_and_picture() -> (Vec<u8>, Vec<u8>) {
+    let key = clip().frames.iter().find(|frame| frame.track == TrackId::VIDEO).unwrap();
+    let header = [&[0x17, 0, 0, 0, 0][..], clip().tracks[0].config.as_bytes()].concat();
+    let picture = [&[0x17, 1, 0, 0, 0][..], &key.payload].concat();
+    (chunks(9, 1, &header), chunks(9, 1, &picture))
+}
+
+/// The end of a metric's line.
+async fn metric(origin: &sightline_origin::Origin, name: &str) -> String {
+    let metrics = reqwest::get(format!("http://{}/metrics", origin.http_addr().unwrap())).await.unwrap().text().await.unwrap();
+    metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {metrics}")).trim().to_owned()
+}
+
+/// Each kind of message, as small as it can be, as often as a publisher likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_floods_is_ended_by_a_name_whatever_it_floods_with() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |_| {}).await;
+    let (header, picture) = header_and_picture();
+    let small_picture = chunks(9, 1, &[0x27, 1, 0, 0, 0, 0, 0, 0, 1, 0x41]);
+    let sound = [chunks(8, 1, &[0xaf, 0, 0x12, 0x10]), chunks(8, 1, &[0xaf, 1, 1]).repeat(70_000)].concat();
+    let metadata = chunks(18, 1, b"\x02\0\x0d@setDataFrame\x02\0\x0aonMetaData\x08\0\0\0\0\0\0\x09");
+    for (number, flood) in [small_picture.repeat(70_000), sound, metadata.repeat(70_000)].into_iter().enumerate() {
+        let name = signer.name(&format!("s{number}"), 1);
+        let said = [publishing(&name), header.clone(), picture.clone(), flood].concat();
+        let mut peer = TcpStream::connect(origin.rtmp_addr()).await.unwrap();
+        let (mut reader, mut writer) = peer.split();
+        let mut heard = vec![];
+        let (_, read) = tokio::join!(writer.write_all(&said), reader.read_to_end(&mut heard));
+        let told = String::from_utf8_lossy(&heard).into_owned();
+        assert!(told.contains("NetStream.Publish.Rejected") || read.is_err(), "{number}: {} bytes", told.len());
+        assert_eq!(metric(&origin, "sightline_origin_publishers_limited_total{of=\"messages\"}").await, (number + 1).to_string());
+    }
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_sends_many_times_what_its_token_allows_is_ended_and_one_at_its_rate_is_not() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |_| {}).await;
+    let (header, picture) = header_and_picture();
+    let claims = sightline_signal::Claims { bitrate_kbps_max: 50, ..crate::tokens::claims("s1", 1) };
+    let said = [publishing(&format!("s1?token={}", signer.sign(&claims))), header, picture.clone()].concat();
+    let mut peer = TcpStream::connect(origin.rtmp_addr()).await.unwrap();
+    peer.write_all(&said).await.unwrap();
+    until("it publishes", async || !origin.streams().is_empty()).await;
+    // A minute and a half of 50 kbit/s, twice, and what sound takes: 6.9 MB.
+    let burst = picture.repeat(6_000_000 / picture.len());
+    peer.write_all(&burst).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(metric(&origin, "sightline_origin_publishers_limited_total{of=\"bitrate\"}").await, "0");
+    let _ = peer.write_all(&burst).await;
+    until("its end", async || metric(&origin, "sightline_origin_publishers_limited_total{of=\"bitrate\"}").await == "1").await;
     origin.shutdown().await;
 }
 

@@ -13,9 +13,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[derive(Default)]
-struct Cloud {
-    answer: Mutex<ReportAnswer>,
-    reports: Mutex<Vec<OriginReport>>,
+pub(crate) struct Cloud {
+    pub(crate) answer: Mutex<ReportAnswer>,
+    pub(crate) reports: Mutex<Vec<OriginReport>>,
+}
+
+impl Cloud {
+    /// Listens on `tasks`; changes the settings of an origin in `dir` so that it reports here.
+    pub(crate) async fn start(signer: &Signer, config: &mut sightline_origin::Config, tasks: &mut tokio::task::JoinSet<()>) -> Arc<Self> {
+        let cloud = Arc::new(Self::default());
+        cloud.answer.lock().unwrap().jwks = signer.jwks();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        config.cloud.url = Some(format!("http://{}", listener.local_addr().unwrap()));
+        let router = Router::new().route("/api/v1/servers/{server}/report", post(report)).with_state(cloud.clone());
+        tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let key_file = config.data_dir.join("cluster.key");
+        std::fs::write(&key_file, "cluster-secret\n").unwrap();
+        config.cloud.cluster_key_file = Some(key_file);
+        cloud
+    }
 }
 
 async fn report(
@@ -34,20 +50,9 @@ async fn report(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cloud_is_told_its_keys_are_kept_and_its_revocations_obeyed() {
     let signer = Signer::new("k1");
-    let cloud = Arc::new(Cloud::default());
-    cloud.answer.lock().unwrap().jwks = signer.jwks();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = Router::new().route("/api/v1/servers/{server}/report", post(report)).with_state(cloud.clone());
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
-
-    let dir = tempfile::tempdir().unwrap();
-    let key_file = dir.path().join("cluster.key");
-    std::fs::write(&key_file, "cluster-secret\n").unwrap();
+    let (dir, mut tasks) = (tempfile::tempdir().unwrap(), tokio::task::JoinSet::new());
     let mut config = config(dir.path());
-    config.cloud.url = Some(url);
-    config.cloud.cluster_key_file = Some(key_file);
+    let cloud = Cloud::start(&signer, &mut config, &mut tasks).await;
     let origin = Origin::start(config.clone()).await.unwrap();
     until("the keys in their file", async || dir.path().join("jwks.json").exists()).await;
     let mut publisher = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 7)).await.unwrap();

@@ -5,8 +5,10 @@ mod abuse;
 mod certificate;
 mod clip;
 mod cloud;
+mod duel;
 mod peers;
 mod quirks;
+mod recording;
 mod tokens;
 
 use clip::clip;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 pub(crate) struct Publisher {
     socket: TcpStream,
@@ -20,7 +20,14 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Publishes, or says with which code and words it was refused.
     pub(crate) async fn connect(addr: SocketAddr, app: &str, name: &str) -> Result<Self, (String, String)> {
-        let socket = TcpStream::connect(addr).await.unwrap();
+        Self::connect_from("127.0.0.1", addr, app, name).await
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) async fn connect_from(from: &str, addr: SocketAddr, app: &str, name: &str) -> Result<Self, (String, String)> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+        let socket = socket.connect(addr).await.unwrap();
         let session = Session::publish(Config::default(), &format!("rtmp://{addr}/{app}"), name, Instant::ZERO, 7).unwrap();
         let mut publisher = Self { socket, session, started: tokio::time::Instant::now() };
         for track in &clip().tracks {
@@ -102,7 +109,7 @@ impl Publisher {
         let mut was_told = false;
         while self.turn().await {
             while let Some(event) = self.session.poll_event() {
-                was_told |= matches!(event, Event::Closed);
+                was_told |= matches!(event, Event::Closed | Event::Rejected { .. });
             }
         }
         was_told
