@@ -1,6 +1,6 @@
 //! What one connection may do. TLS has proved its identity.
 
-use super::connections::Owner;
+use super::connections::{Connections, Owner};
 use crate::{
     audit::refusals::Refusals,
     clock::Clock,
@@ -28,6 +28,7 @@ pub(super) struct Access {
     pub(super) clock: Clock,
     pub(super) refusals: Arc<Refusals>,
     pub(super) operators: OperatorCertificates,
+    pub(super) connections: Arc<Connections>,
     pub(super) violations: u32,
 }
 
@@ -55,7 +56,13 @@ impl Access {
                 }
                 let device = self.store.device(id).await.map_err(|_| Refusal::NoDatabase)?.ok_or(Refusal::Unknown)?;
                 let is_good = device.takes_certificate(*issued_at_ms, self.clock.unix_millis());
-                if is_good { Ok(Some(device.created_at)) } else { Err(Refusal::Revoked) }
+                if !is_good {
+                    return Err(Refusal::Revoked);
+                }
+                // In the hour after a rotation the old one still opens, but not against the new one: a copied key is of no use any more once
+                // the device has fetched the new one.
+                let is_outdone = self.connections.has_newer(id, *issued_at_ms);
+                if is_outdone { Err(Refusal::Outdone) } else { Ok(Some(device.created_at)) }
             }
         }
     }
@@ -119,6 +126,8 @@ pub(super) enum Refusal {
     Unknown,
     #[error("the device or its certificate is revoked")]
     Revoked,
+    #[error("a connection with a newer certificate of the device is here")]
+    Outdone,
     #[error("the operator's certificate is not on the list of accepted ones")]
     RevokedOperator,
 }

@@ -95,7 +95,15 @@ impl Broker {
     /// The rights of a connection.
     pub(super) fn access(&self, subject: Subject) -> Access {
         let (store, clock, refusals) = (self.store.clone(), self.clock.clone(), Arc::clone(&self.refusals));
-        Access { subject, store, clock, refusals, operators: self.operators.clone(), violations: 0 }
+        Access {
+            subject,
+            store,
+            clock,
+            refusals,
+            operators: self.operators.clone(),
+            connections: Arc::clone(&self.connections),
+            violations: 0,
+        }
     }
 
     /// Fills the memory of retained messages with what devices shall be set to.

@@ -412,6 +412,28 @@ async fn a_connection_does_not_outlive_its_certificate() {
 }
 
 #[tokio::test]
+async fn a_copied_key_is_of_no_use_once_the_device_is_here_with_its_new_certificate() {
+    let bench = Bench::new().await;
+    let (stolen, id) = (bench.add("cam").await, DeviceId::new("cam").unwrap());
+    bench.broker.clock.advance(Duration::from_secs(60));
+    bench.registry.rotate(&Actor::Cli, &id).await.unwrap();
+    let fresh = Subject::Device { id, issued_at_ms: bench.broker.clock.unix_millis() };
+    let mut thief = bench.join_from(&stolen, &connect(5, "cam"), "203.0.113.5").await;
+    let mut device = bench.join(&fresh, &connect(5, "cam")).await;
+    assert_eq!(thief.rest().await.last().unwrap().1[0], 0x8e);
+    for _ in 0..3 {
+        let mut thief = bench.open(stolen.clone(), "203.0.113.5", i64::MAX).unwrap();
+        thief.send(&connect(5, "cam")).await;
+        assert_eq!(thief.rest().await[0].1[1], 0x87);
+    }
+    assert!(device.ping().await.is_some());
+    // While the device is away, the hour still counts: it may not have fetched the new one.
+    device.send(&[0xe0, 0]).await;
+    device.rest().await;
+    bench.join(&stolen, &connect(5, "cam")).await;
+}
+
+#[tokio::test]
 async fn a_revoked_operator_is_cut_and_comes_in_no_more_and_the_others_stay() {
     let bench = Bench::new().await;
     let ann = bench.broker.operators.add(&bench.authority, "ann").unwrap();

@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
             self.put(encode::connack(level, Answer::Unavailable, &Terms::default()).ok());
             return None;
         };
-        self.entry.set_in();
+        self.entry.set_in(true);
         for will in wills {
             self.broker.publish_will(will).await;
         }
@@ -210,6 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
             Ok(never) => match never {},
             Err(end) => end,
         };
+        self.entry.set_in(false);
         tracing::debug!(owner = %self.entry.owner, address = %self.entry.listed.address, %end, "an MQTT connection ended");
         if let End::Unreadable(why) = end
             && self.broker.may_log(&self.entry.owner)
