@@ -85,6 +85,7 @@ function eventDetail({ event, detail = {} }) {
     const retry = detail.next_retry_in_sec ? t('ev_retry', { n: detail.next_retry_in_sec }) : '';
     return [detail.error_code, retry].filter(Boolean).join(' · ');
   }
+  if (event === 'device_duel') return (detail.addresses ?? []).join(' · ');
   if (event === 'stream_started') return [detail.server_url, detail.quality].filter(Boolean).join(' · ');
   if (event === 'stream_stopped' && detail.final_metrics) {
     const { average_fps: fps, average_bitrate_kbps: kbps } = detail.final_metrics;

@@ -95,7 +95,15 @@ impl Broker {
     /// The rights of a connection.
     pub(super) fn access(&self, subject: Subject) -> Access {
         let (store, clock, refusals) = (self.store.clone(), self.clock.clone(), Arc::clone(&self.refusals));
-        Access { subject, store, clock, refusals, operators: self.operators.clone(), violations: 0 }
+        Access {
+            subject,
+            store,
+            clock,
+            refusals,
+            operators: self.operators.clone(),
+            connections: Arc::clone(&self.connections),
+            violations: 0,
+        }
     }
 
     /// Fills the memory of retained messages with what devices shall be set to.
@@ -128,18 +136,14 @@ impl Broker {
         }
     }
 
-    /// Publishes the will of a client that is gone. `is_back`: because another connection of the same client is here.
-    pub(super) async fn publish_will(&self, will: Will, is_back: bool) {
+    /// Publishes the will of a client that is gone. That a device is gone, presence knows without it.
+    pub(super) async fn publish_will(&self, will: Will) {
         let mut publication = will.publication;
         // Its topic was checked when the client connected.
         let Some((device, topic)) = Topic::parse(&publication.topic) else { return };
-        if !topic.is_up() {
-            // An operator's: it is audited, or not passed on.
-            if self.uplink.receive(&device, topic, &publication.payload, None, None).await.is_err() {
-                return;
-            }
-        } else if !is_back {
-            self.uplink.receive_will(&device, topic, &publication.payload).await;
+        // An operator's: it is audited, or not passed on. A device's goes at once: what it says next must not be overtaken by it.
+        if !topic.is_up() && self.uplink.receive(&device, topic, &publication.payload, None, None).await.is_err() {
+            return;
         }
         publication.expires_at = will.expiry_sec.map(|seconds| self.clock.now() + Duration::from_secs(u64::from(seconds)));
         self.route(None, &device, topic, publication);
@@ -194,7 +198,7 @@ impl Broker {
         let now = self.clock.now();
         let wills = self.router().sweep(now);
         for will in wills {
-            self.publish_will(will, false).await;
+            self.publish_will(will).await;
         }
         self.budgets.sweep(now);
         self.duels.sweep(now);

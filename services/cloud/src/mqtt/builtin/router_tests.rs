@@ -202,6 +202,21 @@ fn a_forgotten_device_leaves_nothing_behind_and_says_nothing_any_more() {
 }
 
 #[test]
+fn a_device_that_was_enrolled_anew_finds_nothing_of_the_former_one_however_soon_it_comes() {
+    let mut bench = Bench::new();
+    bench.router.enrolled(&cam(), 100);
+    let (first, link) = bench.connect(&device_key(), &hello(true, 100));
+    bench.subscribe(first.session, &link, "devices/cam/#");
+    bench.publish(Topic::State, "streaming", true);
+    bench.router.enrolled(&cam(), 100);
+    assert!(bench.connect(&device_key(), &hello(false, 100)).0.has_session, "it is the same one");
+    bench.router.enrolled(&cam(), 101);
+    let (anew, link) = bench.connect(&device_key(), &hello(false, 100));
+    bench.subscribe(anew.session, &link, "devices/cam/#");
+    assert!(!anew.has_session && bench.received(anew.session, &link).is_empty());
+}
+
+#[test]
 fn an_operator_has_a_bounded_number_of_sessions_and_never_another_s() {
     let mut bench = Bench::new();
     for number in 0..OPERATOR_SESSIONS_MAX {
