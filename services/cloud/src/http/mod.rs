@@ -70,7 +70,7 @@ pub(crate) fn router(http: Http, extra: Router) -> Router {
         .layer(middleware::from_fn(deadline))
         .merge(Router::new().fallback(console::serve))
         .with_state(http);
-    extra.merge(ours)
+    extra.merge(ours).layer(middleware::from_fn(sightline_listen::cors::live))
 }
 
 async fn deadline(request: axum::extract::Request, next: middleware::Next) -> Response {

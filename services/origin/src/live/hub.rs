@@ -185,7 +185,8 @@ impl Hub {
 
     pub(crate) fn describe(&self) -> Vec<OriginStream> {
         let streams: Vec<Arc<Stream>> = self.inner().streams.values().cloned().collect();
-        streams.iter().filter_map(|stream| stream.describe()).collect()
+        let now = self.clock.now();
+        streams.iter().filter_map(|stream| stream.describe(now)).collect()
     }
 
     /// Revokes rights: publishers with a lower epoch end, and none begins. The answer to a report that asked for those after `asked_after`;

@@ -290,10 +290,11 @@ impl Stream {
     }
 
     /// What the cloud is told; `None` without a publisher.
-    pub(crate) fn describe(&self) -> Option<OriginStream> {
+    pub(crate) fn describe(&self, now: Instant) -> Option<OriginStream> {
         let state = self.state();
         let publisher = state.publisher.as_ref()?;
         let (width, height) = state.config.tracks.iter().find_map(|track| track.config.size()).unwrap_or_default();
+        let (fps, bitrate_kbps) = state.rate.at(now);
         Some(OriginStream {
             stream: self.name.clone(),
             device: state.device.clone(),
@@ -301,8 +302,8 @@ impl Stream {
             playback: self.playback.clone(),
             width,
             height,
-            fps: state.rate.fps,
-            bitrate_kbps: state.rate.kbps,
+            fps,
+            bitrate_kbps,
             viewers: self.viewers.load(Ordering::Relaxed),
             since: publisher.since_unix_secs,
             recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
