@@ -4,7 +4,7 @@ use crate::auth::keys::Keys;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{Config, Play as PlayRule};
-use crate::control::metrics::{ConnectionCounts, publishers, recordings as recordings_of};
+use crate::control::metrics::{self, ConnectionCounts};
 use crate::control::report::{Addresses, Reporter};
 use crate::control::{Control, Server, sweep};
 use crate::error::StartError;
@@ -229,14 +229,22 @@ impl Parts {
 
     fn serve_http(&self, config: &Config, listener: TcpListener, tls: Option<TlsAcceptor>) -> impl Future<Output = ()> + use<> {
         let (rtmp, remarks, recorded, shutdown) = (self.rtmp.clone(), self.remarks.clone(), self.recordings.clone(), self.shutdown.clone());
+        let admission = Arc::new(Admission::new(Limits::of(config.http.connections.min(descriptors::share(HTTP_SHARE)))));
+        let counted = admission.clone();
         let metrics = async move || {
-            let connections = ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics();
-            connections + &publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()) + &recordings_of(&recorded) + &remarks.metrics()
+            [
+                ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics(),
+                metrics::http_connections(counted.counts()),
+                metrics::streams(&rtmp.ingest.hub),
+                metrics::publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()),
+                metrics::recordings(&recorded),
+                remarks.metrics(),
+            ]
+            .concat()
         };
         let routes = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let routes = routes.fallback(play::http::no_route).method_not_allowed_fallback(play::http::other_method);
         let router = routes.layer(middleware::from_fn(cors::live));
-        let admission = Arc::new(Admission::new(Limits::of(config.http.connections.min(descriptors::share(HTTP_SHARE)))));
         // Checked with the settings.
         let proxies = Proxies::parse(&config.http.trusted_proxies).unwrap_or_default();
         let door = Door::new("HTTP", HTTP_LIMITED_BY, HTTP_HANDSHAKE_TIMEOUT, admission, self.tasks.clone(), shutdown.clone());

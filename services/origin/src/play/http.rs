@@ -3,6 +3,7 @@
 use super::hls::{self, Playlist};
 use super::snapshot::snapshot;
 use super::{Play, flv};
+use crate::live::traffic::{Protocol, Traffic};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -70,19 +71,25 @@ async fn file(State(play): State<Arc<Play>>, Path((playback, file)): Path<(Strin
     let Some(stream) = play.find(&playback) else { return not_found() };
     match file.as_str() {
         "index.m3u8" => match hls::first_playlist(&play, &stream).await {
-            Some(playlist) => with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(playlist)),
+            Some(playlist) => {
+                stream.traffic.send(Protocol::Hls, playlist.len());
+                with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(playlist))
+            }
             None => not_yet("the stream has no segment yet: try again in a few seconds"),
         },
         "snapshot.jpg" => match snapshot(&play, &stream).await {
-            Ok(jpeg) => with_headers(StatusCode::OK, "image/jpeg", NO_STORE, Body::from(jpeg)),
+            Ok(jpeg) => {
+                stream.traffic.send(Protocol::Snapshot, jpeg.len());
+                with_headers(StatusCode::OK, "image/jpeg", NO_STORE, Body::from(jpeg))
+            }
             Err(failure) => error(StatusCode::NOT_FOUND, "NO_PICTURE", &failure.to_string()),
         },
-        _ => hls_part(&hls::playlist_of(&play, &stream), &file),
+        _ => hls_part(&stream.traffic, &hls::playlist_of(&play, &stream), &file),
     }
 }
 
 /// `init-{n}.mp4` and `seg-{n}.m4s`.
-fn hls_part(hls: &Playlist, file: &str) -> Response {
+fn hls_part(traffic: &Traffic, hls: &Playlist, file: &str) -> Response {
     let number = |prefix: &str, suffix: &str| -> Option<u64> { file.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok() };
     let found = if let Some(number) = number("init-", ".mp4") {
         hls.init(number).map(|bytes| ("video/mp4", bytes))
@@ -90,7 +97,10 @@ fn hls_part(hls: &Playlist, file: &str) -> Response {
         number("seg-", ".m4s").and_then(|number| hls.segment(number)).map(|bytes| ("video/iso.segment", bytes))
     };
     match found {
-        Some((kind, bytes)) => with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes)),
+        Some((kind, bytes)) => {
+            traffic.send(Protocol::Hls, bytes.len());
+            with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes))
+        }
         None => error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such file of this stream; it may have left the playlist"),
     }
 }
