@@ -13,6 +13,7 @@
 mod admission;
 mod arrival;
 mod body;
+pub mod cors;
 pub mod descriptors;
 mod door;
 pub mod http;

@@ -13,3 +13,4 @@ pub(crate) mod readers;
 pub(crate) mod ring;
 pub(crate) mod stream;
 pub(crate) mod tap;
+pub(crate) mod traffic;

@@ -4,7 +4,7 @@ use crate::auth::keys::Keys;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{Config, Play as PlayRule};
-use crate::control::metrics::{ConnectionCounts, publishers, recordings as recordings_of};
+use crate::control::metrics::{self, ConnectionCounts};
 use crate::control::report::{Addresses, Reporter};
 use crate::control::{Control, Server, sweep};
 use crate::error::StartError;
@@ -18,12 +18,13 @@ use crate::live::ring;
 use crate::play::{self, Pace, Play};
 use crate::record::health::RecordingCounts;
 use crate::record::tap::Recordings;
-use axum::Router;
 use axum::routing::get;
+use axum::{Router, middleware};
 use sightline_archive::Formats;
 use sightline_claim::Claim;
+use sightline_listen::cors;
 use sightline_listen::http::{self, Caller, Rules};
-use sightline_listen::{Admission, Arrival, Door, Limits, Proxies, descriptors};
+use sightline_listen::{Admission, Arrival, Door, Limits, Proxies, Rarely, descriptors};
 use sightline_signal::report::OriginStream;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
@@ -37,8 +38,12 @@ use tokio_util::task::TaskTracker;
 
 /// How long connections and recordings may take to end when the origin does.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
-/// How long an HTTP connection may be silent at its beginning.
-const HTTP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an HTTP connection may be silent at its beginning, and take for TLS.
+const HTTP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first byte of a TLS handshake record (RFC 8446 §5.1); no method of HTTP begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// Broken handshakes cost a stranger nothing: one line stands for all.
+static NO_TLS: Rarely = Rarely::new();
 /// The part of the descriptors that is for RTMP connections, in hundredths. Each publisher has two files besides.
 const RTMP_SHARE: u8 = 40;
 /// The same where another server is in the process, which has ports of its own.
@@ -137,7 +142,7 @@ impl Origin {
 
     /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
     pub fn router(&self) -> Router {
-        play::http::router(self.play.clone())
+        play::http::router(self.play.clone()).layer(middleware::from_fn(cors::live))
     }
 
     /// Where RTMP listens.
@@ -237,32 +242,52 @@ impl Parts {
     fn listen(&self, config: &Config, listeners: Bound<TcpListener>, tls: Option<TlsAcceptor>) {
         self.tasks.spawn(rtmp::listen(self.rtmp.clone(), listeners.rtmp, None));
         if let Some(listener) = listeners.rtmps {
-            self.tasks.spawn(rtmp::listen(self.rtmp.clone(), listener, tls));
+            self.tasks.spawn(rtmp::listen(self.rtmp.clone(), listener, tls.clone()));
         }
         if let Some(listener) = listeners.http {
-            self.tasks.spawn(self.serve_http(config, listener));
+            self.tasks.spawn(self.serve_http(config, listener, tls));
         }
     }
 
-    fn serve_http(&self, config: &Config, listener: TcpListener) -> impl Future<Output = ()> + use<> {
+    fn serve_http(&self, config: &Config, listener: TcpListener, tls: Option<TlsAcceptor>) -> impl Future<Output = ()> + use<> {
         let (rtmp, remarks, recorded, shutdown) = (self.rtmp.clone(), self.remarks.clone(), self.recordings.clone(), self.shutdown.clone());
-        let metrics = async move || {
-            let connections = ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics();
-            connections + &publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()) + &recordings_of(&recorded) + &remarks.metrics()
-        };
-        let router = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let admission = Arc::new(Admission::new(Limits::of(config.http.connections.min(descriptors::share(HTTP_SHARE)))));
+        let counted = admission.clone();
+        let metrics = async move || {
+            [
+                ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics(),
+                metrics::http_connections(counted.counts()),
+                metrics::streams(&rtmp.ingest.hub),
+                metrics::publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()),
+                metrics::recordings(&recorded),
+                remarks.metrics(),
+            ]
+            .concat()
+        };
+        let routes = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
+        let routes = routes.fallback(play::http::no_route).method_not_allowed_fallback(play::http::other_method);
+        let router = routes.layer(middleware::from_fn(cors::live));
         // Checked with the settings.
         let proxies = Proxies::parse(&config.http.trusted_proxies).unwrap_or_default();
         let door = Door::new("HTTP", HTTP_LIMITED_BY, HTTP_HANDSHAKE_TIMEOUT, admission, self.tasks.clone(), shutdown.clone());
         let door = door.with_proxies(proxies.clone());
         let rules = Arc::new(Rules { stuck: self.rtmp.play.pace.stuck, proxies });
         let serve = move |arrival: Arrival| {
-            let (router, rules, shutdown) = (router.clone(), rules.clone(), shutdown.clone());
+            let (router, rules, tls, shutdown) = (router.clone(), rules.clone(), tls.clone(), shutdown.clone());
             async move {
-                let Arrival { socket, peer, permit, .. } = arrival;
-                let caller = Caller { address: peer, permit, peer: () };
-                http::serve(socket, router, caller, &rules, shutdown).await;
+                let address = arrival.peer;
+                let is_tls = match &tls {
+                    Some(_) => arrival.first_byte().await.is_ok_and(|first| first == TLS_HANDSHAKE),
+                    None => false,
+                };
+                let Some(tls) = tls.filter(|_| is_tls) else {
+                    let Arrival { socket, permit, .. } = arrival;
+                    return http::serve(socket, router, Caller { address, permit, peer: () }, &rules, shutdown).await;
+                };
+                match arrival.accept_tls(&tls).await {
+                    Ok((socket, permit)) => http::serve(socket, router, Caller { address, permit, peer: () }, &rules, shutdown).await,
+                    Err(error) => NO_TLS.write(|others| tracing::info!(%address, %error, others, "no TLS with an HTTP client")),
+                }
             }
         };
         async move { Arc::new(door).run(listener, |_| {}, serve).await }

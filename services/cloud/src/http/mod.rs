@@ -72,7 +72,7 @@ pub(crate) fn router(http: Http, extra: Router) -> Router {
         .layer(middleware::from_fn(deadline))
         .merge(Router::new().fallback(console::serve).layer(CompressionLayer::new()))
         .with_state(http);
-    extra.merge(ours)
+    extra.merge(ours).layer(middleware::from_fn(sightline_listen::cors::live))
 }
 
 async fn method_not_allowed(method: axum::http::Method) -> ApiError {

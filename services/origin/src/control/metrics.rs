@@ -3,8 +3,11 @@
 use crate::auth::grant::Refusal;
 use crate::ingest::budget::OverBudget;
 use crate::ingest::fates::{Fate, Fates};
+use crate::live::hub::Hub;
+use crate::live::traffic::Protocol;
 use crate::record::health::RecordingCounts;
-use sightline_listen::Counts;
+use sightline_listen::{Counts, Refused};
+use std::fmt::Write as _;
 
 /// How many connections there are and were since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,16 +65,11 @@ impl ConnectionCounts {
     /// In the text format of Prometheus.
     #[must_use]
     pub fn metrics(&self) -> String {
-        use std::fmt::Write as _;
-        let mut out = String::from("# TYPE sightline_origin_rtmp_connections gauge\n");
-        for (state, count) in
-            [("pending", self.pending), ("waiting", self.waiting), ("active", self.open.saturating_sub(self.pending + self.waiting))]
-        {
-            // Writing to a string can't fail.
-            let _ = writeln!(out, "sightline_origin_rtmp_connections{{state=\"{state}\"}} {count}");
-        }
-        out.push_str("# TYPE sightline_origin_rtmp_connections_total counter\n");
-        for (outcome, count) in [
+        let mut text = Text::default();
+        let states =
+            [("pending", self.pending), ("waiting", self.waiting), ("active", self.open.saturating_sub(self.pending + self.waiting))];
+        text.family("rtmp_connections", Kind::Gauge, "RTMP and RTMPS connections now, by state.").each("state", states);
+        let outcomes = [
             ("accepted", self.accepted),
             ("refused_total", self.refused_total),
             ("refused_address", self.refused_address),
@@ -83,50 +81,100 @@ impl ConnectionCounts {
             ("malformed", self.malformed),
             ("unread", self.unread),
             ("accept_error", self.accept_errors),
-        ] {
-            let _ = writeln!(out, "sightline_origin_rtmp_connections_total{{outcome=\"{outcome}\"}} {count}");
-        }
-        out
+        ];
+        text.family("rtmp_connections_total", Kind::Counter, "RTMP and RTMPS connections since the start, by what became of them.")
+            .each("outcome", outcomes);
+        text.0
     }
+}
+
+/// Connections of the HTTP port, in the text format of Prometheus.
+pub(crate) fn http_connections(counts: Counts) -> String {
+    let mut text = Text::default();
+    let active = counts.open.saturating_sub(counts.pending + counts.waiting);
+    let states = [("pending", counts.pending), ("waiting", counts.waiting), ("active", active)];
+    text.family("http_connections", Kind::Gauge, "HTTP connections now, by state: pending ones have no request that is answered.")
+        .each("state", states);
+    let refused = Refused::ALL.map(|reason| (reason.name(), counts.refused(reason)));
+    text.family("http_connections_refused_total", Kind::Counter, "HTTP connections that had no place, by reason.").each("reason", refused);
+    text.family("http_connections_shed_total", Kind::Counter, "HTTP connections that were ended for others that waited.").one(counts.shed);
+    text.0
+}
+
+/// Streams and what goes in and out, in the text format of Prometheus.
+pub(crate) fn streams(hub: &Hub) -> String {
+    let (mut text, traffic) = (Text::default(), &hub.traffic);
+    text.family("streams", Kind::Gauge, "Streams that are published now.").one(hub.published() as u64);
+    text.family("received_bytes_total", Kind::Counter, "Bytes of publishers, RTMP and all.").one(traffic.received_bytes());
+    let [pictures, sound] = traffic.frames();
+    text.family("frames_total", Kind::Counter, "Frames of publishers, by track.").each("track", [("video", pictures), ("audio", sound)]);
+    let sent = Protocol::ALL.map(|protocol| (protocol.name(), traffic.sent_bytes(protocol)));
+    text.family("sent_bytes_total", Kind::Counter, "Bytes to viewers, by protocol; without those of TLS and HTTP.").each("protocol", sent);
+    let connected = [Protocol::Rtmp, Protocol::Rtmps, Protocol::Flv].map(|protocol| (protocol.name(), traffic.viewers(protocol)));
+    text.family("viewers", Kind::Gauge, "Viewers now, by protocol; those of HLS have no connection to count.").each("protocol", connected);
+    text.0
 }
 
 /// Recordings, in the text format of Prometheus.
 pub(crate) fn recordings(counts: &RecordingCounts) -> String {
-    use std::fmt::Write as _;
-    let (open, failing) = counts.now();
-    let mut out = String::from("# HELP sightline_origin_recordings Recordings now, by state: failing ones try again.\n");
-    out.push_str("# TYPE sightline_origin_recordings gauge\n");
-    for (state, count) in [("on", open.saturating_sub(failing)), ("failing", failing)] {
-        // Writing to a string can't fail.
-        let _ = writeln!(out, "sightline_origin_recordings{{state=\"{state}\"}} {count}");
-    }
-    for (name, help, count) in [
-        ("recording_failures_total", "Tries to write a recording that failed.", counts.failures()),
-        ("recording_fragments_lost_total", "Fragments that a slow disk cost.", counts.lost()),
-    ] {
-        let _ =
-            writeln!(out, "# HELP sightline_origin_{name} {help}\n# TYPE sightline_origin_{name} counter\nsightline_origin_{name} {count}");
-    }
-    out
+    let (mut text, (open, failing)) = (Text::default(), counts.now());
+    text.family("recordings", Kind::Gauge, "Recordings now, by state: failing ones try again.")
+        .each("state", [("on", open.saturating_sub(failing)), ("failing", failing)]);
+    text.family("recording_failures_total", Kind::Counter, "Tries to write a recording that failed.").one(counts.failures());
+    text.family("recording_fragments_lost_total", Kind::Counter, "Fragments of recordings that a slow disk cost.").one(counts.lost());
+    text.0
 }
 
-/// Publishers that were refused, in the text format of Prometheus.
+/// Publishers that were refused or ended, in the text format of Prometheus.
 pub(crate) fn publishers(fates: &Fates, duels: u64) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::from("# HELP sightline_origin_publishers_refused_total Publishers that were refused, by reason.\n");
-    out.push_str("# TYPE sightline_origin_publishers_refused_total counter\n");
-    for refusal in Refusal::ALL {
+    let mut text = Text::default();
+    text.family("publishers_refused_total", Kind::Counter, "Publishers that were refused, by reason.")
+        .each("reason", Refusal::ALL.map(|refusal| (refusal.name(), fates.refused(refusal))));
+    text.family("publishers_limited_total", Kind::Counter, "Publishers that were ended because they sent too much, by what.")
+        .each("of", OverBudget::ALL.map(|over| (over.name(), fates.limited(over))));
+    text.family("duels_total", Kind::Counter, "Tries to publish with a token that another connection uses.").one(duels);
+    text.0
+}
+
+/// What kind of number it is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// Metrics as text.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    /// Begins a metric. Its name has `sightline_origin_` before it.
+    fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
         // Writing to a string can't fail.
-        let _ = writeln!(out, "sightline_origin_publishers_refused_total{{reason=\"{}\"}} {}", refusal.name(), fates.refused(refusal));
+        let _ = writeln!(self.0, "# HELP sightline_origin_{name} {help}\n# TYPE sightline_origin_{name} {kind}");
+        Family { text: &mut self.0, name }
     }
-    out.push_str("# HELP sightline_origin_publishers_limited_total Publishers that were ended because they sent too much, by what.\n");
-    out.push_str("# TYPE sightline_origin_publishers_limited_total counter\n");
-    for over in OverBudget::ALL {
-        let _ = writeln!(out, "sightline_origin_publishers_limited_total{{of=\"{}\"}} {}", over.name(), fates.limited(over));
+}
+
+struct Family<'a> {
+    text: &'a mut String,
+    name: &'a str,
+}
+
+impl Family<'_> {
+    fn one(self, value: u64) {
+        let _ = writeln!(self.text, "sightline_origin_{} {value}", self.name);
     }
-    out.push_str("# HELP sightline_origin_duels_total Tries to publish with a token that another connection uses.\n");
-    let _ = writeln!(out, "# TYPE sightline_origin_duels_total counter\nsightline_origin_duels_total {duels}");
-    out
+
+    fn each<const N: usize>(self, label: &str, values: [(&str, u64); N]) {
+        for (which, value) in values {
+            let _ = writeln!(self.text, "sightline_origin_{}{{{label}=\"{which}\"}} {value}", self.name);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,5 +187,12 @@ mod tests {
         assert!(text.contains("sightline_origin_rtmp_connections{state=\"active\"} 3\n"), "{text}");
         assert!(text.contains("sightline_origin_rtmp_connections_total{outcome=\"refused_address\"} 7\n"), "{text}");
         assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
+        let all =
+            text + &http_connections(Counts::default()) + &recordings(&RecordingCounts::default()) + &publishers(&Fates::default(), 0);
+        for line in all.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert!(all.contains(&format!("# HELP {name} ")) && all.contains(&format!("# TYPE {name} ")), "{name}");
+        }
+        assert!(all.contains("sightline_origin_publishers_refused_total{reason=\"expired\"} 0\n"), "zeros from the start: {all}");
     }
 }

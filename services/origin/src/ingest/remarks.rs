@@ -25,7 +25,10 @@ impl Remarks {
     /// In the text format of Prometheus.
     pub(crate) fn metrics(&self) -> String {
         use std::fmt::Write as _;
-        let mut out = String::from("# TYPE sightline_origin_publisher_remarks_total counter\n");
+        let mut out = String::from(
+            "# HELP sightline_origin_publisher_remarks_total What publishers sent that is not as it should be, taken or left out.\n\
+             # TYPE sightline_origin_publisher_remarks_total counter\n",
+        );
         for ((fate, what), count) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             // Writing to a string can't fail.
             let _ = writeln!(out, "sightline_origin_publisher_remarks_total{{fate=\"{fate}\",what=\"{what}\"}} {count}");

@@ -346,7 +346,7 @@ impl Connection<'_> {
     fn hear(&mut self, bytes: usize) {
         let Some(hold) = &self.hold else { return };
         let now = self.rtmp.ingest.clock.now();
-        hold.hear(now);
+        hold.hear(bytes, now);
         self.over = self.over.or(self.budget.take_bytes(bytes, now).err());
     }
 

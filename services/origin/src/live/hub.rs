@@ -8,6 +8,7 @@ use crate::live::incidents::Incidents;
 use crate::live::ring::Limits;
 use crate::live::stream::{Publisher, Stream};
 use crate::live::tap::Tap;
+use crate::live::traffic::Traffic;
 use crate::record::health::RecordingHealth;
 use sightline_media::Instant;
 use sightline_signal::Text;
@@ -27,6 +28,7 @@ pub(crate) struct Hub {
     /// How long a stream stays for its viewers after its publisher has gone.
     grace: Duration,
     pub(crate) incidents: Arc<Incidents>,
+    pub(crate) traffic: Arc<Traffic>,
     inner: Mutex<Inner>,
     next_publisher: AtomicU64,
     /// A stream began or ended: the cloud is notified at once.
@@ -61,7 +63,8 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// Bytes came.
-    pub(crate) fn hear(&self, now: Instant) {
+    pub(crate) fn hear(&self, bytes: usize, now: Instant) {
+        self.hub.traffic.receive(bytes);
         self.heard_at.store(now.as_micros(), Ordering::Relaxed);
     }
 
@@ -86,7 +89,16 @@ impl Drop for Hold {
 
 impl Hub {
     pub(crate) fn new(clock: Clock, limits: Limits, grace: Duration, incidents: Arc<Incidents>) -> Self {
-        Self { clock, limits, grace, incidents, inner: Mutex::default(), next_publisher: AtomicU64::new(1), changed: Notify::new() }
+        Self {
+            clock,
+            limits,
+            grace,
+            incidents,
+            traffic: Arc::default(),
+            inner: Mutex::default(),
+            next_publisher: AtomicU64::new(1),
+            changed: Notify::new(),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -105,7 +117,7 @@ impl Hub {
             Verdict::Reconnect => holder.is_some_and(|holder| holder.is_sending(now)),
         };
         inner.fences.pass(grant, claimant.peer, unix_secs);
-        let make = || Arc::new(Stream::new(&grant.stream, &playback, self.limits));
+        let make = || Arc::new(Stream::new(&grant.stream, &playback, self.limits, self.traffic.clone()));
         let stream = inner.streams.entry(playback.clone()).or_insert_with(make).clone();
         let (id, stop) = (self.next_publisher.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         let heard_at = Arc::new(AtomicU64::new(now.as_micros()));
@@ -183,9 +195,15 @@ impl Hub {
         self.inner().streams.get(playback).cloned()
     }
 
+    /// Streams that have a publisher.
+    pub(crate) fn published(&self) -> usize {
+        self.inner().streams.values().filter(|stream| stream.is_published()).count()
+    }
+
     pub(crate) fn describe(&self) -> Vec<OriginStream> {
         let streams: Vec<Arc<Stream>> = self.inner().streams.values().cloned().collect();
-        streams.iter().filter_map(|stream| stream.describe()).collect()
+        let now = self.clock.now();
+        streams.iter().filter_map(|stream| stream.describe(now)).collect()
     }
 
     /// Revokes rights: publishers with a lower epoch end, and none begins. The answer to a report that asked for those after `asked_after`;

@@ -7,6 +7,7 @@ use crate::live::rate::Rate;
 use crate::live::readers::Readers;
 use crate::live::ring::{Cursor, Limits, Ring};
 use crate::live::tap::{Next, Tap};
+use crate::live::traffic::{Protocol, Traffic};
 use crate::record::health::RecordingHealth;
 use bytes::Bytes;
 use sightline_media::{Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId};
@@ -38,6 +39,8 @@ pub(crate) struct Stream {
     pub(crate) readers: Readers,
     /// What outputs keep for this stream.
     pub(crate) extensions: Extensions,
+    /// Of all streams.
+    pub(crate) traffic: Arc<Traffic>,
     viewers: AtomicU64,
     /// Those of them with a task of their own: where they are in the ring is not known here.
     lone_viewers: AtomicU64,
@@ -86,7 +89,7 @@ pub(crate) struct Publisher {
 }
 
 impl Stream {
-    pub(crate) fn new(name: &str, playback: &str, limits: Limits) -> Self {
+    pub(crate) fn new(name: &str, playback: &str, limits: Limits, traffic: Arc<Traffic>) -> Self {
         Self {
             name: name.to_owned(),
             playback: playback.to_owned(),
@@ -108,6 +111,7 @@ impl Stream {
             head: watch::Sender::new(0),
             readers: Readers::default(),
             extensions: Extensions::default(),
+            traffic,
             viewers: AtomicU64::new(0),
             lone_viewers: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
@@ -244,6 +248,7 @@ impl Stream {
             let placed = state.clock.place(frame.track, frame.dts, frame.pts, now);
             (frame.dts, frame.pts) = (placed.dts, placed.pts);
             let bytes = frame.payload.len();
+            self.traffic.count_frame(frame.track == TrackId::VIDEO);
             state.rate.count(frame.track == TrackId::VIDEO, bytes, now);
             let packet = Arc::new(Packet::new(frame, state.config.clone()));
             state.tap(&packet, now);
@@ -277,23 +282,26 @@ impl Stream {
     }
 
     /// Counts a viewer until the guard is dropped.
-    pub(crate) fn count_viewer(self: &Arc<Self>) -> ViewerCount {
+    pub(crate) fn count_viewer(self: &Arc<Self>, protocol: Protocol) -> ViewerCount {
         self.viewers.fetch_add(1, Ordering::Relaxed);
-        ViewerCount { stream: self.clone(), is_alone: false }
+        self.traffic.come(protocol);
+        ViewerCount { stream: self.clone(), protocol, is_alone: false }
     }
 
     /// Counts one with a task of its own: for such the frames behind the last key frame are kept, for it may still need them.
-    pub(crate) fn count_lone_viewer(self: &Arc<Self>) -> ViewerCount {
-        self.viewers.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_lone_viewer(self: &Arc<Self>, protocol: Protocol) -> ViewerCount {
         self.lone_viewers.fetch_add(1, Ordering::Relaxed);
-        ViewerCount { stream: self.clone(), is_alone: true }
+        let mut count = self.count_viewer(protocol);
+        count.is_alone = true;
+        count
     }
 
     /// What the cloud is told; `None` without a publisher.
-    pub(crate) fn describe(&self) -> Option<OriginStream> {
+    pub(crate) fn describe(&self, now: Instant) -> Option<OriginStream> {
         let state = self.state();
         let publisher = state.publisher.as_ref()?;
         let (width, height) = state.config.tracks.iter().find_map(|track| track.config.size()).unwrap_or_default();
+        let (fps, bitrate_kbps) = state.rate.at(now);
         Some(OriginStream {
             stream: self.name.clone(),
             device: state.device.clone(),
@@ -301,8 +309,8 @@ impl Stream {
             playback: self.playback.clone(),
             width,
             height,
-            fps: state.rate.fps,
-            bitrate_kbps: state.rate.kbps,
+            fps,
+            bitrate_kbps,
             viewers: self.viewers.load(Ordering::Relaxed),
             since: publisher.since_unix_secs,
             recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
@@ -343,12 +351,14 @@ impl State {
 /// A viewer that counts.
 pub(crate) struct ViewerCount {
     stream: Arc<Stream>,
+    protocol: Protocol,
     is_alone: bool,
 }
 
 impl Drop for ViewerCount {
     fn drop(&mut self) {
         self.stream.viewers.fetch_sub(1, Ordering::Relaxed);
+        self.stream.traffic.go(self.protocol);
         if self.is_alone {
             self.stream.lone_viewers.fetch_sub(1, Ordering::Relaxed);
         }
@@ -371,7 +381,7 @@ mod tests {
 
     fn stream() -> Stream {
         let limits = Limits { gop_bytes: 10_000, gop_frames: 100, window_bytes: 10_000, window_frames: 100 };
-        let stream = Stream::new("s", "p", limits);
+        let stream = Stream::new("s", "p", limits, Arc::default());
         take_over(&stream, 1);
         stream
     }

@@ -1,6 +1,7 @@
 //! HTTP-FLV: a file that is downloaded without end.
 
 use crate::live::stream::{Stream, ViewerCount};
+use crate::live::traffic::Protocol;
 use crate::wire::{Scratch, Wire, WireCursor};
 use axum::body::Body;
 use bytes::Bytes;
@@ -27,7 +28,7 @@ struct Viewer {
 pub(super) fn body(stream: Arc<Stream>) -> Body {
     let viewer = Viewer {
         head: stream.watch(),
-        _count: stream.count_lone_viewer(),
+        _count: stream.count_lone_viewer(Protocol::Flv),
         stream,
         cursor: WireCursor::default(),
         scratch: Scratch::new(),
@@ -40,6 +41,7 @@ impl Viewer {
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         loop {
             if let Some(bytes) = self.out.pop_front() {
+                self.stream.traffic.send(Protocol::Flv, bytes.len());
                 return Some((Ok(bytes), self));
             }
             self.head.borrow_and_update();

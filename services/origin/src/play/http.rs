@@ -3,10 +3,11 @@
 use super::hls::{self, Playlist};
 use super::snapshot::snapshot;
 use super::{Play, flv};
+use crate::live::traffic::{Protocol, Traffic};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -19,17 +20,36 @@ const IMMUTABLE: &str = "public, max-age=3600, immutable";
 
 /// The routes under `/live`.
 pub(crate) fn router(play: Arc<Play>) -> Router {
-    Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file)).with_state(play)
+    let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file));
+    live.method_not_allowed_fallback(other_method).with_state(play)
 }
 
-/// A JSON body `{"error": …}`.
-fn error(status: StatusCode, message: &str) -> Response {
-    let body = serde_json::json!({ "error": message }).to_string();
+/// As the cloud's API has it: a stable code, and a text for people.
+fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = serde_json::json!({ "error_code": code, "error_message": message }).to_string();
     with_headers(status, "application/json", NO_STORE, Body::from(body))
 }
 
 fn not_found() -> Response {
-    error(StatusCode::NOT_FOUND, "no live stream has this playback id")
+    error(StatusCode::NOT_FOUND, "NOT_FOUND", "no live stream has this playback id")
+}
+
+/// Whatever no route has.
+pub(crate) async fn no_route() -> Response {
+    error(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing here: streams are at /live/{playback}.flv and /live/{playback}/index.m3u8")
+}
+
+pub(crate) async fn other_method() -> Response {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this can only be read: GET or HEAD");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
+}
+
+/// There will be something soon.
+fn not_yet(message: &str) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", message);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    response
 }
 
 fn with_headers(status: StatusCode, kind: &'static str, cache: &'static str, body: Body) -> Response {
@@ -37,7 +57,6 @@ fn with_headers(status: StatusCode, kind: &'static str, cache: &'static str, bod
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
 
@@ -52,19 +71,25 @@ async fn file(State(play): State<Arc<Play>>, Path((playback, file)): Path<(Strin
     let Some(stream) = play.find(&playback) else { return not_found() };
     match file.as_str() {
         "index.m3u8" => match hls::first_playlist(&play, &stream).await {
-            Some(playlist) => with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(playlist)),
-            None => error(StatusCode::NOT_FOUND, "the stream has no segment yet: try again in a few seconds"),
+            Some(playlist) => {
+                stream.traffic.send(Protocol::Hls, playlist.len());
+                with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(playlist))
+            }
+            None => not_yet("the stream has no segment yet: try again in a few seconds"),
         },
         "snapshot.jpg" => match snapshot(&play, &stream).await {
-            Ok(jpeg) => with_headers(StatusCode::OK, "image/jpeg", NO_STORE, Body::from(jpeg)),
-            Err(failure) => error(StatusCode::NOT_FOUND, &failure.to_string()),
+            Ok(jpeg) => {
+                stream.traffic.send(Protocol::Snapshot, jpeg.len());
+                with_headers(StatusCode::OK, "image/jpeg", NO_STORE, Body::from(jpeg))
+            }
+            Err(failure) => error(StatusCode::NOT_FOUND, "NO_PICTURE", &failure.to_string()),
         },
-        _ => hls_part(&hls::playlist_of(&play, &stream), &file),
+        _ => hls_part(&stream.traffic, &hls::playlist_of(&play, &stream), &file),
     }
 }
 
 /// `init-{n}.mp4` and `seg-{n}.m4s`.
-fn hls_part(hls: &Playlist, file: &str) -> Response {
+fn hls_part(traffic: &Traffic, hls: &Playlist, file: &str) -> Response {
     let number = |prefix: &str, suffix: &str| -> Option<u64> { file.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok() };
     let found = if let Some(number) = number("init-", ".mp4") {
         hls.init(number).map(|bytes| ("video/mp4", bytes))
@@ -72,7 +97,10 @@ fn hls_part(hls: &Playlist, file: &str) -> Response {
         number("seg-", ".m4s").and_then(|number| hls.segment(number)).map(|bytes| ("video/iso.segment", bytes))
     };
     match found {
-        Some((kind, bytes)) => with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes)),
-        None => error(StatusCode::NOT_FOUND, "no such file of this stream; it may have left the playlist"),
+        Some((kind, bytes)) => {
+            traffic.send(Protocol::Hls, bytes.len());
+            with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes))
+        }
+        None => error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such file of this stream; it may have left the playlist"),
     }
 }

@@ -3,6 +3,7 @@
 use super::rtmp_viewer::answer;
 use super::{BATCH_BYTES, Play, VIEWER_READ_BYTES};
 use crate::live::stream::Stream;
+use crate::live::traffic::Protocol;
 use crate::reading::read_with;
 use crate::wire::{Scratch, WireCursor};
 use bytes::Bytes;
@@ -33,7 +34,7 @@ pub(crate) async fn play<S: AsyncRead + AsyncWrite>(
     mut session: Session,
     stream: &Arc<Stream>,
 ) -> Result<(), PlayError> {
-    let _count = stream.count_lone_viewer();
+    let _count = stream.count_lone_viewer(Protocol::Rtmps);
     let (mut reader, mut writer) = tokio::io::split(socket);
     let mut head = stream.watch();
     let (mut cursor, mut scratch, mut out) = (WireCursor::default(), Scratch::new(), VecDeque::new());
@@ -42,6 +43,7 @@ pub(crate) async fn play<S: AsyncRead + AsyncWrite>(
         cursor.fill(stream, play.rtmp(), &mut scratch, &mut out, BATCH_BYTES);
         if !out.is_empty() {
             while let Some(bytes) = out.pop_front() {
+                stream.traffic.send(Protocol::Rtmps, bytes.len());
                 tokio::time::timeout(play.pace.stuck, writer.write_all(&bytes)).await.map_err(|_| PlayError::Stuck)??;
             }
             tokio::time::timeout(play.pace.stuck, writer.flush()).await.map_err(|_| PlayError::Stuck)??;

@@ -8,6 +8,7 @@
 use super::{BATCH_BYTES, Pace, Play};
 use crate::live::readers::Reader;
 use crate::live::stream::{Stream, ViewerCount};
+use crate::live::traffic::Protocol;
 use crate::wire::{Scratch, Wire, WireCursor};
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
@@ -104,7 +105,7 @@ impl Fanout {
 
     /// Adds a viewer, whose session has sent all that comes before media.
     pub(super) fn join(&self, play: &Play, stream: &Arc<Stream>, socket: OwnedWriteHalf, link: Arc<ViewerLink>) {
-        let count = stream.count_viewer();
+        let count = stream.count_viewer(Protocol::Rtmp);
         let viewer = Viewer { socket, link, cursor: WireCursor::default(), out: VecDeque::new(), blocked_since: None, _count: count };
         let shard = self.shard(play, stream);
         shard.viewers.fetch_add(1, Ordering::Relaxed);
@@ -224,6 +225,12 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
+    fn send(&self, socket: &OwnedWriteHalf, slices: &[IoSlice<'_>]) -> std::io::Result<usize> {
+        let sent = send(socket, slices)?;
+        self.stream.traffic.send(Protocol::Rtmp, sent);
+        Ok(sent)
+    }
+
     fn fill(&mut self, cursor: &mut WireCursor, out: &mut VecDeque<Bytes>) {
         cursor.fill(self.stream, self.wire, &mut self.scratch, out, BATCH_BYTES);
     }
@@ -284,7 +291,7 @@ impl Viewer {
         if slices.is_empty() {
             return true;
         }
-        let written = match send(&self.socket, slices) {
+        let written = match feed.send(&self.socket, slices) {
             Ok(0) => return false,
             Ok(written) => written,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
@@ -311,7 +318,7 @@ impl Viewer {
                     return true;
                 }
             }
-            match self.try_write() {
+            match self.try_write(feed) {
                 // A socket that takes nothing though it is ready is closed.
                 Ok(0) => return false,
                 Ok(written) => {
@@ -327,14 +334,14 @@ impl Viewer {
         }
     }
 
-    fn try_write(&self) -> std::io::Result<usize> {
+    fn try_write(&self, feed: &Feed<'_>) -> std::io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
         for (slice, bytes) in slices.iter_mut().zip(&self.out) {
             *slice = IoSlice::new(bytes);
             count += 1;
         }
-        send(&self.socket, slices.get(..count).unwrap_or(&[]))
+        feed.send(&self.socket, slices.get(..count).unwrap_or(&[]))
     }
 
     fn advance(&mut self, mut written: usize) {

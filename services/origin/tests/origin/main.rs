@@ -6,6 +6,7 @@ mod certificate;
 mod clip;
 mod cloud;
 mod duel;
+mod http;
 mod peers;
 mod quirks;
 mod recording;
@@ -109,7 +110,7 @@ async fn ffmpeg_publishes_and_every_way_to_watch_works() {
     assert!((20.0..30.0).contains(&streams[0].fps) && streams[0].bitrate_kbps > 50.0, "{streams:?}");
     let unknown = reqwest::get(format!("http://{http}/live/s1.flv")).await.unwrap();
     assert_eq!(unknown.status(), 404, "the publishing name plays nothing");
-    assert!(unknown.text().await.unwrap().starts_with("{\"error\":"));
+    assert!(unknown.text().await.unwrap().starts_with("{\"error_code\":\"NOT_FOUND\","));
     assert_eq!(Player::connect(rtmp, "s1").await.error().await, "NetStream.Play.StreamNotFound");
     ffmpeg.kill().await.unwrap();
     origin.shutdown().await;
