@@ -5,6 +5,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
+    audit::refusals::Refusals,
     clock::Clock,
     devices::presence::Presence,
     events::{kind::EventKind, log::EventLog},
@@ -49,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) events: Arc<EventLog>,
     pub(crate) keys: SigningKeys,
     pub(crate) clock: Clock,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) token_ttl_sec: u32,
 }
 
@@ -86,7 +88,13 @@ impl Allocator {
         };
         let request = self.parse(id, body).await?;
         if !device.may_push {
-            self.log_refusal(id, Action::AllocationRefuse, json!({ "error_code": ErrorCode::PermissionDenied.as_str() })).await;
+            self.log_refusal(
+                id,
+                Action::AllocationRefuse,
+                "it may not publish",
+                json!({ "error_code": ErrorCode::PermissionDenied.as_str() }),
+            )
+            .await;
             return Err(Refusal::new(ErrorCode::PermissionDenied, "this device may not publish"));
         }
         self.parts.presence.seen(id);
@@ -106,7 +114,8 @@ impl Allocator {
             return Err(Refusal::new(ErrorCode::BadRequest, "request_id is empty"));
         }
         if request.device_id != *id {
-            self.log_refusal(id, Action::AllocationImpersonate, json!({ "named": request.device_id.as_str() })).await;
+            self.log_refusal(id, Action::AllocationImpersonate, "it names another device", json!({ "named": request.device_id.as_str() }))
+                .await;
             return Err(Refusal::new(ErrorCode::Unauthorized, "device_id is not the device that asks"));
         }
         if !matches!(request.stream_type.as_str(), "rtmp" | "rtmps") {
@@ -180,8 +189,13 @@ impl Allocator {
         Ok((answer, true))
     }
 
-    async fn log_refusal(&self, id: &DeviceId, action: Action, detail: Value) {
-        self.parts.store.log(&Actor::Device(id.clone()), action, id.as_str(), detail).await;
+    async fn log_refusal(&self, id: &DeviceId, action: Action, reason: &str, detail: Value) {
+        self.parts.refusals.record(&Actor::Device(id.clone()), action, id.as_str(), reason, detail).await;
+    }
+
+    /// Where refusals are counted.
+    pub(crate) fn refusals(&self) -> &Arc<Refusals> {
+        &self.parts.refusals
     }
 }
 

@@ -126,6 +126,8 @@ pub(super) enum Refusal {
     Unknown,
     #[error("the device or its certificate is revoked")]
     Revoked,
+    #[error("the certificate has expired")]
+    Expired,
     #[error("a connection with a newer certificate of the device is here")]
     Outdone,
     #[error("the operator's certificate is not on the list of accepted ones")]

@@ -60,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) uplink: Arc<Uplink>,
     pub(crate) operators: OperatorCertificates,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 impl std::fmt::Debug for Broker {
@@ -70,13 +71,13 @@ impl std::fmt::Debug for Broker {
 
 impl Broker {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, presence, events, clock, uplink, operators } = parts;
+        let Parts { store, presence, events, clock, uplink, operators, refusals } = parts;
         Arc::new(Self {
             router: Mutex::default(),
             connections: Arc::default(),
             budgets: Budgets::default(),
             duels: Duels::default(),
-            refusals: Arc::new(Refusals::new(store.clone(), clock.clone())),
+            refusals,
             logged: Mutex::default(),
             store,
             presence,
@@ -203,13 +204,7 @@ impl Broker {
         self.budgets.sweep(now);
         self.duels.sweep(now);
         self.logged.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, at| now.saturating_duration_since(*at) < LOG_INTERVAL);
-        self.refusals.sweep().await;
         self.measure();
-    }
-
-    /// Writes what was counted and not written yet.
-    pub(super) async fn flush(&self) {
-        self.refusals.flush().await;
     }
 
     /// Ends connections whose certificate is not good any more: replaced, revoked or expired. TLS looked only when they began.

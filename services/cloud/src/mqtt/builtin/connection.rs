@@ -191,7 +191,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
             assigned = Some(connect.client_id.clone());
         }
         let will_topic = connect.will.as_ref().map(|will| &*will.publication.topic);
-        let refusal = match self.access.admit(&connect.client_id, will_topic).await {
+        // A resumed session of TLS does not look at that again.
+        let has_expired = self.entry.listed.valid_until <= self.broker.clock.unix_secs();
+        let admitted = if has_expired { Err(Refusal::Expired) } else { self.access.admit(&connect.client_id, will_topic).await };
+        let refusal = match admitted {
             Ok(enrolled_at) => return Ok((assigned, enrolled_at)),
             Err(refusal) => refusal,
         };

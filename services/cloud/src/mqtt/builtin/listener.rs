@@ -89,7 +89,7 @@ impl Broker {
         let mut sweeps = 0_u32;
         loop {
             tokio::select! {
-                () = stop.cancelled() => return self.flush().await,
+                () = stop.cancelled() => return,
                 _ = interval.tick() => {}
             }
             self.sweep().await;

@@ -177,7 +177,8 @@ impl Router {
         let before = client.session.waiting_bytes();
         client.session.disconnect();
         let freed = before - client.session.waiting_bytes();
-        if let Some(seconds) = expiry_sec {
+        // A session that was to end with its connection does (MQTT 5, 3.14.2.2.2).
+        if let Some(seconds) = expiry_sec.filter(|_| !client.expiry.is_zero()) {
             client.expiry = Duration::from_secs(u64::from(seconds)).min(SESSION_EXPIRY_MAX);
         }
         if !keeps_will {
