@@ -1,9 +1,9 @@
-//! `sightline device …` and `sightline audit …`: on the cloud's data directory, while it runs or not.
+//! `sightline device …`, `operator …` and `audit …`: on the cloud's data directory, while it runs or not.
 
 use crate::{
     Failure,
-    args::{Audit, AuditAction, CloudDir, Device, DeviceAction},
-    device_config, settings,
+    args::{Audit, AuditAction, CloudDir, Device, DeviceAction, Operator},
+    device_config, operators, settings,
     terminal::{self, WrongUse},
 };
 use sightline_cloud::admin::{self, AddedDevice, Verdict};
@@ -28,6 +28,10 @@ fn existing_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
     } else {
         Err(format!("{}: no cloud keeps its state here; check --dir, or start the cloud once", dir.display()).into())
     }
+}
+
+pub(crate) async fn operator(operator: Operator) -> Result<(), Failure> {
+    operators::run(&existing_dir(&operator.cloud)?, operator).await
 }
 
 pub(crate) async fn device(device: Device) -> Result<(), Failure> {
@@ -64,7 +68,7 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
             if json {
                 terminal::print(&serde_json::json!({"id": id, "revoked": true}).to_string())
             } else {
-                terminal::say(&format!("{id} is revoked: its connections end within 10 seconds"))
+                terminal::print(&format!("{id} is revoked: its connections end within 10 seconds"))
             }
         }
     }
@@ -76,7 +80,7 @@ async fn permit(dir: &Path, id: &DeviceId, may_push: bool, json: bool) -> Result
     if json {
         terminal::print(&serde_json::json!({"id": id, "may_push": may_push}).to_string());
     } else {
-        terminal::say(&format!("{id} may {}publish", if may_push { "" } else { "not " }));
+        terminal::print(&format!("{id} may {}publish", if may_push { "" } else { "not " }));
     }
     Ok(())
 }
@@ -86,7 +90,7 @@ fn show_files(added: &AddedDevice, json: bool, done: &str) {
         terminal::print(&serde_json::to_string(added).unwrap_or_default());
         return;
     }
-    terminal::say(&format!("{} is {done}; copy these to the device, and keep the key and the token secret:", added.id));
+    terminal::print(&format!("{} is {done}; copy these to the device, and keep the key and the token secret:", added.id));
     for (what, path) in [("certificate", &added.pem), ("key", &added.key), ("HTTP token", &added.token), ("authority", &added.ca)] {
         terminal::print(&format!("{what:12} {}", path.display()));
     }
@@ -104,7 +108,13 @@ fn show_row(device: &admin::Device) {
         (None, true) => "may stream",
         (None, false) => "may not stream",
     };
-    terminal::print(&format!("{:24} {right:15} playback {}  last seen {}", device.id.as_str(), device.playback, time(device.last_seen)));
+    terminal::print(&format!(
+        "{:24} {right:15} playback {}  last seen {}  certificate until {}",
+        device.id.as_str(),
+        device.playback,
+        time(device.last_seen),
+        time(Some(device.certificate_until)).split('T').next().unwrap_or_default()
+    ));
 }
 
 pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {
@@ -123,7 +133,10 @@ pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {
             }
             match verdict {
                 Verdict::Intact { rows, head } => {
-                    terminal::say(&format!("the audit log is intact: {rows} entries, the last one's hash is {head}"));
+                    // Not in front of the JSON's reader.
+                    if !audit.cloud.json {
+                        terminal::print(&format!("the audit log is intact: {rows} entries, the last one's hash is {head}"));
+                    }
                     Ok(())
                 }
                 Verdict::Broken { seq, reason } => Err(format!("the audit log is broken at entry {seq}: {reason}").into()),

@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Let devices in, look at them, shut them out
     Device(Device),
+    /// Give operators certificates of their own, and take them back
+    Operator(Operator),
     /// What a camera has recorded on its own disk: list it, export a time range
     Recordings(Recordings),
     /// Read the audit log and check that no one has changed it
@@ -264,6 +266,33 @@ pub(crate) struct Device {
     pub(crate) cloud: CloudDir,
 }
 
+#[derive(ClapArgs, Debug)]
+#[command(
+    after_help = "These work while the cloud runs: a revoked operator is cut off within 10 seconds. DIR/operator.pem is the first operator's, named operator."
+)]
+pub(crate) struct Operator {
+    #[command(subcommand)]
+    pub(crate) action: OperatorAction,
+    #[command(flatten)]
+    pub(crate) cloud: CloudDir,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum OperatorAction {
+    /// Make a certificate and key for an operator
+    Add {
+        /// The operator's name: A-Z a-z 0-9 _ -, at most 64 characters
+        name: String,
+    },
+    /// All certificates of operators, the revoked ones too
+    List,
+    /// Accept an operator's certificate no more
+    Revoke {
+        /// The operator's name
+        name: String,
+    },
+}
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum DeviceAction {
     /// Let a device in: makes its certificate, key and HTTP token
@@ -404,6 +433,16 @@ pub(crate) enum RoleArg {
     Cloud,
     /// Media server
     Origin,
+}
+
+impl RoleArg {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Cloud => "cloud",
+            Self::Origin => "origin",
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]

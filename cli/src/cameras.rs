@@ -2,7 +2,7 @@
 
 use crate::{
     Failure,
-    settings::{file, table},
+    settings::{environment, file, table},
     terminal,
 };
 use confique::{Config as _, Layer as _};
@@ -38,10 +38,32 @@ pub(crate) fn load(file: &Path) -> Result<Cameras, Failure> {
     match split(&read(file)?).map_err(|problem| format!("{}: {problem}", file.display()))? {
         None => Ok(Cameras::One(Box::new(file::load::<Config>(file)?.for_device()))),
         Some((defaults, tables)) => {
-            let cameras = tables.iter().map(|own| config_of(own, &defaults)).collect::<Result<_, _>>();
-            Ok(Cameras::Several(cameras.map_err(|problem| format!("{}: {problem}", file.display()))?))
+            environment::warn_of_unknown();
+            let cameras = tables.iter().map(|own| config_of(own, &defaults)).collect::<Result<Vec<_>, _>>();
+            let mut cameras = cameras.map_err(|problem| format!("{}: {problem}", file.display()))?;
+            cameras.iter_mut().for_each(|config| config.resolve(&file::base_of(file)));
+            Ok(Cameras::Several(cameras))
         }
     }
+}
+
+/// The same, checked, and the files that it names opened.
+pub(crate) fn load_checked(file: &Path) -> Result<Cameras, Failure> {
+    let cameras = load(file)?;
+    match &cameras {
+        Cameras::One(config) => {
+            config.check()?;
+            config.check_files()?;
+            config.check_source()?;
+        }
+        Cameras::Several(configs) => {
+            Fleet::new(configs.clone())?;
+            for config in configs {
+                config.check_files().map_err(|problem| format!("{}: {problem}", config.device_id))?;
+            }
+        }
+    }
+    Ok(cameras)
 }
 
 /// A file of one camera, for what only one can be asked.
@@ -57,14 +79,12 @@ pub(crate) fn load_one(file: &Path, otherwise: &str) -> Result<Config, Failure> 
 /// `sightline config check`.
 pub(crate) fn check(file: &Path, json: bool) -> Result<(), Failure> {
     let table = read(file)?;
-    let shown = match load(file)? {
-        Cameras::One(config) => {
-            config.check()?;
+    let shown = match load_checked(file)? {
+        Cameras::One(_) => {
             vec![(None, table::settings_of_camera(&toml::Table::new(), &table))]
         }
         Cameras::Several(cameras) => {
             let ids: Vec<_> = cameras.iter().map(|config| config.device_id.clone()).collect();
-            Fleet::new(cameras)?;
             let (defaults, tables) = split(&table)?.unwrap_or_default();
             ids.into_iter().zip(tables).map(|(id, own)| (Some(id), table::settings_of_camera(&own, &defaults))).collect()
         }
@@ -87,7 +107,6 @@ pub(crate) fn check(file: &Path, json: bool) -> Result<(), Failure> {
         }
         table::print_rows(rows);
     }
-    terminal::say("the configuration is good");
     Ok(())
 }
 
@@ -183,9 +202,10 @@ mod tests {
         );
         let Cameras::Several(found) = cameras(&text).unwrap() else { panic!("several") };
         assert_eq!(found.iter().map(|config| config.device_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let beside = std::env::temp_dir().join("x.mp4");
         let [a, b] = &found[..] else { panic!("two") };
         assert_eq!((a.stream.quality.as_str(), b.stream.quality.as_str()), ("medium", "low"));
-        assert_eq!((a.stream.trigger.as_str(), b.source.reveal(), a.source.reveal()), ("always_on", "x.mp4", "test"));
+        assert_eq!((a.stream.trigger.as_str(), b.source.reveal(), a.source.reveal()), ("always_on", beside.to_str().unwrap(), "test"));
         assert_eq!((a.mqtt.cert.to_str(), b.recording.dir.to_str()), (Some("/c/a.pem"), Some("/r/b")));
         let Cameras::One(one) = cameras(&format!("device_id = 'c'\n{FILE}")).unwrap() else { panic!("one") };
         assert_eq!(one.mqtt.cert.to_str(), Some("/c/c.pem"));

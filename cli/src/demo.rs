@@ -52,7 +52,7 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     let origin = Origin::start(origin_config(&demo.dir, &addresses, &prepared)).await?;
     let mut config = sightline_cloud::Config::in_dir(&demo.dir)?;
     (config.http.listen, config.mqtt.listen) = (addresses.http, addresses.mqtt);
-    let cloud = Cloud::start(config, origin.router()).await?;
+    let cloud = Cloud::start_checking(config, origin.router(), crate::roles::check_settings).await?;
     let quality = demo.quality.or_else(|| (demo.source.reveal() == "test").then(|| best_quality(demo.cameras)));
     let waited_until = Instant::now() + ORIGIN_WAIT;
     while !cloud.has_server() && Instant::now() < waited_until {

@@ -16,7 +16,10 @@ pub(crate) async fn run(dir: &Path, config: &DeviceConfig, json: bool) -> Result
     let view = match change {
         Change::Nothing => now,
         Change::Clear => admin::set_device_settings(dir, &config.id, None).await?,
-        Change::Set(settings) => admin::set_device_settings(dir, &config.id, Some(settings)).await?,
+        Change::Set(settings) => {
+            crate::roles::check_settings(&settings)?;
+            admin::set_device_settings(dir, &config.id, Some(settings)).await?
+        }
     };
     if json {
         terminal::print(&serde_json::to_string(&view)?);

@@ -7,6 +7,7 @@ mod cameras;
 mod demo;
 mod device_config;
 mod doctor;
+mod operators;
 mod probe;
 mod push;
 mod recordings;
@@ -57,6 +58,7 @@ async fn run(args: Args) -> Result<bool, Failure> {
         Command::Origin(role) => roles::origin(&role).await,
         Command::Push(push) => push::run(push).await,
         Command::Device(device) => admin::device(device).await,
+        Command::Operator(operator) => admin::operator(operator).await,
         Command::Recordings(recordings) => recordings::run(&recordings),
         Command::Audit(audit) => admin::audit(audit).await,
         Command::Config(config) => settings::command(config),

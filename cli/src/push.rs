@@ -9,12 +9,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sightline_camera::{Agent, Config, Outcome, Rounds, StreamEvent};
 use sightline_capture::Source;
 use sightline_rtmp::url::RtmpUrl;
-use sightline_signal::StatusEvent;
-use std::{path::PathBuf, time::Duration};
+use sightline_signal::{ErrorCode, StatusEvent};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Events that may wait to be shown; a terminal that hangs loses some, the stream none.
 const EVENTS_WAITING_MAX: usize = 64;
+/// A server that has refused the name this often will not take it the next time. More than once: the one before may still hold it.
+const REFUSALS_MAX: u32 = 3;
+/// Between two lines of figures where there is no terminal.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(10);
 /// The authorities that Debian and its kin trust.
 const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -41,11 +49,15 @@ pub(crate) async fn run(push: Push) -> Result<(), Failure> {
     let agent = Agent::start(&config, if push.once { Rounds::Once } else { Rounds::Looped })?;
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let stop = terminal::stop_signal()?;
-    let (outcome, ()) = tokio::join!(agent.run(stop, Some(sender)), show(receiver, push.json));
-    match outcome {
-        Outcome::Stopped => Ok(()),
-        Outcome::GaveUp(code) => Err(format!("{tc_url}: gave up after several tries: {code}").into()),
-        Outcome::Failed(problem) => Err(problem.into()),
+    let mut shown = Shown { tc_url: tc_url.clone(), json: push.json, ..Shown::default() };
+    let (outcome, ()) = tokio::join!(agent.run(stop.clone(), Some(sender)), shown.follow(receiver, &stop));
+    match (outcome, shown.last_error) {
+        (Outcome::Failed(problem), _) => Err(problem.into()),
+        (Outcome::GaveUp(code), _) => Err(format!("{tc_url}: gave up after several tries: {code}").into()),
+        // What ends without ever having begun has failed, whoever ended it.
+        (Outcome::Stopped, Some(error)) if !shown.has_published => Err(format!("{tc_url}: nothing was published: {error}").into()),
+        (Outcome::Stopped, None) if !shown.has_published => Err(format!("{tc_url}: nothing was published").into()),
+        (Outcome::Stopped, _) => Ok(()),
     }
 }
 
@@ -84,39 +96,80 @@ impl std::str::FromStr for PushUrl {
     }
 }
 
-async fn show(mut events: mpsc::Receiver<StreamEvent>, json: bool) {
-    let line = ProgressBar::new_spinner()
-        .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    line.enable_steady_tick(Duration::from_millis(120));
-    while let Some(event) = events.recv().await {
-        match event {
-            StreamEvent::Status(status) => {
-                let retry = status.next_retry.map(|delay| format!(", again in {:.0} s", delay.as_secs_f32())).unwrap_or_default();
-                line.set_message(format!("{}{retry}", status.state.name()));
+/// What was shown of a push, and is known of it.
+#[derive(Debug, Default)]
+struct Shown {
+    tc_url: String,
+    json: bool,
+    has_published: bool,
+    /// Refusals of the name before anything was published.
+    refusals: u32,
+    last_error: Option<String>,
+    figures_at: Option<Instant>,
+}
+
+impl Shown {
+    /// Shows events until there are no more. On a terminal one line changes; elsewhere a line comes now and then.
+    async fn follow(&mut self, mut events: mpsc::Receiver<StreamEvent>, stop: &CancellationToken) {
+        let line = ProgressBar::new_spinner()
+            .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        line.enable_steady_tick(Duration::from_millis(120));
+        while let Some(event) = events.recv().await {
+            match event {
+                StreamEvent::Status(status) => {
+                    let retry = status.next_retry.map(|delay| format!(", again in {:.0} s", delay.as_secs_f32())).unwrap_or_default();
+                    line.set_message(format!("{}{retry}", status.state.name()));
+                }
+                StreamEvent::Event(event) => {
+                    if self.json {
+                        line.suspend(|| terminal::print(&serde_json::to_string(&*event).unwrap_or_default()));
+                    }
+                    self.show(&event, &line);
+                }
             }
-            StreamEvent::Event(event) => {
-                if json {
-                    line.suspend(|| terminal::print(&serde_json::to_string(&*event).unwrap_or_default()));
+            if self.refusals >= REFUSALS_MAX {
+                stop.cancel();
+            }
+        }
+        line.finish_and_clear();
+    }
+
+    fn show(&mut self, event: &StatusEvent, line: &ProgressBar) {
+        match event {
+            StatusEvent::Started(_) => {
+                self.has_published = true;
+                line.suspend(|| terminal::say(&format!("connected to {}; streaming", self.tc_url)));
+            }
+            StatusEvent::Metrics(event) => {
+                let figures = format!(
+                    "streaming  {:.1} fps  {:.0} kbit/s  {} frames  {} left out",
+                    event.metrics.fps, event.metrics.bitrate_kbps, event.metrics.total_frames, event.metrics.dropped_frames
+                );
+                if line.is_hidden() && self.figures_at.is_none_or(|at| at.elapsed() >= FIGURES_INTERVAL) {
+                    terminal::say(&figures);
+                    self.figures_at = Some(Instant::now());
                 }
-                match &*event {
-                    StatusEvent::Metrics(event) => line.set_message(format!(
-                        "streaming  {:.1} fps  {:.0} kbit/s  {} frames  {} left out",
-                        event.metrics.fps, event.metrics.bitrate_kbps, event.metrics.total_frames, event.metrics.dropped_frames
-                    )),
-                    StatusEvent::Stopped(event) => line.suspend(|| {
-                        terminal::say(&format!(
-                            "sent {} frames, {} bytes in {:.1} s",
-                            event.final_metrics.total_frames_sent,
-                            event.final_metrics.total_bytes_sent,
-                            event.final_metrics.stream_duration_ms as f64 / 1000.0
-                        ))
-                    }),
-                    StatusEvent::Started(_) | StatusEvent::ConnectionError(_) => {}
+                line.set_message(figures);
+            }
+            StatusEvent::Stopped(event) => line.suspend(|| {
+                terminal::say(&format!(
+                    "sent {} frames, {} bytes in {:.1} s",
+                    event.final_metrics.total_frames_sent,
+                    event.final_metrics.total_bytes_sent,
+                    event.final_metrics.stream_duration_ms as f64 / 1000.0
+                ))
+            }),
+            StatusEvent::ConnectionError(event) => {
+                let is_refusal = matches!(event.error_code, ErrorCode::StreamKeyInvalid | ErrorCode::RtmpConnectRejected);
+                self.refusals += u32::from(is_refusal && !self.has_published);
+                let error = format!("{}: {}", event.error_code, event.message.as_str());
+                if line.is_hidden() && self.last_error.as_ref() != Some(&error) {
+                    terminal::say(&error);
                 }
+                self.last_error = Some(error);
             }
         }
     }
-    line.finish_and_clear();
 }
 
 #[cfg(test)]

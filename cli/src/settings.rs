@@ -1,6 +1,8 @@
 //! Settings: one TOML file a role, each key also from the environment; a mistyped key is an error that names the nearest.
 
+pub(crate) mod environment;
 pub(crate) mod file;
+mod spelling;
 pub(crate) mod table;
 
 use crate::{
@@ -22,16 +24,20 @@ pub(crate) fn command(config: args::Config) -> Result<(), Failure> {
         ConfigAction::Check { file, role, json } => {
             let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
             let table = table_of(&file, &text)?;
-            match role.unwrap_or_else(|| guess_role(&table)) {
+            let role = role.unwrap_or_else(|| guess_role(&table));
+            match role {
                 RoleArg::Camera => cameras::check(&file, json)?,
                 RoleArg::Cloud => {
-                    load::<sightline_cloud::Config>(&file)?.validate()?;
+                    check_cloud(&load(&file)?)?;
                     show(&settings_of(&sightline_cloud::Config::META, &table), json);
                 }
                 RoleArg::Origin => {
-                    load::<sightline_origin::Config>(&file)?;
+                    sightline_origin::Origin::check(&load(&file)?)?;
                     show(&settings_of(&sightline_origin::Config::META, &table), json);
                 }
+            }
+            if !json {
+                terminal::print(&format!("{}: the configuration is good, for the role {}", file.display(), role.name()));
             }
             Ok(())
         }
@@ -72,7 +78,22 @@ fn show(rows: &[Shown], json: bool) {
         return;
     }
     print_rows(rows);
-    terminal::say("the configuration is good");
+}
+
+/// What a start would fail on, but for ports that are taken.
+pub(crate) fn check_cloud(config: &sightline_cloud::Config) -> Result<(), Failure> {
+    config.validate()?;
+    let dir = std::path::absolute(&config.data_dir)?;
+    let above = dir.ancestors().find(|path| path.exists()).unwrap_or(&dir);
+    if !above.is_dir() {
+        return Err(format!("data_dir: {} is no directory", above.display()).into());
+    }
+    match &config.api.operator_token_file {
+        Some(file) if file.exists() => {
+            std::fs::read_to_string(file).map(drop).map_err(|error| format!("api.operator_token_file: {}: {error}", file.display()).into())
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 #[cfg(test)]

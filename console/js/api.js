@@ -1,4 +1,4 @@
-// The cloud's API, and its events.
+// The cloud's API, and its events. All addresses are relative to the page, so that a proxy may serve it under any path.
 
 const TOKEN = 'sightline.operator-token';
 
@@ -60,7 +60,7 @@ export async function page(path) {
 
 /** Tells a camera to do something; the answer has `status` and `result`. */
 export async function command(device, body) {
-  const response = await call(`/api/v1/devices/${encodeURIComponent(device)}/command`, {
+  const response = await call(`api/v1/devices/${encodeURIComponent(device)}/command`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body),
@@ -76,7 +76,7 @@ const RECONNECT_MS = 3000;
 export async function listen(listener, signal) {
   while (!signal.aborted) {
     try {
-      const response = await call('/api/v1/events/stream', { signal });
+      const response = await call('api/v1/events/stream', { signal });
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = '';
       for (;;) {

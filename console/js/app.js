@@ -61,9 +61,10 @@ function open() {
 
 function update() {
   const { problem } = store;
-  frame.banner.hidden = !problem || problem.status === 401;
-  frame.banner.textContent = problem?.code === 'HOST_NOT_LOCAL' ? t('forbidden') : problem?.status ? problem.message : t('unreachable');
-  if (problem?.status === 401) {
+  const asksForToken = problem?.status === 401 || problem?.code === 'HOST_NOT_LOCAL';
+  frame.banner.hidden = !problem || asksForToken;
+  frame.banner.textContent = problem?.status ? problem.message : t('unreachable');
+  if (asksForToken) {
     if (!frame.main.querySelector('.sign-in')) {
       page.close();
       frame.main.replaceChildren(signInForm());
@@ -79,7 +80,7 @@ function signInForm() {
   const wrong = h('p', { class: 'bad-text', role: 'alert', hidden: true, text: t('sign_in_wrong') });
   let tried = false;
   const stop = watch(() => {
-    wrong.hidden = !(tried && store.problem?.status === 401);
+    wrong.hidden = !(tried && store.problem && store.problem.status !== 0);
     if (!wrong.isConnected) stop();
   });
   const onSubmit = (event) => {

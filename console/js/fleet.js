@@ -203,6 +203,6 @@ class Card {
     next.onerror = () => {
       this.isLoading = false;
     };
-    next.src = `/live/${encodeURIComponent(live.playback)}/snapshot.jpg?t=${Date.now()}`;
+    next.src = `live/${encodeURIComponent(live.playback)}/snapshot.jpg?t=${Date.now()}`;
   }
 }

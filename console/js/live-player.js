@@ -48,7 +48,7 @@ export class LivePlayer {
   /** `onState(state, via)`: `connecting`, `playing`, `retrying` or `unsupported`; via `flv` or `hls`. */
   constructor(video, playback, onState = () => {}) {
     this.video = video;
-    this.base = `/live/${encodeURIComponent(playback)}`;
+    this.base = `live/${encodeURIComponent(playback)}`;
     this.onState = onState;
     this.flvFailures = 0;
     this.failures = 0;
@@ -80,7 +80,7 @@ export class LivePlayer {
 
   async openFlv() {
     this.via = 'flv';
-    await script('/vendor/mpegts-1.8.2.js');
+    await script('vendor/mpegts-1.8.2.js');
     if (this.isDestroyed) return;
     const { mpegts } = window;
     mpegts.LoggingControl.enableAll = false;
@@ -122,7 +122,7 @@ export class LivePlayer {
     const url = `${this.base}/index.m3u8`;
     const isNative = this.video.canPlayType('application/vnd.apple.mpegurl') !== '';
     if (hasMediaSource()) {
-      await script('/vendor/hls.light-1.7.4.min.js');
+      await script('vendor/hls.light-1.7.4.min.js');
       if (this.isDestroyed) return;
       const { Hls } = window;
       if (Hls.isSupported()) {

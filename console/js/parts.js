@@ -65,8 +65,8 @@ export function copyRow(label, value) {
 }
 
 const EVENT_TONES = {
-  stream_started: 'live', device_online: 'live', server_up: 'live', connection_error: 'bad', server_down: 'bad', device_revoked: 'bad',
-  motion: 'warn', server_restarted: 'warn', stream_duel: 'bad', stream_limited: 'bad', recording_failed: 'bad', recording_resumed: 'live',
+  stream_started: 'live', device_online: 'live', server_up: 'live', connection_error: 'bad', server_down: 'bad', device_revoked: 'bad', device_duel: 'bad',
+  certificate_ends: 'warn', storage_failed: 'bad', motion: 'warn', server_restarted: 'warn', stream_duel: 'bad', stream_limited: 'bad', recording_failed: 'bad', recording_resumed: 'live',
 };
 
 /** A list of events, newest first. */
@@ -75,7 +75,7 @@ export function timeline(events, withDevice) {
   return h('ol', { class: 'timeline' }, events.map((event) => h('li', { 'data-tone': EVENT_TONES[event.event] ?? 'idle' },
     h('time', { class: 'mono', datetime: new Date(event.time * 1000).toISOString(), text: clock(event.time) }),
     h('span', { class: 'what' },
-      h('strong', { text: t(event.event === 'motion' ? `ev_motion_${event.detail?.motion === true}` : `ev_${event.event}`) }),
+      h('strong', { text: t(event.event === 'motion' ? `ev_motion_${event.detail?.motion === true}` : `ev_${event.event}`, event.detail ?? {}) }),
       withDevice && h('span', { class: 'who', text: event.device }),
       h('span', { class: 'muted', text: eventDetail(event) })))));
 }
@@ -93,7 +93,7 @@ function eventDetail({ event, detail = {} }) {
   if (event === 'recording_failed' || event === 'stream_limited') return [detail.server, detail.message].filter(Boolean).join(' · ');
   if (event === 'stream_duel') return [detail.holder, detail.rival].filter(Boolean).join(' · ');
   if (event === 'allocated') return [detail.server, detail.reason].filter(Boolean).join(' · ');
-  return '';
+  return event === 'storage_failed' ? detail.reason ?? '' : '';
 }
 
 /** A page's empty state. */

@@ -1,9 +1,10 @@
-// The bare player: /player.html?playback=ID, with nothing on the page but the video.
+// The bare player: /player.html?id=ID (or playback=ID), with nothing on the page but the video.
 
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
 
-const playback = new URLSearchParams(location.search).get('playback');
+const query = new URLSearchParams(location.search);
+const playback = query.get('id') ?? query.get('playback');
 const status = document.getElementById('status');
 const show = (text) => {
   status.hidden = !text;
@@ -17,5 +18,5 @@ if (playback && /^[A-Za-z0-9_-]{1,64}$/.test(playback)) {
     show(texts[state]);
   });
 } else {
-  show('/player.html?playback=ID');
+  show('player.html?id=ID');
 }

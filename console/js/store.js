@@ -42,7 +42,7 @@ export async function run() {
 
 async function poll() {
   try {
-    const [devices, streams, servers] = await Promise.all([list('/api/v1/devices'), list('/api/v1/streams'), list('/api/v1/servers')]);
+    const [devices, streams, servers] = await Promise.all([list('api/v1/devices'), list('api/v1/streams'), list('api/v1/servers')]);
     store.cameras = join(devices, streams);
     store.servers = servers;
     if (!store.isLoaded || store.problem) await loadEvents();
@@ -74,7 +74,7 @@ function remember(cameras) {
 }
 
 async function loadEvents() {
-  store.events = (await list('/api/v1/events', 1)).slice(0, EVENTS_MAX);
+  store.events = (await list('api/v1/events', 1)).slice(0, EVENTS_MAX);
 }
 
 function onEvent(event) {

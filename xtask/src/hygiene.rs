@@ -12,7 +12,7 @@ const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "helpers", 
 const VENDORED: &str = "vendor/";
 /// Crates that must not come in, and why.
 const BANNED: [(&str, &str); 5] = [
-    ("rumqttc", "stalled, with open advisories; mqtt-protocol-core and mqtt5 are what we use"),
+    ("rumqttc", "stalled, with open advisories; mqtt-protocol-core is what we use"),
     ("rumqttd", "no rights for publishing, and rustls 0.22"),
     ("openssl-sys", "a system library: Rust and a C compiler must suffice; TLS is rustls"),
     ("bindgen", "needs libclang: Rust and a C compiler must suffice"),

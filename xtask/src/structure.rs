@@ -24,7 +24,7 @@ const SEAMS: [(&str, &[&str], &str, &str); 6] = [
     ),
     (
         "services/cloud/src",
-        &["mqtt5"],
+        &["mqtt_protocol_core"],
         "services/cloud/src/mqtt/builtin",
         "the cloud works with brokers of others too: the built-in one's types stay in its folder",
     ),

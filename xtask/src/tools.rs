@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[Package] = &[
     ("gir1.2-gst-rtsp-server-1.0", "/usr/share/doc/gir1.2-gst-rtsp-server-1.0"),
     ("opencv-doc", "/usr/share/doc/opencv-doc"),
     ("curl", "curl"),
+    ("caddy", "caddy"),
     ("python3-pip", "/usr/lib/python3/dist-packages/pip"),
     ("qemu-system-x86", "qemu-system-x86_64"),
     ("qemu-system-misc", "qemu-system-riscv32"),

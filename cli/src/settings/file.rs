@@ -1,19 +1,52 @@
 //! A file of settings: read, and checked for keys that no setting has.
 
+use super::{environment, spelling::nearest};
 use crate::Failure;
 use confique::{
     Config,
     meta::{FieldKind, Meta},
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The settings of a role.
+pub(crate) trait RoleConfig: Config {
+    /// Takes relative paths from `base`.
+    fn resolve(&mut self, base: &Path);
+}
+
+impl RoleConfig for sightline_camera::Config {
+    fn resolve(&mut self, base: &Path) {
+        Self::resolve(self, base);
+    }
+}
+
+impl RoleConfig for sightline_cloud::Config {
+    fn resolve(&mut self, base: &Path) {
+        Self::resolve(self, base);
+    }
+}
+
+impl RoleConfig for sightline_origin::Config {
+    fn resolve(&mut self, base: &Path) {
+        Self::resolve(self, base);
+    }
+}
+
+/// Where relative paths of a file begin: where it lies. A service's working directory is `/`, a person's is anywhere.
+pub(crate) fn base_of(file: &Path) -> PathBuf {
+    file.parent().map(Path::to_owned).unwrap_or_default()
+}
 
 /// Reads and checks a file.
-pub(crate) fn load<C: Config>(file: &Path) -> Result<C, Failure> {
+pub(crate) fn load<C: RoleConfig>(file: &Path) -> Result<C, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| format!("{}: {error}; `sightline config template ROLE` prints a file to start from", file.display()))?;
     let table = table_of(file, &text)?;
     check_keys(&C::META, &table).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    C::builder().env().file(file).load().map_err(|error| without_quote(&format!("{error:#}")).into())
+    environment::warn_of_unknown();
+    let mut config = C::builder().env().file(file).load().map_err(|error| without_quote(&format!("{error:#}")))?;
+    config.resolve(&base_of(file));
+    Ok(config)
 }
 
 /// Parses a file's text.
@@ -52,9 +85,8 @@ fn unknown_key(meta: &'static Meta, table: &toml::Table, prefix: &str) -> Option
             }
             (Some(_), _) => {}
             (None, _) => {
-                let nearest = meta.fields.iter().map(|field| (strsim::damerau_levenshtein(key, field.name), field.name)).min();
-                let is_near = |distance: usize| distance <= 2.max(key.len() / 3);
-                return Some((path, nearest.filter(|(distance, _)| is_near(*distance)).map(|(_, name)| format!("{prefix}{name}"))));
+                let nearest = nearest(key, meta.fields.iter().map(|field| field.name));
+                return Some((path, nearest.map(|name| format!("{prefix}{name}"))));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Appending to files: one write a fragment and file, so that a crash or a power cut at any byte leaves every fragment before it readable.
 
 use crate::{
-    retention::{self, Retention},
+    retention::{self, ClockTrust, Retention},
     segment,
 };
 use bytes::{Bytes, BytesMut};
@@ -14,6 +14,7 @@ use std::{
     io::{self, IoSlice, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 /// What is written, and where.
@@ -63,6 +64,8 @@ pub enum Durability {
 pub struct Writer {
     plan: Plan,
     growing: Option<Growing>,
+    started: Instant,
+    trust: ClockTrust,
 }
 
 /// The files that grow. All have the same frames.
@@ -80,11 +83,11 @@ impl Writer {
     /// Writes nothing before the first fragment that begins a file.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        Self { plan, growing: None }
+        Self { plan, growing: None, started: Instant::now(), trust: ClockTrust::default() }
     }
 
     /// Cuts off what a power cut left of the newest file's last fragment: some players stumble over it. Then applies the retention.
-    pub fn repair(&self, now: Timestamp) {
+    pub fn repair(&mut self, now: Timestamp) {
         if let Some(newest) = segment::files(&self.plan.dir).unwrap_or_default().pop() {
             repair(&newest.path);
         }
@@ -149,9 +152,9 @@ impl Writer {
         appended
     }
 
-    fn apply_retention(&self, now: Timestamp) {
+    fn apply_retention(&mut self, now: Timestamp) {
         if let Some(retention) = &self.plan.retention {
-            retention.apply(&self.plan.dir, now);
+            retention.apply(&self.plan.dir, now, self.started.elapsed(), &mut self.trust);
         }
     }
 

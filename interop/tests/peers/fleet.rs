@@ -146,8 +146,15 @@ fn settings_from_afar_reach_the_running_stream_or_begin_it_anew_and_bad_ones_cha
     let config = config_of(&stack, "cam-1");
     assert_eq!((&config["in_sync"], &config["reported"]["settings"]["stream"]["quality"]), (&true.into(), &"medium".into()));
 
-    // A bad one: refused by key, and everything stays.
-    put(json!({"stream": {"quality": "best", "trigger": "manual"}}));
+    // A bad one: the API refuses it, in the camera's words.
+    let bad = json!({"stream": {"quality": "best", "trigger": "manual"}});
+    let refusal = put(bad.clone());
+    assert_eq!(refusal["error_code"], "INVALID_SETTINGS");
+    assert!(refusal["error_message"].as_str().unwrap().starts_with("stream.quality: "), "{refusal}");
+    assert_eq!(config_of(&stack, "cam-1")["desired"]["version"], 1);
+    // Past the API it reaches the camera, which refuses it by key, and everything stays.
+    let bad = json!({"version": 2, "settings": bad}).to_string();
+    output(mosquitto("mosquitto_pub", &stack).args(["-q", "1", "-r", "-t", "devices/cam-1/config/desired", "-m", &bad]));
     let refused =
         eventually("it is refused", LIMIT, || Some(config_of(&stack, "cam-1")).filter(|config| config["reported"]["version"] == 2));
     let told = &refused["reported"];

@@ -10,6 +10,7 @@ pub(crate) mod supervision;
 
 use bytes::Bytes;
 use sightline_capture::{SourceError, clock, tls};
+use sightline_claim::ClaimError;
 use sightline_encode::{EncoderOrder, Failure, OpenEncoder, Pipeline, PipelineEvent, Plan};
 use sightline_media::{Frame, Instant, Track, WallTime};
 use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, Input, MotionGate, Pusher, Status, Trigger};
@@ -34,6 +35,7 @@ use crate::{
         preroll::Preroll,
         recorder::{Recorder, RecorderError},
     },
+    stream_key,
 };
 use calendar::Calendar;
 use connection::{Connection, ConnectionEvent};
@@ -83,6 +85,9 @@ pub enum StartError {
     /// A setting can't be used.
     #[error(transparent)]
     Config(#[from] Problem),
+    /// Another process runs this camera.
+    #[error("state_dir: {0}")]
+    Claim(#[from] ClaimError),
     /// The source can't be used.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -130,6 +135,9 @@ impl Agent {
     }
 
     fn begin_with(mut checked: Checked, rounds: Rounds, open_encoder: OpenEncoder) -> Result<Self, StartError> {
+        if let Some(server) = checked.pusher.server.as_mut().filter(|server| server.name.is_empty()) {
+            server.name = stream_key::own(checked.local.state_dir.as_deref())?;
+        }
         let default = checked.pusher.wanted();
         let plan = Plan {
             source: checked.local.source.clone(),
@@ -184,7 +192,8 @@ impl Agent {
         let mqtt_stop = CancellationToken::new();
         let mqtt = self.broker.map(|address| mqtt::start(address, &tasks, mqtt_stop.clone()));
         let seed = random_seed();
-        let starts_by_hand = controls.is_none() && self.checked.pusher.server.is_some() && self.checked.pusher.trigger == Trigger::Manual;
+        // Where there is no cloud, no command can start it.
+        let starts_by_hand = controls.is_none() && mqtt.is_none() && self.checked.pusher.trigger == Trigger::Manual;
         let backlog = Backlog::new(self.checked.preroll_bytes());
         let motion = self.checked.motion.map(|motion| MotionEvents {
             gate: MotionGate::new(motion.gate),
@@ -240,9 +249,9 @@ const fn as_order(action: EncoderAction) -> EncoderOrder {
     }
 }
 
-/// The broker of a device that asks the cloud where to stream.
+/// The broker of a device that has a cloud.
 fn broker(local: &Local) -> Result<Option<mqtt::Address>, Problem> {
-    let Some(Broker { host, port }) = local.cloud.broker.clone().filter(|_| local.asks_cloud()) else { return Ok(None) };
+    let Some(Broker { host, port }) = local.cloud.broker.clone() else { return Ok(None) };
     let Cloud { ca, cert, key, keep_alive_sec, .. } = &local.cloud;
     let tls = tls::client_config(ca, Some((cert, key)))
         .map_err(|error| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem: error.to_string() })?;
@@ -529,7 +538,8 @@ impl Running {
                 if let Some(error) = status.error {
                     self.last_error = Some(error);
                 }
-                let retry_secs = status.next_retry.map(|delay| delay.as_secs_f32());
+                // Rounded up, as `next_retry_in_sec` is.
+                let retry_secs = status.next_retry.map(|delay| delay.as_millis().div_ceil(1000));
                 tracing::info!(state = status.state.name(), error = status.error.map(ErrorCode::as_str), retry_secs, "stream");
                 self.show(StreamEvent::Status(status));
             }

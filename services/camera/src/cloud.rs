@@ -2,4 +2,5 @@
 
 pub(crate) mod link;
 pub(crate) mod mqtt;
+pub(crate) mod outbox;
 pub(crate) mod tcp;

@@ -10,9 +10,10 @@ pub use secret::{Secret, SourceName};
 
 use confique::Config as _;
 use serde::{Deserialize, Serialize};
+use sightline_capture::{Source, tls::client_config};
 use sightline_motion::Zone;
 use sightline_signal::ErrorCode;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::schedule::Window;
 use checked::Checked;
@@ -48,7 +49,7 @@ pub struct Config {
     /// `start`: on the next day) and `tz = "Europe/Berlin"`. In the environment: the same as JSON.
     #[config(default = [], env = "SIGHTLINE_CAMERA_SCHEDULE", parse_env = from_json)]
     pub schedule: Vec<Window>,
-    /// Where the agent keeps what is to survive a restart: settings from afar, what commands have asked for, cameras' own certificates. `{device_id}` stands for the id.
+    /// Relative paths, here and elsewhere, begin where this file lies. Where the agent keeps what is to survive a restart: settings from afar, what commands have asked for, cameras' own certificates. `{device_id}` stands for the id.
     /// Empty: nothing is kept.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STATE_DIR")]
     pub state_dir: PathBuf,
@@ -84,7 +85,8 @@ pub struct StreamConfig {
     /// Bits a second of `custom`.
     #[config(default = 1_000_000, env = "SIGHTLINE_CAMERA_STREAM_BITRATE_BPS")]
     pub bitrate_bps: u32,
-    /// What starts the stream: motion, scheduled (see `schedule`), always_on, manual (by command), on_demand (by command, on a lease).
+    /// What starts the stream: motion, scheduled (see `schedule`), always_on, manual (by command; without `mqtt.url`: at the start), on_demand (by
+    /// command, on a lease).
     #[config(default = "motion", env = "SIGHTLINE_CAMERA_STREAM_TRIGGER")]
     pub trigger: String,
     /// Motion starts the stream whatever `trigger` says.
@@ -142,13 +144,14 @@ pub struct StreamConfig {
     /// Ask for rtmps, or for rtmp (unencrypted).
     #[config(default = "rtmps", env = "SIGHTLINE_CAMERA_STREAM_STREAM_TYPE")]
     pub stream_type: String,
-    /// A server by hand, `rtmp(s)://host[:port]/app`; empty: ask the cloud.
+    /// A server by hand, `rtmp(s)://host[:port]/app`; empty: ask the cloud. It changes where the stream goes and nothing else: with `mqtt.url`,
+    /// triggers, commands and status go on as ever.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_RTMP_SERVER_URL")]
     pub rtmp_server_url: String,
     /// Servers to try at once when `rtmp_server_url` dies; at most two.
     #[config(default = [], env = "SIGHTLINE_CAMERA_STREAM_BACKUP_SERVERS", parse_env = confique::env::parse::list_by_comma)]
     pub backup_servers: Vec<String>,
-    /// The name to publish under on a server by hand, with its query. A secret.
+    /// The name to publish under on a server by hand, with its query; empty: a random one that is kept in `state_dir`. A secret.
     #[config(default = "", env = "SIGHTLINE_CAMERA_STREAM_STREAM_KEY")]
     pub stream_key: Secret,
     /// The authority that an rtmps server's certificate must come from (PEM); empty: `mqtt.ca`.
@@ -199,7 +202,8 @@ pub struct RecordingConfig {
     /// The length of a file, in seconds; it ends at the next key frame.
     #[config(default = 60, env = "SIGHTLINE_CAMERA_RECORDING_SEGMENT_SEC")]
     pub segment_sec: u32,
-    /// Files older than this are removed, in hours; 0: none is for its age.
+    /// Files older than this are removed, in hours; 0: none is for its age. At most one for each that begins, and none while the clock may be wrong:
+    /// for six hours after it was set by more than a minute, or was a day and more from the newest recording at the start.
     #[config(default = 168, env = "SIGHTLINE_CAMERA_RECORDING_KEEP_HOURS")]
     pub keep_hours: u32,
     /// All files together have at most this many megabytes (10^6 bytes); the oldest are removed first.
@@ -287,6 +291,55 @@ impl Config {
             }
         }
         self
+    }
+
+    /// Takes relative paths from `base`: the directory of the settings' file, wherever the program was started.
+    pub fn resolve(&mut self, base: &Path) {
+        if let Ok(Source::File(file)) = self.source.reveal().parse()
+            && let Some(file) = base.join(file).to_str()
+        {
+            self.source = file.into();
+        }
+        let mqtt = &mut self.mqtt;
+        let paths = [&mut self.source_ca, &mut self.state_dir, &mut self.stream.ca, &mut self.recording.dir];
+        for path in paths.into_iter().chain([&mut mqtt.ca, &mut mqtt.cert, &mut mqtt.key]) {
+            // Empty says that there is none.
+            if !path.as_os_str().is_empty() {
+                *path = base.join(&path);
+            }
+        }
+    }
+
+    /// Opens the files that a start opens. Not the source: that may come later.
+    ///
+    /// # Errors
+    /// The first [`Problem`].
+    pub fn check_files(&self) -> Result<(), Problem> {
+        let mqtt = &self.mqtt;
+        if !mqtt.url.is_empty() {
+            client_config(&mqtt.ca, Some((&mqtt.cert, &mqtt.key))).or_else(|error| problem("mqtt.ca, mqtt.cert, mqtt.key", error))?;
+        }
+        for (key, ca) in [("stream.ca", &self.stream.ca), ("source_ca", &self.source_ca)] {
+            if !ca.as_os_str().is_empty() {
+                client_config(ca, None).or_else(|error| problem(key, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the source, where it is a file. An agent of several cameras tries it again, that of one ends.
+    ///
+    /// # Errors
+    /// [`Problem`]
+    pub fn check_source(&self) -> Result<(), Problem> {
+        match self.source.reveal().parse() {
+            Ok(Source::File(file)) => match std::fs::File::open(&file) {
+                Ok(_) => Ok(()),
+                Err(error) => problem("source", format!("{}: {error}", file.display())),
+            },
+            // Cameras come and go; the agent waits for them.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// The settings that hold secrets, with their tables. Whoever shows settings hides these.

@@ -100,8 +100,8 @@ struct Subject {
 }
 
 impl Subject {
-    fn asks_cloud(&self) -> bool {
-        self.checked.local.asks_cloud()
+    fn has_cloud(&self) -> bool {
+        self.checked.local.has_cloud()
     }
 
     fn streams(&self) -> bool {
@@ -136,7 +136,7 @@ pub async fn examine(config: Option<&Config>, progress: &(dyn Fn(&'static str) +
     };
     let subject = subject.as_ref();
     let mut items: Vec<Item> = settings.map(|finding| finding.of(Part::Device, "settings")).into_iter().collect();
-    let identity = subject.filter(|subject| subject.asks_cloud()).map(|subject| certificates::read(&subject.checked.local));
+    let identity = subject.filter(|subject| subject.has_cloud()).map(|subject| certificates::read(&subject.checked.local));
     items.extend(look_at_device(subject, progress).await);
     let mqtt_settings = match (&identity, subject) {
         (Some(identity), _) => identity.finding(),

@@ -14,9 +14,10 @@ mod optional;
 pub mod probe;
 mod record;
 mod schedule;
+mod stream_key;
 
 pub use agent::{Agent, Outcome, Rounds, StartError, StreamEvent};
-pub use config::{Config, Secret, SourceName};
+pub use config::{Config, Secret, SourceName, afar::check_settings_from_afar};
 pub use embed::{Callbacks, ControlError, OnMetrics, OnServerInfo, OnState, PushError, PusherStatus, ServerInfo, StreamPusher};
 pub use fleet::{Fleet, FleetError, Keeper};
 pub use record::recorder::RecorderError;

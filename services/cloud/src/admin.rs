@@ -9,6 +9,7 @@ pub use crate::{
         registry::{AddedDevice, RegistryError},
         settings::{SettingsProblem, SettingsView},
     },
+    identity::operator_certificates::{AddedOperator, OperatorCertificate, OperatorError},
     store::settings::Tables,
 };
 use crate::{
@@ -16,10 +17,20 @@ use crate::{
     data_dir::{self, DataDir},
     devices::{registry::Registry, settings},
     error::AdminError,
-    identity::{authority::Authority, signing_keys},
-    store::{Store, actor::Actor, devices::DeviceRow},
+    identity::{
+        authority::{Authority, OPERATOR},
+        certificates::device_certificate_until,
+        operator_certificates::OperatorCertificates,
+        signing_keys,
+    },
+    store::{
+        Store,
+        actor::{Action, Actor},
+        devices::DeviceRow,
+    },
 };
 use serde::Serialize;
+use serde_json::json;
 use sightline_signal::DeviceId;
 use std::path::{Path, PathBuf};
 
@@ -38,11 +49,14 @@ pub struct Device {
     pub last_seen: Option<i64>,
     /// When it was revoked.
     pub revoked_at: Option<i64>,
+    /// When its newest certificate ends; `sightline device rotate` makes another.
+    pub certificate_until: i64,
 }
 
 impl From<DeviceRow> for Device {
     fn from(row: DeviceRow) -> Self {
         Self {
+            certificate_until: device_certificate_until(&row),
             playback: sightline_signal::playback_id(&row.stream).as_str().to_owned(),
             id: row.id,
             may_push: row.may_push,
@@ -69,6 +83,11 @@ impl Home {
 
     fn authority(&self) -> Result<Authority, AdminError> {
         Ok(Authority::open(&self.dir, self.clock.clone())?)
+    }
+
+    fn operators(&self, authority: &Authority) -> Result<OperatorCertificates, AdminError> {
+        authority.ensure_operator()?;
+        Ok(OperatorCertificates::open(&self.dir, self.clock.clone())?)
     }
 
     fn registry(&self) -> Result<Registry, AdminError> {
@@ -137,6 +156,39 @@ pub async fn rotate_device(data_dir: &Path, id: &DeviceId) -> Result<AddedDevice
 /// [`RegistryError::DeviceUnknown`], or what the database reports.
 pub async fn permit_push(data_dir: &Path, id: &DeviceId, may_push: bool) -> Result<(), AdminError> {
     Ok(Home::open(data_dir).await?.registry()?.permit_push(&Actor::Cli, id, may_push).await?)
+}
+
+/// Makes a certificate for an operator. Several may have one.
+///
+/// # Errors
+/// [`OperatorError`], or what files and database report.
+pub async fn add_operator(data_dir: &Path, name: &str) -> Result<AddedOperator, AdminError> {
+    let home = Home::open(data_dir).await?;
+    let authority = home.authority()?;
+    let added = home.operators(&authority)?.add(&authority, name)?;
+    let detail = json!({ "operator": name });
+    home.store.write(&Actor::Cli).await?.commit(Action::OperatorAdd, OPERATOR, detail).await?;
+    Ok(added)
+}
+
+/// All certificates of operators that are or were accepted.
+///
+/// # Errors
+/// What files report.
+pub async fn list_operators(data_dir: &Path) -> Result<Vec<OperatorCertificate>, AdminError> {
+    let home = Home::open(data_dir).await?;
+    Ok(home.operators(&home.authority()?)?.all())
+}
+
+/// Takes an operator's certificate off the list: its connections end within ten seconds, and it opens nothing any more.
+///
+/// # Errors
+/// [`OperatorError::Unknown`], or what files and database report.
+pub async fn revoke_operator(data_dir: &Path, name: &str) -> Result<(), AdminError> {
+    let home = Home::open(data_dir).await?;
+    home.operators(&home.authority()?)?.revoke(name)?;
+    let detail = json!({ "operator": name });
+    Ok(home.store.write(&Actor::Cli).await?.commit(Action::OperatorRevoke, OPERATOR, detail).await?)
 }
 
 /// What a device shall be set to from afar, and what it reports that it is set to.

@@ -10,21 +10,29 @@ use crate::{
     events::log::EventLog,
     http::{
         self,
-        state::{ClusterKey, Http},
+        state::{ClusterKey, Http, SettingsCheck},
     },
     identity::{
         authority::Authority,
+        certificates::Certificates,
+        operator_certificates::OperatorCertificates,
         operators::Operators,
         signing_keys::SigningKeys,
-        tls::{self, ClientCertificate},
+        tls::{self, ClientCertificate, ServerCertificate},
     },
-    mqtt::{builtin::broker::Broker, bus::Bus, uplink::Uplink},
+    mqtt::{
+        builtin::broker::{self, Broker},
+        bus::Bus,
+        uplink::Uplink,
+    },
+    readiness::Readiness,
     secrets::sha256,
     servers::{inventory::Inventory, reports::Reports},
     store::Store,
     watch::Watch,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sightline_claim::Claim;
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -40,6 +48,7 @@ const SHUTDOWN_WAIT: Duration = Duration::from_secs(3);
 /// A running cloud. Dropping it without [`Cloud::shutdown`] ends its tasks without waiting for them.
 #[derive(Debug)]
 pub struct Cloud {
+    _claim: Claim,
     dir: DataDir,
     parts: Http,
     http_addr: SocketAddr,
@@ -57,31 +66,54 @@ impl Cloud {
     /// # Errors
     /// [`StartError`] names the setting, the file or the address, and the fix.
     pub async fn start(config: Config, extra: axum::Router) -> Result<Self, StartError> {
+        Self::start_checking(config, extra, |_| Ok(())).await
+    }
+
+    /// The same; what `check` refuses of settings from afar, in its words, the API refuses.
+    ///
+    /// # Errors
+    /// Like [`Cloud::start`].
+    pub async fn start_checking(config: Config, extra: axum::Router, check: SettingsCheck) -> Result<Self, StartError> {
         config.validate()?;
         // Before anything is opened: the places of the ports are derived from it.
         sightline_listen::descriptors::raise();
         let dir = DataDir::open(&config.data_dir)?;
-        let parts = assemble(&config, &dir).await?;
+        let claim = dir.claim()?;
+        let parts = assemble(&config, &dir, check).await?;
         // Read before anything listens: whatever changes later has a higher epoch.
         let seen = parts.store.newest_epoch().await?;
         let http_listener = listen("HTTP", "http.listen", config.http.listen).await?;
         let http_addr = local(&http_listener, config.http.listen)?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let certificate = ServerCertificate::load(&dir)?;
         let mut mqtts_addr = None;
         if let Some(Bus::Builtin(broker)) = &parts.bus {
             broker.restore().await;
             let listener = listen("MQTT", "mqtt.listen", config.mqtt.listen).await?;
             mqtts_addr = Some(local(&listener, config.mqtt.listen)?);
-            let tls = tls::server_config(&dir, ClientCertificate::Required, &[])?;
+            let tls = tls::server_config(&dir, &certificate, ClientCertificate::Required, &[])?;
             tasks.spawn(Arc::clone(broker).serve(listener, tls, tasks.clone(), stop.clone()));
         }
-        let tls = tls::server_config(&dir, ClientCertificate::Optional, &[b"http/1.1"])?;
+        let tls = tls::server_config(&dir, &certificate, ClientCertificate::Optional, &[b"http/1.1"])?;
         // Checked with the settings.
         let proxies = sightline_listen::Proxies::parse(&config.http.trusted_proxies).unwrap_or_default();
         tasks.spawn(http::serve(http_listener, tls, http::router(parts.clone(), extra), proxies, tasks.clone(), stop.clone()));
-        tasks.spawn(watch(&parts).run(seen, stop.clone()));
-        tracing::info!(%http_addr, ?mqtts_addr, data_dir = %config.data_dir.display(), "the cloud is up");
-        Ok(Self { dir, parts, http_addr, mqtts_addr, tasks, stop })
+        let certificates = Certificates {
+            authority: Authority::open(&dir, parts.clock.clone())?,
+            host_names: config.host_names.clone(),
+            server: certificate,
+            store: parts.store.clone(),
+            events: Arc::clone(&parts.events),
+            clock: parts.clock.clone(),
+            looked_at: None,
+        };
+        tasks.spawn(watch(&parts, certificates).run(seen, stop.clone()));
+        let mqtts = mqtts_addr.map_or_else(|| "off".to_owned(), |address| address.to_string());
+        let token =
+            parts.operators.token_path().map_or_else(|| "none asked for on this machine".to_owned(), |path| path.display().to_string());
+        let console = format!("https://{http_addr}/");
+        tracing::info!(console, operator_token = token, mqtts, data_dir = %config.data_dir.display(), "the cloud is up");
+        Ok(Self { _claim: claim, dir, parts, http_addr, mqtts_addr, tasks, stop })
     }
 
     /// Where HTTP and HTTPS listen.
@@ -136,13 +168,14 @@ impl Drop for Cloud {
 }
 
 /// Opens the data directory and makes all parts, the lower ones first.
-async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
+async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck) -> Result<Http, StartError> {
     let clock = Clock::default();
     let authority = Authority::open(dir, clock.clone())?;
     authority.ensure_server(&config.host_names)?;
     authority.ensure_operator()?;
     let cluster_key = data_dir::read_or_make_secret(&dir.file("cluster.key"))?;
-    let operators = Operators::open(config, dir)?;
+    let certificates = OperatorCertificates::open(dir, clock.clone())?;
+    let operators = Operators::open(config, dir, certificates.clone())?;
     let store = Store::open(dir, clock.clone()).await?;
     let keys = SigningKeys::open(store.clone(), clock.clone()).await?;
     let inventory = Arc::new(Inventory::new(&config.servers, store.allocations().await?, clock.clone()));
@@ -160,8 +193,16 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
     let results = Arc::<Results>::default();
     let bus = config.mqtt.enabled.then(|| {
         let intake = SettingsIntake::new(store.clone(), clock.clone());
-        let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake);
-        Bus::Builtin(Broker::new(store.clone(), Arc::clone(&presence), clock.clone(), Arc::new(uplink)))
+        let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake, store.clone());
+        let parts = broker::Parts {
+            store: store.clone(),
+            presence: Arc::clone(&presence),
+            events: Arc::clone(&events),
+            clock: clock.clone(),
+            uplink: Arc::new(uplink),
+            operators: certificates,
+        };
+        Bus::Builtin(Broker::new(parts))
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let reports = Arc::new(Reports {
@@ -171,6 +212,7 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
         keys: keys.clone(),
         commands: Arc::clone(&commands),
     });
+    let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
         allocator,
         bus,
@@ -182,6 +224,8 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
         metrics: recorder(),
         operators,
         presence,
+        readiness,
+        settings_check,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,
@@ -189,8 +233,9 @@ async fn assemble(config: &Config, dir: &DataDir) -> Result<Http, StartError> {
     })
 }
 
-fn watch(parts: &Http) -> Watch {
+fn watch(parts: &Http, certificates: Certificates) -> Watch {
     Watch {
+        certificates,
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         bus: parts.bus.clone(),
@@ -199,6 +244,7 @@ fn watch(parts: &Http) -> Watch {
         events: Arc::clone(&parts.events),
         keys: parts.keys.clone(),
         metrics: parts.metrics.clone(),
+        readiness: Arc::clone(&parts.readiness),
     }
 }
 

@@ -3,7 +3,11 @@
 use confique::Config as _;
 use serde::Deserialize;
 use sightline_listen::Proxies;
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// A setting is out of its range.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -18,7 +22,7 @@ pub struct SettingError {
 /// Settings of the cloud.
 #[derive(Clone, Debug, confique::Config)]
 pub struct Config {
-    /// Where certificates, keys and the database lie. Made if it is not there.
+    /// Where certificates, keys and the database lie. Made if it is not there. Relative paths, here and elsewhere, begin where this file lies.
     #[config(default = "sightline-data", env = "SIGHTLINE_CLOUD_DATA_DIR")]
     pub data_dir: PathBuf,
 
@@ -75,8 +79,8 @@ pub struct MqttConfig {
 /// `[api]`
 #[derive(Clone, Debug, confique::Config)]
 pub struct ApiConfig {
-    /// A file with the bearer token that /api asks for. Unset: /api is open if http.listen is a loopback address (and then
-    /// only to requests for localhost); on any other address the file operator.token is made in data_dir and required.
+    /// A file with the bearer token that /api asks for, made if it is not there. Unset: operator.token in data_dir. Where it is unset and
+    /// http.listen is a loopback address, requests that plainly come from this machine, and not through a proxy, need no token.
     #[config(env = "SIGHTLINE_CLOUD_API_OPERATOR_TOKEN_FILE")]
     pub operator_token_file: Option<PathBuf>,
 }
@@ -152,11 +156,29 @@ impl Config {
         Ok(config)
     }
 
+    /// Takes relative paths from `base`: the directory of the settings' file, wherever the program was started.
+    pub fn resolve(&mut self, base: &Path) {
+        self.data_dir = base.join(&self.data_dir);
+        if let Some(file) = &mut self.api.operator_token_file {
+            *file = base.join(&file);
+        }
+    }
+
     /// Checks what types can't.
     ///
     /// # Errors
     /// [`SettingError`] names the key.
     pub fn validate(&self) -> Result<(), SettingError> {
+        if let Err(error) = rcgen::CertificateParams::new(self.host_names.clone()) {
+            return Err(SettingError {
+                key: "host_names",
+                reason: format!("{:?}: {error}; names and addresses are needed", self.host_names),
+            });
+        }
+        let (http, mqtt) = (self.http.listen, self.mqtt.listen);
+        if self.mqtt.enabled && http.port() != 0 && http == mqtt {
+            return Err(SettingError { key: "mqtt.listen", reason: format!("{mqtt} is http.listen's, too; each needs a port of its own") });
+        }
         if !(TOKEN_TTL_SEC_MIN..=TOKEN_TTL_SEC_MAX).contains(&self.token.ttl_sec) {
             let reason = format!("{} is outside {TOKEN_TTL_SEC_MIN}..={TOKEN_TTL_SEC_MAX} seconds", self.token.ttl_sec);
             return Err(SettingError { key: "token.ttl_sec", reason });

@@ -1,15 +1,17 @@
 //! The data directory: the one place that knows every file's name.
 //!
-//! `ca.pem`, `ca.key`, `server.pem|key`, `operator.pem|key`, `operator.token`, `cluster.key`, `devices/{id}.pem|key|token`,
-//! `sightline.sqlite`, `audit.head`. Only the owner can read the secret ones.
+//! `ca.pem`, `ca.key`, `server.pem|key`, `operator.pem|key`, `operator.token`, `cluster.key`, `devices/{id}.pem|key|token`, `operators.json`, `operators/{name}.pem|key`,
+//! `sightline.sqlite`, `audit.head`, `reserve`, `cloud.lock`. Only the owner can read the secret ones.
 
 use crate::secrets::{CryptoError, Secret, random_secret};
+use sightline_claim::{Claim, ClaimError};
 use sightline_signal::DeviceId;
 use std::{
     fs,
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Only the owner may read.
@@ -69,6 +71,11 @@ impl DataDir {
         Ok(Self(path.to_owned()))
     }
 
+    /// The right to run a cloud on it: one process at a time. Administration needs none.
+    pub(crate) fn claim(&self) -> Result<Claim, ClaimError> {
+        Claim::take(&self.0, "cloud")
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -81,8 +88,19 @@ impl DataDir {
         self.file("audit.head")
     }
 
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.file("reserve")
+    }
+
     pub(crate) fn device_file(&self, device: &DeviceId, extension: &str) -> PathBuf {
         self.0.join("devices").join(format!("{device}.{extension}"))
+    }
+
+    /// A file of an operator besides the first one, whose files are `operator.pem` and `operator.key`. Makes the folder.
+    pub(crate) fn operator_file(&self, name: &str, extension: &str) -> Result<PathBuf, DataDirError> {
+        let operators = self.0.join("operators");
+        fs::create_dir_all(&operators).map_err(|source| DataDirError::File { path: operators.clone(), source })?;
+        Ok(operators.join(format!("{name}.{extension}")))
     }
 }
 
@@ -93,8 +111,9 @@ pub(crate) fn read(path: &Path) -> Result<String, DataDirError> {
 
 /// Writes a file whole or not at all, with [`MODE_PUBLIC`] or [`MODE_SECRET`].
 pub(crate) fn write(path: &Path, contents: &str, mode: u32) -> Result<(), DataDirError> {
-    // The process id keeps two processes from writing one temporary file.
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
+    // Two that write the same file at once, in one process or two, each have a temporary file of their own.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let temporary = path.with_extension(format!("tmp{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
     let result = (|| -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;

@@ -4,9 +4,10 @@ use crate::{
     config::SettingError,
     data_dir::DataDirError,
     devices::{registry::RegistryError, settings::SettingsProblem},
-    identity::signing_keys::KeyError,
+    identity::{operator_certificates::OperatorError, signing_keys::KeyError},
     store::error::StoreError,
 };
+use sightline_claim::ClaimError;
 use std::{io, net::SocketAddr};
 
 /// Why the cloud does not start: what, where, and the fix. It never contains a secret.
@@ -28,6 +29,9 @@ pub enum StartError {
         /// What the system reported.
         source: io::Error,
     },
+    /// Another process uses the data directory, or its lock can't be made.
+    #[error("data_dir: {0}")]
+    Claim(#[from] ClaimError),
     /// A file of the data directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -46,6 +50,9 @@ pub enum AdminError {
     /// The registry refuses, or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The list of operators refuses, or failed.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// Settings that no device takes from afar.
     #[error(transparent)]
     Settings(#[from] SettingsProblem),

@@ -3,7 +3,7 @@
 use crate::error::StartError;
 use confique::Config as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The most that frames may be held back to be written together, in milliseconds: beyond a second it is no live picture any more.
 const MERGE_MS_MAX: u64 = 1000;
@@ -25,7 +25,7 @@ pub struct Config {
     /// Where it stands; streams prefer an origin of their region.
     #[config(env = "SIGHTLINE_ORIGIN_REGION", default = "local")]
     pub region: String,
-    /// Where recordings and the cached keys lie.
+    /// Where recordings and the cached keys lie. Relative paths, here and elsewhere, begin where this file lies.
     #[config(env = "SIGHTLINE_ORIGIN_DATA_DIR", default = "sightline-origin")]
     pub data_dir: PathBuf,
     /// RTMP in and out.
@@ -264,6 +264,16 @@ impl Config {
             });
         }
         Ok(())
+    }
+
+    /// Takes relative paths from `base`: the directory of the settings' file, wherever the program was started.
+    pub fn resolve(&mut self, base: &Path) {
+        self.data_dir = base.join(&self.data_dir);
+        let others =
+            [&mut self.rtmps.cert, &mut self.rtmps.key, &mut self.auth.jwks_file, &mut self.cloud.cluster_key_file, &mut self.record.dir];
+        for path in others.into_iter().flatten() {
+            *path = base.join(&path);
+        }
     }
 
     /// Where recordings are.

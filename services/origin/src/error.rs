@@ -16,6 +16,9 @@ pub enum StartError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Another process uses the data directory, or its lock can't be made.
+    #[error("data_dir: {0}")]
+    Claim(#[from] sightline_claim::ClaimError),
     /// A file or directory can't be read or made.
     #[error("{key}: {} can't be used: {source}", path.display())]
     File {

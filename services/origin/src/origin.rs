@@ -21,6 +21,7 @@ use crate::record::tap::Recordings;
 use axum::routing::get;
 use axum::{Router, middleware};
 use sightline_archive::Formats;
+use sightline_claim::Claim;
 use sightline_listen::cors;
 use sightline_listen::http::{self, Caller, Rules};
 use sightline_listen::{Admission, Arrival, Door, Limits, Proxies, Rarely, descriptors};
@@ -58,6 +59,7 @@ const RTMP_LIMITED_BY: &str = "limits.connections, limits.connections_per_addres
 
 /// A running origin.
 pub struct Origin {
+    _claim: Claim,
     hub: Arc<Hub>,
     play: Arc<Play>,
     door: Arc<Door>,
@@ -91,6 +93,7 @@ impl Origin {
         // Before anything is opened: the places of the ports are derived from it.
         descriptors::raise();
         make_dir("data_dir", &config.data_dir)?;
+        let claim = Claim::take(&config.data_dir, "origin")?;
         if config.record.enabled {
             let path = config.recordings_dir();
             sightline_archive::make_private_dir(&path).map_err(|source| StartError::File { key: "record.dir", path, source })?;
@@ -113,9 +116,28 @@ impl Origin {
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();
         let recordings = config.record.enabled.then(|| config.recordings_dir());
-        tracing::info!(rtmp = %addresses.rtmp, rtmps = ?addresses.rtmps, http = ?addresses.http, ?recordings, "the origin serves");
+        tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
         let Parts { rtmp, tasks, shutdown, .. } = parts;
-        Ok(Self { hub, play: rtmp.play.clone(), door: rtmp.door.clone(), fates: rtmp.fates.clone(), tasks, shutdown, addresses })
+        Ok(Self {
+            _claim: claim,
+            hub,
+            play: rtmp.play.clone(),
+            door: rtmp.door.clone(),
+            fates: rtmp.fates.clone(),
+            tasks,
+            shutdown,
+            addresses,
+        })
+    }
+
+    /// What a start would fail on, but for ports that are taken: settings out of range, files that can't be read.
+    ///
+    /// # Errors
+    /// [`StartError`], with the setting to change.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        config.check()?;
+        Certificate::load(&config.rtmps)?.as_ref().map(Certificate::acceptor).transpose()?;
+        reporter(config, Bound { rtmp: config.rtmp.listen, rtmps: None, http: None }).map(drop)
     }
 
     /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
@@ -352,6 +374,10 @@ fn recordings(
         incidents: incidents.clone(),
         tasks: tasks.clone(),
     })
+}
+
+fn or_off(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "off".to_owned(), |address| address.to_string())
 }
 
 fn make_dir(key: &'static str, path: &Path) -> Result<(), StartError> {

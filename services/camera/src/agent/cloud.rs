@@ -6,7 +6,7 @@ use sightline_pusher::{FromDevice, Input, ToDevice};
 use sightline_signal::{Command, ErrorCode, Response, StatusEvent, topic::Topic};
 
 use super::{Running, StreamEvent, supervision::Notice};
-use crate::cloud::mqtt::{Incoming, Outgoing};
+use crate::cloud::{mqtt::Incoming, outbox::Outgoing};
 
 impl Running {
     pub(super) fn hear(&mut self, now: Instant, incoming: Incoming) {
@@ -44,7 +44,7 @@ impl Running {
             "timestamp": clock::wall().unix_secs(),
         });
         if let Some(mqtt) = &self.mqtt {
-            mqtt.publish(Outgoing { topic: Topic::Result, payload: answer.to_string().into_bytes(), retain: false });
+            mqtt.publish(Outgoing::new(Topic::Result, answer.to_string().into_bytes()));
         }
     }
 
@@ -55,6 +55,7 @@ impl Running {
             FromDevice::Result(result) => (Topic::Result, serde_json::to_vec(result), false),
             FromDevice::State(report) => (Topic::State, serde_json::to_vec(report), true),
         };
+        let is_expendable = matches!(message, FromDevice::Status(StatusEvent::Metrics(_)));
         if let FromDevice::Status(event) = message {
             if let StatusEvent::ConnectionError(error) = &event {
                 self.last_error = Some(error.error_code);
@@ -68,7 +69,7 @@ impl Running {
             self.show(StreamEvent::Event(Box::new(event)));
         }
         if let (Some(mqtt), Ok(payload)) = (&self.mqtt, payload) {
-            mqtt.publish(Outgoing { topic, payload, retain });
+            mqtt.publish(Outgoing { topic, payload, retain, is_expendable });
         }
     }
 

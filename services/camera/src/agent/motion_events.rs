@@ -6,7 +6,7 @@ use sightline_signal::topic::Topic;
 use std::time::Duration;
 
 use super::{Running, wall_of};
-use crate::{cloud::mqtt::Outgoing, record::preroll::Preroll};
+use crate::{cloud::outbox::Outgoing, record::preroll::Preroll};
 
 /// Between the last picture in which nothing moved and the word that something does: three key frames two seconds apart.
 pub(super) const DETECTION_MAX: Duration = Duration::from_secs(6);
@@ -72,7 +72,7 @@ impl Running {
         }
         if let Some(mqtt) = &self.mqtt {
             let payload = serde_json::json!({ "motion": is_on }).to_string().into_bytes();
-            mqtt.publish(Outgoing { topic: Topic::Motion, payload, retain: false });
+            mqtt.publish(Outgoing::new(Topic::Motion, payload));
         }
         self.pull_trigger(now);
     }

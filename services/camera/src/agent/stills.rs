@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::Running;
-use crate::cloud::mqtt::Outgoing;
+use crate::cloud::outbox::Outgoing;
 use sightline_capture::clock;
 
 /// A source that has given no frame for so long is gone, or waits for its stream: its newest key frame is not what it sees now.
@@ -88,7 +88,7 @@ impl Running {
     pub(super) fn hand_out_still(&mut self, jpeg: Result<Vec<u8>, Undecodable>) {
         let refusal = jpeg.is_err().then_some((ErrorCode::FrameFormatUnsupported, "the camera's key frame can't be decoded"));
         if let (Some(mqtt), Ok(payload)) = (&self.mqtt, jpeg) {
-            mqtt.publish(Outgoing { topic: Topic::Snapshot, payload, retain: false });
+            mqtt.publish(Outgoing::new(Topic::Snapshot, payload));
         }
         for command_id in std::mem::take(&mut self.stills.asked) {
             self.answer(command_id, refusal);
@@ -104,7 +104,7 @@ impl Running {
             timestamp: clock::wall().unix_secs(),
         };
         if let (Some(mqtt), Ok(payload)) = (&self.mqtt, serde_json::to_vec(&result)) {
-            mqtt.publish(Outgoing { topic: Topic::Result, payload, retain: false });
+            mqtt.publish(Outgoing::new(Topic::Result, payload));
         }
     }
 }

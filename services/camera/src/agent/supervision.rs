@@ -7,7 +7,7 @@ use sightline_signal::{Command, CommandName, ErrorCode, topic::Topic};
 use tokio::sync::mpsc;
 
 use super::Running;
-use crate::cloud::mqtt::Outgoing;
+use crate::cloud::outbox::Outgoing;
 
 /// To the keeper.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Running {
             }
             Order::Report(payload) => {
                 if let Some(mqtt) = &self.mqtt {
-                    mqtt.publish(Outgoing { topic: Topic::ConfigReported, payload, retain: true });
+                    mqtt.publish(Outgoing::retained(Topic::ConfigReported, payload));
                 }
             }
         }

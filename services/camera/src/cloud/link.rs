@@ -51,7 +51,7 @@ pub(crate) struct Link {
 #[error("{}: {message}", code.as_str())]
 pub(crate) struct DialError {
     pub(crate) code: ErrorCode,
-    message: String,
+    pub(crate) message: String,
 }
 
 impl DialError {

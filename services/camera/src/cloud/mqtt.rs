@@ -16,11 +16,12 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::cloud::link;
+use crate::cloud::{
+    link,
+    outbox::{Outbox, Outgoing},
+};
 use sightline_capture::tls;
 
-/// Messages that may wait for the broker: a few minutes of metrics. When it is full, the oldest are dropped first.
-const OUTGOING_WAITING_MAX: usize = 64;
 /// Messages from the broker that may wait for the agent.
 const INCOMING_WAITING_MAX: usize = 32;
 /// The first delay after a failure, and the longest.
@@ -36,14 +37,6 @@ const UNACKNOWLEDGED_MAX: usize = 16;
 /// Without these a device can't stream.
 const NEEDED_TOPICS: [Topic; 2] = [Topic::Response, Topic::Command];
 
-/// One message to the broker.
-#[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) topic: Topic,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) retain: bool,
-}
-
 /// From the broker.
 #[derive(Debug)]
 pub(crate) enum Incoming {
@@ -58,15 +51,13 @@ pub(crate) enum Incoming {
 /// The agent's end.
 pub(crate) struct Mqtt {
     pub(crate) incoming: mpsc::Receiver<Incoming>,
-    outgoing: mpsc::Sender<Outgoing>,
+    outbox: Outbox,
 }
 
 impl Mqtt {
-    /// Hands a message over. When the queue is full it is lost, and that is logged.
+    /// Hands a message over.
     pub(crate) fn publish(&self, message: Outgoing) {
-        if let Err(mpsc::error::TrySendError::Full(message)) = self.outgoing.try_send(message) {
-            tracing::debug!(topic = message.topic.suffix(), "no room for an MQTT message while the broker is away");
-        }
+        self.outbox.push(message);
     }
 }
 
@@ -128,10 +119,9 @@ pub(crate) enum Broken {
 
 /// Starts the client. It ends, with a goodbye, when `stop` is cancelled and what was handed over has gone out.
 pub(crate) fn start(address: Address, tasks: &tokio_util::task::TaskTracker, stop: CancellationToken) -> Mqtt {
-    let (outgoing, outgoing_receiver) = mpsc::channel(OUTGOING_WAITING_MAX);
-    let (incoming_sender, incoming) = mpsc::channel(INCOMING_WAITING_MAX);
-    tasks.spawn(run(address, outgoing_receiver, incoming_sender, stop).in_current_span());
-    Mqtt { incoming, outgoing }
+    let (outbox, (incoming_sender, incoming)) = (Outbox::default(), mpsc::channel(INCOMING_WAITING_MAX));
+    tasks.spawn(run(address, outbox.clone(), incoming_sender, stop).in_current_span());
+    Mqtt { incoming, outbox }
 }
 
 /// Why a connection to the broker is not there, or ended.
@@ -163,7 +153,8 @@ impl From<io::Error> for Trouble {
 impl From<link::DialError> for Trouble {
     fn from(error: link::DialError) -> Self {
         let code = Some(error.code).filter(|code| *code == ErrorCode::DnsFailed);
-        Self { code, message: error.to_string() }
+        // The code is for RTMP's side of the house.
+        Self { code, message: error.message }
     }
 }
 
@@ -179,7 +170,7 @@ impl From<&str> for Trouble {
     }
 }
 
-async fn run(address: Address, mut outgoing: mpsc::Receiver<Outgoing>, incoming: mpsc::Sender<Incoming>, stop: CancellationToken) {
+async fn run(address: Address, outbox: Outbox, incoming: mpsc::Sender<Incoming>, stop: CancellationToken) {
     let mut delay = RETRY_FIRST;
     loop {
         let began = tokio::time::Instant::now();
@@ -188,7 +179,7 @@ async fn run(address: Address, mut outgoing: mpsc::Receiver<Outgoing>, incoming:
             () = stop.cancelled() => return,
         };
         match connected {
-            Ok(Ok(connection)) => match connection.serve(&address, &mut outgoing, &incoming, &stop).await {
+            Ok(Ok(connection)) => match connection.serve(&address, &outbox, &incoming, &stop).await {
                 Ok(()) => return,
                 Err(error) => error.tell(&address, &incoming, "the connection to the broker ended"),
             },
@@ -209,14 +200,14 @@ async fn run(address: Address, mut outgoing: mpsc::Receiver<Outgoing>, incoming:
 /// One connection, without a second try: until `stop` is cancelled, with a goodbye, or until it ends, with the reason.
 pub(crate) async fn serve_once(
     address: &Address,
-    mut outgoing: mpsc::Receiver<Outgoing>,
+    outbox: &Outbox,
     incoming: mpsc::Sender<Incoming>,
     stop: &CancellationToken,
 ) -> Result<(), Broken> {
     let ended = |trouble: Trouble| Broken::Ended(trouble.message);
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, Connection::open(address)).await;
     let connection = connection.map_err(|_| Broken::Silent)?.map_err(ended)?;
-    connection.serve(address, &mut outgoing, &incoming, stop).await.map_err(ended)
+    connection.serve(address, outbox, &incoming, stop).await.map_err(ended)
 }
 
 type Core = mqtt::Connection<mqtt::role::Client>;
@@ -255,7 +246,7 @@ impl Connection {
     async fn serve(
         mut self,
         address: &Address,
-        outgoing: &mut mpsc::Receiver<Outgoing>,
+        outbox: &Outbox,
         incoming: &mpsc::Sender<Incoming>,
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
@@ -273,7 +264,7 @@ impl Connection {
                     last_read = tokio::time::Instant::now();
                     self.receive(&buffer[..read], address, incoming).await?;
                 }
-                Some(message) = outgoing.recv(), if can_send => self.publish(&address.device, message).await?,
+                message = outbox.next(), if can_send => self.publish(&address.device, message).await?,
                 _ = alive.tick() => {
                     if last_read.elapsed() > Duration::from_secs(u64::from(address.keep_alive_sec) * 2) {
                         return Err("no sign of life from the broker".into());
@@ -284,7 +275,7 @@ impl Connection {
                     }
                 }
                 () = stop.cancelled() => {
-                    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, self.say_goodbye(address, outgoing, incoming)).await;
+                    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, self.say_goodbye(address, outbox, incoming)).await;
                     return Ok(());
                 }
             }
@@ -292,16 +283,11 @@ impl Connection {
     }
 
     /// Everything that waits, then offline, then DISCONNECT, which takes the will back.
-    async fn say_goodbye(
-        &mut self,
-        address: &Address,
-        outgoing: &mut mpsc::Receiver<Outgoing>,
-        incoming: &mpsc::Sender<Incoming>,
-    ) -> Result<(), Trouble> {
-        while let Ok(message) = outgoing.try_recv() {
+    async fn say_goodbye(&mut self, address: &Address, outbox: &Outbox, incoming: &mpsc::Sender<Incoming>) -> Result<(), Trouble> {
+        while let Some(message) = outbox.try_next() {
             self.publish(&address.device, message).await?;
         }
-        self.publish(&address.device, Outgoing { topic: Topic::Online, payload: presence(false), retain: true }).await?;
+        self.publish(&address.device, Outgoing::retained(Topic::Online, presence(false))).await?;
         let mut buffer = vec![0; 8 * 1024];
         while self.unacknowledged > 0 {
             let read = self.stream.read(&mut buffer).await?;
@@ -382,11 +368,19 @@ impl Connection {
                     });
                 }
                 self.is_subscribed = true;
-                self.publish(&address.device, Outgoing { topic: Topic::Online, payload: presence(true), retain: true }).await?;
+                self.publish(&address.device, Outgoing::retained(Topic::Online, presence(true))).await?;
                 tracing::info!(host = address.host, port = address.port, "connected to the broker");
                 let _ = incoming.try_send(Incoming::Up);
             }
             Packet::V3_1_1Puback(_) => self.unacknowledged = self.unacknowledged.saturating_sub(1),
+            // One that was meant for another day: it would be carried out at each connection (arendst/Tasmota#2336).
+            Packet::V3_1_1Publish(message)
+                if message.retain() && Topic::parse(message.topic_name()).is_some_and(|(_, topic)| topic == Topic::Command) =>
+            {
+                tracing::warn!(
+                    "the broker keeps a command (a retained message on stream/command): it is passed over; remove it from the broker"
+                );
+            }
             Packet::V3_1_1Publish(message) => {
                 if let Some((device, topic)) = Topic::parse(message.topic_name())
                     && device == address.device

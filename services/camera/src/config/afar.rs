@@ -70,6 +70,19 @@ pub(crate) fn merged(file: &Checked, wanted: &Tables) -> Result<Checked, Vec<Set
     file.with(settable).map_err(|Problem { key, problem }| vec![SettingError::new(key, &problem)])
 }
 
+/// What any camera would refuse of settings from afar, whatever its own file says: unknown keys, values that can't be read or used. For the
+/// cloud, so that who makes a typing error hears of it at once.
+///
+/// # Errors
+/// A sentence for each key.
+pub fn check_settings_from_afar(wanted: &Tables) -> Result<(), Vec<String>> {
+    let mut any = super::Config::new("camera", "test");
+    any.mqtt.url = "mqtts://localhost".to_owned();
+    let file = any.checked().map_err(|problem| vec![problem.to_string()])?;
+    let said = |errors: Vec<SettingError>| errors.iter().map(|error| format!("{}: {}", error.key, error.problem)).collect();
+    merged(&file, wanted).map(drop).map_err(said)
+}
+
 /// Why one key of a table is not taken.
 fn refused(file: &Tables, known: &Tables, table: &str, key: &str, value: &Value) -> Option<SettingError> {
     let path = format!("{table}.{key}");

@@ -80,9 +80,10 @@ impl Local {
         })
     }
 
-    /// Whether the device asks the cloud where to stream.
-    pub(crate) fn asks_cloud(&self) -> bool {
-        self.cloud.broker.is_some() && self.server.is_none()
+    /// Whether there is a cloud. A server by hand changes where the stream goes and nothing else (specification §1.4): commands, status and
+    /// settings go by the broker as ever.
+    pub(crate) fn has_cloud(&self) -> bool {
+        self.cloud.broker.is_some()
     }
 }
 
@@ -129,5 +130,8 @@ fn cloud(config: &Config) -> Result<Cloud, Problem> {
         let (host, port) = mqtt::parse_url(&mqtt.url).or_else(|error| problem("mqtt.url", error))?;
         Some(Broker { host, port })
     };
+    if mqtt.keep_alive_sec == 0 {
+        return problem("mqtt.keep_alive_sec", "without it nobody would notice a dead connection: take 5 to 600 seconds; 15 is usual");
+    }
     Ok(Cloud { broker, ca: mqtt.ca.clone(), cert: mqtt.cert.clone(), key: mqtt.key.clone(), keep_alive_sec: mqtt.keep_alive_sec })
 }

@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Finding, NEEDS_CONFIG, Subject, certificates::Identity};
 use crate::{
     agent::random_seed,
-    cloud::mqtt::{self, Incoming, Outgoing},
+    cloud::{
+        mqtt::{self, Incoming},
+        outbox::{Outbox, Outgoing},
+    },
     config::local::Broker,
 };
 use sightline_capture::clock;
@@ -36,7 +39,7 @@ impl Talk {
 /// Connects as the device and asks where to stream. `identity`: `None` where the way is not open.
 pub(super) async fn talk(subject: Option<&Subject>, identity: Option<&Identity>) -> Talk {
     let Some(subject) = subject else { return Talk::none(NEEDS_CONFIG) };
-    if !subject.asks_cloud() {
+    if !subject.has_cloud() {
         return Talk::none("this configuration asks no cloud");
     }
     let cloud = &subject.checked.local.cloud;
@@ -45,10 +48,10 @@ pub(super) async fn talk(subject: Option<&Subject>, identity: Option<&Identity>)
     };
     let device = subject.checked.pusher.device.clone();
     let address = mqtt::Address { host, port, device, keep_alive_sec: cloud.keep_alive_sec, takes_settings: false, tls };
-    let (outgoing, outgoing_receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
+    let outbox = Outbox::default();
     let (incoming_sender, mut incoming) = mpsc::channel(MESSAGES_WAITING_MAX);
     let stop = CancellationToken::new();
-    let mut connection = pin!(mqtt::serve_once(&address, outgoing_receiver, incoming_sender, &stop));
+    let mut connection = pin!(mqtt::serve_once(&address, &outbox, incoming_sender, &stop));
     let asking = async {
         // Nothing comes before it.
         let up = timeout(BROKER_TIMEOUT, incoming.recv()).await;
@@ -63,7 +66,7 @@ pub(super) async fn talk(subject: Option<&Subject>, identity: Option<&Identity>)
         }
         let handling = Finding::Passed("the broker takes the device's certificate, and its topics".to_owned());
         let (allocator, response) = if subject.streams() {
-            ask(subject, &outgoing, &mut incoming).await
+            ask(subject, &outbox, &mut incoming).await
         } else {
             (Finding::not_applicable("stream.enable_live_streaming is false: nothing is asked for"), None)
         };
@@ -85,7 +88,7 @@ pub(super) async fn talk(subject: Option<&Subject>, identity: Option<&Identity>)
     }
 }
 
-async fn ask(subject: &Subject, outgoing: &mpsc::Sender<Outgoing>, incoming: &mut mpsc::Receiver<Incoming>) -> (Finding, Option<Response>) {
+async fn ask(subject: &Subject, outbox: &Outbox, incoming: &mut mpsc::Receiver<Incoming>) -> (Finding, Option<Response>) {
     let pusher = &subject.checked.pusher;
     let request = Request {
         request_id: Text::try_from(format!("doctor-{:016x}", random_seed()).as_str()).unwrap_or_default(),
@@ -98,7 +101,7 @@ async fn ask(subject: &Subject, outgoing: &mpsc::Sender<Outgoing>, incoming: &mu
         timestamp: clock::wall().unix_secs(),
     };
     let payload = serde_json::to_vec(&request).unwrap_or_default();
-    let _ = outgoing.send(Outgoing { topic: Topic::Request, payload, retain: false }).await;
+    outbox.push(Outgoing::new(Topic::Request, payload));
     let answer = timeout(ANSWER_TIMEOUT, async {
         while let Some(message) = incoming.recv().await {
             if let Incoming::Message(Topic::Response, payload) = message

@@ -215,7 +215,7 @@ fn speed_of(name: &str) -> String {
 fn literal_servers(subject: &Subject) -> Vec<SocketAddr> {
     let fixed = subject.checked.pusher.server.iter().flat_map(|server| server.tc_urls.iter());
     let rtmp = fixed.filter_map(|url| sightline_rtmp::url::RtmpUrl::parse(url).ok()).map(|url| (url.host.to_owned(), url.port));
-    let broker = subject.checked.local.cloud.broker.clone().filter(|_| subject.asks_cloud()).map(|Broker { host, port }| (host, port));
+    let broker = subject.checked.local.cloud.broker.clone().filter(|_| subject.has_cloud()).map(|Broker { host, port }| (host, port));
     let address = |(host, port): (String, u16)| {
         let host = if host == "localhost" { "127.0.0.1".to_owned() } else { host };
         host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port))

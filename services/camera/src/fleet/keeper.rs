@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sightline_pusher::{Commanded, Input};
 use sightline_signal::ErrorCode;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -23,6 +23,7 @@ use crate::{
     optional::when_some,
 };
 use sightline_capture::clock;
+use sightline_claim::{Claim, ClaimError};
 
 /// Notices of the agent that may wait: its keeper takes them at once.
 const NOTICES_WAITING_MAX: usize = 32;
@@ -36,6 +37,7 @@ const SAVE_INTERVAL_MIN: Duration = Duration::from_secs(2);
 /// Keeps a camera running: its agent starts again where settings from afar need it.
 #[derive(Debug)]
 pub struct Keeper {
+    claim: Option<Claim>,
     desired: Desired,
     agent: Agent,
     file: Option<StateFile>,
@@ -67,6 +69,7 @@ impl Keeper {
     /// The same with settings that were checked.
     pub(super) fn begin(config: Checked) -> Result<Self, StartError> {
         let state_dir = config.local.state_dir.as_deref();
+        let claim = state_dir.map(claim).transpose()?.flatten();
         let file = state_dir.map(|dir| StateFile::new(dir, config.local.device.as_str()));
         let mut kept = file.as_ref().map(StateFile::load).unwrap_or_default();
         kept.quality = kept.quality.filter(|quality| quality.file == config.pusher.wanted());
@@ -82,12 +85,12 @@ impl Keeper {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { desired, agent, file, kept, certificates })
+        Ok(Self { claim, desired, agent, file, kept, certificates })
     }
 
     /// Runs until `stop` is cancelled, the source is over, or it gives up. A stream that runs is ended cleanly.
     pub async fn run(self, stop: CancellationToken) -> Outcome {
-        let Self { desired, mut agent, file, kept, certificates } = self;
+        let Self { claim: _claim, desired, mut agent, file, kept, certificates } = self;
         let mut custody = Custody {
             desired,
             saver: file.map(|file| Saver { file, saved: kept.clone(), writing: JoinSet::new(), may_write_at: Instant::now() }),
@@ -236,6 +239,7 @@ impl Custody {
             Err(error) => {
                 let (key, problem) = match &error {
                     StartError::Config(problem) => (problem.key, problem.problem.clone()),
+                    StartError::Claim(error) => ("state_dir", error.to_string()),
                     StartError::Source(error) => ("source", error.to_string()),
                     StartError::Recorder(error) => ("recording", error.to_string()),
                     StartError::Panicked(error) => ("source", error.to_string()),
@@ -294,6 +298,16 @@ async fn saving(saver: &mut Option<Saver>, kept: &SavedState) {
 fn save(file: &StateFile, kept: &SavedState) {
     if let Err(problem) = file.save(kept) {
         tracing::warn!(%problem, "what is to survive a restart was not written");
+    }
+}
+
+/// One process runs a camera. A directory that can't be made or locked is no reason to stand still: what is kept there is told when it is not.
+fn claim(state_dir: &Path) -> Result<Option<Claim>, ClaimError> {
+    let taken = std::fs::create_dir_all(state_dir).map_or(Ok(None), |()| Claim::take(state_dir, "camera").map(Some));
+    match taken {
+        Err(error @ ClaimError::Used { .. }) if !error.is_own() => Err(error),
+        Err(_) => Ok(None),
+        taken => taken,
     }
 }
 

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use sightline_archive::{Durability, Formats, Plan, Retention, Stem, Writer};
+use sightline_claim::{Claim, ClaimError};
 use sightline_media::{Frame, MediaTime, StreamConfig, Track, WallTime};
 use sightline_recording::{AfterLoss, Cutter, Fragment, KeyFrames, Piece, Rules};
 use std::{
@@ -63,6 +64,9 @@ pub enum RecorderError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Another process records there.
+    #[error("recording.dir: {0}")]
+    Claim(#[from] ClaimError),
     /// The system gives no thread.
     #[error("the recorder's thread: {0}")]
     Thread(std::io::Error),
@@ -88,10 +92,21 @@ impl Recorder {
     /// [`RecorderError`]
     pub(crate) fn start(plan: RecorderPlan) -> Result<Self, RecorderError> {
         std::fs::create_dir_all(&plan.dir).map_err(|source| RecorderError::Dir { dir: plan.dir.clone(), source })?;
+        let claim = match Claim::take(&plan.dir, "recorder") {
+            Ok(claim) => Some(claim),
+            // The recorder before this one still writes its last fragment.
+            Err(error) if error.is_own() => None,
+            Err(error) => return Err(error.into()),
+        };
         let (queue, pieces) = sync_channel(FRAGMENTS_WAITING_MAX);
         let has_failed = Arc::new(AtomicBool::new(false));
-        let writing =
-            WriterThread { writer: Writer::new(files(&plan)), dir: plan.dir.clone(), has_failed: has_failed.clone(), is_failing: false };
+        let writing = WriterThread {
+            _claim: claim,
+            writer: Writer::new(files(&plan)),
+            dir: plan.dir.clone(),
+            has_failed: has_failed.clone(),
+            is_failing: false,
+        };
         let span = tracing::Span::current();
         let thread = std::thread::Builder::new()
             .name("recorder".into())
@@ -204,6 +219,7 @@ fn media_time(length: Duration) -> MediaTime {
 
 /// The recorder's thread.
 struct WriterThread {
+    _claim: Option<Claim>,
     writer: Writer,
     dir: PathBuf,
     has_failed: Arc<AtomicBool>,

@@ -38,6 +38,6 @@ impl Refusal {
     /// Something failed here; the log says what.
     pub(super) fn busy(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "a stream request could not be answered");
-        Self { retry_after_sec: Some(RETRY_AFTER_BUSY_SEC), ..Self::new(ErrorCode::ServerOverloaded, "the cloud can't answer now") }
+        Self { retry_after_sec: Some(RETRY_AFTER_BUSY_SEC), ..Self::new(ErrorCode::NoServerAvailable, "the cloud can't answer now") }
     }
 }

@@ -86,6 +86,8 @@ pub(crate) enum Flaw {
     Unchained,
     #[error("its contents were changed")]
     Changed,
+    #[error("when it was written, rows that were known before it were gone or rewritten: {0}")]
+    Gap(String),
     #[error("column {column} can't be read: {problem}")]
     Unreadable { column: usize, problem: String },
 }

@@ -4,7 +4,7 @@ use super::chain::Head;
 use crate::data_dir::{MODE_SECRET, write};
 use std::path::Path;
 
-/// Writes the copy, after the commit.
+/// Writes the copy, after the commit. The database is synced, so this need not be: a copy that a power cut has left behind is no fault.
 pub(crate) fn save(path: &Path, head: &Head) {
     if let Err(error) = write(path, &format!("{} {}\n", head.count, head.hash), MODE_SECRET) {
         tracing::warn!(%error, "the copy of the audit log's head was not written");

@@ -2,3 +2,4 @@
 
 pub(crate) mod chain;
 pub(crate) mod head_file;
+pub(crate) mod refusals;

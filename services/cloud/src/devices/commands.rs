@@ -33,12 +33,16 @@ impl Commands {
         Self { bus, presence, results }
     }
 
-    /// Publishes a command and waits a while for its result; `None` if there is none yet. Fills an empty `command_id` in.
-    pub(crate) async fn send(&self, device: &DeviceId, command: &mut Command) -> Result<Option<CommandResult>, NotSent> {
-        let bus = self.bus.as_ref().filter(|_| self.presence.device(device).is_online()).ok_or(NotSent::Offline)?;
+    /// Fills an empty `command_id` in.
+    pub(crate) fn name(command: &mut Command) {
         if command.command_id.is_empty() {
             command.command_id = command_id();
         }
+    }
+
+    /// Publishes a command, which has an id, and waits a while for its result; `None` if there is none yet.
+    pub(crate) async fn send(&self, device: &DeviceId, command: &Command) -> Result<Option<CommandResult>, NotSent> {
+        let bus = self.bus.as_ref().filter(|_| self.presence.device(device).is_online()).ok_or(NotSent::Offline)?;
         let result = self.results.expect(device, &command.command_id).ok_or(NotSent::Busy)?;
         bus.publish(device, Message::command(command)).await;
         Ok(tokio::time::timeout(COMMAND_RESULT_WAIT, result).await.ok().and_then(Result::ok))

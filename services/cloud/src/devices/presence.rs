@@ -168,6 +168,29 @@ mod tests {
     use crate::data_dir::DataDir;
 
     #[tokio::test]
+    async fn two_hundred_megabytes_of_status_leave_a_few_kilobytes() {
+        let home = tempfile::tempdir().unwrap();
+        let clock = Clock::default();
+        let store = Store::open(&DataDir::open(home.path()).unwrap(), clock.clone()).await.unwrap();
+        let events = Arc::new(EventLog::new(store, clock.clone()));
+        let presence = Presence::new(Arc::clone(&events), clock);
+        let id = DeviceId::new("cam").unwrap();
+        let long = "x".repeat(1 << 20);
+        let message = json!({"event": "connection_error", "message": long, "metrics": {"a": long, "stream_key": 7}}).to_string();
+        let state = json!({"state": 3, "state_name": long, "quality": long}).to_string();
+        for _ in 0..200 {
+            presence.status_message(&id, message.as_bytes()).await;
+            presence.state_message(&id, state.as_bytes());
+            presence.motion_message(&id, message.as_bytes()).await;
+        }
+        let kept = events.events(None, None, 1000).await.unwrap();
+        let bytes: usize = kept.iter().map(|event| event.detail.to_string().len()).sum();
+        assert!((1..=200).contains(&kept.len()) && bytes <= kept.len() * 2048, "{bytes} bytes in {} events", kept.len());
+        let live = presence.device(&id);
+        assert!(live.last_status.unwrap().to_string().len() <= 2048 && live.state.is_none());
+    }
+
+    #[tokio::test]
     async fn presence_follows_the_newest_connection_and_the_device_s_own_word() {
         let home = tempfile::tempdir().unwrap();
         let clock = Clock::default();

@@ -103,6 +103,7 @@ impl Registry {
             Credentials { token_sha256: &token_sha256, cert_issued_min_ms: issued_at_ms, cert_issued_min_from_ms: issued_at_ms };
         write.enrol(id, &random_stream_name()?, &credentials).await?;
         write.drop_answers(id).await?;
+        write.forget_settings(id).await?;
         write.commit(Action::DeviceAdd, id.as_str(), json!({})).await?;
         Ok(self.files(id))
     }
@@ -113,9 +114,17 @@ impl Registry {
         if device.revoked_at.is_some() {
             return Ok(());
         }
+        match self.write_revocation(actor, &device).await {
+            // A full disk must not keep a stolen device in.
+            Err(error) if self.store.open_reserve(&error) => Ok(self.write_revocation(actor, &device).await?),
+            written => Ok(written?),
+        }
+    }
+
+    async fn write_revocation(&self, actor: &Actor, device: &DeviceRow) -> Result<(), StoreError> {
         let mut write = self.store.write(actor).await?;
-        let epoch_min = write.revoke(id, &device.stream).await?;
-        Ok(write.commit(Action::DeviceRevoke, id.as_str(), json!({ "epoch_min": epoch_min })).await?)
+        let epoch_min = write.revoke(&device.id, &device.stream).await?;
+        write.commit(Action::DeviceRevoke, device.id.as_str(), json!({ "epoch_min": epoch_min })).await
     }
 
     /// A new certificate, key and bearer token.

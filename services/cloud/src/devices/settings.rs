@@ -18,6 +18,8 @@ use sightline_signal::{
 };
 use std::time::Duration;
 
+/// The longest report that is taken: as long as what the broker retains.
+const REPORTED_BYTES_MAX: usize = 16 << 10;
 /// Reports of one device that are stored at once, and then one every [`REPORT_REFILL`]: a camera sends one for each change.
 const REPORTS_BURST: u32 = 20;
 /// See [`REPORTS_BURST`].
@@ -124,6 +126,18 @@ pub(crate) async fn clear(store: &Store, actor: &Actor, device: &DeviceId) -> Re
     write.commit(Action::DeviceConfig, device.as_str(), json!({ "version": null, "from": actor.from() })).await
 }
 
+/// An operator's message was not written down, so it is not carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("it can't be written to the database, and is not carried out")]
+pub(crate) struct NotStored;
+
+impl NotStored {
+    pub(crate) fn of(error: &StoreError, device: &DeviceId) -> Self {
+        tracing::error!(%error, %device, "an operator's message was not stored, and is not passed on");
+        Self
+    }
+}
+
 /// Stores what comes over MQTT: desired settings from the operator, reported ones from devices.
 #[derive(Debug)]
 pub(crate) struct SettingsIntake {
@@ -138,15 +152,16 @@ impl SettingsIntake {
     }
 
     /// What the operator has published. The device refuses what does not parse.
-    pub(crate) async fn desired_message(&self, device: &DeviceId, payload: &[u8]) {
+    ///
+    /// # Errors
+    /// [`NotStored`]
+    pub(crate) async fn desired_message(&self, device: &DeviceId, payload: &[u8]) -> Result<(), NotStored> {
         let desired = match (payload.is_empty(), serde_json::from_slice::<Desired<Tables>>(payload)) {
             (true, _) => None,
             (false, Ok(desired)) if desired.version <= VERSION_MAX && payload.len() <= DESIRED_BYTES_MAX => Some(desired),
-            _ => return,
+            _ => return Ok(()),
         };
-        if let Err(error) = self.store_desired(device, desired.as_ref()).await {
-            tracing::error!(%error, %device, "settings for a device were not stored");
-        }
+        self.store_desired(device, desired.as_ref()).await.map_err(|error| NotStored::of(&error, device))
     }
 
     async fn store_desired(&self, device: &DeviceId, desired: Option<&Desired<Tables>>) -> Result<(), StoreError> {
@@ -160,7 +175,11 @@ impl SettingsIntake {
 
     /// What a device reports. What does not parse is ignored, and so is what comes too often.
     pub(crate) async fn reported_message(&self, device: &DeviceId, payload: &[u8]) {
-        let Ok(reported) = serde_json::from_slice::<Reported<Tables>>(payload) else { return };
+        if payload.len() > REPORTED_BYTES_MAX {
+            return tracing::debug!(%device, bytes = payload.len(), "a report of settings is too long");
+        }
+        let Ok(mut reported) = serde_json::from_slice::<Reported<Tables>>(payload) else { return };
+        keep_settable(&mut reported.settings);
         if self.reports.take(device.clone(), self.clock.now()).is_err() {
             return tracing::debug!(%device, "reports of settings come too often");
         }
@@ -179,6 +198,16 @@ impl SettingsIntake {
                 tracing::warn!(%error, %device, "settings for a device could not be read");
                 None
             }
+        }
+    }
+}
+
+/// Takes out of a report what can't be set from afar: tables of others, paths, and secrets that a device should not have sent.
+fn keep_settable(settings: &mut Tables) {
+    settings.retain(|table, _| SETTABLE.contains(&table.as_str()));
+    for (table, value) in settings.iter_mut() {
+        if let Value::Object(keys) = value {
+            keys.retain(|key, _| refusal(&format!("{table}.{key}")).is_none());
         }
     }
 }
@@ -214,6 +243,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_report_is_kept_without_secrets_and_one_that_is_too_long_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&DataDir::open(home.path()).unwrap(), Clock::default()).await.unwrap();
+        let (cam, intake) = (DeviceId::new("cam").unwrap(), SettingsIntake::new(store.clone(), Clock::default()));
+        let report = |settings: Value| json!({"version": 1, "applied": true, "settings": settings, "timestamp": 1}).to_string();
+        let settings = json!({"stream": {"quality": "low", "stream_key": "secret"}, "mqtt": {"token": "secret"}});
+        intake.reported_message(&cam, report(settings).as_bytes()).await;
+        intake.reported_message(&cam, report(json!({"stream": {"quality": "x".repeat(1 << 20)}})).as_bytes()).await;
+        let kept = store.settings(&cam).await.unwrap().reported.unwrap().settings;
+        assert_eq!(Value::Object(kept), json!({"stream": {"quality": "low"}}));
+    }
+
+    #[tokio::test]
     async fn the_audit_log_names_who_changed_settings() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(&DataDir::open(home.path()).unwrap(), Clock::default()).await.unwrap();
@@ -221,7 +263,7 @@ mod tests {
         set(&store, &Actor::Cli, &cam, tables(json!({"stream": {"quality": "low"}}))).await.unwrap();
         clear(&store, &Actor::Operator(Channel::Http("192.0.2.7".parse().unwrap())), &cam).await.unwrap();
         let intake = SettingsIntake::new(store.clone(), Clock::default());
-        intake.desired_message(&cam, br#"{"version":7,"settings":{}}"#).await;
+        intake.desired_message(&cam, br#"{"version":7,"settings":{}}"#).await.unwrap();
         let entries = store.audit_entries(None, 10).await.unwrap();
         let written: Vec<_> = entries.iter().rev().map(|entry| (entry.actor.as_str(), entry.detail.as_str())).collect();
         assert_eq!(

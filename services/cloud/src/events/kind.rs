@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr};
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum EventKind {
+    CertificateEnds,
+    CertificateRenewed,
     StreamStarted,
     StreamStopped,
     StreamDuel,
@@ -20,14 +22,19 @@ pub(crate) enum EventKind {
     DeviceOffline,
     DeviceAdded,
     DeviceRevoked,
+    DeviceDuel,
     Allocated,
     ServerUp,
     ServerDown,
     ServerRestarted,
+    StorageFailed,
+    StorageRecovered,
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 22] = [
+        Self::CertificateEnds,
+        Self::CertificateRenewed,
         Self::StreamStarted,
         Self::StreamStopped,
         Self::StreamDuel,
@@ -41,15 +48,20 @@ impl EventKind {
         Self::DeviceOffline,
         Self::DeviceAdded,
         Self::DeviceRevoked,
+        Self::DeviceDuel,
         Self::Allocated,
         Self::ServerUp,
         Self::ServerDown,
         Self::ServerRestarted,
+        Self::StorageFailed,
+        Self::StorageRecovered,
     ];
 
     /// The name in the API.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::CertificateEnds => "certificate_ends",
+            Self::CertificateRenewed => "certificate_renewed",
             Self::StreamStarted => "stream_started",
             Self::StreamStopped => "stream_stopped",
             Self::StreamDuel => "stream_duel",
@@ -63,10 +75,13 @@ impl EventKind {
             Self::DeviceOffline => "device_offline",
             Self::DeviceAdded => "device_added",
             Self::DeviceRevoked => "device_revoked",
+            Self::DeviceDuel => "device_duel",
             Self::Allocated => "allocated",
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",
             Self::ServerRestarted => "server_restarted",
+            Self::StorageFailed => "storage_failed",
+            Self::StorageRecovered => "storage_recovered",
         }
     }
 }
@@ -102,7 +117,7 @@ pub(crate) struct Event {
     pub(crate) seq: u64,
     /// By the cloud's clock, seconds since 1970.
     pub(crate) time: i64,
-    /// The device, or the server for kinds that begin with `server_`.
+    /// The device, or the server for kinds that begin with `server_`, or `cloud`.
     pub(crate) device: String,
     pub(crate) event: EventKind,
     /// More about it; in a device's own words, without secrets.

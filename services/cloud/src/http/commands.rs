@@ -61,12 +61,21 @@ async fn send(
     if device.revoked_at.is_some() {
         return Err(ApiError::new(StatusCode::CONFLICT, "DEVICE_REVOKED", format!("device {} is revoked", device.id)));
     }
-    let outcome = commands.send(&device.id, &mut command).await;
+    Commands::name(&mut command);
     let actor = peer.operator();
-    let detail = json!({
-        "cmd": command.cmd, "command_id": command.command_id.as_str(), "from": actor.from(), "sent": outcome.is_ok(),
-    });
-    store.log(&actor, Action::DeviceCommand, device.id.as_str(), detail).await;
+    let detail = |sent: Option<NotSent>| {
+        let mut detail = json!({ "cmd": command.cmd, "command_id": command.command_id.as_str(), "from": actor.from() });
+        if let Some(reason) = sent {
+            detail["not_sent"] = reason.to_string().into();
+        }
+        detail
+    };
+    // Nothing is carried out that is not in the log.
+    store.write(&actor).await?.commit(Action::DeviceCommand, device.id.as_str(), detail(None)).await?;
+    let outcome = commands.send(&device.id, &command).await;
+    if let Err(reason) = outcome {
+        store.log(&actor, Action::DeviceCommand, device.id.as_str(), detail(Some(reason))).await;
+    }
     let command_id = command.command_id.as_str().to_owned();
     match outcome {
         Ok(Some(result)) => {

@@ -3,6 +3,7 @@
 use super::{error::ApiError, live::redirect_to_origin};
 use crate::servers::inventory::Inventory;
 use axum::{
+    body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
@@ -28,12 +29,12 @@ pub(super) async fn serve(State(inventory): State<Arc<Inventory>>, method: Metho
         return ApiError::not_found(format_args!("route {method} {}", uri.path())).into_response();
     }
     if method != Method::GET && method != Method::HEAD {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+        return ApiError::method_not_allowed(&method).into_response();
     }
     let name = if path.is_empty() { "index.html" } else { path };
     match Files::get(name) {
         Some(file) => serve_file(&inventory, name, file, &headers),
-        None => (StatusCode::NOT_FOUND, "there is no such page\n").into_response(),
+        None => ApiError::not_found(format_args!("page {}", uri.path())).into_response(),
     }
 }
 
@@ -44,7 +45,7 @@ fn serve_file(inventory: &Inventory, name: &str, file: rust_embed::EmbeddedFile,
     }) + "\"";
     let cache = if name.starts_with("vendor/") { CACHE_FOR_EVER } else { CACHE_REVALIDATE };
     let is_known = headers.get(header::IF_NONE_MATCH).is_some_and(|held| held.as_bytes() == tag.as_bytes());
-    let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { file.data.into_owned().into_response() };
+    let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { Body::from(file.data.into_owned()).into_response() };
     let mime = HeaderValue::from_str(file.metadata.mimetype()).unwrap_or(HeaderValue::from_static("application/octet-stream"));
     let fields = [
         (header::CONTENT_TYPE, mime),
@@ -53,7 +54,9 @@ fn serve_file(inventory: &Inventory, name: &str, file: rust_embed::EmbeddedFile,
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     ];
-    response.headers_mut().extend(fields);
+    for (name, value) in fields {
+        response.headers_mut().insert(name, value);
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }

@@ -12,13 +12,14 @@ use crate::{
         revocation::cut_off,
     },
     events::{kind::EventKind, log::EventLog},
+    identity::certificates::device_certificate_until,
     mqtt::bus::Bus,
     servers::inventory::Inventory,
     store::{Store, devices::DeviceRow},
 };
 use axum::{
     Extension, Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::{Path, State, rejection::JsonRejection},
     http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub(super) struct DeviceView {
     created_at: i64,
     last_seen: Option<i64>,
     revoked_at: Option<i64>,
+    /// When its newest certificate ends; nothing renews it by itself.
+    certificate_until: i64,
     /// The server of its newest allocation.
     server: Option<String>,
     /// What it last reported on `stream/state`.
@@ -56,6 +59,7 @@ fn view(presence: &Presence, inventory: &Inventory, row: DeviceRow) -> DeviceVie
         created_at: row.created_at,
         last_seen: live.last_seen.max(row.last_seen),
         revoked_at: row.revoked_at,
+        certificate_until: device_certificate_until(&row),
         server: inventory.server_of(&row.id),
         report: live.state,
         last_status: live.last_status,
@@ -77,7 +81,7 @@ pub(super) async fn list(
     State(store): State<Store>,
     State(presence): State<Arc<Presence>>,
     State(inventory): State<Arc<Inventory>>,
-    Query(query): Query<PageQuery>,
+    query: PageQuery,
 ) -> ApiResult<Json<Page<DeviceView>>> {
     let (limit, after) = (query.limit(), query.cursor.as_deref().unwrap_or_default());
     // One more than the page, to know whether there is a next one.

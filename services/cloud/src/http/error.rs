@@ -1,9 +1,10 @@
 //! Errors of the API.
 
+use crate::store::error::StoreError;
 use axum::{
     Json,
-    extract::rejection::JsonRejection,
-    http::{StatusCode, header},
+    extract::rejection::{JsonRejection, QueryRejection},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -34,19 +35,31 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem)
     }
 
+    pub(super) fn method_not_allowed(method: &Method) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", format!("this path does not take {method}"))
+    }
+
     pub(super) fn not_found(what: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("there is no {what}"))
     }
 }
 
-impl From<crate::store::error::StoreError> for ApiError {
-    fn from(error: crate::store::error::StoreError) -> Self {
-        Self::internal(&error)
+/// The database's trouble passes, and `/readyz` tells when: so it is no 500.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "an API request failed");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "STORAGE_FAILED", "the database can't do that now; /readyz and the log say why")
     }
 }
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), "BAD_REQUEST", rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
         Self::new(rejection.status(), "BAD_REQUEST", rejection.body_text())
     }
 }

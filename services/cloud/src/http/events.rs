@@ -7,15 +7,19 @@ use super::{
 use crate::events::{kind::Event, log::EventLog};
 use axum::{
     Json,
-    extract::{Query, State},
-    response::sse::{self, KeepAlive, Sse},
+    extract::State,
+    http::{HeaderName, header},
+    response::{
+        IntoResponse,
+        sse::{self, KeepAlive, Sse},
+    },
 };
-use futures_util::Stream;
+use futures_util::StreamExt as _;
 use std::{convert::Infallible, sync::Arc};
 use tokio::sync::broadcast::error::RecvError;
 
 /// Recent events, newest first.
-pub(super) async fn list(State(events): State<Arc<EventLog>>, Query(query): Query<PageQuery>) -> ApiResult<Json<Page<Event>>> {
+pub(super) async fn list(State(events): State<Arc<EventLog>>, query: PageQuery) -> ApiResult<Json<Page<Event>>> {
     let limit = query.limit();
     let items = events.events(query.before()?, query.device.as_deref(), limit).await?;
     let is_full = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
@@ -24,14 +28,18 @@ pub(super) async fn list(State(events): State<Arc<EventLog>>, Query(query): Quer
 }
 
 /// Server-sent events: each one named `status`, its data an event as in the list. A listener that is too slow gets `missed`.
-pub(super) async fn stream(State(events): State<Arc<EventLog>>) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+pub(super) async fn stream(State(events): State<Arc<EventLog>>) -> impl IntoResponse {
     let stream = futures_util::stream::unfold(events.subscribe(), |mut events| async move {
         let event = match events.recv().await {
             Ok(event) => sse::Event::default().event("status").json_data(&event).unwrap_or_default(),
             Err(RecvError::Lagged(missed)) => sse::Event::default().event("missed").data(missed.to_string()),
             Err(RecvError::Closed) => return None,
         };
-        Some((Ok(event), events))
+        Some((event, events))
     });
-    Sse::new(stream).keep_alive(KeepAlive::default())
+    // nginx holds events back until it has a buffer full of them, unless it is told not to.
+    (
+        [(HeaderName::from_static("x-accel-buffering"), "no"), (header::CACHE_CONTROL, "no-store")],
+        Sse::new(stream.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::default()),
+    )
 }

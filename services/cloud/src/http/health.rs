@@ -1,24 +1,24 @@
 //! For machines: is it up, how is it, what can it do.
 
-use crate::store::Store;
+use crate::readiness::Readiness;
 use axum::{
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
 
 /// While the process is up.
 pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// While the database answers.
-pub(super) async fn ready(State(store): State<Store>) -> Response {
-    if store.is_ready().await {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+/// While the database takes writes: without them no camera gets a server.
+pub(super) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
+    match readiness.problem().await {
+        None => "ready\n".into_response(),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {problem}\n")).into_response(),
     }
 }
 

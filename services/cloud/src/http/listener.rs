@@ -1,7 +1,7 @@
 //! The HTTP port: one address takes plain HTTP and HTTPS.
 
 use super::access::Peer;
-use crate::identity::{authority::Subject, tls::peer_subject};
+use crate::identity::{authority::Subject, tls};
 use axum::Router;
 use sightline_listen::{
     Admission, Arrival, Door, Limits, Proxies, Rarely, Refused, descriptors,
@@ -28,7 +28,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// Serves until `stop`.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    config: Arc<rustls::ServerConfig>,
     router: Router,
     proxies: Proxies,
     tasks: TaskTracker,
@@ -37,7 +37,7 @@ pub(crate) async fn serve(
     let limits = Limits::of(CONNECTIONS_MAX.min(descriptors::share(DESCRIPTORS_SHARE)));
     let door = Door::new("HTTP", LIMITED_BY, HANDSHAKE_TIMEOUT, Arc::new(Admission::new(limits)), tasks, stop.clone());
     let door = door.with_proxies(proxies.clone());
-    let acceptor = TlsAcceptor::from(tls);
+    let acceptor = TlsAcceptor::from(config);
     let rules = Arc::new(Rules { stuck: STUCK, proxies });
     let on_refused = |refused: Refused| {
         metrics::counter!("sightline_http_connections_refused_total", "reason" => refused.name()).increment(1);
@@ -57,7 +57,7 @@ async fn connection(mut arrival: Arrival, acceptor: TlsAcceptor, router: Router,
     arrival.deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     match arrival.accept_tls(&acceptor).await {
         Ok((stream, permit)) => {
-            let subject = peer_subject(stream.get_ref().1);
+            let subject = tls::peer(stream.get_ref().1).map(|shown| shown.subject);
             // A device that has all its connections has no other one, whatever it shows. An operator's browsers are many.
             if let Some(Subject::Device { id, .. }) = &subject
                 && permit.prove(id.as_str()).is_err()

@@ -33,6 +33,7 @@ use axum::{
 use error::ApiError;
 use state::Http;
 use std::time::Duration;
+use tower_http::compression::CompressionLayer;
 
 /// The longest body of any request but a report.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -66,11 +67,16 @@ pub(crate) fn router(http: Http, extra: Router) -> Router {
         .route("/readyz", get(health::ready));
     let ours = operator
         .merge(others)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(deadline))
-        .merge(Router::new().fallback(console::serve))
+        .merge(Router::new().fallback(console::serve).layer(CompressionLayer::new()))
         .with_state(http);
     extra.merge(ours).layer(middleware::from_fn(sightline_listen::cors::live))
+}
+
+async fn method_not_allowed(method: axum::http::Method) -> ApiError {
+    ApiError::method_not_allowed(&method)
 }
 
 async fn deadline(request: axum::extract::Request, next: middleware::Next) -> Response {

@@ -1,6 +1,10 @@
 //! Lists, a page at a time.
 
 use super::error::{ApiError, ApiResult};
+use axum::{
+    extract::{FromRequestParts, Query},
+    http::request::Parts,
+};
 use serde::{Deserialize, Serialize};
 
 /// Items of a page where the query names no number.
@@ -22,6 +26,14 @@ pub(super) struct PageQuery {
     limit: Option<u32>,
     pub(super) cursor: Option<String>,
     pub(super) device: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let Query(query) = Query::from_request_parts(parts, state).await?;
+        Ok(query)
+    }
 }
 
 impl PageQuery {

@@ -44,7 +44,7 @@ async fn identify(store: &Store, clock: &Clock, peer: &Peer, headers: &HeaderMap
             let device = store.device(id).await;
             device.map(|device| device.filter(|device| device.takes_certificate(*issued_at_ms, clock.unix_millis())))
         }
-        (Some(Subject::Operator), _) | (None, None) => Ok(None),
+        (Some(Subject::Operator { .. }), _) | (None, None) => Ok(None),
         (None, Some(token)) => store.device_by_token(&sha256(token)).await,
     };
     match found {

@@ -4,6 +4,7 @@ use super::{
     access::Peer,
     devices::known,
     error::{ApiError, ApiResult},
+    state::SettingsCheck,
 };
 use crate::{
     devices::settings::{self, SettingsView},
@@ -28,10 +29,11 @@ pub(super) struct NewSettings {
     settings: Tables,
 }
 
-/// The device checks what the values mean, and answers in `reported`.
+/// The device checks again, with its own file beneath, and answers in `reported`.
 pub(super) async fn set(
     State(store): State<Store>,
     State(bus): State<Option<Bus>>,
+    State(check): State<SettingsCheck>,
     Extension(peer): Extension<Peer>,
     Path(id): Path<String>,
     body: Result<Json<NewSettings>, JsonRejection>,
@@ -46,6 +48,7 @@ pub(super) async fn set(
         return Err(ApiError::new(StatusCode::CONFLICT, "NO_BROKER", problem));
     };
     settings::check(&settings).map_err(|problem| ApiError::bad_request(problem.to_string()))?;
+    check(&settings).map_err(|problem| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_SETTINGS", problem))?;
     let message = settings::set(&store, &peer.operator(), &device.id, settings).await?;
     bus.publish(&device.id, Message::desired(message)).await;
     Ok(Json(store.settings(&device.id).await?.into()))

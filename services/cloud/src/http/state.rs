@@ -7,12 +7,16 @@ use crate::{
     events::log::EventLog,
     identity::{operators::Operators, signing_keys::SigningKeys},
     mqtt::bus::Bus,
+    readiness::Readiness,
     servers::{inventory::Inventory, reports::Reports},
-    store::Store,
+    store::{Store, settings::Tables},
 };
 use axum::extract::FromRef;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
+
+/// Checks settings from afar before they are written down; the error is for people.
+pub type SettingsCheck = fn(&Tables) -> Result<(), String>;
 
 /// The hash of the key that origins show.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub(crate) struct Http {
     pub(crate) metrics: PrometheusHandle,
     pub(crate) operators: Operators,
     pub(crate) presence: Arc<Presence>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) settings_check: SettingsCheck,
     pub(crate) registry: Arc<Registry>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) store: Store,
@@ -61,7 +67,9 @@ parts! {
     metrics: PrometheusHandle,
     operators: Operators,
     presence: Arc<Presence>,
+    readiness: Arc<Readiness>,
     registry: Arc<Registry>,
     reports: Arc<Reports>,
+    settings_check: SettingsCheck,
     store: Store,
 }

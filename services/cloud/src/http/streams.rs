@@ -5,10 +5,7 @@ use crate::{
     devices::presence::Presence,
     servers::inventory::{Inventory, LiveStream},
 };
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use serde::Serialize;
 use sightline_signal::{DeviceId, LatencyKind, StreamState};
 use std::sync::Arc;
@@ -39,7 +36,7 @@ pub(super) struct StreamView {
 pub(super) async fn list(
     State(inventory): State<Arc<Inventory>>,
     State(presence): State<Arc<Presence>>,
-    Query(query): Query<PageQuery>,
+    query: PageQuery,
 ) -> Json<Page<StreamView>> {
     let live = inventory.live_streams().into_iter();
     Json(page_by_name(live.map(|(device, live)| (device.clone(), view(&presence, device, live))), &query))

@@ -14,12 +14,15 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sightline_signal::DeviceId;
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Ten years: the authority outlives its devices' certificates many times.
 const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Two years.
-const LEAF_VALIDITY: Duration = Duration::from_secs(2 * 365 * 86_400);
+pub(crate) const LEAF_VALIDITY: Duration = Duration::from_secs(2 * 365 * 86_400);
 /// Certificates are valid from a day ago on: a camera's clock may be behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
 /// The server's own certificate is renewed at a start this long before its end.
@@ -35,7 +38,12 @@ pub(crate) const OPERATOR: &str = "operator";
 /// Whom a client certificate of our authority names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Subject {
-    Operator,
+    Operator {
+        /// The certificate's common name: `operator`, or the one that it was made for.
+        name: String,
+        /// The certificate's serial number, in hexadecimal.
+        serial: String,
+    },
     Device {
         id: DeviceId,
         /// Milliseconds since 1970, from the serial number: `rotate` refuses older ones by it.
@@ -79,6 +87,11 @@ impl Authority {
         write(pem_path, &certificate.pem(), MODE_PUBLIC)
     }
 
+    /// When the authority's own certificate ends, in seconds since 1970.
+    pub(crate) fn valid_until(&self) -> i64 {
+        valid_until(&self.dir.file("ca.pem")).unwrap_or_default()
+    }
+
     /// A device's certificate and key; returns when it was issued, in milliseconds since 1970.
     pub(crate) fn issue_device(&self, device: &DeviceId) -> Result<i64, DataDirError> {
         let issued_at_ms = self.clock.unix_millis();
@@ -95,6 +108,18 @@ impl Authority {
         }
         let params = client_params(OPERATOR, UNIT_OPERATORS, self.clock.unix_millis())?;
         self.issue(params, &pem_path, &key_path)
+    }
+
+    /// A certificate for an operator of this name, and its key; gives where they are.
+    pub(crate) fn issue_operator(&self, name: &str) -> Result<(PathBuf, PathBuf), DataDirError> {
+        let (pem_path, key_path) = if name == OPERATOR {
+            (self.dir.file("operator.pem"), self.dir.file("operator.key"))
+        } else {
+            (self.dir.operator_file(name, "pem")?, self.dir.operator_file(name, "key")?)
+        };
+        let params = client_params(name, UNIT_OPERATORS, self.clock.unix_millis())?;
+        self.issue(params, &pem_path, &key_path)?;
+        Ok((pem_path, key_path))
     }
 
     /// The server's certificate: made at the first start, and again near its end or when it lacks a name.
@@ -128,22 +153,43 @@ impl Authority {
     }
 }
 
+/// The serial number of an operator's certificate, in hexadecimal; `None` if the file is none.
+pub(crate) fn serial_of(pem_path: &Path) -> Option<String> {
+    match shown(&CertificateDer::from_pem_file(pem_path).ok()?)?.subject {
+        Subject::Operator { serial, .. } => Some(serial),
+        Subject::Device { .. } => None,
+    }
+}
+
+/// A client's certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Shown {
+    pub(crate) subject: Subject,
+    /// When it ends, in seconds since 1970. TLS looked at that once; a connection may outlive it.
+    pub(crate) valid_until: i64,
+}
+
 /// Who a client certificate names. The chain was verified by TLS; this only reads.
-pub(crate) fn subject_of(certificate: &CertificateDer<'_>) -> Option<Subject> {
+pub(crate) fn shown(certificate: &CertificateDer<'_>) -> Option<Shown> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let one = |mut values: Vec<&str>| (values.len() == 1).then(|| values.pop().map(str::to_owned)).flatten();
     let common_name = one(parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok()).collect())?;
     let unit = one(parsed.subject().iter_organizational_unit().filter_map(|name| name.as_str().ok()).collect())?;
-    match unit.as_str() {
-        UNIT_OPERATORS => (common_name == OPERATOR).then_some(Subject::Operator),
+    let serial = &parsed.tbs_certificate.serial;
+    let subject = match unit.as_str() {
+        // A name as an id is: it goes into file names, logs and the audit.
+        UNIT_OPERATORS => {
+            DeviceId::new(&common_name).is_ok().then(|| Subject::Operator { name: common_name, serial: serial.to_str_radix(16) })
+        }
         UNIT_DEVICES => {
             let id = DeviceId::new(&common_name).ok()?;
             // The first eight bytes of the sixteen of the serial number; DER drops leading zeros.
-            let issued_at_ms = parsed.tbs_certificate.serial.to_u64_digits().get(1).and_then(|&digit| i64::try_from(digit).ok())?;
+            let issued_at_ms = serial.to_u64_digits().get(1).and_then(|&digit| i64::try_from(digit).ok())?;
             Some(Subject::Device { id, issued_at_ms })
         }
         _ => None,
-    }
+    };
+    Some(Shown { subject: subject?, valid_until: parsed.validity().not_after.timestamp() })
 }
 
 fn params(validity: Duration, common_name: &str, unit: &str, now_ms: i64) -> Result<CertificateParams, DataDirError> {
@@ -173,6 +219,13 @@ fn serial(issued_at_ms: i64) -> Result<SerialNumber, DataDirError> {
     bytes[..8].copy_from_slice(&issued_at_ms.to_be_bytes());
     bytes[8..].copy_from_slice(&random_serial_half()?);
     Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// When the certificate in a file ends, in seconds since 1970.
+pub(crate) fn valid_until(path: &Path) -> Option<i64> {
+    let der = CertificateDer::from_pem_file(path).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).ok()?;
+    Some(parsed.validity().not_after.timestamp())
 }
 
 /// Whether the certificate is valid until `until_secs` and contains all of `names`.
@@ -223,8 +276,8 @@ mod tests {
         // The registry reserves this id; here it shows that the name alone gives no right.
         let impostor = DeviceId::new(OPERATOR).unwrap();
         let issued = authority.issue_device(&impostor).unwrap();
-        let read = |path: std::path::PathBuf| subject_of(&CertificateDer::from_pem_file(path).unwrap()).unwrap();
-        assert_eq!(read(dir.file("operator.pem")), Subject::Operator);
+        let read = |path: std::path::PathBuf| shown(&CertificateDer::from_pem_file(path).unwrap()).unwrap().subject;
+        assert!(matches!(read(dir.file("operator.pem")), Subject::Operator { name, .. } if name == OPERATOR));
         assert_eq!(read(dir.device_file(&impostor, "pem")), Subject::Device { id: impostor, issued_at_ms: issued });
     }
 

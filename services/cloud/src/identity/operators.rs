@@ -1,5 +1,6 @@
 //! Who may use the operator's API.
 
+use super::{authority::Subject, operator_certificates::OperatorCertificates};
 use crate::{
     config::Config,
     data_dir::{DataDir, DataDirError, read_or_make_secret},
@@ -7,11 +8,13 @@ use crate::{
 };
 use std::path::PathBuf;
 
-/// The operator's token, where one is asked for.
+/// The operator's token, and whether it is always asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Operators {
-    /// `None`: the API is open to this machine.
-    token: Option<OperatorToken>,
+    token: OperatorToken,
+    /// Who is plainly on this machine needs no token.
+    is_open_here: bool,
+    certificates: OperatorCertificates,
 }
 
 #[derive(Clone, Debug)]
@@ -25,32 +28,40 @@ struct OperatorToken {
 pub(crate) enum TokenCheck {
     Right,
     Wrong,
-    /// The API asks for none, and is open to this machine only.
-    NotNeeded,
+    Missing,
 }
 
 impl Operators {
-    /// A token is needed where one is configured, and where other machines reach the API.
-    pub(crate) fn open(config: &Config, dir: &DataDir) -> Result<Self, DataDirError> {
-        let path = match &config.api.operator_token_file {
-            Some(path) => Some(path.clone()),
-            None => (!config.http.listen.ip().is_loopback()).then(|| dir.file("operator.token")),
-        };
-        let token = |path: PathBuf| read_or_make_secret(&path).map(|token| OperatorToken { sha256: sha256(token.reveal()), path });
-        Ok(Self { token: path.map(token).transpose()? })
+    /// There is always a token: a proxy before the port brings others to an API that is open to this machine.
+    pub(crate) fn open(config: &Config, dir: &DataDir, certificates: OperatorCertificates) -> Result<Self, DataDirError> {
+        let path = config.api.operator_token_file.clone();
+        let is_open_here = path.is_none() && config.http.listen.ip().is_loopback();
+        let path = path.unwrap_or_else(|| dir.file("operator.token"));
+        let token = read_or_make_secret(&path)?;
+        Ok(Self { token: OperatorToken { sha256: sha256(token.reveal()), path }, is_open_here, certificates })
     }
 
     /// Checks the token that a request shows.
     pub(crate) fn check(&self, shown: Option<&str>) -> TokenCheck {
-        match &self.token {
-            None => TokenCheck::NotNeeded,
-            Some(token) if is_secret(shown, &token.sha256) => TokenCheck::Right,
+        match shown {
+            None => TokenCheck::Missing,
+            Some(_) if is_secret(shown, &self.token.sha256) => TokenCheck::Right,
             Some(_) => TokenCheck::Wrong,
         }
     }
 
-    /// The token's file.
+    /// Whether a certificate is an operator's that is accepted.
+    pub(crate) fn takes(&self, subject: &Subject) -> bool {
+        matches!(subject, Subject::Operator { .. }) && self.certificates.takes(subject)
+    }
+
+    /// Whether the API is open to who is plainly on this machine.
+    pub(crate) fn is_open_here(&self) -> bool {
+        self.is_open_here
+    }
+
+    /// The token's file, where everyone is asked for it.
     pub(crate) fn token_path(&self) -> Option<PathBuf> {
-        self.token.as_ref().map(|token| token.path.clone())
+        (!self.is_open_here).then(|| self.token.path.clone())
     }
 }

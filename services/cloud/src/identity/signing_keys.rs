@@ -112,7 +112,8 @@ impl SigningKeys {
 
     /// Whether the current key has signed long enough.
     pub(crate) fn is_due(&self) -> bool {
-        self.clock.unix_secs() - self.set().current_since >= ROTATE_AFTER_SEC
+        // A time to come is that of a clock that was ahead once, and says nothing: without this, nothing would rotate until then.
+        !(0..ROTATE_AFTER_SEC).contains(&(self.clock.unix_secs() - self.set().current_since))
     }
 
     /// A token, signed by the key `kid`, or by the current one where that is gone. The same key makes the same token of the same
@@ -158,7 +159,7 @@ impl KeySet {
 /// [`KeyError::RotatedRecently`] within a day of the last time.
 pub(crate) async fn rotate(store: &Store, clock: &Clock, actor: &Actor) -> Result<(), KeyError> {
     let mut write = store.write(actor).await?;
-    if write.previous_key_since().await?.is_some_and(|since| clock.unix_secs() - since < ROTATIONS_APART_SEC) {
+    if write.previous_key_since().await?.is_some_and(|since| (0..ROTATIONS_APART_SEC).contains(&(clock.unix_secs() - since))) {
         return Err(KeyError::RotatedRecently(ROTATIONS_APART_SEC));
     }
     write.rotate_signing_keys(&generate()?).await?;

@@ -15,14 +15,14 @@ impl Bus {
     /// Publishes as the cloud.
     pub(crate) async fn publish(&self, device: &DeviceId, message: Message) {
         match self {
-            Self::Builtin(broker) => broker.publish(device, message).await,
+            Self::Builtin(broker) => broker.publish(device, message),
         }
     }
 
-    /// Whether a device is connected.
-    pub(crate) fn has(&self, device: &DeviceId) -> bool {
+    /// Forgets what a device has left: its session, its will, its retained messages.
+    pub(crate) fn forget(&self, device: &DeviceId) {
         match self {
-            Self::Builtin(broker) => broker.has(device),
+            Self::Builtin(broker) => broker.forget(device),
         }
     }
 

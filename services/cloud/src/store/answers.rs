@@ -34,9 +34,9 @@ impl Store {
     /// Drops answers that have expired, and the oldest where there are too many.
     pub(crate) async fn drop_old_answers(&self) -> Result<(), StoreError> {
         let expired = sqlx::query("DELETE FROM answers WHERE expires_at <= $1").bind(self.clock.unix_secs());
-        expired.execute(&self.pool).await.at(&self.path)?;
+        expired.execute(&self.writer).await.at(&self.path)?;
         let surplus = sqlx::query("DELETE FROM answers WHERE epoch <= (SELECT epoch FROM answers ORDER BY epoch DESC LIMIT 1 OFFSET $1)");
-        surplus.bind(ANSWERS_KEPT_MAX).execute(&self.pool).await.map(|_| ()).at(&self.path)
+        surplus.bind(ANSWERS_KEPT_MAX).execute(&self.writer).await.map(|_| ()).at(&self.path)
     }
 }
 

@@ -22,6 +22,11 @@ pub(crate) struct DeviceRow {
 }
 
 impl DeviceRow {
+    /// When its newest certificate was issued, in milliseconds since 1970.
+    pub(crate) fn certificate_issued_at_ms(&self) -> i64 {
+        self.cert_issued_min_ms
+    }
+
     /// Whether a certificate of this device is valid: not revoked, and not replaced by a newer one.
     pub(crate) fn takes_certificate(&self, issued_at_ms: i64, now_ms: i64) -> bool {
         self.revoked_at.is_none() && (issued_at_ms >= self.cert_issued_min_ms || now_ms < self.cert_issued_min_from_ms)
@@ -75,12 +80,12 @@ impl Store {
 
     /// Saves when devices were last seen.
     pub(crate) async fn store_last_seen(&self, seen: &[(DeviceId, i64)]) -> Result<(), StoreError> {
-        let mut tx = super::sqlite::begin_write(&self.pool).await.at(&self.path)?;
+        let mut tx = self.begin().await?;
         for (device, at) in seen {
             let update = sqlx::query("UPDATE devices SET last_seen = $2 WHERE id = $1").bind(device.as_str()).bind(at);
             update.execute(&mut *tx).await.at(&self.path)?;
         }
-        tx.commit().await.at(&self.path)
+        tx.commit().await.map(drop).at(&self.path)
     }
 }
 

@@ -22,6 +22,27 @@ pub enum StoreError {
         /// Which step failed.
         source: sqlx::migrate::MigrateError,
     },
+    /// The database is new and the audit log's head beside it is not: the database was lost.
+    #[error(
+        "database {} is empty, and audit.head beside it tells of {rows} audited operations: the database was lost. Put a backup in its \
+         place (`sightline restore`), or remove audit.head to begin without devices",
+        path.display()
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What the head's file counts.
+        rows: i64,
+    },
+    /// Someone has removed the file while this program had it open.
+    #[error(
+        "database {} was removed while it was in use: nothing is written any more. Stop, put a backup in its place (`sightline restore`), and start again",
+        path.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file can't be made.
     #[error("{}: {source}; check that the data directory exists and belongs to this user", path.display())]
     File {
@@ -30,6 +51,16 @@ pub enum StoreError {
         /// What the system reported.
         source: std::io::Error,
     },
+}
+
+impl StoreError {
+    /// Whether the disk has no room.
+    pub(super) fn is_full(&self) -> bool {
+        /// `SQLITE_FULL`.
+        const FULL: &str = "13";
+        let Self::Database { source: sqlx::Error::Database(error), .. } = self else { return false };
+        error.code().is_some_and(|code| code == FULL)
+    }
 }
 
 /// Names the database in an error.

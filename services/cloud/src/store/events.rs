@@ -16,20 +16,26 @@ const EVENTS_KEPT_MAX: u64 = 1000;
 const EVENTS_PER_SWEEP: u64 = 50;
 
 impl Store {
-    /// Appends an event; its number is above all before, also after a restart.
-    pub(crate) async fn append_event(&self, event: &Event) -> Result<u64, StoreError> {
-        let insert = sqlx::query_scalar("INSERT INTO events (time, subject, kind, detail) VALUES ($1, $2, $3, $4) RETURNING seq")
-            .bind(event.time)
-            .bind(&event.device)
-            .bind(event.event.as_str())
-            .bind(event.detail.to_string());
-        let seq: i64 = insert.fetch_one(&self.pool).await.at(&self.path)?;
-        let seq = unsigned(seq);
-        if seq.is_multiple_of(EVENTS_PER_SWEEP) {
-            let old = sqlx::query("DELETE FROM events WHERE seq <= $1").bind(signed(seq.saturating_sub(EVENTS_KEPT_MAX)));
-            old.execute(&self.pool).await.at(&self.path)?;
+    /// Appends events, all of them or none; gives each one's number, which is above all before, also after a restart.
+    pub(crate) async fn append_events(&self, events: &[Event]) -> Result<Vec<u64>, StoreError> {
+        let mut tx = self.begin().await?;
+        let mut seqs = Vec::with_capacity(events.len());
+        for event in events {
+            let insert = sqlx::query_scalar("INSERT INTO events (time, subject, kind, detail) VALUES ($1, $2, $3, $4) RETURNING seq")
+                .bind(event.time)
+                .bind(&event.device)
+                .bind(event.event.as_str())
+                .bind(event.detail.to_string());
+            let seq: i64 = insert.fetch_one(&mut *tx).await.at(&self.path)?;
+            let seq = unsigned(seq);
+            if seq.is_multiple_of(EVENTS_PER_SWEEP) {
+                let old = sqlx::query("DELETE FROM events WHERE seq <= $1").bind(signed(seq.saturating_sub(EVENTS_KEPT_MAX)));
+                old.execute(&mut *tx).await.at(&self.path)?;
+            }
+            seqs.push(seq);
         }
-        Ok(seq)
+        tx.commit().await.at(&self.path)?;
+        Ok(seqs)
     }
 
     /// Kept events below `before` (exclusive; `None`: from the newest), newest first.
@@ -79,11 +85,11 @@ mod tests {
         let dir = DataDir::open(home.path()).unwrap();
         let store = Store::open(&dir, Clock::default()).await.unwrap();
         for device in ["a", "b", "a"] {
-            store.append_event(&motion(device)).await.unwrap();
+            store.append_events(&[motion(device)]).await.unwrap();
         }
         store.close().await;
         let store = Store::open(&dir, Clock::default()).await.unwrap();
-        assert_eq!(store.append_event(&motion("b")).await.unwrap(), 4);
+        assert_eq!(store.append_events(&[motion("b")]).await.unwrap(), [4]);
         let seqs = |events: Vec<Event>| events.iter().map(|event| event.seq).collect::<Vec<_>>();
         assert_eq!(seqs(store.events(None, None, 2).await.unwrap()), [4, 3]);
         assert_eq!(seqs(store.events(Some(3), None, 10).await.unwrap()), [2, 1]);
@@ -95,12 +101,11 @@ mod tests {
     async fn old_events_go_and_their_numbers_are_not_given_again() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(&DataDir::open(home.path()).unwrap(), Clock::default()).await.unwrap();
-        for _ in 0..EVENTS_KEPT_MAX + EVENTS_PER_SWEEP {
-            store.append_event(&motion("a")).await.unwrap();
-        }
+        let many = vec![motion("a"); usize::try_from(EVENTS_KEPT_MAX + EVENTS_PER_SWEEP).unwrap()];
+        store.append_events(&many).await.unwrap();
         let kept = store.events(None, None, u32::MAX).await.unwrap();
         assert_eq!((kept.len(), kept[0].seq), (1000, EVENTS_KEPT_MAX + EVENTS_PER_SWEEP));
-        sqlx::query("DELETE FROM events").execute(&store.pool).await.unwrap();
-        assert_eq!(store.append_event(&motion("a")).await.unwrap(), EVENTS_KEPT_MAX + EVENTS_PER_SWEEP + 1);
+        sqlx::query("DELETE FROM events").execute(&store.writer).await.unwrap();
+        assert_eq!(store.append_events(&[motion("a")]).await.unwrap(), [EVENTS_KEPT_MAX + EVENTS_PER_SWEEP + 1]);
     }
 }

@@ -14,23 +14,36 @@ mod epochs;
 pub(crate) mod error;
 mod events;
 mod origins;
+mod reserve;
 pub(crate) mod revocations;
 pub(crate) mod settings;
 pub(crate) mod signing_keys;
 mod sqlite;
 
-use crate::{clock::Clock, data_dir::DataDir};
+use crate::{audit::chain::Head, clock::Clock, data_dir::DataDir};
 use actor::Actor;
 use error::{At as _, StoreError};
-use std::{path::Path, sync::Arc};
+use reserve::Reserve;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 /// A handle; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
+    /// Reads only.
     pool: sqlite::Pool,
+    writer: sqlite::Pool,
     path: Arc<Path>,
     audit_head: Arc<Path>,
+    /// The newest head of the audit log that this process has written or read.
+    audit_known: Arc<Mutex<Option<Head>>>,
+    reserve: Reserve,
     clock: Clock,
+    /// 0: no limit.
+    #[cfg(test)]
+    pages_max: Arc<std::sync::atomic::AtomicI64>,
 }
 
 /// An operation that changes the database: it has the write lock until it is committed or dropped.
@@ -44,23 +57,85 @@ impl Store {
     /// Opens the database of the data directory, makes it at the first start and brings it up to date.
     pub(crate) async fn open(dir: &DataDir, clock: Clock) -> Result<Self, StoreError> {
         let path = dir.database();
-        let pool = sqlite::open(&path).await?;
-        Ok(Self { pool, path: path.into(), audit_head: dir.audit_head().into(), clock })
+        let pools = sqlite::open(&path).await?;
+        let store = Self {
+            pool: pools.readers,
+            writer: pools.writer,
+            path: path.into(),
+            audit_head: dir.audit_head().into(),
+            audit_known: Arc::default(),
+            reserve: Reserve::new(dir.reserve()),
+            clock,
+            #[cfg(test)]
+            pages_max: Arc::default(),
+        };
+        store.check_audit_at_start().await?;
+        store.reserve.fill();
+        Ok(store)
     }
 
     /// Begins an operation.
     pub(crate) async fn write<'a>(&'a self, actor: &'a Actor) -> Result<Write<'a>, StoreError> {
-        Ok(Write { store: self, tx: sqlite::begin_write(&self.pool).await.at(&self.path)?, actor })
+        Ok(Write { store: self, tx: self.begin().await?, actor })
     }
 
-    /// Whether the database answers.
-    pub(crate) async fn is_ready(&self) -> bool {
-        sqlx::query("SELECT 1").execute(&self.pool).await.is_ok()
+    async fn begin(&self) -> Result<sqlite::Transaction, StoreError> {
+        self.check_file()?;
+        let tx = sqlite::Transaction::begin(&self.writer).await.at(&self.path)?;
+        #[cfg(test)]
+        let tx = self.limited(tx).await;
+        Ok(tx)
+    }
+
+    #[cfg(test)]
+    async fn limited(&self, mut tx: sqlite::Transaction) -> sqlite::Transaction {
+        let max = self.pages_max.load(std::sync::atomic::Ordering::Relaxed);
+        if max > 0 {
+            sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {max}"))).fetch_one(&mut *tx).await.unwrap();
+        }
+        tx
+    }
+
+    /// A file that someone has removed still takes writes, which nobody would ever read again.
+    fn check_file(&self) -> Result<(), StoreError> {
+        match std::fs::metadata(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(StoreError::Gone { path: self.path.to_path_buf() }),
+            // Any other trouble is the database's own to report.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the database takes writes: it makes one that nobody reads.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(crate) async fn try_write(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlite::touch(&mut tx).await.at(&self.path)?;
+        tx.commit().await.map(drop).at(&self.path)
+    }
+
+    /// Takes room for what can't wait, where there is enough of it.
+    pub(crate) fn fill_reserve(&self) {
+        self.reserve.fill();
+    }
+
+    /// Gives that room back if `error` says that the disk is full: then it is worth another try.
+    pub(crate) fn open_reserve(&self, error: &StoreError) -> bool {
+        error.is_full() && self.reserve.open()
+    }
+
+    /// Lets the database grow no more, or again: how a test fills the disk.
+    #[cfg(test)]
+    pub(crate) async fn limit_pages(&self, is_limited: bool) {
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&self.pool).await.unwrap();
+        self.pages_max.store(if is_limited { pages } else { i64::from(i32::MAX) }, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Closes all connections. The last one folds the write-ahead log in.
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+        self.writer.close().await;
     }
 }
 
@@ -83,4 +158,59 @@ fn unsigned(value: i64) -> u64 {
 fn device_id(row: &sqlite::Row, at: usize) -> Result<sightline_signal::DeviceId, sqlx::Error> {
     use sqlx::Row as _;
     sightline_signal::DeviceId::new(row.try_get(at)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{actor::Action, *};
+    use crate::audit::chain::Verdict;
+    use serde_json::json;
+
+    /// praeclarum/sqlite-net#782: a full disk left connections behind that refused every transaction until a restart.
+    #[tokio::test]
+    async fn the_first_write_after_a_full_disk_succeeds() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&DataDir::open(home.path()).unwrap(), Clock::default()).await.unwrap();
+        store.limit_pages(true).await;
+        let filler = json!({ "filler": "x".repeat(9000) });
+        for _ in 0..10 {
+            let write = store.write(&Actor::Cli).await.unwrap();
+            let error = write.commit(Action::DeviceAdd, "cam", filler.clone()).await.unwrap_err();
+            assert!(error.is_full(), "{error}");
+        }
+        store.limit_pages(false).await;
+        let write = store.write(&Actor::Cli).await.unwrap();
+        write.commit(Action::DeviceAdd, "cam", filler).await.unwrap();
+        assert!(matches!(store.verify_audit().await.unwrap(), Verdict::Intact { rows: 1, .. }));
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_is_given_up_leaves_no_lock_and_no_trace() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&DataDir::open(home.path()).unwrap(), Clock::default()).await.unwrap();
+        for _ in 0..3 {
+            let mut write = store.write(&Actor::Cli).await.unwrap();
+            write.next_epoch().await.unwrap();
+        }
+        assert_eq!(store.newest_epoch().await.unwrap(), 0);
+        store.try_write().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_waits_for_no_writer() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&DataDir::open(home.path()).unwrap(), Clock::default()).await.unwrap();
+        let _held = store.write(&Actor::Cli).await.unwrap();
+        for _ in 0..20 {
+            assert!(store.devices("", 10).await.unwrap().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_removed_while_it_is_open_takes_no_writes_and_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&DataDir::open(home.path()).unwrap(), Clock::default()).await.unwrap();
+        std::fs::remove_file(&*store.path).unwrap();
+        assert!(matches!(store.try_write().await, Err(StoreError::Gone { .. })));
+    }
 }

@@ -100,7 +100,7 @@ impl Store {
         .bind(signed(version))
         .bind(reported)
         .bind(self.clock.unix_secs())
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await;
         stored.map(|_| ()).at(&self.path)
     }
@@ -112,6 +112,21 @@ impl Write<'_> {
         let select = sqlx::query_scalar("SELECT version_max FROM device_settings WHERE device = $1").bind(device.as_str());
         let version: Option<i64> = select.fetch_optional(&mut *self.tx).await.at(&self.store.path)?;
         Ok(version.map_or(0, unsigned))
+    }
+
+    /// Forgets what a device was to be set to and what it reported: it is another owner's now. Versions go on rising.
+    pub(crate) async fn forget_settings(&mut self, device: &DeviceId) -> Result<(), StoreError> {
+        let epoch = self.next_epoch().await?;
+        let forgotten = sqlx::query(
+            "UPDATE device_settings SET version = NULL, settings = NULL, desired_at = $2, reported = NULL, reported_at = NULL, epoch = $3 \
+             WHERE device = $1",
+        )
+        .bind(device.as_str())
+        .bind(self.store.clock.unix_secs())
+        .bind(signed(epoch))
+        .execute(&mut *self.tx)
+        .await;
+        forgotten.map(|_| ()).at(&self.store.path)
     }
 
     /// Stores what a device shall be set to; `None`: its own file is all again.

@@ -3,7 +3,7 @@
 use super::{
     Store, Write,
     error::{At as _, StoreError},
-    sqlite::{Row, Transaction, begin_write},
+    sqlite::{Row, Transaction},
 };
 use crate::secrets::Secret;
 use sqlx::Row as _;
@@ -49,7 +49,7 @@ impl Store {
 
     /// Fills the slots of current and next where they are empty, at the first start.
     pub(crate) async fn fill_signing_keys(&self, current: &Pkcs8, next: &Pkcs8) -> Result<(), StoreError> {
-        let mut tx = begin_write(&self.pool).await.at(&self.path)?;
+        let mut tx = self.begin().await?;
         for (slot, pkcs8) in [(Slot::Current, current), (Slot::Next, next)] {
             let count = sqlx::query_scalar("SELECT count(*) FROM signing_keys WHERE slot = $1").bind(slot.as_str());
             let count: i64 = count.fetch_one(&mut *tx).await.at(&self.path)?;
@@ -57,7 +57,7 @@ impl Store {
                 insert(&mut tx, slot, pkcs8, self.clock.unix_secs()).await.at(&self.path)?;
             }
         }
-        tx.commit().await.at(&self.path)
+        tx.commit().await.map(drop).at(&self.path)
     }
 }
 

@@ -5,18 +5,30 @@ use crate::data_dir::MODE_SECRET;
 use sqlx::{
     SqlSafeStr as _,
     migrate::{Migration, MigrationType, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    pool::PoolConnection,
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::{os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
+use std::{
+    ops::{Deref, DerefMut},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
 
 pub(super) type Pool = sqlx::SqlitePool;
+pub(super) type Connection = SqliteConnection;
 pub(super) type Row = sqlx::sqlite::SqliteRow;
-pub(super) type Transaction = sqlx::Transaction<'static, sqlx::Sqlite>;
 
-/// Connections: SQLite writes one at a time; a few more read.
-const CONNECTIONS_MAX: u32 = 4;
+/// Connections that read. They never wait for a writer: what is looked up when a device comes in has its own.
+const READERS_MAX: u32 = 4;
+/// Writes are one after another in SQLite anyway. One connection makes those of this process wait in order, and leaves the readers alone.
+const WRITERS_MAX: u32 = 1;
 /// How long a write waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a write waits for this process's other writes: shorter than a request may take.
+const WRITER_WAIT: Duration = Duration::from_secs(8);
+/// A reader that an error of the disk has left in some state is gone after this.
+const READER_LIFETIME: Duration = Duration::from_secs(60);
 /// The steps that make the schema, by number. A step never changes once it was released: each database keeps its checksum.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "start", include_str!("migrations/0001_start.sql")),
@@ -24,8 +36,15 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
     (3, "events answers cursors", include_str!("migrations/0003_events_answers_cursors.sql")),
 ];
 
+/// The connections of a database.
+#[derive(Clone, Debug)]
+pub(super) struct Pools {
+    pub(super) readers: Pool,
+    pub(super) writer: Pool,
+}
+
 /// Opens the file, makes it at the first start and brings it up to date.
-pub(super) async fn open(path: &Path) -> Result<Pool, StoreError> {
+pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
     // It contains the signing keys: only the owner can read it before SQLite writes into it.
     std::fs::OpenOptions::new()
         .append(true)
@@ -36,17 +55,74 @@ pub(super) async fn open(path: &Path) -> Result<Pool, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
+        // What was answered is on the disk: after a power cut no token exists without its row, and the audit log is as long as its head says.
+        .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true);
-    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(options).await.at(path)?;
-    migrator(MIGRATIONS.len()).run(&pool).await.map_err(|source| StoreError::Migration { path: path.to_owned(), source })?;
-    Ok(pool)
+    let writer =
+        SqlitePoolOptions::new().max_connections(WRITERS_MAX).acquire_timeout(WRITER_WAIT).connect_with(options.clone()).await.at(path)?;
+    migrator(MIGRATIONS.len()).run(&writer).await.map_err(|source| StoreError::Migration { path: path.to_owned(), source })?;
+    let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).max_lifetime(READER_LIFETIME);
+    let readers = readers.connect_with(options.pragma("query_only", "ON")).await.at(path)?;
+    Ok(Pools { readers, writer })
 }
 
 /// A transaction that has the write lock from its first statement: what it reads stays true until it commits.
-pub(super) async fn begin_write(pool: &Pool) -> Result<Transaction, sqlx::Error> {
-    pool.begin_with("BEGIN IMMEDIATE").await
+///
+/// A connection whose transaction did not commit is thrown away, whatever the reason. SQLite rolls back by itself where the disk is
+/// full, the library does not know it, and such a connection would refuse every transaction after it.
+pub(super) struct Transaction {
+    /// `None` once it was committed.
+    connection: Option<PoolConnection<sqlx::Sqlite>>,
+}
+
+impl Transaction {
+    pub(super) async fn begin(writer: &Pool) -> Result<Self, sqlx::Error> {
+        let mut transaction = Self { connection: Some(writer.acquire().await?) };
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+
+    /// Ends it. What is done before the result is dropped is done before any other write of this process.
+    pub(super) async fn commit(mut self) -> Result<Committed, sqlx::Error> {
+        sqlx::query("COMMIT").execute(&mut *self).await?;
+        Ok(Committed { _connection: self.connection.take() })
+    }
+}
+
+/// The connection of a transaction that has ended.
+pub(super) struct Committed {
+    _connection: Option<PoolConnection<sqlx::Sqlite>>,
+}
+
+impl Deref for Transaction {
+    type Target = SqliteConnection;
+    #[expect(clippy::expect_used, reason = "only `commit` takes the connection, and it consumes the transaction")]
+    fn deref(&self) -> &SqliteConnection {
+        self.connection.as_ref().expect("a transaction has its connection until it commits")
+    }
+}
+
+impl DerefMut for Transaction {
+    #[expect(clippy::expect_used, reason = "only `commit` takes the connection, and it consumes the transaction")]
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        self.connection.as_mut().expect("a transaction has its connection until it commits")
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Writes what nobody reads. It has to change something: a row that stays as it was is not written.
+pub(super) async fn touch(tx: &mut Transaction) -> Result<(), sqlx::Error> {
+    let version: i32 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut **tx).await?;
+    let next = if version == 1 { "PRAGMA user_version = 2" } else { "PRAGMA user_version = 1" };
+    sqlx::query(next).execute(&mut **tx).await.map(drop)
 }
 
 /// The first `steps` steps.
@@ -82,8 +158,9 @@ mod tests {
             .await
             .unwrap();
         old.close().await;
-        let pool = open(&path).await.unwrap();
-        let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM device_settings WHERE device = 'cam'").fetch_one(&pool).await.unwrap();
+        let pools = open(&path).await.unwrap();
+        let epoch: i64 =
+            sqlx::query_scalar("SELECT epoch FROM device_settings WHERE device = 'cam'").fetch_one(&pools.readers).await.unwrap();
         assert_eq!(epoch, 0);
     }
 }

@@ -23,7 +23,7 @@ impl Changes {
     pub(super) async fn look(&mut self, store: &Store, bus: &Bus, events: &EventLog) {
         match store.devices_revoked_after(self.revocations).await {
             Ok(revoked) => {
-                for device in revoked.items.iter().filter(|device| bus.has(device)) {
+                for device in &revoked.items {
                     cut_off(bus, events, device).await;
                 }
                 self.revocations = revoked.up_to;

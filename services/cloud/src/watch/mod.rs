@@ -7,8 +7,12 @@ use crate::{
     clock::Clock,
     devices::presence::Presence,
     events::log::EventLog,
-    identity::signing_keys::{self, SigningKeys},
+    identity::{
+        certificates::Certificates,
+        signing_keys::{self, SigningKeys},
+    },
     mqtt::bus::Bus,
+    readiness::Readiness,
     servers::inventory::Inventory,
     store::{Store, actor::Actor},
 };
@@ -26,6 +30,7 @@ const LOOKS_PER_HOUSEKEEPING: u32 = 30;
 /// What it looks at.
 #[derive(Debug)]
 pub(crate) struct Watch {
+    pub(crate) certificates: Certificates,
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) bus: Option<Bus>,
@@ -34,11 +39,12 @@ pub(crate) struct Watch {
     pub(crate) events: Arc<EventLog>,
     pub(crate) keys: SigningKeys,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) readiness: Arc<Readiness>,
 }
 
 impl Watch {
     /// Looks until `stop`. `seen` is the epoch up to which all changes are known.
-    pub(crate) async fn run(self, seen: u64, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, seen: u64, stop: CancellationToken) {
         let mut interval = tokio::time::interval(LOOK_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut looks, mut changes, mut servers) = (0_u32, Changes::after(seen), Servers::default());
@@ -51,6 +57,9 @@ impl Watch {
                 changes.look(&self.store, bus, &self.events).await;
             }
             servers.look(&self.inventory, &self.events).await;
+            self.readiness.look().await;
+            self.events.store_waiting().await;
+            self.certificates.look().await;
             self.renew_keys().await;
             self.measure(&servers);
             looks = looks.wrapping_add(1);
@@ -77,6 +86,7 @@ impl Watch {
         if let Err(error) = self.presence.store_last_seen(&self.store).await {
             tracing::warn!(%error, "when devices were last seen was not stored");
         }
+        self.store.fill_reserve();
         if let Err(error) = self.store.drop_old_answers().await {
             tracing::warn!(%error, "old answers were not dropped");
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // the helpers of a test panic like the test itself
 
+mod admission;
 mod bench;
 mod origins;
 mod presence;

@@ -120,3 +120,24 @@ async fn a_device_reads_its_own_settings_and_writes_its_own_answer_only() {
     assert_eq!((&of_b["desired"]["version"], &of_b["reported"]), (&1.into(), &Value::Null));
     assert_eq!(bench.get("/api/v1/devices/cam-a/config").await["desired"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_device_enrolled_anew_hears_nothing_of_what_the_former_one_was_to_be_set_to() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam-1").await;
+    let path = format!("/api/v1/devices/{cam}/config");
+    let put = bench.http.put(bench.url(&path)).json(&json!({"settings": {"stream": {"quality": "low"}}}));
+    assert_eq!(put.send().await.unwrap().status(), 200);
+    admin::revoke_device(bench.dir(), &cam).await.unwrap();
+    admin::add_device(bench.dir(), &cam).await.unwrap();
+    assert_eq!(bench.get(&path).await["desired"], Value::Null);
+    let desired = format!("devices/{cam}/config/desired");
+    let more = ["-q", "1", "-t", desired.as_str(), "-W", "1"];
+    assert!(
+        eventually(async || {
+            let (_, out, _) = run(bench.mosquitto("mosquitto_sub", &format!("devices/{cam}"), cam.as_str(), &more)).await;
+            out.is_empty()
+        })
+        .await
+    );
+}

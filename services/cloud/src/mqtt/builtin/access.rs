@@ -1,150 +1,112 @@
 //! What one connection may do. TLS has proved its identity.
 
-use super::connections::Connections;
+use super::connections::Owner;
 use crate::{
+    audit::refusals::Refusals,
     clock::Clock,
-    devices::presence::Presence,
-    identity::authority::{OPERATOR, Subject},
+    identity::{
+        authority::{OPERATOR, Subject},
+        operator_certificates::OperatorCertificates,
+    },
     store::{
         Store,
         actor::{Action, Actor, Channel},
     },
 };
-use mqtt5::{
-    broker::{AuthProvider, AuthResult},
-    packet::connect::ConnectPacket,
-    protocol::v5::reason_codes::ReasonCode,
-};
 use serde_json::json;
 use sightline_signal::{DeviceId, topic::Topic};
-use std::{
-    future::Future,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
-use tokio::sync::broadcast;
+use std::{net::SocketAddr, sync::Arc};
 
-/// Forbidden topics that a connection may try before it is ended. Each one is audited, so this bounds what one connection writes.
+/// Forbidden topics that a connection may try before it is ended.
 const VIOLATIONS_MAX: u32 = 8;
 
 /// The rights of one connection.
+#[derive(Debug)]
 pub(super) struct Access {
     pub(super) subject: Subject,
-    pub(super) number: u64,
     pub(super) store: Store,
-    pub(super) presence: Arc<Presence>,
     pub(super) clock: Clock,
-    pub(super) connections: Arc<Connections>,
-    pub(super) hang_up: broadcast::Sender<()>,
-    pub(super) violations: Arc<AtomicU32>,
-}
-
-type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-impl AuthProvider for Access {
-    fn authenticate<'a>(&'a self, connect: &'a ConnectPacket, address: SocketAddr) -> Answer<'a, mqtt5::Result<AuthResult>> {
-        Box::pin(async move {
-            match self.admit(&connect.client_id, connect.will.as_ref().map(|will| will.topic.as_str())).await {
-                Ok(user) => Ok(AuthResult::success_with_user(user)),
-                Err(reason) => {
-                    tracing::warn!(%address, subject = ?self.subject, client_id = connect.client_id, %reason, "MQTT connection refused");
-                    let detail =
-                        json!({ "client_id": bounded(&connect.client_id), "address": address.to_string(), "reason": reason.to_string() });
-                    self.log(Action::MqttConnectRefuse, detail).await;
-                    Ok(AuthResult::fail(ReasonCode::NotAuthorized))
-                }
-            }
-        })
-    }
-
-    fn authorize_publish<'a>(&'a self, _: &str, _: Option<&'a str>, topic: &'a str) -> Answer<'a, bool> {
-        Box::pin(async move {
-            let is_allowed = may_publish(&self.subject, topic);
-            if !is_allowed {
-                self.violation(Action::MqttPublishRefuse, topic).await;
-            }
-            is_allowed
-        })
-    }
-
-    fn authorize_subscribe<'a>(&'a self, _: &str, _: Option<&'a str>, filter: &'a str) -> Answer<'a, bool> {
-        Box::pin(async move {
-            let is_allowed = may_subscribe(&self.subject, filter);
-            if !is_allowed {
-                self.violation(Action::MqttSubscribeRefuse, filter).await;
-            }
-            is_allowed
-        })
-    }
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) operators: OperatorCertificates,
+    pub(super) violations: u32,
 }
 
 impl Access {
-    /// Lets the connection in under this client id; returns the user's name for the broker's own logs.
-    async fn admit(&self, client_id: &str, will_topic: Option<&str>) -> Result<String, Refusal> {
-        if will_topic.is_some_and(|topic| !may_publish(&self.subject, topic)) {
+    /// Whether the connection may come in under this client id.
+    pub(super) async fn admit(&self, client_id: &str, will_topic: Option<&str>) -> Result<(), Refusal> {
+        if will_topic.is_some_and(|topic| !self.may_publish(topic)) {
             return Err(Refusal::ForeignWill);
         }
         match &self.subject {
-            Subject::Operator => {
+            Subject::Operator { .. } => {
+                if !self.operators.takes(&self.subject) {
+                    return Err(Refusal::RevokedOperator);
+                }
                 // A device's id is its session: no operator may take one over, not even of a device to come.
                 let is_taken = match DeviceId::new(client_id) {
                     Ok(id) => self.store.device(&id).await.map_err(|_| Refusal::NoDatabase)?.is_some(),
                     Err(_) => false,
                 };
-                if is_taken { Err(Refusal::ClientIdOfDevice) } else { Ok(OPERATOR.to_owned()) }
+                if is_taken { Err(Refusal::ClientIdOfDevice) } else { Ok(()) }
             }
             Subject::Device { id, issued_at_ms } => {
                 if client_id != id.as_str() {
                     return Err(Refusal::ForeignClientId);
                 }
-                self.check(id, *issued_at_ms).await?;
-                let older = self.connections.insert(id, self.number, self.hang_up.clone());
-                // Checked again: the follower of revocations finds only connections that are listed, and reads each revocation once.
-                if let Err(refusal) = self.check(id, *issued_at_ms).await {
-                    // The follower may have looked while the older connection was not listed.
-                    if let Some((_, hang_up)) = older.as_ref().filter(|_| matches!(refusal, Refusal::Revoked | Refusal::Unknown)) {
-                        let _ = hang_up.send(());
-                    }
-                    self.connections.restore(id, self.number, older);
-                    return Err(refusal);
-                }
-                self.presence.connected(id, self.number).await;
-                Ok(id.as_str().to_owned())
+                let device = self.store.device(id).await.map_err(|_| Refusal::NoDatabase)?.ok_or(Refusal::Unknown)?;
+                if device.takes_certificate(*issued_at_ms, self.clock.unix_millis()) { Ok(()) } else { Err(Refusal::Revoked) }
             }
         }
     }
 
-    /// Whether the registry takes this device with this certificate.
-    async fn check(&self, id: &DeviceId, issued_at_ms: i64) -> Result<(), Refusal> {
-        let device = self.store.device(id).await.map_err(|_| Refusal::NoDatabase)?.ok_or(Refusal::Unknown)?;
-        if device.takes_certificate(issued_at_ms, self.clock.unix_millis()) { Ok(()) } else { Err(Refusal::Revoked) }
+    pub(super) fn may_publish(&self, topic: &str) -> bool {
+        may_publish(&self.subject, topic)
     }
 
-    async fn violation(&self, action: Action, topic: &str) {
-        tracing::warn!(subject = ?self.subject, action = action.as_str(), topic, "forbidden topic");
+    pub(super) fn may_subscribe(&self, filter: &str) -> bool {
+        may_subscribe(&self.subject, filter)
+    }
+
+    /// Logs that the connection was not let in.
+    pub(super) async fn refused(&self, client_id: &str, address: SocketAddr, reason: &str) {
+        let detail = json!({ "client_id": bounded(client_id), "address": address.to_string() });
+        self.record(Action::MqttConnectRefuse, reason, detail).await;
+    }
+
+    /// Counts and logs a forbidden topic; true if it was one too many.
+    pub(super) async fn violation(&mut self, action: Action, topic: &str) -> bool {
         metrics::counter!("sightline_mqtt_violations_total").increment(1);
-        self.log(action, json!({ "topic": bounded(topic) })).await;
-        if self.violations.fetch_add(1, Ordering::Relaxed) + 1 >= VIOLATIONS_MAX {
-            let _ = self.hang_up.send(());
+        tracing::debug!(subject = ?self.subject, action = action.as_str(), topic = bounded(topic), "forbidden topic");
+        self.record(action, "forbidden topic", json!({ "topic": bounded(topic) })).await;
+        self.violations += 1;
+        self.violations >= VIOLATIONS_MAX
+    }
+
+    /// Logs a refusal in the identity's name.
+    pub(super) async fn record(&self, action: Action, reason: &str, detail: serde_json::Value) {
+        let (actor, subject) = match &self.subject {
+            Subject::Operator { .. } => (Actor::Operator(Channel::Mqtt), OPERATOR),
+            Subject::Device { id, .. } => (Actor::Device(id.clone()), id.as_str()),
+        };
+        self.refusals.record(&actor, action, subject, reason, detail).await;
+    }
+
+    /// The operator's name, if it is one.
+    pub(super) fn operator(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Operator { name, .. } => Some(name),
+            Subject::Device { .. } => None,
         }
     }
 
-    async fn log(&self, action: Action, detail: serde_json::Value) {
-        let (actor, subject) = match &self.subject {
-            Subject::Operator => (Actor::Operator(Channel::Mqtt), OPERATOR),
-            Subject::Device { id, .. } => (Actor::Device(id.clone()), id.as_str()),
-        };
-        self.store.log(&actor, action, subject, detail).await;
+    pub(super) fn owner(&self) -> Owner {
+        Owner::of(&self.subject)
     }
 }
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("the will's topic is not its own")]
     ForeignWill,
     #[error("the client id is a device's")]
@@ -157,6 +119,8 @@ enum Refusal {
     Unknown,
     #[error("the device or its certificate is revoked")]
     Revoked,
+    #[error("the operator's certificate is not on the list of accepted ones")]
+    RevokedOperator,
 }
 
 /// A device: its own up topics. The operator: commands and desired settings to any device.
@@ -164,7 +128,7 @@ fn may_publish(subject: &Subject, topic: &str) -> bool {
     match (subject, Topic::parse(topic)) {
         (_, None) => false,
         (Subject::Device { id, .. }, Some((named, topic))) => named == *id && topic.is_up(),
-        (Subject::Operator, Some((_, topic))) => matches!(topic, Topic::Command | Topic::ConfigDesired),
+        (Subject::Operator { .. }, Some((_, topic))) => matches!(topic, Topic::Command | Topic::ConfigDesired),
     }
 }
 
@@ -190,50 +154,9 @@ fn bounded(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{data_dir::DataDir, devices::registry::Registry, events::log::EventLog, identity::authority::Authority};
 
-    struct Bench {
-        _home: tempfile::TempDir,
-        registry: Registry,
-        access: Access,
-        hung_up: broadcast::Receiver<()>,
-        id: DeviceId,
-    }
-
-    /// A connection of an enrolled device, with the certificate that it has now.
-    async fn bench() -> Bench {
-        let home = tempfile::tempdir().unwrap();
-        let (dir, clock) = (DataDir::open(home.path()).unwrap(), Clock::default());
-        let store = Store::open(&dir, clock.clone()).await.unwrap();
-        let registry = Registry::new(dir.clone(), Authority::open(&dir, clock.clone()).unwrap(), store.clone(), clock.clone());
-        let id = DeviceId::new("cam").unwrap();
-        registry.add(&Actor::Cli, &id).await.unwrap();
-        let (hang_up, hung_up) = broadcast::channel(1);
-        let events = Arc::new(EventLog::new(store.clone(), clock.clone()));
-        let access = Access {
-            subject: Subject::Device { id: id.clone(), issued_at_ms: clock.unix_millis() },
-            number: 1,
-            presence: Arc::new(Presence::new(events, clock.clone())),
-            store,
-            clock,
-            connections: Arc::default(),
-            hang_up,
-            violations: Arc::default(),
-        };
-        Bench { _home: home, registry, access, hung_up, id }
-    }
-
-    #[tokio::test]
-    async fn a_device_that_is_let_in_can_be_hung_up_on_and_a_refused_one_is_not_listed() {
-        let mut bench = bench().await;
-        assert_eq!(bench.access.admit("other", None).await, Err(Refusal::ForeignClientId));
-        assert!(!bench.access.connections.has(&bench.id));
-        assert_eq!(bench.access.admit("cam", None).await.as_deref(), Ok("cam"));
-        assert!(bench.access.connections.hang_up(&bench.id) && bench.hung_up.try_recv().is_ok());
-        bench.access.connections.remove(&bench.id, 1);
-        bench.registry.revoke(&Actor::Cli, &bench.id).await.unwrap();
-        assert_eq!(bench.access.admit("cam", None).await, Err(Refusal::Revoked));
-        assert!(!bench.access.connections.has(&bench.id));
+    fn operator() -> Subject {
+        Subject::Operator { name: "operator".into(), serial: "1".into() }
     }
 
     fn device(id: &str) -> Subject {
@@ -286,10 +209,10 @@ mod tests {
 
     #[test]
     fn the_operator_commands_and_listens_but_never_speaks_for_a_device() {
-        assert!(may_subscribe(&Subject::Operator, "#"));
-        assert!(may_publish(&Subject::Operator, "devices/cam/stream/command"));
-        assert!(!may_publish(&Subject::Operator, "devices/cam/stream/request"));
-        assert!(!may_publish(&Subject::Operator, "devices/cam/stream/response"));
-        assert!(!may_publish(&Subject::Operator, "devices/cam/online"));
+        assert!(may_subscribe(&operator(), "#"));
+        assert!(may_publish(&operator(), "devices/cam/stream/command"));
+        assert!(!may_publish(&operator(), "devices/cam/stream/request"));
+        assert!(!may_publish(&operator(), "devices/cam/stream/response"));
+        assert!(!may_publish(&operator(), "devices/cam/online"));
     }
 }

@@ -1,57 +1,65 @@
-//! The running broker.
+//! The broker: its state, and what the rest of the cloud asks of it.
 
-use super::{access::Access, connections::Connections, handler::Handler, packet::packet_of};
+use super::{
+    access::Access,
+    budget::{Budgets, Exceeded},
+    connections::{Connections, Listed, Owner},
+    duel::Duels,
+    packet::{End, Publication, Qos, Will},
+    retained::Kept,
+    router::{Figures, Router},
+    tree::SessionId,
+};
 use crate::{
+    audit::refusals::Refusals,
     clock::Clock,
     devices::presence::Presence,
-    identity::authority::Subject,
+    events::{kind::EventKind, log::EventLog},
+    identity::{authority::Subject, operator_certificates::OperatorCertificates},
     mqtt::{downlink::Message, uplink::Uplink},
-    store::Store,
+    store::{
+        Store,
+        actor::{Action, Actor},
+    },
 };
-use mqtt5::broker::{
-    BrokerConfig, DynamicStorage, MemoryBackend, ResourceLimits, ResourceMonitor, client_handler::ClientHandler, router::MessageRouter,
-    sys_topics::BrokerStats, tls_acceptor::TlsStreamWrapper, transport::BrokerTransport,
+use serde_json::json;
+use sightline_signal::{DeviceId, topic::Topic};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
-use sightline_signal::DeviceId;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpStream, sync::broadcast};
-use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 
-/// Connections at once: about 40 kB each was measured with TLS, so this is 400 MB at the most.
-pub(super) const CONNECTIONS_MAX: usize = 10_000;
-/// The longest packet: a JPEG snapshot of a 4K camera and some.
-const PACKET_BYTES_MAX: usize = 1 << 20;
-/// The longest retained message. State and presence are retained, pictures are not.
-const RETAINED_BYTES_MAX: usize = 16 << 10;
-/// Retained messages: four for each device of the largest fleet that one process is for.
-const RETAINED_MAX: usize = 100_000;
-/// Subscriptions of one connection; a device needs three, a dashboard a few.
-const SUBSCRIPTIONS_MAX: usize = 64;
-/// Messages that wait for one slow client; a device that is behind by more has other troubles.
-const CLIENT_QUEUE_MAX: usize = 256;
-/// How long the messages of a client that is away are kept.
-const SESSION_EXPIRY: Duration = Duration::from_secs(3600);
-/// Messages of one client within [`RATE_WINDOW`]; a camera sends one or two a second.
-const MESSAGES_PER_WINDOW_MAX: u32 = 1000;
-/// Bytes of one client within [`RATE_WINDOW`].
-const BYTES_PER_WINDOW_MAX: u64 = 20 << 20;
-/// The window of both.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// Topic aliases of one connection (MQTT 5): a device publishes on fewer topics.
-const TOPIC_ALIASES_MAX: u16 = 16;
+/// One line about one identity in this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Devices that are read from the database at a time, to see whose certificates are still good.
+const DEVICES_PER_PAGE: u32 = 1000;
 
 /// The broker: routes messages between devices, operators and the cloud.
 pub(crate) struct Broker {
-    router: Arc<MessageRouter>,
-    storage: Arc<DynamicStorage>,
-    config: Arc<BrokerConfig>,
-    stats: Arc<BrokerStats>,
-    resources: Arc<ResourceMonitor>,
-    connections: Arc<Connections>,
+    router: Mutex<Router>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) budgets: Budgets,
+    duels: Duels,
+    refusals: Arc<Refusals>,
+    logged: Mutex<HashMap<Owner, Instant>>,
     store: Store,
-    presence: Arc<Presence>,
-    clock: Clock,
+    pub(super) presence: Arc<Presence>,
+    events: Arc<EventLog>,
+    pub(super) clock: Clock,
+    pub(super) uplink: Arc<Uplink>,
+    operators: OperatorCertificates,
+}
+
+/// What the broker works with.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) clock: Clock,
+    pub(crate) uplink: Arc<Uplink>,
+    pub(crate) operators: OperatorCertificates,
 }
 
 impl std::fmt::Debug for Broker {
@@ -61,92 +69,33 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(store: Store, presence: Arc<Presence>, clock: Clock, uplink: Arc<Uplink>) -> Arc<Self> {
-        let storage = Arc::new(DynamicStorage::Memory(MemoryBackend::new()));
-        let router = Arc::new(MessageRouter::with_storage(Arc::clone(&storage)).with_retained_limits(RETAINED_MAX, RETAINED_BYTES_MAX));
-        let config = BrokerConfig {
-            max_clients: CONNECTIONS_MAX,
-            session_expiry_interval: SESSION_EXPIRY,
-            max_packet_size: PACKET_BYTES_MAX,
-            topic_alias_maximum: TOPIC_ALIASES_MAX,
-            max_subscriptions_per_client: SUBSCRIPTIONS_MAX,
-            max_retained_messages: RETAINED_MAX,
-            max_retained_message_size: RETAINED_BYTES_MAX,
-            client_channel_capacity: CLIENT_QUEUE_MAX,
-            event_handler: Some(Arc::new(Handler { uplink, router: Arc::downgrade(&router) })),
-            ..BrokerConfig::default()
-        };
-        let limits = ResourceLimits {
-            max_connections: CONNECTIONS_MAX,
-            max_connections_per_ip: CONNECTIONS_MAX,
-            max_message_rate_per_client: MESSAGES_PER_WINDOW_MAX,
-            max_bandwidth_per_client: BYTES_PER_WINDOW_MAX,
-            rate_limit_window: RATE_WINDOW,
-            ..ResourceLimits::default()
-        };
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, presence, events, clock, uplink, operators } = parts;
         Arc::new(Self {
-            router,
-            storage,
-            config: Arc::new(config),
-            stats: Arc::new(BrokerStats::new()),
-            resources: Arc::new(ResourceMonitor::new(limits)),
+            router: Mutex::default(),
             connections: Arc::default(),
+            budgets: Budgets::default(),
+            duels: Duels::default(),
+            refusals: Arc::new(Refusals::new(store.clone(), clock.clone())),
+            logged: Mutex::default(),
             store,
             presence,
+            events,
             clock,
+            uplink,
+            operators,
         })
     }
 
-    /// Serves one connection, whose certificate names `subject`, until it ends.
-    pub(super) async fn serve_client(&self, stream: TlsStream<TcpStream>, subject: Subject, address: SocketAddr, stop: &CancellationToken) {
-        let number = self.connections.number();
-        let (hang_up, hung_up) = broadcast::channel(1);
-        let access = Arc::new(Access {
-            subject: subject.clone(),
-            number,
-            store: self.store.clone(),
-            presence: Arc::clone(&self.presence),
-            clock: self.clock.clone(),
-            connections: Arc::clone(&self.connections),
-            hang_up: hang_up.clone(),
-            violations: Arc::default(),
-        });
-        let handler = ClientHandler::new(
-            BrokerTransport::tls(TlsStreamWrapper::new(stream)),
-            address,
-            Arc::clone(&self.config),
-            Arc::clone(&self.router),
-            access,
-            Some(Arc::clone(&self.storage)),
-            Arc::clone(&self.stats),
-            Arc::clone(&self.resources),
-            hung_up,
-        );
-        let gauge = metrics::gauge!("sightline_mqtt_connections");
-        gauge.increment(1.0);
-        let run = handler.run();
-        tokio::pin!(run);
-        let ended = tokio::select! {
-            ended = &mut run => ended,
-            () = stop.cancelled() => {
-                let _ = hang_up.send(());
-                run.await
-            }
-        };
-        gauge.decrement(1.0);
-        if let Err(error) = ended {
-            tracing::debug!(%address, %error, "an MQTT connection ended");
-        }
-        if let Subject::Device { id, .. } = subject {
-            self.connections.remove(&id, number);
-            self.presence.disconnected(&id, number).await;
-        }
+    /// The state. It is held for microseconds, and never over an await.
+    pub(super) fn router(&self) -> MutexGuard<'_, Router> {
+        self.router.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes abandoned sessions and old rate windows.
-    pub(super) async fn sweep(&self) {
-        self.router.sweep_sessions().await;
-        self.resources.cleanup_expired_windows().await;
+    /// The rights of a connection.
+    pub(super) fn access(&self, subject: Subject) -> Access {
+        let (store, clock, refusals) = (self.store.clone(), self.clock.clone(), Arc::clone(&self.refusals));
+        Access { subject, store, clock, refusals, operators: self.operators.clone(), violations: 0 }
     }
 
     /// Fills the memory of retained messages with what devices shall be set to.
@@ -154,7 +103,7 @@ impl Broker {
         match self.store.settings_of_all().await {
             Ok(changes) => {
                 for change in changes {
-                    self.publish(&change.device, Message::desired(change.message)).await;
+                    self.publish(&change.device, Message::desired(change.message));
                 }
             }
             Err(error) => tracing::error!(%error, "what devices shall be set to could not be read"),
@@ -162,17 +111,172 @@ impl Broker {
     }
 
     /// Publishes as the cloud.
-    pub(crate) async fn publish(&self, device: &DeviceId, message: Message) {
-        self.router.route_message(&packet_of(device, message), None).await;
+    pub(crate) fn publish(&self, device: &DeviceId, message: Message) {
+        let topic = message.topic;
+        let publication = publication_of(device, message, self.clock.now());
+        self.route(None, device, topic, publication);
     }
 
-    /// Whether a device is connected.
-    pub(crate) fn has(&self, device: &DeviceId) -> bool {
-        self.connections.has(device)
+    /// Hands a message to its subscribers.
+    pub(super) fn route(&self, from: Option<SessionId>, device: &DeviceId, topic: Topic, publication: Publication) {
+        let kept = self.router().publish(from, device, topic, publication);
+        if kept != Kept::Yes {
+            metrics::counter!("sightline_mqtt_retained_refused_total").increment(1);
+            if self.may_log(&Owner::Device(device.clone())) {
+                tracing::warn!(%device, topic = topic.suffix(), ?kept, "a message asked to be retained; it was passed on, and is not kept");
+            }
+        }
     }
 
-    /// Ends a device's connection, if it has one.
+    /// Publishes the will of a client that is gone. `is_back`: because another connection of the same client is here.
+    pub(super) async fn publish_will(&self, will: Will, is_back: bool) {
+        let mut publication = will.publication;
+        // Its topic was checked when the client connected.
+        let Some((device, topic)) = Topic::parse(&publication.topic) else { return };
+        if !topic.is_up() {
+            // An operator's: it is audited, or not passed on.
+            if self.uplink.receive(&device, topic, &publication.payload, None, None).await.is_err() {
+                return;
+            }
+        } else if !is_back {
+            self.uplink.receive_will(&device, topic, &publication.payload).await;
+        }
+        publication.expires_at = will.expiry_sec.map(|seconds| self.clock.now() + Duration::from_secs(u64::from(seconds)));
+        self.route(None, &device, topic, publication);
+    }
+
+    /// Ends a device's connections; whether it had one.
     pub(crate) fn hang_up(&self, device: &DeviceId) -> bool {
         self.connections.hang_up(device)
     }
+
+    /// Forgets what a device has left here: its session, its will, its retained messages.
+    pub(crate) fn forget(&self, device: &DeviceId) {
+        self.router().forget(device);
+    }
+
+    /// A connection has taken over a device's session from another one.
+    pub(super) async fn taken_over(&self, device: &DeviceId, from: IpAddr, to: IpAddr) {
+        metrics::counter!("sightline_mqtt_takeovers_total").increment(1);
+        let Some(duel) = self.duels.takeover(device, from, to, self.clock.now()) else { return };
+        metrics::counter!("sightline_device_duels_total").increment(1);
+        let [one, other] = duel.addresses;
+        tracing::warn!(%device, %one, %other, "two clients with one device's certificate throw each other out: rotate or enrol it anew");
+        let detail = json!({ "addresses": duel.addresses.map(|address| address.to_string()), "takeovers": duel.takeovers });
+        self.events.push(device.as_str(), EventKind::DeviceDuel, detail.clone()).await;
+        self.store.log(&Actor::System, Action::DeviceDuel, device.as_str(), detail).await;
+    }
+
+    /// An identity has used up a budget.
+    pub(super) async fn exceeded(&self, access: &Access, exceeded: Exceeded) {
+        metrics::counter!("sightline_mqtt_budget_exceeded_total", "reason" => exceeded.as_str()).increment(1);
+        let owner = access.owner();
+        if self.may_log(&owner) {
+            tracing::warn!(%owner, reason = %exceeded, "a client costs more than is allowed, and was cut");
+        }
+        let action = if exceeded == Exceeded::Connects { Action::MqttConnectRefuse } else { Action::MqttPublishRefuse };
+        access.record(action, &exceeded.to_string(), json!({})).await;
+    }
+
+    /// Whether a line about an identity may be logged now.
+    pub(super) fn may_log(&self, owner: &Owner) -> bool {
+        let now = self.clock.now();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = logged.get(owner).is_none_or(|at| now.saturating_duration_since(*at) >= LOG_INTERVAL);
+        if is_due {
+            logged.insert(owner.clone(), now);
+        }
+        is_due
+    }
+
+    /// Publishes wills that are due, and drops what is over.
+    pub(super) async fn sweep(&self) {
+        let now = self.clock.now();
+        let wills = self.router().sweep(now);
+        for will in wills {
+            self.publish_will(will, false).await;
+        }
+        self.budgets.sweep(now);
+        self.duels.sweep(now);
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, at| now.saturating_duration_since(*at) < LOG_INTERVAL);
+        self.refusals.sweep().await;
+        self.measure();
+    }
+
+    /// Writes what was counted and not written yet.
+    pub(super) async fn flush(&self) {
+        self.refusals.flush().await;
+    }
+
+    /// Ends connections whose certificate is not good any more: replaced, revoked or expired. TLS looked only when they began.
+    pub(super) async fn end_outdated(&self) {
+        let (now_secs, mut devices) = (self.clock.unix_secs(), HashMap::new());
+        for listed in self.connections.all() {
+            if listed.valid_until <= now_secs {
+                self.end(&listed, "its certificate has expired");
+            } else if !self.operators.takes(&listed.subject) {
+                self.end(&listed, "its certificate was replaced or revoked");
+            } else if let Subject::Device { id, .. } = &listed.subject {
+                devices.entry(id.clone()).or_insert_with(Vec::new).push(listed);
+            }
+        }
+        if let Err(error) = self.end_replaced(devices).await {
+            tracing::warn!(%error, "whose certificates are still good could not be looked up");
+        }
+    }
+
+    async fn end_replaced(&self, mut connected: HashMap<DeviceId, Vec<Listed>>) -> Result<(), crate::store::error::StoreError> {
+        let (now_ms, mut after) = (self.clock.unix_millis(), String::new());
+        while !connected.is_empty() {
+            let page = self.store.devices(&after, DEVICES_PER_PAGE).await?;
+            for row in &page {
+                for listed in connected.remove(&row.id).into_iter().flatten() {
+                    let Subject::Device { issued_at_ms, .. } = listed.subject else { continue };
+                    if !row.takes_certificate(issued_at_ms, now_ms) {
+                        self.end(&listed, "its certificate was replaced or revoked");
+                    }
+                }
+            }
+            let Some(last) = page.last() else { break };
+            after = last.id.as_str().to_owned();
+        }
+        // The registry does not know the rest.
+        connected.values().flatten().for_each(|listed| self.end(listed, "it is not in the registry"));
+        Ok(())
+    }
+
+    fn end(&self, listed: &Listed, why: &str) {
+        metrics::counter!("sightline_mqtt_outdated_total").increment(1);
+        tracing::info!(owner = %Owner::of(&listed.subject), address = %listed.address, why, "a connection was cut");
+        listed.handle.end(End::Revoked);
+    }
+
+    /// Figures are counts and bytes that stay far below 2^52.
+    #[allow(clippy::cast_precision_loss)]
+    fn measure(&self) {
+        let Figures { sessions, retained, waiting_bytes, dropped } = self.router().figures();
+        metrics::gauge!("sightline_mqtt_sessions").set(sessions as f64);
+        metrics::gauge!("sightline_mqtt_retained_messages").set(retained as f64);
+        metrics::gauge!("sightline_mqtt_waiting_bytes").set(waiting_bytes as f64);
+        metrics::counter!("sightline_mqtt_messages_dropped_total").absolute(dropped);
+    }
 }
+
+/// A message of the cloud.
+fn publication_of(device: &DeviceId, message: Message, now: Instant) -> Publication {
+    let properties = message
+        .correlation
+        .map(|correlation| Box::new(super::packet::Properties { correlation: Some(correlation), ..super::packet::Properties::default() }));
+    Publication {
+        topic: message.topic.of(device).as_str().into(),
+        payload: message.payload.into(),
+        qos: Qos::AtLeastOnce,
+        is_retained: message.is_retained,
+        expires_at: message.expiry_sec.map(|seconds| now + Duration::from_secs(u64::from(seconds))),
+        properties,
+    }
+}
+
+#[cfg(test)]
+#[path = "broker_tests.rs"]
+mod tests;

@@ -1,0 +1,120 @@
+//! The cloud on a disk that fills while it serves.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use interop::{
+    process::{Process, eventually, free_port, output, sightline},
+    stack::get_json,
+};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A file system of its own, in memory.
+struct Disk(TempDir);
+
+impl Disk {
+    fn mount(megabytes: u32) -> Self {
+        let dir = TempDir::new().unwrap();
+        output(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(dir.path()));
+        Self(dir)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Takes all room that is left.
+    fn fill(&self) {
+        // It ends with an error: the disk is full.
+        let _ = Command::new("sh").arg("-c").arg(format!("cat /dev/zero > {} 2>&-", self.file("filler").display())).status().unwrap();
+    }
+
+    fn clear(&self) {
+        std::fs::remove_file(self.file("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// The status of an answer, and its body.
+fn ask(url: &str, args: &[&str]) -> (u16, Value) {
+    let text = String::from_utf8(output(Command::new("curl").args(["-s", "--max-time", "12", "-w", "\n%{http_code}"]).args(args).arg(url)))
+        .unwrap();
+    let (body, status) = text.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn request(http: &str, bearer: &str, id: &str) -> u16 {
+    let body = json!({
+        "device_id": "cam", "request_id": id, "stream_type": "rtmp", "quality": "low", "preferred_region": "", "max_bitrate": 500_000, "timestamp": 0
+    });
+    let json = ["-H", "Content-Type: application/json", "-H", bearer, "-d", &body.to_string()];
+    ask(&format!("http://{http}/stream/request"), &json).0
+}
+
+fn verify(dir: &Path) -> bool {
+    Command::new(sightline()).args(["audit", "verify", "--dir"]).arg(dir).status().unwrap().success()
+}
+
+/// praeclarum/sqlite-net#782, attacks.md 13.
+#[test]
+fn a_disk_that_fills_costs_only_what_came_meanwhile() {
+    let disk = Disk::mount(12);
+    let [http, mqtts] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+    let text = format!(
+        "data_dir = 'cloud'\n[http]\nlisten = '{http}'\n[mqtt]\nlisten = '{mqtts}'\n[[servers]]\nid = 'other'\nrtmp_url = 'rtmp://127.0.0.1:9/live'\n"
+    );
+    std::fs::write(disk.file("cloud.toml"), text).unwrap();
+    let logs = TempDir::new().unwrap();
+    let mut cloud =
+        Process::start("cloud", logs.path(), Command::new(sightline()).args(["cloud", "--config"]).arg(disk.file("cloud.toml")));
+    eventually("the cloud is up", LIMIT, || get_json(&format!("http://{http}/.well-known/jwks.json")));
+    let dir = disk.file("cloud");
+    for id in ["cam", "stolen", "other"] {
+        output(Command::new(sightline()).args(["device", "add", id, "--dir"]).arg(&dir));
+    }
+    let bearer = format!("Authorization: Bearer {}", std::fs::read_to_string(dir.join("devices/cam.token")).unwrap());
+    assert_eq!(request(&http, &bearer, "before"), 200);
+    let ready = || ask(&format!("http://{http}/readyz"), &[]).0;
+    let command = |id: &str| {
+        let json = ["-H", "Content-Type: application/json", "-d", "{\"cmd\":\"start\"}"];
+        ask(&format!("http://{http}/api/v1/devices/{id}/command"), &json)
+    };
+    assert_eq!((ready(), command("cam").0), (200, 409));
+
+    disk.fill();
+    eventually("it is not ready", LIMIT, || (ready() == 503).then_some(()));
+    assert_eq!(request(&http, &bearer, "meanwhile"), 503);
+    assert_eq!(command("cam").1["error_code"], "STORAGE_FAILED", "nothing is carried out that is not in the log");
+    // The one thing that can't wait.
+    output(Command::new(sightline()).args(["device", "revoke", "stolen", "--dir"]).arg(&dir));
+    let device = |id: &str| get_json(&format!("http://{http}/api/v1/devices/{id}")).unwrap();
+    assert!(device("stolen")["revoked_at"].is_i64() && device("cam")["revoked_at"].is_null());
+
+    disk.clear();
+    assert_eq!(request(&http, &bearer, "after"), 200, "the first write after there is room");
+    eventually("it is ready", LIMIT, || (ready() == 200).then_some(()));
+    let kinds = || {
+        let events = get_json(&format!("http://{http}/api/v1/events")).unwrap();
+        events["items"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    eventually("it was told, once it could be stored", LIMIT, || {
+        let kinds = kinds();
+        (kinds.contains(&"storage_failed".to_owned()) && kinds.contains(&"storage_recovered".to_owned())).then_some(())
+    });
+
+    assert!(cloud.is_running() && verify(&dir));
+    cloud.signal("TERM");
+    assert!(cloud.wait(LIMIT).success());
+    assert!(verify(&dir));
+}
