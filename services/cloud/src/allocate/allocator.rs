@@ -23,7 +23,7 @@ use crate::{
     },
 };
 use serde_json::{Value, json};
-use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Request, Response};
+use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Quality, Request, Response};
 use std::{sync::Arc, time::Duration};
 
 /// The longest request that is read; the specification's has 230 bytes.
@@ -109,7 +109,7 @@ impl Allocator {
         if body.len() > REQUEST_BYTES_MAX {
             return Err(Refusal::new(ErrorCode::BadRequest, format!("a request has at most {REQUEST_BYTES_MAX} bytes")));
         }
-        let request: Request = serde_json::from_slice(body).map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))?;
+        let request: Request = serde_json::from_slice(body).map_err(|error| refusal_of(body, &error))?;
         if request.request_id.is_empty() {
             return Err(Refusal::new(ErrorCode::BadRequest, "request_id is empty"));
         }
@@ -196,6 +196,16 @@ impl Allocator {
     /// Where refusals are counted.
     pub(crate) fn refusals(&self) -> &Arc<Refusals> {
         &self.parts.refusals
+    }
+}
+
+/// Why a request can't be read. A quality that no preset has is a fault of its own (specification §1.8).
+fn refusal_of(body: &[u8], error: &serde_json::Error) -> Refusal {
+    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let quality = value.as_ref().and_then(|value| value.get("quality")?.as_str());
+    match quality.filter(|quality| quality.parse::<Quality>().is_err()) {
+        Some(_) => Refusal::new(ErrorCode::InvalidQuality, "quality is low, medium, high, ultra or custom"),
+        None => Refusal::new(ErrorCode::BadRequest, error.to_string()),
     }
 }
 
