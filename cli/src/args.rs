@@ -21,6 +21,19 @@ pub(crate) struct Args {
     /// Say only what is wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+
+    /// Logs on standard error as text, or as one JSON object a line
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "SIGHTLINE_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: `timestamp`, `level`, `fields` with the message and its values, `spans`
+    Json,
 }
 
 const AFTER_HELP: &str = "\
