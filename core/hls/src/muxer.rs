@@ -321,6 +321,18 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_one_byte_can_t_fill_the_memory_either() {
+        let mut muxer = Muxer::new(Config { segment_duration_min: Duration::from_secs(1), playlist_segments: 1 });
+        muxer.set_tracks(&[video_track()]).unwrap();
+        let (first, byte) = (frame(0, true), Bytes::from_static(b"x"));
+        muxer.push(&first);
+        for _ in 0..200_000 {
+            muxer.push(&Frame { payload: byte.clone(), is_keyframe: false, ..first.clone() });
+            assert!(muxer.open.len() <= SEGMENT_BYTES_MAX / sightline_media::FRAME_OVERHEAD_BYTES + 1);
+        }
+    }
+
+    #[test]
     fn a_stream_without_key_frames_can_t_fill_the_memory() {
         let mut muxer = Muxer::new(Config { segment_duration_min: Duration::from_secs(1), playlist_segments: 1 });
         muxer.set_tracks(&[video_track()]).unwrap();

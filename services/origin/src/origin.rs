@@ -314,14 +314,25 @@ async fn bind(config: &Config, has_tls: bool) -> Result<Bound<TcpListener>, Star
 
 fn rtmp_door(config: &Config, tasks: &TaskTracker, shutdown: &CancellationToken) -> Arc<Door> {
     let share = if config.http.enabled { RTMP_SHARE } else { RTMP_SHARE_AS_GUEST };
-    let usual = Limits::of(config.limits.connections.min(descriptors::share(share)));
-    let limits = Limits {
-        connections_per_address: usual.connections_per_address.min(config.limits.connections_per_address),
-        pending_per_address: usual.pending_per_address.min(config.limits.pending_per_address),
-        ..usual
-    };
+    let limits = rtmp_limits(&config.limits, descriptors::share(share));
     let (admission, handshake) = (Arc::new(Admission::new(limits)), Duration::from_secs(config.rtmp.handshake_timeout_sec));
     Arc::new(Door::new("RTMP", RTMP_LIMITED_BY, handshake, admission, tasks.clone(), shutdown.clone()))
+}
+
+/// As the settings say, as far as there are descriptors: where there are fewer, each share is one of what there is.
+fn rtmp_limits(settings: &crate::config::Limits, descriptors: usize) -> Limits {
+    let connections = settings.connections.min(descriptors);
+    let usual = Limits::of(connections);
+    let scaled = settings.connections_per_address.saturating_mul(connections) / settings.connections.max(1);
+    let pending_most = if connections < settings.connections { usual.pending_per_address } else { connections };
+    let pending_per_address = settings.pending_per_address.min(pending_most).max(1);
+    Limits {
+        connections_per_address: settings.connections_per_address.min(scaled.max(usual.connections_per_address)).max(1),
+        // Four addresses at least, also where one was given many.
+        pending: usual.pending.max(pending_per_address.saturating_mul(4)).min(connections),
+        pending_per_address,
+        ..usual
+    }
 }
 
 fn session(config: &Config) -> sightline_rtmp::server::Config {
@@ -397,4 +408,27 @@ fn reporter(config: &Config, bound: Bound<SocketAddr>) -> Result<Option<Reporter
     // Differs between starts; no secret hangs on it.
     let boot_id = format!("{:016x}", RandomState::new().hash_one(0_u8));
     Ok(Some(Reporter::new(url, config.cloud.ca.as_deref(), &config.server_id, key.trim(), boot_id, addresses)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_those_of_the_settings_or_a_share_of_what_there_is() {
+        let mut settings = Config::default().limits;
+        let limits = rtmp_limits(&settings, 1 << 20);
+        assert_eq!((limits.connections, limits.connections_per_address), (20_000, 8_000));
+        assert_eq!((limits.pending, limits.pending_per_address), (1024, 64));
+        let few = rtmp_limits(&settings, 409);
+        assert_eq!((few.connections, few.connections_per_address), (409, 163));
+        assert!(few.pending_per_address * 8 <= few.pending, "{few:?}");
+        settings.connections_per_address = 3;
+        settings.pending_per_address = 1;
+        let asked = rtmp_limits(&settings, 409);
+        assert_eq!((asked.connections_per_address, asked.pending_per_address), (3, 1), "less is always had");
+        (settings.connections_per_address, settings.pending_per_address) = (20_000, 20_000);
+        let all = rtmp_limits(&settings, 1 << 20);
+        assert_eq!((all.connections_per_address, all.pending, all.pending_per_address), (20_000, 20_000, 20_000), "behind one proxy");
+    }
 }

@@ -39,6 +39,9 @@ pub(crate) async fn serve(
     let door = door.with_proxies(proxies.clone());
     let acceptor = TlsAcceptor::from(config);
     let rules = Arc::new(Rules { stuck: STUCK, proxies });
+    for reason in Refused::ALL {
+        metrics::counter!("sightline_http_connections_refused_total", "reason" => reason.name()).increment(0);
+    }
     let on_refused = |refused: Refused| {
         metrics::counter!("sightline_http_connections_refused_total", "reason" => refused.name()).increment(1);
     };

@@ -13,7 +13,7 @@ const SILENT: Duration = Duration::from_secs(1);
 const UNDER_WAY: Duration = Duration::from_millis(300);
 /// How soon an undecided question is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// A holder that came by the same token within this time, and is followed by a fresh token while it sends, was another.
+/// A holder that took the stream from one that sent, and within this time is followed by a fresh token while it sends itself, was another.
 const FRESH_TAKEOVER: Duration = Duration::from_secs(30);
 /// Streams whose duels are remembered; an attacker has the tokens of few.
 const DUELS_MAX: usize = 256;
@@ -36,13 +36,18 @@ pub(crate) struct Holder {
     pub(crate) since: Instant,
     /// When its last bytes came.
     pub(crate) heard_at: Instant,
-    /// It took the stream, by the same token, from one that was sending.
+    /// It took the stream from one that was sending: by the same token, or by a newer one.
     pub(crate) took_from_sender: bool,
 }
 
 impl Holder {
     pub(crate) fn is_sending(&self, now: Instant) -> bool {
         now.since(self.heard_at) < SILENT
+    }
+
+    /// It sent just now: no residue of a connection that is gone.
+    pub(crate) fn is_in_full_flow(&self, now: Instant) -> bool {
+        now.since(self.heard_at) < UNDER_WAY
     }
 
     /// It took the stream from one that sent, and is followed by one with a fresh token, which only the rightful one has.

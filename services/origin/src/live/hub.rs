@@ -114,14 +114,13 @@ impl Hub {
         let took_from_sender = match self.settle(&mut inner, grant, claimant, holder, now)? {
             Verdict::Later(at) => return Ok(Begun::Later(at)),
             Verdict::Duel => return Err(Refusal::Duel),
-            Verdict::Reconnect => holder.is_some_and(|holder| holder.is_sending(now)),
+            Verdict::Reconnect => grant.epoch.is_some() && holder.is_some_and(|holder| holder.is_in_full_flow(now)),
         };
         inner.fences.pass(grant, claimant.peer, unix_secs);
         let make = || Arc::new(Stream::new(&grant.stream, &playback, self.limits, self.traffic.clone()));
         let stream = inner.streams.entry(playback.clone()).or_insert_with(make).clone();
         let (id, stop) = (self.next_publisher.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         let heard_at = Arc::new(AtomicU64::new(now.as_micros()));
-        let is_same = holder.is_some_and(|_| stream.is_of_epoch(grant.epoch));
         let publisher = Publisher {
             id,
             epoch: grant.epoch.unwrap_or(0),
@@ -130,7 +129,7 @@ impl Hub {
             stop: stop.clone(),
             peer: claimant.peer,
             heard_at: heard_at.clone(),
-            took_from_sender: took_from_sender && is_same,
+            took_from_sender,
             taps: Vec::new(),
             recording: None,
         };

@@ -81,7 +81,7 @@ pub(crate) struct Publisher {
     pub(crate) peer: SocketAddr,
     /// When its last bytes came, in microseconds.
     pub(crate) heard_at: Arc<AtomicU64>,
-    /// It took the stream, by the same token, from one that was sending.
+    /// It took the stream from one that was sending.
     pub(crate) took_from_sender: bool,
     /// Outputs that end with it.
     pub(crate) taps: Vec<Box<dyn Tap>>,
@@ -188,11 +188,6 @@ impl Stream {
         let state = self.state();
         let Publisher { peer, since, took_from_sender, ref heard_at, .. } = *state.publisher.as_ref()?;
         Some(Holder { peer, since, heard_at: Instant::from_micros(heard_at.load(Ordering::Relaxed)), took_from_sender })
-    }
-
-    /// Whether the present publisher came with this epoch.
-    pub(crate) fn is_of_epoch(&self, epoch: Option<u64>) -> bool {
-        self.state().publisher.as_ref().is_some_and(|publisher| Some(publisher.epoch) == epoch)
     }
 
     /// Whether someone publishes it now.

@@ -81,3 +81,23 @@ async fn a_thief_behind_the_camera_s_own_address_loses_to_the_fresh_token_and_is
     drop(camera);
     origin.shutdown().await;
 }
+
+/// A token that was refreshed in the running stream, and that the camera has not shown yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thief_with_a_newer_token_loses_to_the_next_one_and_is_reported() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |_| {}).await;
+    let rtmp = origin.rtmp_addr();
+    let mut camera = Publisher::connect(rtmp, "live", &signer.name("s1", 5)).await.unwrap();
+    let stolen = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Publisher::connect_from("127.0.0.2", rtmp, "live", &signer.name("s1", 6)).await.unwrap()
+    };
+    let (_, mut thief) = tokio::join!(camera.stream_for(Duration::from_secs(5)), stolen);
+    assert!(thief.stream_for(Duration::from_millis(100)).await);
+    let camera = Publisher::connect(rtmp, "live", &signer.name("s1", 7)).await.unwrap();
+    assert!(thief.ended().await);
+    assert_eq!(duels(&origin).await, "1");
+    drop(camera);
+    origin.shutdown().await;
+}
