@@ -63,7 +63,10 @@ fn with_headers(status: StatusCode, kind: &'static str, cache: &'static str, bod
 /// `/live/{playback}.flv`.
 async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>) -> Response {
     let Some(stream) = file.strip_suffix(".flv").and_then(|playback| play.find(playback)) else { return not_found() };
-    with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream))
+    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream));
+    // nginx holds back what it proxies until a buffer is full of it, unless it is told not to.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
 }
 
 /// `/live/{playback}/…`.
