@@ -47,6 +47,20 @@ pub struct OriginReport {
     /// What became of streams since the last report that was taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incidents: Vec<OriginIncident>,
+    /// Publishers that were refused since the last report that was taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<OriginRefusal>,
+}
+
+/// Publishers that were refused, from one address and for one reason.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginRefusal {
+    /// Their address, of IPv6 the /64 network's; empty: addresses beyond those that are told apart.
+    pub address: String,
+    /// Why, as metrics name it.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// Something that happened to a stream, and that people should see.

@@ -29,7 +29,7 @@ use crate::{
     },
     readiness::Readiness,
     secrets::sha256,
-    servers::{inventory::Inventory, reports::Reports},
+    servers::{inventory::Inventory, lives::Lives, reports::Reports},
     store::Store,
     watch::Watch,
 };
@@ -204,7 +204,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
             clock: clock.clone(),
             uplink: Arc::new(uplink),
             operators: certificates,
-            refusals,
+            refusals: Arc::clone(&refusals),
         };
         Bus::Builtin(Broker::new(parts))
     });
@@ -215,6 +215,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         events: Arc::clone(&events),
         keys: keys.clone(),
         commands: Arc::clone(&commands),
+        refusals,
+        lives: Lives::new(clock.unix_secs()),
     });
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {

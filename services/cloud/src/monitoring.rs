@@ -26,12 +26,13 @@ const REQUEST_REFUSALS: [ErrorCode; 6] = [
     ErrorCode::Unauthorized,
 ];
 /// What may be refused, as the audit log names it.
-const REFUSED_ACTIONS: [Action; 5] = [
+const REFUSED_ACTIONS: [Action; 6] = [
     Action::AllocationImpersonate,
     Action::AllocationRefuse,
     Action::MqttConnectRefuse,
     Action::MqttPublishRefuse,
     Action::MqttSubscribeRefuse,
+    Action::StreamPublishRefuse,
 ];
 
 const COUNTERS: [(&str, &str); 11] = [

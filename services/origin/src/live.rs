@@ -10,6 +10,7 @@ pub(crate) mod incidents;
 pub(crate) mod packet;
 pub(crate) mod rate;
 pub(crate) mod readers;
+pub(crate) mod refusals;
 pub(crate) mod ring;
 pub(crate) mod stream;
 pub(crate) mod tap;

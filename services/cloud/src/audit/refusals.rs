@@ -45,8 +45,13 @@ impl Refusals {
     }
 
     /// Logs a refusal, or counts it if its kind has a row already. `detail` is an object; the reason is added to it.
-    pub(crate) async fn record(&self, actor: &Actor, action: Action, subject: &str, reason: &str, mut detail: Value) {
-        metrics::counter!("sightline_refusals_total", "action" => action.as_str()).increment(1);
+    pub(crate) async fn record(&self, actor: &Actor, action: Action, subject: &str, reason: &str, detail: Value) {
+        self.record_several(actor, action, subject, reason, detail, 1).await;
+    }
+
+    /// The same of `count` refusals of one kind, which another process has counted: the first row has their number.
+    pub(crate) async fn record_several(&self, actor: &Actor, action: Action, subject: &str, reason: &str, mut detail: Value, count: u64) {
+        metrics::counter!("sightline_refusals_total", "action" => action.as_str()).increment(count);
         let key = (actor.to_string(), action.as_str(), reason.to_owned());
         let now = self.clock.now();
         let ended = {
@@ -54,7 +59,7 @@ impl Refusals {
             let is_full = counts.len() >= KINDS_MAX;
             match counts.get_mut(&key) {
                 Some(counted) if now.saturating_duration_since(counted.since) < WINDOW => {
-                    counted.more += 1;
+                    counted.more = counted.more.saturating_add(count);
                     return;
                 }
                 Some(counted) => {
@@ -73,6 +78,9 @@ impl Refusals {
             fields.insert("reason".into(), reason.into());
             if ended > 0 {
                 fields.insert("count_before".into(), ended.into());
+            }
+            if count > 1 {
+                fields.insert("count".into(), count.into());
             }
         }
         self.store.log(actor, action, subject, detail).await;

@@ -28,6 +28,8 @@ const NAME_BYTES_MAX: usize = 64;
 const DUELS_MAX: usize = 256;
 /// Incidents of one report: what an origin sends at most.
 const INCIDENTS_MAX: usize = 256;
+/// Refusals of one report: what an origin tells apart.
+const REFUSALS_MAX: usize = 256;
 /// See [`NAME_BYTES_MAX`].
 const REGION_BYTES_MAX: usize = 32;
 /// See [`NAME_BYTES_MAX`].
@@ -89,6 +91,9 @@ fn check(id: &str, report: &OriginReport) -> ApiResult<ServerId> {
     }
     if report.incidents.len() > INCIDENTS_MAX {
         return bad("a report has at most 256 incidents");
+    }
+    if report.refusals.len() > REFUSALS_MAX {
+        return bad("a report has at most 256 refusals");
     }
     Ok(id)
 }

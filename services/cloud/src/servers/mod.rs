@@ -2,4 +2,5 @@
 
 pub(crate) mod id;
 pub(crate) mod inventory;
+pub(crate) mod lives;
 pub(crate) mod reports;

@@ -3,8 +3,10 @@
 use super::{
     id::ServerId,
     inventory::{Inventory, TooManyOrigins},
+    lives::{Lives, Turn},
 };
 use crate::{
+    audit::refusals::Refusals,
     devices::commands::Commands,
     events::{kind::EventKind, log::EventLog},
     identity::signing_keys::SigningKeys,
@@ -17,7 +19,7 @@ use crate::{
 use serde_json::json;
 use sightline_signal::{
     DeviceId, PLAYBACK_ID_BYTES, Text, playback_id,
-    report::{OriginDuel, OriginIncident, OriginReport, ReportAnswer},
+    report::{OriginDuel, OriginIncident, OriginRefusal, OriginReport, OriginStream, ReportAnswer},
 };
 use std::sync::Arc;
 
@@ -41,6 +43,8 @@ pub(crate) struct Reports {
     pub(crate) events: Arc<EventLog>,
     pub(crate) keys: SigningKeys,
     pub(crate) commands: Arc<Commands>,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) lives: Lives,
 }
 
 impl Reports {
@@ -48,7 +52,8 @@ impl Reports {
     pub(crate) async fn receive(&self, id: &ServerId, report: OriginReport) -> Result<ReportAnswer, ReportError> {
         let (boot_id, region, revoked_after) = (report.boot_id.clone(), report.region.clone(), report.revoked_after);
         let known_boot = self.inventory.boot_id(id.as_str());
-        let (duels, incidents) = (report.duels.clone(), report.incidents.clone());
+        let (duels, incidents, refusals) = (report.duels.clone(), report.incidents.clone(), report.refusals.clone());
+        let streams = report.streams.clone();
         let is_new = self.inventory.report(report)?;
         if known_boot.as_deref() != Some(boot_id.as_str()) {
             self.booted(id, &boot_id, &region).await?;
@@ -57,6 +62,8 @@ impl Reports {
         }
         self.fought(id, &duels).await;
         self.happened(id, incidents).await;
+        self.turned(id, &streams).await;
+        self.refused(id, &refusals).await;
         let jwks = self.keys.jwks();
         // An answer may get lost, so only the origin knows what it has applied.
         Ok(match revoked_after {
@@ -103,6 +110,38 @@ impl Reports {
             let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
             let detail = json!({ "playback": playback, "server": id.to_string(), "message": reason });
             self.events.push(device.as_str(), kind, detail).await;
+        }
+    }
+
+    /// Streams that began and ended, in one write: after a restart of an origin they are all of its streams.
+    async fn turned(&self, id: &ServerId, streams: &[OriginStream]) {
+        let turns = self.lives.follow(id.as_str(), streams);
+        if turns.is_empty() {
+            return;
+        }
+        let row = |Turn { is_begin, stream, device, epoch }: Turn| {
+            let playback: Text<PLAYBACK_ID_BYTES> = playback_id(&stream);
+            let action = if is_begin { Action::StreamBegin } else { Action::StreamEnd };
+            (action, device, json!({ "playback": playback, "epoch": epoch, "server": id.to_string() }))
+        };
+        let rows: Vec<_> = turns.into_iter().map(row).collect();
+        let actor = Actor::Origin(id.clone());
+        let logged = match self.store.write(&actor).await {
+            Ok(write) => write.commit_all(&rows).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = logged {
+            tracing::error!(%error, server = %id, rows = rows.len(), "streams that began or ended are not in the audit log");
+        }
+    }
+
+    /// Publishers that an origin has refused.
+    async fn refused(&self, id: &ServerId, refusals: &[OriginRefusal]) {
+        for OriginRefusal { address, reason, count } in refusals {
+            let actor = address.parse().map_or_else(|_| Actor::Origin(id.clone()), Actor::Stranger);
+            let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+            let detail = json!({ "server": id.to_string() });
+            self.refusals.record_several(&actor, Action::StreamPublishRefuse, id.as_str(), reason, detail, *count).await;
         }
     }
 

@@ -11,6 +11,8 @@ pub(crate) enum Actor {
     Cli,
     Device(DeviceId),
     Origin(ServerId),
+    /// Someone who has proved nothing, by the address.
+    Stranger(IpAddr),
     System,
 }
 
@@ -30,6 +32,7 @@ impl Actor {
             Self::Cli => "cli".to_owned(),
             Self::Device(id) => id.to_string(),
             Self::Origin(id) => id.to_string(),
+            Self::Stranger(address) => address.to_string(),
             Self::System => "system".to_owned(),
         }
     }
@@ -43,6 +46,7 @@ impl fmt::Display for Actor {
             Self::Cli => f.write_str("cli"),
             Self::Device(id) => write!(f, "device:{id}"),
             Self::Origin(id) => write!(f, "origin:{id}"),
+            Self::Stranger(address) => write!(f, "address:{address}"),
             Self::System => f.write_str("system"),
         }
     }
@@ -69,7 +73,10 @@ pub(crate) enum Action {
     OperatorAdd,
     OperatorRevoke,
     ServerRegister,
+    StreamBegin,
     StreamDuel,
+    StreamEnd,
+    StreamPublishRefuse,
 }
 
 impl Action {
@@ -94,7 +101,10 @@ impl Action {
             Self::OperatorAdd => "operator.add",
             Self::OperatorRevoke => "operator.revoke",
             Self::ServerRegister => "server.register",
+            Self::StreamBegin => "stream.begin",
             Self::StreamDuel => "stream.duel",
+            Self::StreamEnd => "stream.end",
+            Self::StreamPublishRefuse => "stream.publish.refuse",
         }
     }
 }

@@ -32,6 +32,20 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Ends the operation with several rows. All are there, or none.
+    pub(crate) async fn commit_all(mut self, rows: &[(Action, String, Value)]) -> Result<(), StoreError> {
+        let (store, path) = (self.store, &self.store.path);
+        let mut head = self.head_checked().await?;
+        let now = store.clock.unix_secs();
+        for (action, subject, detail) in rows {
+            head = append(&mut self.tx, &head, now, self.actor, *action, subject, detail).await.at(path)?;
+        }
+        let _committed = self.tx.commit().await.at(path)?;
+        store.know_audit_head(&head);
+        metrics::counter!("sightline_audit_rows_total").increment(rows.len() as u64);
+        Ok(())
+    }
+
     /// The head that the next row follows. Where the log no longer holds what was known of it, a row says so first.
     async fn head_checked(&mut self) -> Result<Head, StoreError> {
         let path = &self.store.path;

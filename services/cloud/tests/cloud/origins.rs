@@ -90,3 +90,30 @@ async fn the_api_joins_origin_and_device_and_answers_only_to_this_machine() {
     }
     assert_eq!(bench.http.get(bench.url("/api/v1/recordings")).send().await.unwrap().status(), 501);
 }
+
+#[tokio::test]
+async fn streams_that_begin_and_end_and_publishers_that_an_origin_refused_are_in_the_audit_log() {
+    let bench = Bench::start().await;
+    let streams = |since: u64| {
+        json!([{ "stream": "secret-name", "device": "cam", "epoch": 7, "playback": "p1", "width": 1280, "height": 720, "fps": 20.0,
+        "bitrate_kbps": 990.5, "viewers": 2, "since": since }])
+    };
+    let refusals =
+        json!([{ "address": "192.0.2.9", "reason": "expired", "count": 40 }, { "address": "", "reason": "no_token", "count": 1 }]);
+    for _ in 0..3 {
+        bench.report_of("o1", "boot", json!({ "streams": streams(u64::from(u32::MAX)), "refusals": refusals })).await;
+    }
+    for _ in 0..2 {
+        bench.report("o1", "boot", json!([])).await;
+    }
+    let rows = sightline_cloud::admin::audit_entries(bench.dir(), None, 1000).await.unwrap();
+    let of = |action: &str| rows.iter().filter(|row| row.action == action).collect::<Vec<_>>();
+    let [begin] = of("stream.begin")[..] else { panic!("{rows:?}") };
+    let [end] = of("stream.end")[..] else { panic!("{rows:?}") };
+    assert_eq!((begin.actor.as_str(), begin.subject.as_str(), &begin.detail), ("origin:o1", "cam", &end.detail));
+    assert!(begin.detail.contains("\"epoch\":7") && !begin.detail.contains("secret-name"), "{begin:?}");
+    let refused: Vec<(&str, &str)> = of("stream.publish.refuse").iter().map(|row| (row.actor.as_str(), row.detail.as_str())).collect();
+    let known = r#"{"count":40,"reason":"expired","server":"o1"}"#;
+    assert_eq!(refused, [("origin:o1", r#"{"reason":"no_token","server":"o1"}"#), ("address:192.0.2.9", known)]);
+    assert!(matches!(sightline_cloud::admin::verify_audit(bench.dir()).await.unwrap(), sightline_cloud::admin::Verdict::Intact { .. }));
+}

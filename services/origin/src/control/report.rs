@@ -126,11 +126,12 @@ impl Reporter {
     async fn report(&self, control: &Control) -> Result<(), ReportError> {
         let report = self.describe(control);
         let asked_after = report.revoked_after.unwrap_or(0);
-        let (duels, incidents) = (report.duels.clone(), report.incidents.clone());
+        let (duels, incidents, refusals) = (report.duels.clone(), report.incidents.clone(), report.refusals.clone());
         let report = serde_json::to_vec(&report).map_err(ReportError::Report)?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(report)).await.map_err(|_| ReportError::Timeout)??;
         control.hub.duels_reported(&duels);
         control.hub.incidents.reported(&incidents);
+        control.hub.refusals.reported(&refusals);
         tokio::task::block_in_place(|| control.keys.replace(&answer.jwks));
         control.hub.revoke(&answer.revoked, asked_after, answer.revoked_up_to);
         Ok(())
@@ -168,6 +169,7 @@ impl Reporter {
             revoked_after: Some(control.hub.revoked_up_to()),
             duels: control.hub.duels(),
             incidents: control.hub.incidents.due(),
+            refusals: control.hub.refusals.due(),
         }
     }
 }

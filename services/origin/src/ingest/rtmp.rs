@@ -476,6 +476,7 @@ impl Connection<'_> {
             }
             Err(refusal) => {
                 // Whoever is refused chooses the name, and how often.
+                ingest.hub.refusals.count(self.peer.ip(), refusal.name(), ingest.clock.now());
                 self.rtmp.fates.refuse(refusal, |others| {
                     tracing::info!(peer = %self.peer, stream = shortened(name), %refusal, others, "a publisher was refused");
                 });

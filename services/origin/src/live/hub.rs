@@ -5,6 +5,7 @@ use crate::auth::fence::{Fences, Passage};
 use crate::auth::grant::{Grant, Refusal};
 use crate::clock::Clock;
 use crate::live::incidents::Incidents;
+use crate::live::refusals::Refusals;
 use crate::live::ring::Limits;
 use crate::live::stream::{Publisher, Stream};
 use crate::live::tap::Tap;
@@ -28,6 +29,7 @@ pub(crate) struct Hub {
     /// How long a stream stays for its viewers after its publisher has gone.
     grace: Duration,
     pub(crate) incidents: Arc<Incidents>,
+    pub(crate) refusals: Refusals,
     pub(crate) traffic: Arc<Traffic>,
     inner: Mutex<Inner>,
     next_publisher: AtomicU64,
@@ -94,6 +96,7 @@ impl Hub {
             limits,
             grace,
             incidents,
+            refusals: Refusals::default(),
             traffic: Arc::default(),
             inner: Mutex::default(),
             next_publisher: AtomicU64::new(1),
