@@ -77,13 +77,14 @@ async fn the_cloud_is_told_its_keys_are_kept_and_its_revocations_obeyed() {
     let refused = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 7)).await.err().unwrap();
     assert!(refused.1.contains("taken back"), "{refused:?}");
     // A stream that begins is reported at once, and with it who was refused.
-    let _other = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s2", 7)).await.unwrap();
+    let other = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s2", 7)).await.unwrap();
     until("a report of the refusal", async || {
         let reports = cloud.reports.lock().unwrap();
         let told: Vec<_> = reports.iter().flat_map(|report| &report.refusals).collect();
         told.iter().any(|told| (told.address.as_str(), told.reason.as_str(), told.count) == ("127.0.0.1", "revoked", 1))
     })
     .await;
+    drop(other);
     origin.shutdown().await;
 
     // The cloud is gone: a new process knows the keys.
