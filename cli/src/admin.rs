@@ -2,11 +2,12 @@
 
 use crate::{
     Failure,
-    args::{Audit, AuditAction, CloudDir, Device, DeviceAction, Operator},
+    args::{Audit, AuditAction, Backup, CloudDir, Device, DeviceAction, Operator},
     device_config, operators, settings,
     terminal::{self, WrongUse},
 };
 use sightline_cloud::admin::{self, AddedDevice, Verdict};
+use sightline_cloud::backup::Copied;
 use sightline_signal::DeviceId;
 use std::path::{Path, PathBuf};
 
@@ -115,6 +116,27 @@ fn show_row(device: &admin::Device) {
         time(device.last_seen),
         time(Some(device.certificate_until)).split('T').next().unwrap_or_default()
     ));
+}
+
+pub(crate) async fn backup(backup: Backup) -> Result<(), Failure> {
+    let copied = sightline_cloud::backup::backup(&existing_dir(&backup.cloud)?, &backup.backup).await?;
+    show_copied(&copied, "the backup is in", backup.cloud.json)
+}
+
+pub(crate) async fn restore(backup: Backup) -> Result<(), Failure> {
+    let copied = sightline_cloud::backup::restore(&backup.backup, &data_dir(&backup.cloud)?).await?;
+    show_copied(&copied, "restored to", backup.cloud.json)
+}
+
+fn show_copied(copied: &Copied, done: &str, json: bool) -> Result<(), Failure> {
+    if json {
+        terminal::print(&serde_json::to_string(copied)?);
+    } else {
+        let Copied { path, files, audit_rows, audit_head } = copied;
+        terminal::print(&format!("{done} {}: the database and {files} files", path.display()));
+        terminal::print(&format!("its audit log is intact: {audit_rows} entries, the last one's hash is {audit_head}"));
+    }
+    Ok(())
 }
 
 pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {

@@ -21,6 +21,19 @@ pub(crate) struct Args {
     /// Say only what is wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+
+    /// Logs on standard error as text, or as one JSON object a line
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "SIGHTLINE_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: `timestamp`, `level`, `fields` with the message and its values, `spans`
+    Json,
 }
 
 const AFTER_HELP: &str = "\
@@ -54,6 +67,10 @@ pub(crate) enum Command {
     Recordings(Recordings),
     /// Read the audit log and check that no one has changed it
     Audit(Audit),
+    /// Copy a cloud's data directory, while the cloud runs: database, authority, keys, certificates
+    Backup(Backup),
+    /// Put a backup into a new data directory
+    Restore(Backup),
     /// Check a configuration file, or print one to start from
     Config(Config),
 }
@@ -255,6 +272,20 @@ pub(crate) struct CloudDir {
     /// Print JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  sightline backup /mnt/backup/2026-11-30 --config cloud.toml
+  sightline restore /mnt/backup/2026-11-30 --dir /var/lib/sightline
+
+A backup holds every key of the installation: only its owner may read it. Recordings are not in it.")]
+pub(crate) struct Backup {
+    /// The backup: a directory that does not exist yet, or the one to restore from
+    pub(crate) backup: PathBuf,
+    #[command(flatten)]
+    pub(crate) cloud: CloudDir,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -61,6 +61,8 @@ async fn run(args: Args) -> Result<bool, Failure> {
         Command::Operator(operator) => admin::operator(operator).await,
         Command::Recordings(recordings) => recordings::run(&recordings),
         Command::Audit(audit) => admin::audit(audit).await,
+        Command::Backup(backup) => admin::backup(backup).await,
+        Command::Restore(backup) => admin::restore(backup).await,
         Command::Config(config) => settings::command(config),
     }?;
     Ok(true)

@@ -1,6 +1,6 @@
 //! The terminal: logs, errors, and the wish to stop.
 
-use crate::args::{Args, Camera, Command};
+use crate::args::{Args, Camera, Command, LogFormat};
 use std::{error::Error, io::IsTerminal as _, process::ExitCode};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -17,12 +17,11 @@ pub(crate) fn start_logging(args: &Args) {
         (_, _, _) => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match args.log_format {
+        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => logs.json().with_current_span(false).init(),
+    }
 }
 
 /// Says why, with every cause once.

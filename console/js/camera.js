@@ -5,10 +5,12 @@ import { h, icon, setAttribute, setText, toast } from './dom.js';
 import { bitrate, clock, duration, latency, number } from './format.js';
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
-import { copyRow, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
+import { copyRow, isBlind, problemText, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
 import { refresh, store } from './store.js';
 
 const QUALITIES = ['low', 'medium', 'high', 'ultra'];
+/** How long a camera may take to report another quality. */
+const WANTED_MS = 10_000;
 
 /** The page of a camera. */
 export function cameraPage(id) {
@@ -21,12 +23,13 @@ export function cameraPage(id) {
   const urls = h('div', { class: 'urls' });
   const events = h('div', {});
   let [urlsOf, eventsOf] = [null, null];
+  const problem = h('p', { class: 'banner bad', role: 'status', hidden: true });
   const missing = h('p', { class: 'banner bad', hidden: true, text: t('not_found', { name: id }) });
   const root = h('div', { class: 'page' },
     h('header', { class: 'page-head camera-head' },
       h('a', { class: 'button ghost', href: '#/', 'aria-label': t('back') }, icon('back'), h('span', { text: t('back') })),
       h('h1', { text: id }), badge),
-    missing,
+    missing, problem,
     h('div', { class: 'camera' },
       h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls)),
       h('aside', { class: 'camera-side' },
@@ -40,10 +43,13 @@ export function cameraPage(id) {
     if (!camera) return;
     setAttribute(root, 'data-tone', tone(camera));
     setText(badge, stateText(camera));
+    const why = problemText(camera);
+    problem.hidden = !why;
+    setText(problem, why);
     stage.update(camera);
     controls.update(camera);
     updateFigures(figures, camera);
-    quality.hidden = !camera.live;
+    quality.hidden = !camera.live || isBlind(camera);
     const samples = store.history.get(id) ?? [];
     spark.update(samples);
     const now = samples.at(-1) ?? 0;
@@ -75,7 +81,7 @@ function updateFigures(node, camera) {
     ['server', live.server],
   ] : [['status', stateText(camera)], ['server', camera.server ?? '–']];
   node.replaceChildren(...rows.map(([key, value, note]) =>
-    h('div', {}, h('dt', { text: t(key) }), h('dd', { text: value, title: note || null }), note && h('small', { class: 'muted', text: note }))));
+    h('div', {}, h('dt', { text: t(key) }), h('dd', { title: note || null }, value, note && h('small', { class: 'muted', text: note })))));
 }
 
 function urlRows({ playback, live }) {
@@ -165,7 +171,7 @@ class Controls {
     this.start = button('start', 'play', 'primary');
     this.stop = button('stop', 'stop', 'danger');
     this.keyframe = button('keyframe', 'key', '');
-    this.quality = h('select', { 'aria-label': t('quality'), on: { change: () => this.send({ cmd: 'set_quality', quality: this.quality.value }, t('quality')) } },
+    this.quality = h('select', { 'aria-label': t('quality'), on: { change: () => this.choose() } },
       QUALITIES.map((value) => h('option', { value, text: t(value) })), h('option', { value: 'custom', text: t('custom'), disabled: true }));
     this.note = h('p', { class: 'muted', text: t('device_offline') });
     this.node = h('div', { class: 'controls' },
@@ -182,7 +188,15 @@ class Controls {
     this.keyframe.disabled = !canTell || !camera.live;
     this.quality.disabled = !canTell;
     const quality = camera.live?.quality ?? camera.report?.quality;
-    if (quality && document.activeElement !== this.quality) this.quality.value = quality;
+    // What was chosen stays chosen until the camera says so, or has had the time to.
+    if (quality === this.wanted || Date.now() > this.wantedUntil) this.wanted = null;
+    if (quality && !this.wanted && document.activeElement !== this.quality) this.quality.value = quality;
+  }
+
+  choose() {
+    this.wanted = this.quality.value;
+    this.wantedUntil = Date.now() + WANTED_MS;
+    this.send({ cmd: 'set_quality', quality: this.wanted }, t('quality'));
   }
 
   async send(body, name) {

@@ -4,7 +4,7 @@ import { h, icon, setAttribute, setText } from './dom.js';
 import { ago, bitrate, latency, number } from './format.js';
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
-import { empty, qualityTone, shell, sparkline, stateText, tone } from './parts.js';
+import { empty, isBlind, problemText, qualityTone, shell, sparkline, stateText, tone } from './parts.js';
 import { store } from './store.js';
 
 /** How often a card's picture is renewed. */
@@ -114,7 +114,7 @@ function skeleton() {
 }
 
 function noCamera() {
-  return empty(t('empty_title'), t('empty_text'), shell('sightline device add cam1', 'sightline camera --config camera.toml'),
+  return empty(t('empty_title'), t('empty_text'), shell('sightline device add cam-1 --config cloud.toml', 'sightline config template camera > camera.toml', 'sightline camera --config camera.toml'),
     h('p', { class: 'muted', text: t('empty_demo') }), shell('sightline demo'));
 }
 
@@ -130,7 +130,7 @@ class Card {
     this.figures = ['fps', 'bitrate', 'latency'].map(() => h('span', { class: 'figure' }));
     this.quality = h('span', { class: 'quality-now', title: t('network') });
     this.foot = h('div', { class: 'card-foot' }, h('div', { class: 'figures' }, ...this.figures), h('div', { class: 'network' }, this.spark.node, this.quality));
-    this.node = h('a', { class: 'card', href: `#/camera/${encodeURIComponent(id)}`, 'aria-label': t('view', { name: id }) },
+    this.node = h('a', { class: 'card', href: `#/camera/${encodeURIComponent(id)}` },
       (this.thumb = h('div', { class: 'thumb' }, this.note, this.image, this.badge, this.viewers)),
       h('div', { class: 'card-body' }, h('div', { class: 'card-title' }, this.name, this.sub), this.foot));
     this.node.card = this;
@@ -149,9 +149,10 @@ class Card {
     setText(this.badge, stateText(camera));
     this.viewers.hidden = !live;
     setText(this.viewers.lastChild, number(live?.viewers ?? 0));
-    setText(this.sub, live ? `${live.height}p · ${live.server}` : camera.last_seen ? t('last_seen', { when: ago(camera.last_seen) }) : t('never_seen'));
+    const why = problemText(camera);
+    setText(this.sub, why ? why : live ? `${live.height}p · ${live.server}` : camera.last_seen ? t('last_seen', { when: ago(camera.last_seen) }) : t('never_seen'));
     setText(this.note.lastChild, live ? '' : stateText(camera));
-    this.foot.hidden = !live;
+    this.foot.hidden = !live || isBlind(camera);
     if (live) {
       const texts = [`${number(live.fps, 0)} fps`, bitrate(live.bitrate_kbps), live.latency_ms === null ? '–' : latency(live.latency_ms)];
       this.figures.forEach((figure, at) => setText(figure, texts[at]));

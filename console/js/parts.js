@@ -3,10 +3,34 @@
 import { h, icon, setText, svg, toast } from './dom.js';
 import { bitrate, clock, number } from './format.js';
 import { t } from './i18n.js';
+import { store } from './store.js';
+
+/** How long a stream that has just begun may be without a picture, in seconds. */
+const FIRST_PICTURE_SEC = 6;
+
+/** Whether a stream runs that shows nothing: a camera without a picture is never green. */
+export function isBlind({ live }) {
+  return Boolean(live) && !(live.fps > 0) && Date.now() / 1000 - live.since > FIRST_PICTURE_SEC;
+}
+
+/** Why there is no picture, as a code of docs/protocol/errors.md; null where all is well or nothing is known. */
+export function problemOf(camera) {
+  const isWell = camera.live ? !isBlind(camera) : !['error', 'reconnecting'].includes(camera.state);
+  if (camera.revoked_at || isWell) return null;
+  const last = store.events.find((event) => event.device === camera.id && ['connection_error', 'stream_started'].includes(event.event));
+  return last?.event === 'connection_error' ? last.detail?.error_code ?? null : null;
+}
+
+/** The reason and its mend, for people. */
+export function problemText(camera) {
+  const code = problemOf(camera);
+  return code ? `${t(`why_${code}`)} (${code})` : isBlind(camera) ? t('why_nothing') : '';
+}
 
 /** A camera's state as one word of the stylesheet: live, warn, bad, idle or off. */
 export function tone(camera) {
   if (camera.revoked_at) return 'off';
+  if (isBlind(camera)) return 'bad';
   if (camera.live) return ['reconnecting', 'error'].includes(camera.live.state) ? 'warn' : 'live';
   if (!camera.online) return 'off';
   if (camera.state === 'error') return 'bad';
@@ -16,6 +40,7 @@ export function tone(camera) {
 /** The same for people. */
 export function stateText(camera) {
   if (camera.revoked_at) return t('state_revoked');
+  if (isBlind(camera)) return t('state_blind');
   if (camera.live) return t(`state_${camera.live.state}`);
   if (!camera.online) return t('state_offline');
   return t(`state_${camera.state ?? 'online'}`);
@@ -85,6 +110,7 @@ function eventDetail({ event, detail = {} }) {
     const retry = detail.next_retry_in_sec ? t('ev_retry', { n: detail.next_retry_in_sec }) : '';
     return [detail.error_code, retry].filter(Boolean).join(' · ');
   }
+  if (event === 'device_duel') return (detail.addresses ?? []).join(' · ');
   if (event === 'stream_started') return [detail.server_url, detail.quality].filter(Boolean).join(' · ');
   if (event === 'stream_stopped' && detail.final_metrics) {
     const { average_fps: fps, average_bitrate_kbps: kbps } = detail.final_metrics;

@@ -64,6 +64,19 @@ impl Browser {
     /// If it does not start.
     #[must_use]
     pub fn start(width: u32, height: u32) -> Self {
+        Self::start_with(width, height, false)
+    }
+
+    /// The same, for pages whose certificates come from an authority that the person has accepted.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_trusting(width: u32, height: u32) -> Self {
+        Self::start_with(width, height, true)
+    }
+
+    fn start_with(width: u32, height: u32, is_trusting: bool) -> Self {
         let profile = TempDir::new().expect("a temporary directory");
         let port = free_port();
         let driver = Process::start("chromedriver", profile.path(), Command::new("chromedriver").arg(format!("--port={port}")));
@@ -84,7 +97,7 @@ impl Browser {
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", profile.path().join("chromium").display()),
         ];
-        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments}}}});
+        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "acceptInsecureCerts": is_trusting, "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments}}}});
         let opened = request("POST", &format!("{address}/session"), Some(&wanted)).expect("chromedriver opens a session");
         let id = opened["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {opened}")).to_owned();
         Self { session: format!("{address}/session/{id}"), _driver: driver, _profile: profile }

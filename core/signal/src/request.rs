@@ -13,14 +13,17 @@ pub struct Request {
     pub request_id: Text<64>,
     /// Who asks. The certificate decides; a body that names another device is refused.
     pub device_id: DeviceId,
-    /// `rtmp`, or `rtmps`.
+    /// `rtmp`, or `rtmps`. Where it is left out: `rtmp`, as in the seed.
+    #[serde(default = "stream_type_default")]
     pub stream_type: Text<16>,
-    /// The preset that is wished for.
+    /// The preset that is wished for. Where it is left out: `medium`, as in the seed.
+    #[serde(default = "quality_default")]
     pub quality: Quality,
     /// A region to prefer; empty: the cloud's choice.
     #[serde(default)]
     pub preferred_region: Text<32>,
-    /// The most bits a second that the camera will send.
+    /// The most bits a second that the camera will send. Where it is left out: as in the seed.
+    #[serde(default = "max_bitrate_default")]
     pub max_bitrate: u32,
     /// Whether the camera can lower its bit rate while it streams.
     #[serde(default)]
@@ -28,6 +31,18 @@ pub struct Request {
     /// The camera's clock, seconds since 1970; may be wrong.
     #[serde(default)]
     pub timestamp: i64,
+}
+
+fn stream_type_default() -> Text<16> {
+    crate::text::cut("rtmp")
+}
+
+fn quality_default() -> Quality {
+    Quality::Medium
+}
+
+fn max_bitrate_default() -> u32 {
+    2_000_000
 }
 
 /// One server of an answer.

@@ -7,6 +7,7 @@ use interop::{
 };
 use serde_json::Value;
 use std::{
+    io::{Read as _, Write as _},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -205,8 +206,16 @@ fn a_server_that_is_not_reached_is_told_from_one_that_is_not_there() {
     checked.assert_failed("network", "mqtt", "DNS", "/etc/resolv.conf");
 
     // What listens there does not speak TLS.
-    let checked = examine(dir.path(), &Camera { url: format!("mqtts://{}", stack.origin_http), ..Camera::of_same(&good) }.toml("cam-1"));
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = plain.local_addr().unwrap().port();
+    let answering = std::thread::Builder::new().name("plain".into()).spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let checked = examine(dir.path(), &Camera { url: format!("mqtts://127.0.0.1:{port}"), ..Camera::of_same(&good) }.toml("cam-1"));
     checked.assert_failed("network", "mqtt", "does not speak TLS", "mqtt.url");
+    answering.unwrap().join().unwrap();
 
     // What listens there speaks TLS, and no MQTT.
     let checked = examine(dir.path(), &Camera { url: format!("mqtts://{}", stack.http), ..Camera::of_same(&good) }.toml("cam-1"));

@@ -13,6 +13,7 @@ mod esp_idf;
 mod faults;
 mod files;
 mod fleet;
+mod guide;
 mod keeping;
 mod ladder;
 mod library;

@@ -114,7 +114,7 @@ fn a_disk_that_fills_costs_only_what_came_meanwhile() {
     });
 
     assert!(cloud.is_running() && verify(&dir));
-    cloud.signal("TERM");
+    cloud.signal("-TERM");
     assert!(cloud.wait(LIMIT).success());
     assert!(verify(&dir));
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     allocate::allocator::{Allocator, Parts},
+    audit::refusals::Refusals,
     clock::Clock,
     config::Config,
     data_dir::{self, DataDir},
@@ -181,6 +182,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     let inventory = Arc::new(Inventory::new(&config.servers, store.allocations().await?, clock.clone()));
     let events = Arc::new(EventLog::new(store.clone(), clock.clone()));
     let presence = Arc::new(Presence::new(Arc::clone(&events), clock.clone()));
+    let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
     let allocator = Arc::new(Allocator::new(Parts {
         store: store.clone(),
         inventory: Arc::clone(&inventory),
@@ -188,6 +190,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         events: Arc::clone(&events),
         keys: keys.clone(),
         clock: clock.clone(),
+        refusals: Arc::clone(&refusals),
         token_ttl_sec: config.token.ttl_sec,
     }));
     let results = Arc::<Results>::default();
@@ -201,6 +204,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
             clock: clock.clone(),
             uplink: Arc::new(uplink),
             operators: certificates,
+            refusals,
         };
         Bus::Builtin(Broker::new(parts))
     });
@@ -245,6 +249,7 @@ fn watch(parts: &Http, certificates: Certificates) -> Watch {
         keys: parts.keys.clone(),
         metrics: parts.metrics.clone(),
         readiness: Arc::clone(&parts.readiness),
+        refusals: Arc::clone(parts.allocator.refusals()),
     }
 }
 

@@ -18,6 +18,7 @@
 pub mod admin;
 mod allocate;
 mod audit;
+pub mod backup;
 mod clock;
 mod cloud;
 mod config;

@@ -151,6 +151,9 @@ pub struct Cloud {
     /// Its address, `http://host:port`. Without it nothing is reported, and the keys come from the cached file alone.
     #[config(env = "SIGHTLINE_ORIGIN_CLOUD_URL")]
     pub url: Option<String>,
+    /// The authority that an `https://` cloud's certificate must come from (PEM): the installation's `ca.pem`. Unset: those that the system trusts.
+    #[config(env = "SIGHTLINE_ORIGIN_CLOUD_CA")]
+    pub ca: Option<PathBuf>,
     /// The file that holds the cluster key.
     #[config(env = "SIGHTLINE_ORIGIN_CLOUD_CLUSTER_KEY_FILE")]
     pub cluster_key_file: Option<PathBuf>,
@@ -269,8 +272,14 @@ impl Config {
     /// Takes relative paths from `base`: the directory of the settings' file, wherever the program was started.
     pub fn resolve(&mut self, base: &Path) {
         self.data_dir = base.join(&self.data_dir);
-        let others =
-            [&mut self.rtmps.cert, &mut self.rtmps.key, &mut self.auth.jwks_file, &mut self.cloud.cluster_key_file, &mut self.record.dir];
+        let others = [
+            &mut self.rtmps.cert,
+            &mut self.rtmps.key,
+            &mut self.auth.jwks_file,
+            &mut self.cloud.ca,
+            &mut self.cloud.cluster_key_file,
+            &mut self.record.dir,
+        ];
         for path in others.into_iter().flatten() {
             *path = base.join(&path);
         }

@@ -35,6 +35,14 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The authority of the cloud's certificate can't be used.
+    #[error("cloud.ca: {}: {reason}; give the installation's ca.pem", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A setting is missing or out of range.
     #[error("{key} {reason}")]
     Setting {
@@ -44,6 +52,6 @@ pub enum StartError {
         reason: &'static str,
     },
     /// The system's trusted certificates can't be read, which reports to an `https://` cloud need.
-    #[error("the trusted certificates of this system can't be read: {0}; install ca-certificates, or set SSL_CERT_FILE")]
+    #[error("the trusted certificates of this system can't be read: {0}; install ca-certificates, or set cloud.ca")]
     Roots(std::io::Error),
 }

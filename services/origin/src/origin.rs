@@ -407,7 +407,7 @@ fn reporter(config: &Config, bound: Bound<SocketAddr>) -> Result<Option<Reporter
     };
     // Differs between starts; no secret hangs on it.
     let boot_id = format!("{:016x}", RandomState::new().hash_one(0_u8));
-    Ok(Some(Reporter::new(url, &config.server_id, key.trim(), boot_id, addresses)?))
+    Ok(Some(Reporter::new(url, config.cloud.ca.as_deref(), &config.server_id, key.trim(), boot_id, addresses)?))
 }
 
 #[cfg(test)]

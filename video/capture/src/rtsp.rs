@@ -116,6 +116,7 @@ async fn connect(
         // Some cameras send what nobody set up, some change the session's id with each SETUP.
         .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
         .session_id(SessionIdPolicy::UseFirst);
+    tracing::trace!(camera = %url, "connecting");
     let mut camera = client::Session::describe(address, options).await.map_err(failed)?;
     let video = choose_video(camera.streams())?;
     camera.setup(video, setup_options(transport)).await.map_err(failed)?;

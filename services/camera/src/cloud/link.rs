@@ -97,6 +97,7 @@ pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialErro
     for number in 0_usize.. {
         // One after the other, and again from the first.
         let Some(address) = addresses.get(number % addresses.len()) else { break };
+        tracing::trace!(%address, number, "connecting");
         waiting.push(connect_within(*address, SYN_INTERVAL * SYNS_WAITING_MAX));
         let interval = if began.elapsed() < SYN_BRISK { SYN_INTERVAL } else { SYN_SLOW_INTERVAL };
         let next = tokio::time::sleep(interval);

@@ -5,6 +5,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
+    audit::refusals::Refusals,
     clock::Clock,
     devices::presence::Presence,
     events::{kind::EventKind, log::EventLog},
@@ -22,7 +23,7 @@ use crate::{
     },
 };
 use serde_json::{Value, json};
-use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Request, Response};
+use sightline_signal::{CustomQuality, DeviceId, ErrorCode, Quality, Request, Response};
 use std::{sync::Arc, time::Duration};
 
 /// The longest request that is read; the specification's has 230 bytes.
@@ -49,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) events: Arc<EventLog>,
     pub(crate) keys: SigningKeys,
     pub(crate) clock: Clock,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) token_ttl_sec: u32,
 }
 
@@ -86,7 +88,13 @@ impl Allocator {
         };
         let request = self.parse(id, body).await?;
         if !device.may_push {
-            self.log_refusal(id, Action::AllocationRefuse, json!({ "error_code": ErrorCode::PermissionDenied.as_str() })).await;
+            self.log_refusal(
+                id,
+                Action::AllocationRefuse,
+                "it may not publish",
+                json!({ "error_code": ErrorCode::PermissionDenied.as_str() }),
+            )
+            .await;
             return Err(Refusal::new(ErrorCode::PermissionDenied, "this device may not publish"));
         }
         self.parts.presence.seen(id);
@@ -101,12 +109,13 @@ impl Allocator {
         if body.len() > REQUEST_BYTES_MAX {
             return Err(Refusal::new(ErrorCode::BadRequest, format!("a request has at most {REQUEST_BYTES_MAX} bytes")));
         }
-        let request: Request = serde_json::from_slice(body).map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))?;
+        let request: Request = serde_json::from_slice(body).map_err(|error| refusal_of(body, &error))?;
         if request.request_id.is_empty() {
             return Err(Refusal::new(ErrorCode::BadRequest, "request_id is empty"));
         }
         if request.device_id != *id {
-            self.log_refusal(id, Action::AllocationImpersonate, json!({ "named": request.device_id.as_str() })).await;
+            self.log_refusal(id, Action::AllocationImpersonate, "it names another device", json!({ "named": request.device_id.as_str() }))
+                .await;
             return Err(Refusal::new(ErrorCode::Unauthorized, "device_id is not the device that asks"));
         }
         if !matches!(request.stream_type.as_str(), "rtmp" | "rtmps") {
@@ -180,8 +189,23 @@ impl Allocator {
         Ok((answer, true))
     }
 
-    async fn log_refusal(&self, id: &DeviceId, action: Action, detail: Value) {
-        self.parts.store.log(&Actor::Device(id.clone()), action, id.as_str(), detail).await;
+    async fn log_refusal(&self, id: &DeviceId, action: Action, reason: &str, detail: Value) {
+        self.parts.refusals.record(&Actor::Device(id.clone()), action, id.as_str(), reason, detail).await;
+    }
+
+    /// Where refusals are counted.
+    pub(crate) fn refusals(&self) -> &Arc<Refusals> {
+        &self.parts.refusals
+    }
+}
+
+/// Why a request can't be read. A quality that no preset has is a fault of its own (specification §1.8).
+fn refusal_of(body: &[u8], error: &serde_json::Error) -> Refusal {
+    let value: Option<Value> = serde_json::from_slice(body).ok();
+    let quality = value.as_ref().and_then(|value| value.get("quality")?.as_str());
+    match quality.filter(|quality| quality.parse::<Quality>().is_err()) {
+        Some(_) => Refusal::new(ErrorCode::InvalidQuality, "quality is low, medium, high, ultra or custom"),
+        None => Refusal::new(ErrorCode::BadRequest, error.to_string()),
     }
 }
 

@@ -9,9 +9,9 @@ use sightline_signal::DeviceId;
 
 /// Cuts a revoked device's connection, forgets what it has left in the broker, and publishes for those who watch that it is gone.
 pub(crate) async fn cut_off(bus: &Bus, events: &EventLog, device: &DeviceId) {
-    // First, so that the connection finds no session whose will it would publish.
+    let was_there = bus.hang_up(device);
     bus.forget(device);
-    if bus.hang_up(device) {
+    if was_there {
         tracing::info!(%device, "the connection of a revoked device was cut");
         events.push(device.as_str(), EventKind::DeviceRevoked, json!({})).await;
     }

@@ -76,13 +76,6 @@ impl Uplink {
         Ok(None)
     }
 
-    /// A will on a topic of `device`: its connection broke.
-    pub(crate) async fn receive_will(&self, device: &DeviceId, topic: Topic, payload: &[u8]) {
-        if topic == Topic::Online {
-            self.presence.online_message(device, payload).await;
-        }
-    }
-
     /// A command of an operator. Nothing is carried out that is not in the audit log, as with those of the API.
     async fn command_message(&self, device: &DeviceId, payload: &[u8], operator: Option<&str>) -> Result<(), NotStored> {
         let actor = Actor::Operator(Channel::Mqtt);

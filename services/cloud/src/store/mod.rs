@@ -115,6 +115,11 @@ impl Store {
         tx.commit().await.map(drop).at(&self.path)
     }
 
+    /// Copies the database into a new file, whole and as of one moment.
+    pub(crate) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        sqlite::copy(&self.writer, path).await.at(&self.path)
+    }
+
     /// Takes room for what can't wait, where there is enough of it.
     pub(crate) fn fill_reserve(&self) {
         self.reserve.fill();

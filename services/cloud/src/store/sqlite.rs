@@ -118,6 +118,12 @@ impl Drop for Transaction {
     }
 }
 
+/// Copies the whole database as of one moment, with what is in its write-ahead log.
+pub(super) async fn copy(writer: &Pool, path: &Path) -> Result<(), sqlx::Error> {
+    let path = path.to_str().ok_or_else(|| sqlx::Error::Configuration("the path is not UTF-8".into()))?;
+    sqlx::query("VACUUM INTO $1").bind(path).execute(writer).await.map(drop)
+}
+
 /// Writes what nobody reads. It has to change something: a row that stays as it was is not written.
 pub(super) async fn touch(tx: &mut Transaction) -> Result<(), sqlx::Error> {
     let version: i32 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut **tx).await?;

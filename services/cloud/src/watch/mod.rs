@@ -4,6 +4,7 @@ mod changes;
 mod servers;
 
 use crate::{
+    audit::refusals::Refusals,
     clock::Clock,
     devices::presence::Presence,
     events::log::EventLog,
@@ -40,6 +41,7 @@ pub(crate) struct Watch {
     pub(crate) keys: SigningKeys,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 impl Watch {
@@ -50,9 +52,10 @@ impl Watch {
         let (mut looks, mut changes, mut servers) = (0_u32, Changes::after(seen), Servers::default());
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.refusals.flush().await,
                 _ = interval.tick() => {}
             }
+            self.refusals.sweep().await;
             if let Some(bus) = &self.bus {
                 changes.look(&self.store, bus, &self.events).await;
             }

@@ -1,6 +1,6 @@
 //! Strangers and floods at the MQTT port.
 
-use crate::bench::{Bench, run};
+use crate::bench::{Bench, eventually, run};
 use std::time::Duration;
 use tokio::{
     io::AsyncWriteExt as _,
@@ -78,4 +78,17 @@ async fn cameras_behind_one_address_all_return_at_once() {
     }
     let streams = timeout(Duration::from_secs(30), tasks.join_all()).await.unwrap();
     assert_eq!(streams.len(), ids.len());
+}
+
+#[tokio::test]
+async fn the_broker_s_metrics_say_what_they_are_and_are_there_from_the_start() {
+    let bench = Bench::start().await;
+    let read = async || bench.http.get(bench.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(eventually(async || read().await.contains("sightline_mqtt_connections ")).await);
+    let metrics = read().await;
+    for name in ["sightline_mqtt_takeovers_total", "sightline_device_duels_total", "sightline_mqtt_budget_exceeded_total{reason=\"bytes\"}"]
+    {
+        let bare = name.split('{').next().unwrap();
+        assert!(metrics.contains(&format!("# HELP {bare} ")) && metrics.contains(&format!("\n{name} ")), "{name}");
+    }
 }

@@ -125,3 +125,14 @@ async fn a_question_that_comes_again_after_a_restart_has_the_identical_answer() 
     bench.report("o1", "boot", json!([])).await;
     assert_ne!(bench.request(&cam, &request(&cam, "r1")).await.1["stream_key"], first.1["stream_key"]);
 }
+
+#[tokio::test]
+async fn what_a_simple_client_leaves_out_is_as_in_the_seed_and_an_unknown_quality_has_its_code() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam").await;
+    bench.report("o1", "boot", json!([])).await;
+    let (status, answer) = bench.request(&cam, &json!({ "request_id": "simple", "device_id": "cam" })).await;
+    assert_eq!((status, &answer["rtmp_url"], &answer["recommended_fps"]), (200, &json!("rtmp://127.0.0.1:1935/live/"), &json!(20)));
+    let (status, answer) = bench.request(&cam, &json!({ "request_id": "best", "device_id": "cam", "quality": "best" })).await;
+    assert_eq!((status, &answer["error_code"]), (409, &json!("INVALID_QUALITY")), "{answer}");
+}

@@ -11,7 +11,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sightline_signal::report::{OriginReport, REPORT_INTERVAL_SEC, ReportAnswer};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,17 +69,27 @@ enum ReportError {
 }
 
 impl Reporter {
-    pub(crate) fn new(cloud: &str, server_id: &str, cluster_key: &str, boot_id: String, addresses: Addresses) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        cloud: &str,
+        ca: Option<&Path>,
+        server_id: &str,
+        cluster_key: &str,
+        boot_id: String,
+        addresses: Addresses,
+    ) -> Result<Self, StartError> {
         let bad = |key, reason| StartError::Setting { key, reason };
         let url = format!("{}/api/v1/servers/{server_id}/report", cloud.trim_end_matches('/'));
         let url: Uri = url.parse().map_err(|_| bad("cloud.url", "is no http:// or https:// address"))?;
+        if !matches!(url.scheme_str(), Some("http" | "https")) {
+            return Err(bad("cloud.url", "is no http:// or https:// address"));
+        }
         let mut authorization = HeaderValue::try_from(format!("Bearer {cluster_key}"))
             .map_err(|_| bad("cloud.cluster_key_file", "holds characters that no key has; copy the cloud's cluster.key again"))?;
         authorization.set_sensitive(true);
         let authority = url.authority().map_or("", |authority| authority.as_str());
         let host = authority.rsplit('@').next().unwrap_or_default();
         let shown_url = format!("{}://{host}{}", url.scheme_str().unwrap_or("http"), url.path());
-        Ok(Self { url, shown_url, authorization, client: client()?, boot_id, addresses })
+        Ok(Self { url, shown_url, authorization, client: client(ca)?, boot_id, addresses })
     }
 
     /// Reports until the origin shuts down.
@@ -160,9 +172,26 @@ impl Reporter {
     }
 }
 
-/// Keeps its connection open. HTTPS trusts what the system trusts.
-fn client() -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, StartError> {
+/// Keeps its connection open. HTTPS trusts the authority in `ca`, or what the system trusts.
+fn client(ca: Option<&Path>) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, StartError> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let https = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider).map_err(StartError::Roots)?;
+    let builder = HttpsConnectorBuilder::new();
+    let https = match ca {
+        None => builder.with_provider_and_native_roots(provider).map_err(StartError::Roots)?,
+        Some(ca) => {
+            let unusable = |reason: String| StartError::Authority { path: ca.to_owned(), reason };
+            let mut roots = rustls::RootCertStore::empty();
+            let certificates = CertificateDer::pem_file_iter(ca).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            for certificate in certificates.map_err(|error| unusable(error.to_string()))? {
+                roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(unusable("there is no certificate in it".to_owned()));
+            }
+            let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+            let config = config.map_err(|error| unusable(error.to_string()))?.with_root_certificates(roots).with_no_client_auth();
+            builder.with_tls_config(config)
+        }
+    };
     Ok(Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build()))
 }

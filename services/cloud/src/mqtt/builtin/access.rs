@@ -1,6 +1,6 @@
 //! What one connection may do. TLS has proved its identity.
 
-use super::connections::Owner;
+use super::connections::{Connections, Owner};
 use crate::{
     audit::refusals::Refusals,
     clock::Clock,
@@ -28,12 +28,13 @@ pub(super) struct Access {
     pub(super) clock: Clock,
     pub(super) refusals: Arc<Refusals>,
     pub(super) operators: OperatorCertificates,
+    pub(super) connections: Arc<Connections>,
     pub(super) violations: u32,
 }
 
 impl Access {
-    /// Whether the connection may come in under this client id.
-    pub(super) async fn admit(&self, client_id: &str, will_topic: Option<&str>) -> Result<(), Refusal> {
+    /// Whether the connection may come in under this client id; gives when a device was enrolled.
+    pub(super) async fn admit(&self, client_id: &str, will_topic: Option<&str>) -> Result<Option<i64>, Refusal> {
         if will_topic.is_some_and(|topic| !self.may_publish(topic)) {
             return Err(Refusal::ForeignWill);
         }
@@ -47,14 +48,21 @@ impl Access {
                     Ok(id) => self.store.device(&id).await.map_err(|_| Refusal::NoDatabase)?.is_some(),
                     Err(_) => false,
                 };
-                if is_taken { Err(Refusal::ClientIdOfDevice) } else { Ok(()) }
+                if is_taken { Err(Refusal::ClientIdOfDevice) } else { Ok(None) }
             }
             Subject::Device { id, issued_at_ms } => {
                 if client_id != id.as_str() {
                     return Err(Refusal::ForeignClientId);
                 }
                 let device = self.store.device(id).await.map_err(|_| Refusal::NoDatabase)?.ok_or(Refusal::Unknown)?;
-                if device.takes_certificate(*issued_at_ms, self.clock.unix_millis()) { Ok(()) } else { Err(Refusal::Revoked) }
+                let is_good = device.takes_certificate(*issued_at_ms, self.clock.unix_millis());
+                if !is_good {
+                    return Err(Refusal::Revoked);
+                }
+                // In the hour after a rotation the old one still opens, but not against the new one: a copied key is of no use any more once
+                // the device has fetched the new one.
+                let is_outdone = self.connections.has_newer(id, *issued_at_ms);
+                if is_outdone { Err(Refusal::Outdone) } else { Ok(Some(device.created_at)) }
             }
         }
     }
@@ -76,7 +84,6 @@ impl Access {
     /// Counts and logs a forbidden topic; true if it was one too many.
     pub(super) async fn violation(&mut self, action: Action, topic: &str) -> bool {
         metrics::counter!("sightline_mqtt_violations_total").increment(1);
-        tracing::debug!(subject = ?self.subject, action = action.as_str(), topic = bounded(topic), "forbidden topic");
         self.record(action, "forbidden topic", json!({ "topic": bounded(topic) })).await;
         self.violations += 1;
         self.violations >= VIOLATIONS_MAX
@@ -119,6 +126,10 @@ pub(super) enum Refusal {
     Unknown,
     #[error("the device or its certificate is revoked")]
     Revoked,
+    #[error("the certificate has expired")]
+    Expired,
+    #[error("a connection with a newer certificate of the device is here")]
+    Outdone,
     #[error("the operator's certificate is not on the list of accepted ones")]
     RevokedOperator,
 }

@@ -60,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) uplink: Arc<Uplink>,
     pub(crate) operators: OperatorCertificates,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 impl std::fmt::Debug for Broker {
@@ -70,13 +71,13 @@ impl std::fmt::Debug for Broker {
 
 impl Broker {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, presence, events, clock, uplink, operators } = parts;
+        let Parts { store, presence, events, clock, uplink, operators, refusals } = parts;
         Arc::new(Self {
             router: Mutex::default(),
             connections: Arc::default(),
             budgets: Budgets::default(),
             duels: Duels::default(),
-            refusals: Arc::new(Refusals::new(store.clone(), clock.clone())),
+            refusals,
             logged: Mutex::default(),
             store,
             presence,
@@ -95,7 +96,15 @@ impl Broker {
     /// The rights of a connection.
     pub(super) fn access(&self, subject: Subject) -> Access {
         let (store, clock, refusals) = (self.store.clone(), self.clock.clone(), Arc::clone(&self.refusals));
-        Access { subject, store, clock, refusals, operators: self.operators.clone(), violations: 0 }
+        Access {
+            subject,
+            store,
+            clock,
+            refusals,
+            operators: self.operators.clone(),
+            connections: Arc::clone(&self.connections),
+            violations: 0,
+        }
     }
 
     /// Fills the memory of retained messages with what devices shall be set to.
@@ -128,18 +137,14 @@ impl Broker {
         }
     }
 
-    /// Publishes the will of a client that is gone. `is_back`: because another connection of the same client is here.
-    pub(super) async fn publish_will(&self, will: Will, is_back: bool) {
+    /// Publishes the will of a client that is gone. That a device is gone, presence knows without it.
+    pub(super) async fn publish_will(&self, will: Will) {
         let mut publication = will.publication;
         // Its topic was checked when the client connected.
         let Some((device, topic)) = Topic::parse(&publication.topic) else { return };
-        if !topic.is_up() {
-            // An operator's: it is audited, or not passed on.
-            if self.uplink.receive(&device, topic, &publication.payload, None, None).await.is_err() {
-                return;
-            }
-        } else if !is_back {
-            self.uplink.receive_will(&device, topic, &publication.payload).await;
+        // An operator's: it is audited, or not passed on. A device's goes at once: what it says next must not be overtaken by it.
+        if !topic.is_up() && self.uplink.receive(&device, topic, &publication.payload, None, None).await.is_err() {
+            return;
         }
         publication.expires_at = will.expiry_sec.map(|seconds| self.clock.now() + Duration::from_secs(u64::from(seconds)));
         self.route(None, &device, topic, publication);
@@ -194,18 +199,12 @@ impl Broker {
         let now = self.clock.now();
         let wills = self.router().sweep(now);
         for will in wills {
-            self.publish_will(will, false).await;
+            self.publish_will(will).await;
         }
         self.budgets.sweep(now);
         self.duels.sweep(now);
         self.logged.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, at| now.saturating_duration_since(*at) < LOG_INTERVAL);
-        self.refusals.sweep().await;
         self.measure();
-    }
-
-    /// Writes what was counted and not written yet.
-    pub(super) async fn flush(&self) {
-        self.refusals.flush().await;
     }
 
     /// Ends connections whose certificate is not good any more: replaced, revoked or expired. TLS looked only when they began.

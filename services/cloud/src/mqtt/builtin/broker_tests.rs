@@ -31,6 +31,7 @@ impl Bench {
         let registry = Registry::new(dir.clone(), Authority::open(&dir, clock.clone()).unwrap(), store.clone(), clock.clone());
         let events = Arc::new(EventLog::new(store.clone(), clock.clone()));
         let presence = Arc::new(Presence::new(Arc::clone(&events), clock.clone()));
+        let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
         let allocator = Arc::new(Allocator::new(Parts {
             store: store.clone(),
             inventory: Arc::new(Inventory::new(&[], store.allocations().await.unwrap(), clock.clone())),
@@ -38,6 +39,7 @@ impl Bench {
             events: Arc::clone(&events),
             keys: SigningKeys::open(store.clone(), clock.clone()).await.unwrap(),
             clock: clock.clone(),
+            refusals: Arc::clone(&refusals),
             token_ttl_sec: 3600,
         }));
         let intake = SettingsIntake::new(store.clone(), clock.clone());
@@ -45,7 +47,7 @@ impl Bench {
         let authority = Authority::open(&dir, clock.clone()).unwrap();
         authority.ensure_operator().unwrap();
         let operators = OperatorCertificates::open(&dir, clock.clone()).unwrap();
-        let broker = Broker::new(super::Parts { store, presence, events, clock, uplink: Arc::new(uplink), operators });
+        let broker = Broker::new(super::Parts { store, presence, events, clock, uplink: Arc::new(uplink), operators, refusals });
         Self { home, broker, registry, authority, tasks: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
@@ -282,15 +284,15 @@ async fn a_device_s_budget_survives_its_new_connections_and_what_it_costs_is_two
     assert!(cut >= 15 && reasons.iter().all(|reason| *reason == 0x96), "{reasons:x?}");
     assert_eq!(bench.audit("mqtt.publish.refuse").await.len(), 1);
     bench.broker.clock.advance(Duration::from_secs(60));
-    bench.broker.sweep().await;
+    bench.broker.refusals.sweep().await;
     let rows = bench.audit("mqtt.publish.refuse").await;
     assert!(rows.len() == 2 && counted(&rows) == cut as u64 - 1, "{rows:?}");
     // Its owner comes in again, and pings cost too.
     let mut peer = bench.join(&cam, &connect(5, "cam")).await;
-    peer.send(&[0xc0, 0].repeat(3000)).await;
+    peer.send(&[0xc0, 0].repeat(10_000)).await;
     let rest = peer.rest().await;
     assert_eq!(rest.last().map(|(first, body)| (*first, body[0])), Some((0xe0, 0x96)));
-    assert!(rest.len() <= 2001);
+    assert!(rest.len() < 6000, "{} answers", rest.len());
 }
 
 #[tokio::test]
@@ -305,7 +307,7 @@ async fn a_revoked_device_that_goes_on_trying_gets_two_rows_a_minute() {
         let_in += peer.rest().await.iter().filter(|(_, body)| body[1] == 0).count();
     }
     bench.broker.clock.advance(Duration::from_secs(60));
-    bench.broker.sweep().await;
+    bench.broker.refusals.sweep().await;
     let rows = bench.audit("mqtt.connect.refuse").await;
     // Two reasons: it is revoked, and it connects too often.
     assert!(let_in == 0 && rows.len() == 4 && counted(&rows) == 512, "{rows:?}");
@@ -409,6 +411,49 @@ async fn a_connection_does_not_outlive_its_certificate() {
     bench.broker.end_outdated().await;
     assert_eq!(ending.rest().await.last().unwrap().1[0], 0x98, "it has expired");
     assert!(fresh.ping().await.is_some());
+    let mut late = bench.open(bench.add("late").await, "192.0.2.1", bench.broker.clock.unix_secs() - 1).unwrap();
+    late.send(&connect(5, "late")).await;
+    assert_eq!(late.rest().await[0].1[1], 0x87, "a resumed session of TLS brings one that is over");
+}
+
+#[tokio::test]
+async fn a_device_that_may_not_publish_and_goes_on_asking_is_two_rows_a_minute() {
+    let bench = Bench::new().await;
+    let (cam, id) = (bench.add("cam").await, DeviceId::new("cam").unwrap());
+    bench.registry.permit_push(&Actor::Cli, &id, false).await.unwrap();
+    let mut peer = bench.join(&cam, &connect(4, "cam")).await;
+    let request = br#"{"request_id":"r","device_id":"cam","stream_type":"rtmp","quality":"low","max_bitrate":1000000}"#;
+    for _ in 0..20 {
+        peer.send(&publish(4, 0x30, "devices/cam/stream/request", request)).await;
+    }
+    peer.ping().await.unwrap();
+    assert_eq!(bench.audit("allocation.refuse").await.len(), 1);
+    bench.broker.clock.advance(Duration::from_secs(60));
+    bench.broker.refusals.sweep().await;
+    let rows = bench.audit("allocation.refuse").await;
+    assert!(rows.len() == 2 && counted(&rows) == 19, "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_copied_key_is_of_no_use_once_the_device_is_here_with_its_new_certificate() {
+    let bench = Bench::new().await;
+    let (stolen, id) = (bench.add("cam").await, DeviceId::new("cam").unwrap());
+    bench.broker.clock.advance(Duration::from_secs(60));
+    bench.registry.rotate(&Actor::Cli, &id).await.unwrap();
+    let fresh = Subject::Device { id, issued_at_ms: bench.broker.clock.unix_millis() };
+    let mut thief = bench.join_from(&stolen, &connect(5, "cam"), "203.0.113.5").await;
+    let mut device = bench.join(&fresh, &connect(5, "cam")).await;
+    assert_eq!(thief.rest().await.last().unwrap().1[0], 0x8e);
+    for _ in 0..3 {
+        let mut thief = bench.open(stolen.clone(), "203.0.113.5", i64::MAX).unwrap();
+        thief.send(&connect(5, "cam")).await;
+        assert_eq!(thief.rest().await[0].1[1], 0x87);
+    }
+    assert!(device.ping().await.is_some());
+    // While the device is away, the hour still counts: it may not have fetched the new one.
+    device.send(&[0xe0, 0]).await;
+    device.rest().await;
+    bench.join(&stolen, &connect(5, "cam")).await;
 }
 
 #[tokio::test]

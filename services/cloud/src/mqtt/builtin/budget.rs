@@ -53,6 +53,9 @@ pub(super) enum Exceeded {
 }
 
 impl Exceeded {
+    /// All of them.
+    pub(super) const ALL: [Self; 4] = [Self::Connects, Self::Messages, Self::Packets, Self::Bytes];
+
     /// As the metric's label has it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {

@@ -29,8 +29,8 @@ const KEEP_ALIVE_DEFAULT_SEC: u16 = 300;
 const KEEP_ALIVE_MAX_SEC: u16 = 3600;
 /// A client that takes nothing for this long, while there is something to send, is cut.
 const STUCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// For the last packet and the end of TLS.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// For the first packet and the last, and for the end of TLS.
+const PACKET_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that wait to be written, above which no more are made, and no more packets are read: their answers would add to them.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
 /// Packets of one client that are obeyed before others have their turn.
@@ -137,61 +137,74 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
 
     async fn admit(&mut self, mut connect: Connect) -> Option<Session> {
         let level = connect.level;
-        let (assigned, refusal) = self.check(&mut connect).await;
-        if let Some(answer) = refusal {
-            self.put(encode::connack(level, answer, &Terms::default()).ok());
-            return None;
-        }
+        let (assigned, enrolled_at) = match self.check(&mut connect).await {
+            Ok(checked) => checked,
+            Err(answer) => {
+                self.put(encode::connack(level, answer, &Terms::default()).ok());
+                return None;
+            }
+        };
         let (keep_alive_sec, silence_max) = keep_alive(level, connect.keep_alive_sec);
         let key = ClientKey { owner: self.entry.owner.clone(), client_id: connect.client_id.clone() };
         let listed = &self.entry.listed;
         let link = Link { number: listed.number, address: listed.address, handle: Arc::clone(&listed.handle) };
+        if let Some((device, at)) = self.device().zip(enrolled_at) {
+            self.broker.router().enrolled(&device, at);
+        }
         let connected = self.broker.router().connect(&key, &connect, link);
         let Some(Connected { session: id, has_session, expiry, taken_from, wills }) = connected else {
             self.put(encode::connack(level, Answer::Unavailable, &Terms::default()).ok());
             return None;
         };
-        self.entry.set_in();
+        self.entry.set_in(true);
         for will in wills {
-            self.broker.publish_will(will, true).await;
+            self.broker.publish_will(will).await;
         }
+        let asked_sec = u64::from(connect.session_expiry_sec);
+        let granted_sec = (asked_sec != expiry.as_secs()).then(|| u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
+        let terms = Terms { has_session, session_expiry_sec: granted_sec, keep_alive_sec, client_id: assigned };
+        self.put(encode::connack(level, Answer::Accepted, &terms).ok());
+        // Before the database is asked: a fleet that comes back at once must not wait for each other's events.
+        self.send_out().await;
         if let Some(device) = self.device() {
             if let Some(older) = taken_from {
                 self.broker.taken_over(&device, older.address.ip(), self.entry.listed.address.ip()).await;
             }
             self.broker.presence.connected(&device, self.entry.listed.number).await;
         }
-        let asked_sec = u64::from(connect.session_expiry_sec);
-        let granted_sec = (asked_sec != expiry.as_secs()).then(|| u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
-        let terms = Terms { has_session, session_expiry_sec: granted_sec, keep_alive_sec, client_id: assigned };
-        self.put(encode::connack(level, Answer::Accepted, &terms).ok());
         let packet_bytes_max = usize::try_from(connect.packet_bytes_max).unwrap_or(usize::MAX);
         Some(Session { id, level, packet_bytes_max, silence_max, expiry_sec: None })
     }
 
-    /// Whether the client may come in; also the client id that it was given, if it named none.
-    async fn check(&mut self, connect: &mut Connect) -> (Option<String>, Option<Answer>) {
+    /// Whether the client may come in: the client id that it was given, if it named none, and when its device was enrolled.
+    async fn check(&mut self, connect: &mut Connect) -> Result<(Option<String>, Option<i64>), Answer> {
         if let Err(exceeded) = self.broker.budgets.pay(&self.entry.owner, Cost::Connect, self.broker.clock.now()) {
             self.broker.exceeded(&self.access, exceeded).await;
-            return (None, Some(Answer::TooOften));
+            return Err(Answer::TooOften);
         }
         let mut assigned = None;
         if connect.client_id.is_empty() && matches!(self.entry.owner, Owner::Operator(_)) {
             if connect.level == Level::Three && !connect.is_clean {
-                return (None, Some(Answer::BadClientId));
+                return Err(Answer::BadClientId);
             }
             connect.client_id = format!("auto-{}", command_id());
             assigned = Some(connect.client_id.clone());
         }
         let will_topic = connect.will.as_ref().map(|will| &*will.publication.topic);
-        let Err(refusal) = self.access.admit(&connect.client_id, will_topic).await else { return (assigned, None) };
+        // A resumed session of TLS does not look at that again.
+        let has_expired = self.entry.listed.valid_until <= self.broker.clock.unix_secs();
+        let admitted = if has_expired { Err(Refusal::Expired) } else { self.access.admit(&connect.client_id, will_topic).await };
+        let refusal = match admitted {
+            Ok(enrolled_at) => return Ok((assigned, enrolled_at)),
+            Err(refusal) => refusal,
+        };
         let address = self.entry.listed.address;
         if self.broker.may_log(&self.entry.owner) {
             tracing::warn!(%address, owner = %self.entry.owner, client_id = connect.client_id, %refusal, "MQTT connection refused");
         }
         metrics::counter!("sightline_mqtt_connections_refused_total", "reason" => "not_allowed").increment(1);
         self.access.refused(&connect.client_id, address, &refusal.to_string()).await;
-        (None, Some(if refusal == Refusal::NoDatabase { Answer::Unavailable } else { Answer::Forbidden }))
+        Err(if refusal == Refusal::NoDatabase { Answer::Unavailable } else { Answer::Forbidden })
     }
 
     /// Runs until the connection ends, then clears up.
@@ -200,6 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
             Ok(never) => match never {},
             Err(end) => end,
         };
+        self.entry.set_in(false);
         tracing::debug!(owner = %self.entry.owner, address = %self.entry.listed.address, %end, "an MQTT connection ended");
         if let End::Unreadable(why) = end
             && self.broker.may_log(&self.entry.owner)
@@ -211,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         let (number, now) = (self.entry.listed.number, self.broker.clock.now());
         let will = self.broker.router().disconnect(session.id, number, keeps_will, session.expiry_sec, now);
         if let Some(will) = will {
-            self.broker.publish_will(will, false).await;
+            self.broker.publish_will(will).await;
         }
         if let Some(device) = self.device() {
             self.broker.presence.disconnected(&device, number).await;
@@ -242,9 +256,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
                 },
                 written = write(&mut self.writer, &self.output, &mut self.written, &mut self.stuck_since), if has_output => {
                     written.map_err(|_| End::Gone)?;
-                    self.needs_flush = false;
                     self.output.clear();
-                    self.written = 0;
+                    (self.written, self.needs_flush) = (0, false);
                     if self.output.capacity() > OUTPUT_BYTES_MAX {
                         self.output = Vec::new();
                     }
@@ -261,6 +274,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
     async fn take_in(&mut self, session: &mut Session) -> Result<(), End> {
         let (mut at, mut packets) = (0, 0_u32);
         while let Some((packet, length)) = self.decoder.next(&self.input[at..], self.broker.clock.now())? {
+            // One that was ended is obeyed no more: an operator's commands, above all.
+            let handle = &self.entry.listed.handle;
+            if handle.ended.is_cancelled() {
+                return Err(handle.why());
+            }
             at += length;
             self.last_packet = Instant::now();
             self.obey(session, packet).await?;
@@ -321,8 +339,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         let parsed = Topic::parse(&publication.topic).filter(|_| self.access.may_publish(&publication.topic));
         let taken = match parsed {
             Some((device, topic)) => self.pass_on(session, &device, topic, publication).await,
-            None if self.access.violation(Action::MqttPublishRefuse, &publication.topic).await => return Err(End::Forbidden),
-            None => Taken::Forbidden,
+            None => {
+                self.violation(Action::MqttPublishRefuse, &publication.topic).await?;
+                Taken::Forbidden
+            }
         };
         if let Some(packet) = packet {
             self.put(encode::puback(session.level, packet, taken));
@@ -349,11 +369,20 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
             return Err(End::Unreadable(Unreadable::Protocol));
         }
         if !self.access.may_subscribe(text) {
-            let is_last = self.access.violation(Action::MqttSubscribeRefuse, text).await;
-            return if is_last { Err(End::Forbidden) } else { Ok(Granted::Forbidden) };
+            self.violation(Action::MqttSubscribeRefuse, text).await?;
+            return Ok(Granted::Forbidden);
         }
         let is_in = self.broker.router().subscribe(session.id, self.entry.listed.number, text, filter, wanted.options);
         Ok(if is_in { Granted::Qos(wanted.options.qos) } else { Granted::TooMany })
+    }
+
+    /// A forbidden topic; the error says that it was one too many.
+    async fn violation(&mut self, action: Action, topic: &str) -> Result<(), End> {
+        if self.broker.may_log(&self.entry.owner) {
+            let topic = sightline_listen::shortened(topic);
+            tracing::warn!(owner = %self.entry.owner, action = action.as_str(), topic, "forbidden topic");
+        }
+        if self.access.violation(action, topic).await { Err(End::Forbidden) } else { Ok(()) }
     }
 
     async fn pay(&mut self, cost: Cost) -> Result<(), End> {
@@ -389,13 +418,19 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         self.output.extend_from_slice(&bytes);
     }
 
+    /// Sends what is left, for a moment.
+    async fn send_out(&mut self) {
+        let written = write(&mut self.writer, &self.output, &mut self.written, &mut self.stuck_since);
+        if let Ok(Ok(())) = tokio::time::timeout(PACKET_TIMEOUT, written).await {
+            self.output.clear();
+            (self.written, self.needs_flush) = (0, false);
+        }
+    }
+
     /// Sends what is left, and ends the stream.
     async fn farewell(&mut self) {
-        let _ = tokio::time::timeout(FAREWELL_TIMEOUT, async {
-            write(&mut self.writer, &self.output, &mut self.written, &mut self.stuck_since).await?;
-            self.writer.shutdown().await
-        })
-        .await;
+        self.send_out().await;
+        let _ = tokio::time::timeout(PACKET_TIMEOUT, self.writer.shutdown()).await;
     }
 
     fn device(&self) -> Option<DeviceId> {

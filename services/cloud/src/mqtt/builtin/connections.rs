@@ -115,6 +115,14 @@ impl Connections {
         Some(Entry { owner, listed, connections: Arc::clone(self) })
     }
 
+    /// Whether a connection of a device is here that has shown a newer certificate than this.
+    pub(super) fn has_newer(&self, device: &DeviceId, issued_at_ms: i64) -> bool {
+        let is_newer = |listed: &Listed| matches!(listed.subject, Subject::Device { issued_at_ms: other, .. } if other > issued_at_ms);
+        let by_owner = self.lock();
+        let own = by_owner.get(&Owner::Device(device.clone())).map(Vec::as_slice).unwrap_or_default();
+        own.iter().any(|listed| listed.is_in && is_newer(listed))
+    }
+
     /// Ends all connections of a device; whether there was one that had been let in.
     pub(super) fn hang_up(&self, device: &DeviceId) -> bool {
         let by_owner = self.lock();
@@ -138,11 +146,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// It was let in.
-    pub(super) fn set_in(&self) {
+    /// It was let in, or it has ended but for its farewell.
+    pub(super) fn set_in(&self, is_in: bool) {
         let mut by_owner = self.connections.lock();
         let own = by_owner.get_mut(&self.owner).into_iter().flatten();
-        own.filter(|listed| listed.number == self.listed.number).for_each(|listed| listed.is_in = true);
+        own.filter(|listed| listed.number == self.listed.number).for_each(|listed| listed.is_in = is_in);
     }
 }
 
@@ -173,7 +181,7 @@ mod tests {
         let cam = DeviceId::new("cam").unwrap();
         assert!(!connections.hang_up(&cam), "none was let in, all are ended");
         assert!(entered.iter().all(|entry| entry.listed.handle.ended.is_cancelled()));
-        entered[0].set_in();
+        entered[0].set_in(true);
         assert!(connections.hang_up(&cam));
         assert_eq!(entered[0].listed.handle.why(), End::Revoked);
         drop(entered);

@@ -147,7 +147,8 @@ impl Decoder {
 
     /// The topic, from the packet or from the alias that an earlier one has given it.
     fn topic(&mut self, name: &str, alias: Option<u16>) -> Result<Arc<str>, Unreadable> {
-        if alias.is_some_and(|alias| alias == 0 || alias > TOPIC_ALIASES_MAX) {
+        // A long name is none of ours, and would only fill the memory.
+        if alias.is_some_and(|alias| alias == 0 || alias > TOPIC_ALIASES_MAX || name.len() > topics::TOPIC_BYTES_MAX) {
             return Err(Unreadable::Alias);
         }
         if name.is_empty() {

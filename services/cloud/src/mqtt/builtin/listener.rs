@@ -1,6 +1,6 @@
 //! The MQTT port: accepts connections and ends TLS.
 
-use super::{broker::Broker, connection};
+use super::{broker::Broker, connection, figures};
 use crate::identity::tls;
 use sightline_listen::{Admission, Arrival, Door, Limits, Refused, TlsError, descriptors};
 use std::{
@@ -50,6 +50,7 @@ impl Broker {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
+        figures::announce();
         // Who has shown a certificate counts for that: `Connections` has those limits.
         let places = CONNECTIONS_MAX.min(descriptors::share(DESCRIPTORS_SHARE));
         let usual = Limits::of(places);
@@ -89,7 +90,7 @@ impl Broker {
         let mut sweeps = 0_u32;
         loop {
             tokio::select! {
-                () = stop.cancelled() => return self.flush().await,
+                () = stop.cancelled() => return,
                 _ = interval.tick() => {}
             }
             self.sweep().await;

@@ -12,6 +12,7 @@ mod connections;
 mod decode;
 mod duel;
 mod encode;
+mod figures;
 mod listener;
 mod packet;
 mod retained;

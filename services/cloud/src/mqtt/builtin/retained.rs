@@ -16,6 +16,11 @@ use std::{
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 /// What a device's retained messages may cost together: its settings are 8 KiB, twice, the rest is small.
 const DEVICE_BYTES_MAX: usize = 40 << 10;
+/// Retained messages of all devices: a few for each of the largest fleet that one process is for. An operator may name devices that do not
+/// exist.
+const MESSAGES_MAX: usize = 100_000;
+/// What they may cost together.
+const BYTES_MAX: usize = 256 << 20;
 /// How many topics are looked at in one step of a scan: the router is locked meanwhile.
 const STEP_TOPICS_MAX: usize = 512;
 /// How many messages one step gives.
@@ -27,6 +32,8 @@ pub(super) struct Retained {
     messages: BTreeMap<Arc<str>, Arc<Publication>>,
     /// What those of each device cost. At most as many devices as have messages.
     bytes: HashMap<DeviceId, usize>,
+    /// The sum.
+    all_bytes: usize,
 }
 
 /// What became of a message that asked to be kept.
@@ -62,7 +69,8 @@ impl Retained {
             return Kept::Yes;
         }
         let cost = publication.cost_bytes();
-        if cost > MESSAGE_BYTES_MAX || of_device + cost > DEVICE_BYTES_MAX {
+        let is_full = before == 0 && self.messages.len() >= MESSAGES_MAX || self.all_bytes - before + cost > BYTES_MAX;
+        if is_full || cost > MESSAGE_BYTES_MAX || of_device + cost > DEVICE_BYTES_MAX {
             return Kept::TooMuch;
         }
         self.messages.insert(Arc::clone(&publication.topic), Arc::clone(publication));
@@ -75,10 +83,11 @@ impl Retained {
         for topic in Topic::ALL {
             self.messages.remove(topic.of(device).as_str());
         }
-        self.bytes.remove(device);
+        self.count(device, 0);
     }
 
     fn count(&mut self, device: &DeviceId, bytes: usize) {
+        self.all_bytes = self.all_bytes + bytes - self.bytes.get(device).copied().unwrap_or(0);
         if bytes == 0 {
             self.bytes.remove(device);
         } else {
@@ -160,6 +169,19 @@ mod tests {
         set(&mut retained, &cam, Topic::Online, b"{}");
         retained.forget(&cam);
         assert!(!retained.bytes.contains_key(&cam) && retained.len() == 1);
+        retained.forget(&id("cam2"));
+        assert_eq!(retained.all_bytes, 0);
+    }
+
+    #[test]
+    fn an_operator_that_names_devices_without_end_fills_no_memory() {
+        let mut retained = Retained::default();
+        let kept = (0..MESSAGES_MAX + 100).filter(|number| {
+            let device = id(&number.to_string());
+            set(&mut retained, &device, Topic::ConfigDesired, &[b'x'; 8]) == Kept::Yes
+        });
+        assert_eq!(kept.count(), MESSAGES_MAX);
+        assert_eq!(set(&mut retained, &id("0"), Topic::ConfigDesired, b"newer"), Kept::Yes, "in place of an older one there is room");
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(super) struct Router {
     tree: Tree,
     retained: Retained,
     last_session: SessionId,
+    /// When each device that was here was enrolled. The registry bounds it.
+    enrolled_at: HashMap<DeviceId, i64>,
     waiting_bytes: usize,
     dropped: u64,
 }
@@ -86,6 +88,14 @@ struct Client {
 }
 
 impl Router {
+    /// A device is about to connect that was enrolled then. What is here of an earlier one of the same id is another owner's: it goes.
+    pub(super) fn enrolled(&mut self, device: &DeviceId, at: i64) {
+        let before = self.enrolled_at.insert(device.clone(), at);
+        if before.is_some_and(|before| before != at) {
+            self.forget(device);
+        }
+    }
+
     /// Begins or resumes a session. `None` if the operator has too many.
     pub(super) fn connect(&mut self, key: &ClientKey, connect: &Connect, link: Link) -> Option<Connected> {
         let (mut taken_from, mut wills) = (None, Vec::new());
@@ -167,7 +177,8 @@ impl Router {
         let before = client.session.waiting_bytes();
         client.session.disconnect();
         let freed = before - client.session.waiting_bytes();
-        if let Some(seconds) = expiry_sec {
+        // A session that was to end with its connection does (MQTT 5, 3.14.2.2.2).
+        if let Some(seconds) = expiry_sec.filter(|_| !client.expiry.is_zero()) {
             client.expiry = Duration::from_secs(u64::from(seconds)).min(SESSION_EXPIRY_MAX);
         }
         if !keeps_will {

@@ -202,6 +202,21 @@ fn a_forgotten_device_leaves_nothing_behind_and_says_nothing_any_more() {
 }
 
 #[test]
+fn a_device_that_was_enrolled_anew_finds_nothing_of_the_former_one_however_soon_it_comes() {
+    let mut bench = Bench::new();
+    bench.router.enrolled(&cam(), 100);
+    let (first, link) = bench.connect(&device_key(), &hello(true, 100));
+    bench.subscribe(first.session, &link, "devices/cam/#");
+    bench.publish(Topic::State, "streaming", true);
+    bench.router.enrolled(&cam(), 100);
+    assert!(bench.connect(&device_key(), &hello(false, 100)).0.has_session, "it is the same one");
+    bench.router.enrolled(&cam(), 101);
+    let (anew, link) = bench.connect(&device_key(), &hello(false, 100));
+    bench.subscribe(anew.session, &link, "devices/cam/#");
+    assert!(!anew.has_session && bench.received(anew.session, &link).is_empty());
+}
+
+#[test]
 fn an_operator_has_a_bounded_number_of_sessions_and_never_another_s() {
     let mut bench = Bench::new();
     for number in 0..OPERATOR_SESSIONS_MAX {
@@ -218,4 +233,76 @@ fn an_operator_has_a_bounded_number_of_sessions_and_never_another_s() {
     let other = ClientKey { owner: Owner::Operator("other".into()), client_id: "5".into() };
     let (connected, _) = bench.connect(&other, &hello(false, 0));
     assert!(!connected.has_session && connected.taken_from.is_none());
+}
+
+#[test]
+fn whatever_clients_do_what_is_counted_is_what_waits_and_nothing_is_left_at_the_end() {
+    // A generator of its own: the same clients at each run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let keys = [device_key(), operator_key("a"), operator_key("b"), operator_key("c")];
+    let filters = ["#", "devices/cam/#", "devices/+/stream/command", "$share/g/devices/#", "devices/cam/stream/state", "+/cam/online"];
+    let topics = [Topic::State, Topic::Online, Topic::Command, Topic::Status];
+    let mut bench = Bench::new();
+    let mut links: Vec<(SessionId, Link)> = Vec::new();
+    for _ in 0..40_000 {
+        let any = usize::try_from(random(u64::MAX >> 1)).unwrap();
+        match random(12) {
+            0 => {
+                let hello = hello(random(2) == 0, [0, 5, 1000][any % 3]);
+                let hello = if random(2) == 0 { with_will(hello, [0, 3, 1000][any % 3]) } else { hello };
+                let (connected, link) = bench.connect(&keys[any % keys.len()], &hello);
+                links.push((connected.session, link));
+            }
+            1 if !links.is_empty() => {
+                let (session, link) = links.swap_remove(any % links.len());
+                bench.router.disconnect(session, link.number, random(2) == 0, [None, Some(0), Some(50)][any % 3], bench.now);
+            }
+            2..4 if !links.is_empty() => {
+                let (session, link) = links[any % links.len()].clone();
+                let text = filters[usize::try_from(random(6)).unwrap()];
+                if random(3) == 0 {
+                    bench.router.unsubscribe(session, link.number, text);
+                } else {
+                    bench.router.subscribe(session, link.number, text, Filter::parse(text).unwrap(), Options::plain(Qos::AtLeastOnce));
+                }
+            }
+            4..8 => {
+                let payload = "x".repeat(any % 3000 * usize::from(any % 7 != 0));
+                bench.publish(topics[any % topics.len()], &payload, random(2) == 0);
+            }
+            8..10 if !links.is_empty() => {
+                let (session, link) = links[any % links.len()].clone();
+                for _ in 0..random(40) {
+                    let Some(delivery) = bench.router.next(session, link.number, bench.now) else { break };
+                    if let Some(id) = delivery.id.filter(|_| any % 5 != 0) {
+                        assert!(bench.router.acknowledged(session, link.number, id));
+                    }
+                }
+            }
+            10 => {
+                bench.now += Duration::from_secs(random(3));
+                bench.router.sweep(bench.now);
+            }
+            _ if any % 50 == 0 => bench.router.forget(&cam()),
+            _ => {}
+        }
+        let waiting: usize = bench.router.sessions.values().map(|client| client.session.waiting_bytes()).sum();
+        assert_eq!(bench.router.waiting_bytes, waiting);
+        assert_eq!(bench.router.ids.len(), bench.router.sessions.len());
+    }
+    bench.router.forget(&cam());
+    for (session, link) in links {
+        bench.router.disconnect(session, link.number, false, None, bench.now);
+    }
+    bench.now += Duration::from_secs(4000);
+    bench.router.sweep(bench.now);
+    let Figures { sessions, retained, waiting_bytes, .. } = bench.router.figures();
+    assert_eq!((sessions, retained, waiting_bytes), (0, 0, 0));
+    assert!(bench.router.tree.subscribers("devices/cam/online", |_| true).is_empty());
 }

@@ -25,7 +25,7 @@ impl Room {
 
 /// Messages that may be unacknowledged, whatever the client takes: each is kept until then.
 const UNACKNOWLEDGED_MAX: u16 = 64;
-/// Filters with retained messages that are still to be looked through; a client has no more subscriptions.
+/// Filters with retained messages that are still to be looked through: a client that is back goes on. It has no more subscriptions.
 const SCANS_MAX: usize = 64;
 
 /// A message that waits.
@@ -98,7 +98,6 @@ impl Session {
     /// The client is away: messages of QoS 0 are not for it.
     pub(super) fn disconnect(&mut self) {
         self.is_connected = false;
-        self.scans.clear();
         self.waiting.retain(|message| message.qos == Qos::AtLeastOnce);
         self.waiting_bytes = self.waiting.iter().map(|message| message.publication.cost_bytes()).sum();
     }

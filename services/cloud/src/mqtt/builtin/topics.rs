@@ -3,7 +3,7 @@
 use super::packet::Unreadable;
 
 /// The longest name or filter. Ours have fewer than a hundred bytes.
-const TOPIC_BYTES_MAX: usize = 512;
+pub(super) const TOPIC_BYTES_MAX: usize = 512;
 /// The most levels of a filter: the tree of subscriptions is as deep. Ours have four.
 const LEVELS_MAX: usize = 16;
 /// What a shared subscription begins with.
