@@ -232,6 +232,7 @@ async fn who_is_undecided_has_a_share_of_its_own_and_others_wait_for_it_and_thos
     });
     assert!(late.is_ok(), "its place came when the silent one had gone");
     assert_eq!((origin.connections().refused_pending, origin.connections().refused_address), (0, 0));
+    drop((publishers, late));
     origin.shutdown().await;
 }
 
@@ -294,5 +295,6 @@ async fn slow_requests_of_one_address_leave_the_http_port_to_others() {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(slow);
     origin.shutdown().await;
 }
