@@ -81,7 +81,8 @@ async fn permit(dir: &Path, id: &DeviceId, may_push: bool, json: bool) -> Result
     if json {
         terminal::print(&serde_json::json!({"id": id, "may_push": may_push}).to_string());
     } else {
-        terminal::print(&format!("{id} may {}publish", if may_push { "" } else { "not " }));
+        let text = if may_push { "may publish" } else { "may not publish: a running stream ends within 10 seconds" };
+        terminal::print(&format!("{id} {text}"));
     }
     Ok(())
 }

@@ -338,12 +338,13 @@ pub(crate) enum DeviceAction {
         /// Its id
         id: DeviceId,
     },
-    /// Let a device publish again, after `deny`
+    /// Let a device publish again, after `deny`; its next request gets a new token
     Allow {
         /// Its id
         id: DeviceId,
     },
-    /// Let a device publish no more; it stays known, and a stream that runs goes on until it ends. Its requests get `PERMISSION_DENIED`
+    /// Let a device publish no more: its tokens are void, a running stream is ended within 10 seconds. It stays known and connected;
+    /// its requests get `PERMISSION_DENIED`
     Deny {
         /// Its id
         id: DeviceId,

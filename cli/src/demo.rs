@@ -53,6 +53,7 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     let mut config = sightline_cloud::Config::in_dir(&demo.dir)?;
     (config.http.listen, config.mqtt.listen) = (addresses.http, addresses.mqtt);
     let cloud = Cloud::start_checking(config, origin.router(), crate::roles::check_settings).await?;
+    cloud.show_metrics(origin.metrics());
     let quality = demo.quality.or_else(|| (demo.source.reveal() == "test").then(|| best_quality(demo.cameras)));
     let waited_until = Instant::now() + ORIGIN_WAIT;
     while !cloud.has_server() && Instant::now() < waited_until {

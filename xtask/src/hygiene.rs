@@ -1,7 +1,7 @@
 //! Rules that no lint knows. Each prints its reason.
 
 use crate::shell::{Problem, output_of, root};
-use crate::structure;
+use crate::{monitoring, structure};
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 /// Lines of a source file before its tests: beyond it a file has more than one subject.
@@ -54,6 +54,7 @@ pub(crate) fn check() -> Result<(), Problem> {
     check_dependencies(&root, &mut problems)?;
     let present: Vec<&str> = listed.lines().filter(|file| root.join(file).is_file() && !file.starts_with(VENDORED)).collect();
     problems.extend(structure::check(&root, &present)?);
+    problems.extend(monitoring::check(&root, &present)?);
     check_table(&root, &functions, &mut problems)?;
     check_error_codes(&root, &functions, &mut problems)?;
     if problems.is_empty() { Ok(()) } else { Err(Problem(problems.join("\n       "))) }

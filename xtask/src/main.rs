@@ -6,6 +6,7 @@ mod fuzz;
 mod header;
 mod hygiene;
 mod miri;
+mod monitoring;
 mod shell;
 mod structure;
 mod tools;

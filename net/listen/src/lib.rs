@@ -7,7 +7,7 @@
 //!
 //! It accepts, refuses what has no place, and hands out [`Arrival`]s, which know their deadline and do the TLS handshake. Refusals are
 //! counted, and logged in one line every ten seconds, so that the log's length is not the attacker's to choose; [`Rarely`] does the same
-//! for other lines. [`http`] serves requests behind a door. [`descriptors`] says how many places a process can have.
+//! for other lines. [`http`] serves requests behind a door. [`descriptors`] says how many places a process can have, [`process`] what it uses.
 #![deny(missing_docs)]
 
 mod admission;
@@ -20,6 +20,7 @@ pub mod http;
 mod limits;
 mod neighbour;
 mod phase;
+pub mod process;
 mod rarely;
 mod stall;
 mod tables;

@@ -150,12 +150,15 @@ pub async fn rotate_device(data_dir: &Path, id: &DeviceId) -> Result<AddedDevice
     Ok(Home::open(data_dir).await?.registry()?.rotate(&Actor::Cli, id).await?)
 }
 
-/// Allows or forbids a device to publish; it keeps its identity (`PERMISSION_DENIED` instead of `UNAUTHORIZED`).
+/// Allows or forbids a device to publish; it keeps its identity (`PERMISSION_DENIED` instead of `UNAUTHORIZED`). What a device was
+/// given before it was forbidden is void: its stream ends within ten seconds.
 ///
 /// # Errors
 /// [`RegistryError::DeviceUnknown`], or what the database reports.
 pub async fn permit_push(data_dir: &Path, id: &DeviceId, may_push: bool) -> Result<(), AdminError> {
-    Ok(Home::open(data_dir).await?.registry()?.permit_push(&Actor::Cli, id, may_push).await?)
+    let registry = Home::open(data_dir).await?.registry()?;
+    let permitted = if may_push { registry.allow(&Actor::Cli, id).await } else { registry.deny(&Actor::Cli, id).await };
+    Ok(permitted?)
 }
 
 /// Makes a certificate for an operator. Several may have one.

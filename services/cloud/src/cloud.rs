@@ -21,6 +21,7 @@ use crate::{
         signing_keys::SigningKeys,
         tls::{self, ClientCertificate, ServerCertificate},
     },
+    monitoring::Monitoring,
     mqtt::{
         builtin::broker::{self, Broker},
         bus::Bus,
@@ -32,14 +33,8 @@ use crate::{
     store::Store,
     watch::Watch,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sightline_claim::Claim;
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -147,6 +142,11 @@ impl Cloud {
         self.parts.operators.token_path()
     }
 
+    /// Shows `metrics` with our own at `/metrics`: those of an origin in the same process, whose streams this port serves.
+    pub fn show_metrics(&self, metrics: impl Fn() -> String + Send + Sync + 'static) {
+        self.parts.monitoring.add(metrics);
+    }
+
     /// Ends all connections and stores what was not stored yet.
     pub async fn shutdown(self) {
         self.parts.events.close();
@@ -225,7 +225,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         events,
         inventory,
         keys,
-        metrics: recorder(),
+        monitoring: Monitoring::new(),
         operators,
         presence,
         readiness,
@@ -247,7 +247,7 @@ fn watch(parts: &Http, certificates: Certificates) -> Watch {
         presence: Arc::clone(&parts.presence),
         events: Arc::clone(&parts.events),
         keys: parts.keys.clone(),
-        metrics: parts.metrics.clone(),
+        monitoring: parts.monitoring.clone(),
         readiness: Arc::clone(&parts.readiness),
         refusals: Arc::clone(parts.allocator.refusals()),
     }
@@ -259,18 +259,4 @@ async fn listen(what: &'static str, key: &'static str, address: SocketAddr) -> R
 
 fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|source| StartError::Listen { what: "a port", key: "listen", address, source })
-}
-
-/// The process's recorder of metrics. A program that has installed its own keeps it; /metrics then shows nothing of ours.
-fn recorder() -> PrometheusHandle {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    let install = || {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
-            tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
-        }
-        handle
-    };
-    HANDLE.get_or_init(install).clone()
 }

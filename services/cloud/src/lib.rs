@@ -28,6 +28,7 @@ mod error;
 mod events;
 mod http;
 mod identity;
+mod monitoring;
 mod mqtt;
 mod rate_limit;
 mod readiness;

@@ -24,7 +24,7 @@ use sightline_archive::Formats;
 use sightline_claim::Claim;
 use sightline_listen::cors;
 use sightline_listen::http::{self, Caller, Rules};
-use sightline_listen::{Admission, Arrival, Door, Limits, Proxies, Rarely, descriptors};
+use sightline_listen::{Admission, Arrival, Door, Limits, Proxies, Rarely, descriptors, process};
 use sightline_signal::report::OriginStream;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
@@ -64,6 +64,7 @@ pub struct Origin {
     play: Arc<Play>,
     door: Arc<Door>,
     fates: Arc<Fates>,
+    measured: Measured,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     addresses: Bound<SocketAddr>,
@@ -117,6 +118,7 @@ impl Origin {
         hub.changed.notify_one();
         let recordings = config.record.enabled.then(|| config.recordings_dir());
         tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
+        let measured = parts.measured();
         let Parts { rtmp, tasks, shutdown, .. } = parts;
         Ok(Self {
             _claim: claim,
@@ -124,6 +126,7 @@ impl Origin {
             play: rtmp.play.clone(),
             door: rtmp.door.clone(),
             fates: rtmp.fates.clone(),
+            measured,
             tasks,
             shutdown,
             addresses,
@@ -169,6 +172,12 @@ impl Origin {
         ConnectionCounts::new(self.door.counts(), &self.fates)
     }
 
+    /// What it measures, in the text format of Prometheus: for the port of another service in the same process.
+    pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + use<> {
+        let measured = self.measured.clone();
+        move || measured.metrics()
+    }
+
     /// The live streams, as the cloud is told of them.
     #[must_use]
     pub fn streams(&self) -> Vec<OriginStream> {
@@ -183,6 +192,28 @@ impl Origin {
         if tokio::time::timeout(SHUTDOWN_WAIT, self.tasks.wait()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+    }
+}
+
+/// What an origin measures of itself, but for its HTTP port and the process.
+#[derive(Clone)]
+struct Measured {
+    rtmp: Arc<Rtmp>,
+    remarks: Arc<Remarks>,
+    recordings: Arc<RecordingCounts>,
+}
+
+impl Measured {
+    fn metrics(&self) -> String {
+        let rtmp = &self.rtmp;
+        [
+            ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics(),
+            metrics::streams(&rtmp.ingest.hub),
+            metrics::publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()),
+            metrics::recordings(&self.recordings),
+            self.remarks.metrics(),
+        ]
+        .concat()
     }
 }
 
@@ -239,6 +270,10 @@ impl Parts {
         Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, recordings: counts, tasks, shutdown }
     }
 
+    fn measured(&self) -> Measured {
+        Measured { rtmp: self.rtmp.clone(), remarks: self.remarks.clone(), recordings: self.recordings.clone() }
+    }
+
     fn listen(&self, config: &Config, listeners: Bound<TcpListener>, tls: Option<TlsAcceptor>) {
         self.tasks.spawn(rtmp::listen(self.rtmp.clone(), listeners.rtmp, None));
         if let Some(listener) = listeners.rtmps {
@@ -250,19 +285,12 @@ impl Parts {
     }
 
     fn serve_http(&self, config: &Config, listener: TcpListener, tls: Option<TlsAcceptor>) -> impl Future<Output = ()> + use<> {
-        let (rtmp, remarks, recorded, shutdown) = (self.rtmp.clone(), self.remarks.clone(), self.recordings.clone(), self.shutdown.clone());
+        let (measured, shutdown) = (self.measured(), self.shutdown.clone());
         let admission = Arc::new(Admission::new(Limits::of(config.http.connections.min(descriptors::share(HTTP_SHARE)))));
         let counted = admission.clone();
         let metrics = async move || {
-            [
-                ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics(),
-                metrics::http_connections(counted.counts()),
-                metrics::streams(&rtmp.ingest.hub),
-                metrics::publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()),
-                metrics::recordings(&recorded),
-                remarks.metrics(),
-            ]
-            .concat()
+            let process = process::metrics(env!("CARGO_PKG_VERSION"));
+            measured.metrics() + &metrics::http_connections(counted.counts()) + &process
         };
         let routes = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let routes = routes.fallback(play::http::no_route).method_not_allowed_fallback(play::http::other_method);

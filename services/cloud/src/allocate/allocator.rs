@@ -153,7 +153,10 @@ impl Allocator {
             token_ttl_sec: i64::from(self.parts.token_ttl_sec),
             kid: self.parts.keys.current_kid(),
         };
-        let (answer, is_new) = self.store(request, first, &allocation, grounds).await.map_err(|error| Refusal::busy(&error))?;
+        let stored = self.store(request, first, &allocation, grounds).await.map_err(|error| Refusal::busy(&error))?;
+        let Some((answer, is_new)) = stored else {
+            return Err(Refusal::new(ErrorCode::PermissionDenied, "the right of this device was taken away just now"));
+        };
         if is_new {
             self.parts.inventory.allocated(allocation);
             let detail = json!({ "server": first.id, "reason": first.reason });
@@ -163,19 +166,23 @@ impl Allocator {
     }
 
     /// Epoch, allocation, answer and audit row in one transaction: no token without its row in the log. The same question may come
-    /// over MQTT and HTTP at once; the second one gets the first one's answer, and false.
+    /// over MQTT and HTTP at once; the second one gets the first one's answer, and false. `None`: the device was denied or revoked after
+    /// it was looked up, and an epoch from now on would be above the one that voids its tokens.
     async fn store(
         &self,
         request: &Request,
         server: &ChosenServer,
         allocation: &AllocationRow,
         grounds: Grounds<'_>,
-    ) -> Result<(Answer, bool), StoreError> {
+    ) -> Result<Option<(Answer, bool)>, StoreError> {
         let id = &allocation.device;
         let actor = Actor::Device(id.clone());
         let mut write = self.parts.store.write(&actor).await?;
+        if !write.may_push(id, grounds.stream).await? {
+            return Ok(None);
+        }
         if let Some(answer) = write.answer(id, &request.request_id).await? {
-            return Ok((answer, false));
+            return Ok(Some((answer, false)));
         }
         let epoch = write.next_epoch().await?;
         write.allocate(allocation, epoch).await?;
@@ -186,7 +193,7 @@ impl Allocator {
             "quality": request.quality.name(), "bitrate_kbps": allocation.bitrate_kbps,
         });
         write.commit(Action::AllocationIssue, id.as_str(), detail).await?;
-        Ok((answer, true))
+        Ok(Some((answer, true)))
     }
 
     async fn log_refusal(&self, id: &DeviceId, action: Action, reason: &str, detail: Value) {
@@ -213,4 +220,59 @@ fn refusal_of(body: &[u8], error: &serde_json::Error) -> Refusal {
 fn request_id_of(body: &[u8]) -> String {
     let value: Option<Value> = body.get(..REQUEST_BYTES_MAX.min(body.len())).and_then(|body| serde_json::from_slice(body).ok());
     value.and_then(|value| value.get("request_id").and_then(Value::as_str).map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::StaticServer,
+        data_dir::DataDir,
+        devices::registry::{Registry, RegistryError},
+        identity::authority::Authority,
+    };
+
+    /// A device, as an allocation that is under way has read it.
+    async fn under_way() -> (tempfile::TempDir, Allocator, Registry, DeviceRow, Request) {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, clock) = (DataDir::open(home.path()).unwrap(), Clock::default());
+        let store = Store::open(&dir, clock.clone()).await.unwrap();
+        let server: StaticServer = serde_json::from_value(json!({ "id": "s1", "rtmp_url": "rtmp://192.0.2.1/live" })).unwrap();
+        let events = Arc::new(EventLog::new(store.clone(), clock.clone()));
+        let allocator = Allocator::new(Parts {
+            store: store.clone(),
+            inventory: Arc::new(Inventory::new(&[server], Vec::new(), clock.clone())),
+            presence: Arc::new(Presence::new(Arc::clone(&events), clock.clone())),
+            events,
+            keys: SigningKeys::open(store.clone(), clock.clone()).await.unwrap(),
+            clock: clock.clone(),
+            refusals: Arc::new(Refusals::new(store.clone(), clock.clone())),
+            token_ttl_sec: 60,
+        });
+        let registry = Registry::new(dir.clone(), Authority::open(&dir, clock.clone()).unwrap(), store, clock);
+        let id = DeviceId::new("cam").unwrap();
+        registry.add(&Actor::Cli, &id).await.unwrap();
+        let device = registry.known(&id).await.unwrap();
+        let request = serde_json::from_value(json!({ "request_id": "r1", "device_id": "cam", "timestamp": 1 })).unwrap();
+        (home, allocator, registry, device, request)
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_while_its_device_is_shut_out_gets_no_token() -> Result<(), RegistryError> {
+        for is_revoked in [false, true] {
+            let (_home, allocator, registry, device, request) = under_way().await;
+            if is_revoked {
+                registry.revoke(&Actor::Cli, &device.id).await?;
+            } else {
+                registry.deny(&Actor::Cli, &device.id).await?;
+            }
+            let refusal = allocator.allocate(&device, &request).await.unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::PermissionDenied);
+            if !is_revoked {
+                registry.allow(&Actor::Cli, &device.id).await?;
+                assert!(allocator.allocate(&device, &request).await.is_ok());
+            }
+        }
+        Ok(())
+    }
 }

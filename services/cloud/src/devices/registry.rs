@@ -121,6 +121,26 @@ impl Registry {
         }
     }
 
+    /// Takes a device's right to publish; it keeps its identity. The tokens that it was given are void: origins refuse them, and
+    /// end the stream that began with one.
+    pub(crate) async fn deny(&self, actor: &Actor, id: &DeviceId) -> Result<(), RegistryError> {
+        let device = self.known(id).await?;
+        match self.write_denial(actor, &device).await {
+            Err(error) if self.store.open_reserve(&error) => Ok(self.write_denial(actor, &device).await?),
+            written => Ok(written?),
+        }
+    }
+
+    async fn write_denial(&self, actor: &Actor, device: &DeviceRow) -> Result<(), StoreError> {
+        let mut write = self.store.write(actor).await?;
+        write.permit_push(&device.id, false).await?;
+        let epoch_min = write.void_tokens(&device.stream).await?;
+        // Allowed again, it gets no answer whose token is void.
+        write.drop_answers(&device.id).await?;
+        let detail = json!({ "may_push": false, "epoch_min": epoch_min });
+        write.commit(Action::DevicePermit, device.id.as_str(), detail).await
+    }
+
     async fn write_revocation(&self, actor: &Actor, device: &DeviceRow) -> Result<(), StoreError> {
         let mut write = self.store.write(actor).await?;
         let epoch_min = write.revoke(&device.id, &device.stream).await?;
@@ -140,12 +160,12 @@ impl Registry {
         Ok(self.files(id))
     }
 
-    /// Allows or forbids a device to publish.
-    pub(crate) async fn permit_push(&self, actor: &Actor, id: &DeviceId, may_push: bool) -> Result<(), RegistryError> {
+    /// Gives a device the right to publish back. Its next request gets a token with a fresh epoch.
+    pub(crate) async fn allow(&self, actor: &Actor, id: &DeviceId) -> Result<(), RegistryError> {
         self.known(id).await?;
         let mut write = self.store.write(actor).await?;
-        write.permit_push(id, may_push).await?;
-        Ok(write.commit(Action::DevicePermit, id.as_str(), json!({ "may_push": may_push })).await?)
+        write.permit_push(id, true).await?;
+        Ok(write.commit(Action::DevicePermit, id.as_str(), json!({ "may_push": true })).await?)
     }
 
     /// Begins an operation on a device that is enrolled and not revoked.

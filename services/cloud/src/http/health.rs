@@ -1,12 +1,11 @@
 //! For machines: is it up, how is it, what can it do.
 
-use crate::readiness::Readiness;
+use crate::{monitoring::Monitoring, readiness::Readiness};
 use axum::{
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 
 /// While the process is up.
@@ -22,8 +21,8 @@ pub(super) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     }
 }
 
-pub(super) async fn metrics(State(metrics): State<PrometheusHandle>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
+pub(super) async fn metrics(State(monitoring): State<Monitoring>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], monitoring.render()).into_response()
 }
 
 pub(super) async fn openapi() -> Response {

@@ -22,9 +22,10 @@ mod streams;
 
 pub(crate) use listener::serve;
 
+use crate::monitoring;
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, MatchedPath},
     http::StatusCode,
     middleware,
     response::{IntoResponse, Response},
@@ -32,7 +33,7 @@ use axum::{
 };
 use error::ApiError;
 use state::Http;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tower_http::compression::CompressionLayer;
 
 /// The longest body of any request but a report.
@@ -71,12 +72,22 @@ pub(crate) fn router(http: Http, extra: Router) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(deadline))
         .merge(Router::new().fallback(console::serve).layer(CompressionLayer::new()))
+        .layer(middleware::from_fn(count))
         .with_state(http);
     extra.merge(ours).layer(middleware::from_fn(sightline_listen::cors::live))
 }
 
 async fn method_not_allowed(method: axum::http::Method) -> ApiError {
     ApiError::method_not_allowed(&method)
+}
+
+/// Counts requests, by the pattern of their path. What has none is the console, or is not here.
+async fn count(request: axum::extract::Request, next: middleware::Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let began = Instant::now();
+    let response = next.run(request).await;
+    monitoring::answered(route.as_ref().map_or("other", MatchedPath::as_str), response.status().as_u16(), began.elapsed());
+    response
 }
 
 async fn deadline(request: axum::extract::Request, next: middleware::Next) -> Response {

@@ -40,16 +40,23 @@ pub(super) async fn report(
     headers: HeaderMap,
     Json(report): Json<OriginReport>,
 ) -> ApiResult<Json<ReportAnswer>> {
-    if !is_secret(bearer(&headers), &cluster_key.sha256) {
+    let taken = take(&cluster_key, &reports, &id, &headers, report).await;
+    let outcome = if taken.is_ok() { "taken" } else { "refused" };
+    metrics::counter!("sightline_server_reports_total", "outcome" => outcome).increment(1);
+    taken.map(Json)
+}
+
+async fn take(key: &ClusterKey, reports: &Reports, id: &str, headers: &HeaderMap, report: OriginReport) -> ApiResult<ReportAnswer> {
+    if !is_secret(bearer(headers), &key.sha256) {
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
             "UNAUTHORIZED",
             "show the cluster key of data_dir/cluster.key as Authorization: Bearer",
         ));
     }
-    let id = check(&id, &report)?;
+    let id = check(id, &report)?;
     match reports.receive(&id, report).await {
-        Ok(answer) => Ok(Json(answer)),
+        Ok(answer) => Ok(answer),
         Err(error @ ReportError::TooManyOrigins(_)) => {
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_ORIGINS", error.to_string()))
         }

@@ -6,13 +6,13 @@ use crate::{
     devices::{commands::Commands, presence::Presence, registry::Registry},
     events::log::EventLog,
     identity::{operators::Operators, signing_keys::SigningKeys},
+    monitoring::Monitoring,
     mqtt::bus::Bus,
     readiness::Readiness,
     servers::{inventory::Inventory, reports::Reports},
     store::{Store, settings::Tables},
 };
 use axum::extract::FromRef;
-use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 
 /// Checks settings from afar before they are written down; the error is for people.
@@ -35,7 +35,7 @@ pub(crate) struct Http {
     pub(crate) events: Arc<EventLog>,
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) keys: SigningKeys,
-    pub(crate) metrics: PrometheusHandle,
+    pub(crate) monitoring: Monitoring,
     pub(crate) operators: Operators,
     pub(crate) presence: Arc<Presence>,
     pub(crate) readiness: Arc<Readiness>,
@@ -64,7 +64,7 @@ parts! {
     events: Arc<EventLog>,
     inventory: Arc<Inventory>,
     keys: SigningKeys,
-    metrics: PrometheusHandle,
+    monitoring: Monitoring,
     operators: Operators,
     presence: Arc<Presence>,
     readiness: Arc<Readiness>,

@@ -66,7 +66,7 @@ impl Write<'_> {
         kept.map(|_| ()).at(&self.store.path)
     }
 
-    /// Drops a device's answers: enrolled anew, it has another stream.
+    /// Drops a device's answers: enrolled anew, it has another stream; denied, what they hold is void.
     pub(crate) async fn drop_answers(&mut self, device: &DeviceId) -> Result<(), StoreError> {
         let dropped = sqlx::query("DELETE FROM answers WHERE device = $1").bind(device.as_str()).execute(&mut *self.tx).await;
         dropped.map(|_| ()).at(&self.store.path)

@@ -100,6 +100,18 @@ impl Write<'_> {
         Ok(count != 0)
     }
 
+    /// Whether a device may publish a stream of this name at this moment. What was read before the write lock may be outdated.
+    pub(crate) async fn may_push(&mut self, id: &DeviceId, stream: &str) -> Result<bool, StoreError> {
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM devices WHERE id = $1 AND stream = $2 AND may_push AND revoked_at IS NULL")
+                .bind(id.as_str())
+                .bind(stream)
+                .fetch_one(&mut *self.tx)
+                .await
+                .at(&self.store.path)?;
+        Ok(count != 0)
+    }
+
     /// Enrols a device that is new or revoked. Its stream's name is a new one, so that what was revoked stays revoked.
     pub(crate) async fn enrol(&mut self, id: &DeviceId, stream: &str, credentials: &Credentials<'_>) -> Result<(), StoreError> {
         let enrolled = sqlx::query(

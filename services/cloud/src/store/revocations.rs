@@ -72,6 +72,11 @@ impl Write<'_> {
             .execute(&mut *self.tx)
             .await
             .at(&self.store.path)?;
+        self.void_tokens(stream).await
+    }
+
+    /// Voids every token that was given out for a stream. Returns the lowest epoch that may publish from now on.
+    pub(crate) async fn void_tokens(&mut self, stream: &str) -> Result<u64, StoreError> {
         let epoch_min = self.next_epoch().await?;
         sqlx::query(
             "INSERT INTO revoked_streams (stream, epoch_min, revoked_at) VALUES ($1, $2, $3) \
@@ -79,7 +84,7 @@ impl Write<'_> {
         )
         .bind(stream)
         .bind(signed(epoch_min))
-        .bind(now)
+        .bind(self.store.clock.unix_secs())
         .execute(&mut *self.tx)
         .await
         .at(&self.store.path)?;

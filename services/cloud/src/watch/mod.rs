@@ -12,13 +12,13 @@ use crate::{
         certificates::Certificates,
         signing_keys::{self, SigningKeys},
     },
+    monitoring::Monitoring,
     mqtt::bus::Bus,
     readiness::Readiness,
     servers::inventory::Inventory,
     store::{Store, actor::Actor},
 };
 use changes::Changes;
-use metrics_exporter_prometheus::PrometheusHandle;
 use servers::Servers;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ pub(crate) struct Watch {
     pub(crate) presence: Arc<Presence>,
     pub(crate) events: Arc<EventLog>,
     pub(crate) keys: SigningKeys,
-    pub(crate) metrics: PrometheusHandle,
+    pub(crate) monitoring: Monitoring,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) refusals: Arc<Refusals>,
 }
@@ -69,7 +69,7 @@ impl Watch {
             if looks.is_multiple_of(LOOKS_PER_HOUSEKEEPING) {
                 self.keep_house().await;
             }
-            self.metrics.run_upkeep();
+            self.monitoring.recorder.run_upkeep();
         }
     }
 
@@ -100,8 +100,12 @@ impl Watch {
         #[allow(clippy::cast_precision_loss)]
         {
             metrics::gauge!("sightline_devices_online").set(self.presence.online_count() as f64);
-            metrics::gauge!("sightline_streams_live").set(self.inventory.live_streams().len() as f64);
+            let live = self.inventory.live_streams();
+            let failing = live.values().filter(|live| live.stream.recording.as_deref() == Some("failing")).count();
+            metrics::gauge!("sightline_streams_live").set(live.len() as f64);
+            metrics::gauge!("sightline_recordings_failing").set(failing as f64);
             metrics::gauge!("sightline_servers_alive").set(servers.alive_count() as f64);
+            metrics::gauge!("sightline_servers_silent").set(servers.silent_count() as f64);
         }
     }
 }

@@ -25,6 +25,11 @@ impl Servers {
         }
     }
 
+    /// Servers of others are always taken for alive.
+    pub(super) fn silent_count(&self) -> usize {
+        self.alive.len() - self.alive_count()
+    }
+
     pub(super) fn alive_count(&self) -> usize {
         self.alive.values().filter(|alive| **alive).count()
     }

@@ -54,3 +54,26 @@ async fn an_origin_that_counts_gets_each_revocation_until_it_says_that_it_has_it
     assert_eq!(revoked(Value::Null).await, (3, Value::Null));
     assert_eq!(revoked(json!(0)).await.0, 3);
 }
+
+#[tokio::test]
+async fn a_denied_device_s_tokens_are_void_and_allowed_again_it_gets_one_above_them() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam").await;
+    bench.report("o1", "boot", json!([])).await;
+    let answer = bench.request(&cam, &request(&cam, "r1")).await.1;
+    let epoch = epoch_of(answer["token"].as_str().unwrap());
+    // From another process, as the command line does it.
+    admin::permit_push(bench.dir(), &cam, false).await.unwrap();
+    let told = bench.report_with("o1", "boot", json!([]), json!(0)).await;
+    assert_eq!(told["revoked"][0]["stream"], answer["stream_key"]);
+    let epoch_min = told["revoked"][0]["epoch_min"].as_u64().unwrap();
+    assert!(epoch_min > epoch);
+    assert_eq!(bench.request(&cam, &request(&cam, "r1")).await.0, 403, "not even the kept answer");
+    assert_eq!(bench.get("/api/v1/devices/cam").await["revoked_at"], Value::Null, "it stays known");
+    admin::permit_push(bench.dir(), &cam, true).await.unwrap();
+    let again = bench.request(&cam, &request(&cam, "r1")).await.1;
+    assert_eq!(again["stream_key"], answer["stream_key"], "viewers' addresses stay");
+    assert!(epoch_of(again["token"].as_str().unwrap()) > epoch_min, "the kept answer's token is void");
+    let after = bench.report_with("o1", "boot", json!([]), told["revoked_up_to"].clone()).await;
+    assert_eq!(after["revoked"], json!([]), "it is not denied anew");
+}

@@ -420,7 +420,7 @@ async fn a_connection_does_not_outlive_its_certificate() {
 async fn a_device_that_may_not_publish_and_goes_on_asking_is_two_rows_a_minute() {
     let bench = Bench::new().await;
     let (cam, id) = (bench.add("cam").await, DeviceId::new("cam").unwrap());
-    bench.registry.permit_push(&Actor::Cli, &id, false).await.unwrap();
+    bench.registry.deny(&Actor::Cli, &id).await.unwrap();
     let mut peer = bench.join(&cam, &connect(4, "cam")).await;
     let request = br#"{"request_id":"r","device_id":"cam","stream_type":"rtmp","quality":"low","max_bitrate":1000000}"#;
     for _ in 0..20 {

@@ -5,7 +5,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use sightline_listen::Refused;
 
 /// Describes them all. The recorder must be there.
-pub(super) fn announce() {
+pub(crate) fn announce() {
     for (name, help) in COUNTERS {
         describe_counter!(name, help);
     }

@@ -12,7 +12,7 @@ mod connections;
 mod decode;
 mod duel;
 mod encode;
-mod figures;
+pub(crate) mod figures;
 mod listener;
 mod packet;
 mod retained;
