@@ -153,7 +153,7 @@ async fn a_publisher_that_floods_is_ended_by_a_name_whatever_it_floods_with() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_sends_many_times_what_its_token_allows_is_ended_and_one_at_its_rate_is_not() {
     let signer = Signer::new("k1");
-    let (origin, _dir) = origin_with(&signer, |_| {}).await;
+    let (origin, _dir) = origin_with(&signer, |config| config.limits.publisher_kbps = 0).await;
     let (header, picture) = header_and_picture();
     let claims = sightline_signal::Claims { bitrate_kbps_max: 50, ..crate::tokens::claims("s1", 1) };
     let said = [publishing(&format!("s1?token={}", signer.sign(&claims))), header, picture.clone()].concat();
