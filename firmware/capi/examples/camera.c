@@ -66,11 +66,14 @@ static int check(SightlineError error, const char *what) {
 }
 
 int main(int count, char **words) {
-  if (count != 4) {
-    fprintf(stderr, "camera CLIP rtmp://host[:port]/app NAME\n");
+  if (count != 4 && count != 5) {
+    fprintf(stderr, "camera CLIP rtmp://host[:port]/app NAME [FPS]\nCLIP: H.264 in Annex B, as `ffmpeg -i clip.mp4 -c:v libx264 -bf 0 -an clip.h264` makes it\n");
     return 2;
   }
   Camera camera = {.clip = clip_open(words[1])};
+  if (count == 5 && atoi(words[4]) > 0) {
+    camera.clip.fps = (uint32_t)atoi(words[4]);
+  }
   camera.is_lent = calloc(camera.clip.units, 1);
   SightlinePlatform platform;
   sightline_posix_init(&camera.posix, &platform);

@@ -375,3 +375,30 @@ fn a_certificate_that_a_camera_has_signed_itself_is_pinned_when_it_is_first_seen
     });
     assert!(second.log().contains("state/camera-certificates"), "the mend is named: {}", second.log());
 }
+
+#[test]
+fn of_a_camera_with_two_streams_the_one_nearest_to_the_preset_is_read() {
+    let dir = TempDir::new().unwrap();
+    let port = free_port();
+    let pay = |size: (u32, u32), name: &str| {
+        format!(
+            "videotestsrc is-live=true ! video/x-raw,width={},height={},framerate=15/1 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 \
+             bitrate=300 ! rtph264pay name={name} config-interval=-1",
+            size.0, size.1
+        )
+    };
+    let launch = format!("( {} {} )", pay((1280, 720), "pay0 pt=96"), pay((640, 480), "pay1 pt=97"));
+    let _camera = camera::rtsp(dir.path(), port, &launch, None);
+    let (_nginx, server) = nginx::start(dir.path());
+    let source = format!("rtsp://127.0.0.1:{port}{}", camera::RTSP_PATH);
+    for (quality, size) in [("low", "640x480"), ("medium", "1280x720")] {
+        let push = push(dir.path(), &["-v", &source, &format!("{server}/{quality}"), "--quality", quality]);
+        eventually("it is told which is read", Duration::from_secs(20), || {
+            push.log().contains(&format!("offered=\"1280x720, 640x480\" read={}", if size == "640x480" { 2 } else { 1 })).then_some(())
+        });
+        let file = dir.path().join(format!("{quality}.flv"));
+        eventually("it arrives", Duration::from_secs(20), || std::fs::metadata(&file).is_ok_and(|file| file.len() > 60_000).then_some(()));
+        let probed = media::probe(file.to_str().unwrap());
+        assert_eq!(format!("{}x{}", probed["width"], probed["height"]), size);
+    }
+}

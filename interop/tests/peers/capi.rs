@@ -104,6 +104,25 @@ fn a_camera_in_c_lends_its_frames_and_gets_each_back_once() {
     assert_recorded(&clip, &dir.path().join("from-c.flv"));
 }
 
+#[test]
+fn the_camera_in_c_streams_what_ffmpeg_makes_of_any_h264() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mp4, annex_b) = (dir.path().join("clip.mp4"), dir.path().join("clip.h264"));
+    media::make_clip_with(&mp4, 2, "320x240", 30, 0);
+    output(Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(&mp4).args(["-c", "copy", "-an"]).arg(&annex_b));
+    let (_nginx, url) = nginx::start(dir.path());
+    let camera = build(dir.path(), "camera.c");
+    let report = report(&output(Command::new(&camera).arg(&annex_b).args([&url, "annex-b", "30"])));
+    assert_eq!((report["pushed"].as_u64(), report["refused"].as_u64()), (Some(60), Some(0)), "{report}");
+    eventually("nginx has written all of it", Duration::from_secs(10), || {
+        let file = dir.path().join("annex-b.flv");
+        file.exists().then(|| media::packets(file.to_str().unwrap(), None).len()).filter(|packets| *packets == 60)
+    });
+    assert_eq!(media::decode(&dir.path().join("annex-b.flv")), 60);
+    let refused = Command::new(&camera).arg(&mp4).args([&url, "mp4"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is no H.264 in Annex B") && refused.status.code() == Some(2));
+}
+
 /// The specification's snippets, compiled as they are written, ask a cloud where to stream, and stream there.
 fn stream_the_seed(source: &str, key: &'static str) -> (Value, String, Broker) {
     let dir = tempfile::tempdir().unwrap();

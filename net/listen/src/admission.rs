@@ -230,6 +230,15 @@ impl Permit {
 
     /// Whether the connection has still to show what it is. One that is pending again is a stranger again, whatever it had proved.
     pub fn set_pending(&self, is_pending: bool) {
+        self.change_pending(is_pending, false);
+    }
+
+    /// The connection has shown what it is and waits for its next request: pending, and the first to go for another of its address.
+    pub(crate) fn set_idle(&self) {
+        self.change_pending(true, true);
+    }
+
+    fn change_pending(&self, is_pending: bool, is_idle: bool) {
         let mut standing = self.standing();
         match (*standing, is_pending) {
             (Standing::Pending, false) => {
@@ -243,7 +252,7 @@ impl Permit {
                     if let Standing::Identified(identity) = *standing {
                         tables.forget(identity, self.neighbour);
                     }
-                    tables.begin_pending(self.neighbour, self.number, &self.task, Instant::now());
+                    tables.begin_pending(self.neighbour, self.number, &self.task, Instant::now(), is_idle);
                 });
                 *standing = Standing::Pending;
             }

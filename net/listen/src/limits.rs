@@ -25,6 +25,8 @@ const PENDING_MOST: usize = 1024;
 const PENDING_LEAST: usize = 16;
 /// Pending connections of one address, at most: handshakes of 64 cameras behind one router take half a second.
 const PENDING_PER_ADDRESS_MOST: usize = 64;
+/// The same, at least, as long as it is a quarter of all: what a browser opens.
+const PENDING_PER_ADDRESS_LEAST: usize = 8;
 /// Waiting connections of one address, at most: the cameras of a building that come back at once.
 const WAITING_PER_ADDRESS_MOST: usize = 512;
 /// Connections of one identity: a device that changes its network leaves a few behind that are not known to be dead yet.
@@ -53,7 +55,7 @@ impl Limits {
             connections_per_address,
             connections_per_identity: PER_IDENTITY,
             pending,
-            pending_per_address: (pending / 8).clamp(1, PENDING_PER_ADDRESS_MOST),
+            pending_per_address: (pending / 8).max(PENDING_PER_ADDRESS_LEAST.min(pending / 4)).clamp(1, PENDING_PER_ADDRESS_MOST),
             waiting: connections / 4,
             waiting_per_address: (connections_per_address / 2).min(WAITING_PER_ADDRESS_MOST),
         }

@@ -61,7 +61,7 @@ impl Phase {
     pub(crate) fn end_answer(&self) {
         self.set(Step::Idle);
         if !self.permit.is_identified() {
-            self.permit.set_pending(true);
+            self.permit.set_idle();
         }
     }
 

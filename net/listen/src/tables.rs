@@ -70,6 +70,8 @@ struct Pending {
     number: u64,
     since: Instant,
     task: Task,
+    /// It has shown what it is, and waits for nothing but its next request: it may go at once.
+    is_idle: bool,
 }
 
 #[derive(Debug)]
@@ -97,10 +99,10 @@ impl Tables {
         if self.open >= limits.connections && !self.shed_heaviest(pending, limits) {
             return Err(Refused::Total);
         }
-        let has_share = pending < limits.pending_per_address && waiting == 0;
+        let has_share = waiting == 0 && (pending < limits.pending_per_address || self.shed_idle(neighbour, limits));
         if has_share && (self.pending < limits.pending || self.shed_heaviest(pending, limits)) {
             let number = self.arrive(neighbour);
-            self.begin_pending(neighbour, number, task, now);
+            self.begin_pending(neighbour, number, task, now, false);
             self.note(neighbour, limits);
             return Ok(Entered::In(number));
         }
@@ -137,10 +139,10 @@ impl Tables {
     }
 
     /// A connection that is there has to show what it is.
-    pub(crate) fn begin_pending(&mut self, neighbour: Neighbour, number: u64, task: &Task, since: Instant) {
+    pub(crate) fn begin_pending(&mut self, neighbour: Neighbour, number: u64, task: &Task, since: Instant, is_idle: bool) {
         self.pending += 1;
         let places = self.by_neighbour.entry(neighbour).or_default();
-        places.pending.push_back(Pending { number, since, task: task.clone() });
+        places.pending.push_back(Pending { number, since, task: task.clone(), is_idle });
         self.weigh(neighbour);
     }
 
@@ -223,6 +225,9 @@ impl Tables {
     /// Those that wait become pending, in order, as far as there is room: after a change of what this address has.
     pub(crate) fn let_in(&mut self, changed: Neighbour, limits: &Limits, now: Instant) {
         self.note(changed, limits);
+        while self.by_neighbour.get(&changed).is_some_and(|places| !places.waiting.is_empty() && places.ready.is_none())
+            && self.shed_idle(changed, limits)
+        {}
         while self.pending < limits.pending
             && let Some(&(number, neighbour)) = self.ready.first()
         {
@@ -238,7 +243,7 @@ impl Tables {
         if places.waiting.is_empty() {
             self.queued.remove(&neighbour);
         }
-        self.begin_pending(neighbour, number, &task, now);
+        self.begin_pending(neighbour, number, &task, now, false);
         self.outcome.granted.push(sender);
     }
 
@@ -251,10 +256,26 @@ impl Tables {
         }
     }
 
-    /// False when it can't be ended yet: its task is only just being made.
+    /// Ends the address's oldest connection that has nothing to do. False when there is none.
+    fn shed_idle(&mut self, neighbour: Neighbour, limits: &Limits) -> bool {
+        let Some(places) = self.by_neighbour.get(&neighbour) else { return false };
+        match places.pending.iter().position(|pending| pending.is_idle) {
+            Some(at) => self.shed(neighbour, at, limits),
+            None => false,
+        }
+    }
+
     fn shed_oldest(&mut self, neighbour: Neighbour, limits: &Limits) -> bool {
+        self.shed(neighbour, 0, limits)
+    }
+
+    /// False when it can't be ended yet: its task is only just being made.
+    fn shed(&mut self, neighbour: Neighbour, at: usize, limits: &Limits) -> bool {
         let Some(places) = self.by_neighbour.get_mut(&neighbour) else { return false };
-        let Some(oldest) = places.pending.pop_front_if(|oldest| oldest.task.get().is_some()) else { return false };
+        if places.pending.get(at).is_none_or(|pending| pending.task.get().is_none()) {
+            return false;
+        }
+        let Some(oldest) = places.pending.remove(at) else { return false };
         self.pending -= 1;
         self.outcome.shed.push(oldest.task);
         self.weigh(neighbour);

@@ -220,6 +220,10 @@ pub struct Limits {
     /// The same in frames.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_QUEUE_FRAMES", default = 512)]
     pub viewer_queue_frames: usize,
+    /// What a publisher may send for long, in kbit/s, whatever its token says; above it counts twice the token's rate. A camera whose pictures are
+    /// passed through sends what it makes. A burst of 90 s at that rate is free; who goes on is ended (`stream_limited`).
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_PUBLISHER_KBPS", default = 20_000)]
+    pub publisher_kbps: u32,
     /// A viewer whose connection takes nothing for this long is disconnected, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_STUCK_SEC", default = 10)]
     pub viewer_stuck_sec: u64,

@@ -22,6 +22,8 @@ pub(crate) struct Ingest {
     pub(crate) remarks: Arc<remarks::Remarks>,
     /// Publishers of this machine need no token.
     pub(crate) allow_unsigned: bool,
+    /// What a publisher may send whatever its token says.
+    pub(crate) publisher_kbps: u32,
 }
 
 impl Ingest {

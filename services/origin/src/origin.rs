@@ -247,6 +247,7 @@ impl Parts {
                 recordings: recordings(config, clock, &counts, &incidents, &tasks),
                 remarks: remarks.clone(),
                 allow_unsigned: config.auth.allow_unsigned_publish,
+                publisher_kbps: config.limits.publisher_kbps,
             },
             play: Arc::new(Play {
                 clock,

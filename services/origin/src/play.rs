@@ -3,6 +3,7 @@
 mod flv;
 mod hls;
 pub(crate) mod http;
+mod refreshed;
 pub(crate) mod rtmp_alone;
 pub(crate) mod rtmp_fanout;
 pub(crate) mod rtmp_viewer;

@@ -146,7 +146,8 @@ impl Reader {
             let trouble = match &self.camera {
                 LiveSource::Rtsp(url, transport) => {
                     let (outlet, timeline, sound) = (&mut self.outlet, &mut self.timeline, &mut self.sound);
-                    rtsp::read(url, *transport, rtsp::Session { group: self.group.clone(), outlet, timeline, sound }).await
+                    let wanted = self.wanted.is_limit.then_some((self.wanted.settings.width, self.wanted.settings.height));
+                    rtsp::read(url, *transport, rtsp::Session { group: self.group.clone(), wanted, outlet, timeline, sound }).await
                 }
                 LiveSource::Mjpeg(url) => mjpeg::read(url, &mut self.outlet).await,
                 LiveSource::V4l2(camera) => v4l2::read(camera, self.wanted, self.start, &mut self.outlet).await,

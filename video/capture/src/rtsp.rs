@@ -62,6 +62,8 @@ impl FromStr for Transport {
 /// What a camera is read with, over all its connections.
 pub(crate) struct Session<'a> {
     pub(crate) group: Arc<SessionGroup>,
+    /// The size that a preset wants. Of a camera that offers several streams, the one that comes nearest is read.
+    pub(crate) wanted: Option<(u32, u32)>,
     pub(crate) outlet: &'a mut Outlet,
     pub(crate) timeline: &'a mut Timeline,
     pub(crate) sound: &'a mut Sound,
@@ -118,7 +120,7 @@ async fn connect(
         .session_id(SessionIdPolicy::UseFirst);
     tracing::trace!(camera = %url, "connecting");
     let mut camera = client::Session::describe(address, options).await.map_err(failed)?;
-    let video = choose_video(camera.streams())?;
+    let video = choose_video(camera.streams(), session.wanted)?;
     camera.setup(video, setup_options(transport)).await.map_err(failed)?;
     let sound = match session.sound.begin() {
         true => set_up_sound(url, transport, &mut camera, session.sound).await?,
@@ -143,17 +145,46 @@ fn setup_options(transport: Transport) -> SetupOptions {
     SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4)
 }
 
-/// The first H.264 stream, which every server and player takes; else the first H.265 stream.
-fn choose_video(streams: &[Stream]) -> Result<usize, Trouble> {
+/// An H.264 stream, which every server and player takes; else one of H.265. Of several, the smallest that is not below the size that is
+/// wanted, or else the largest: what is made smaller here costs the processor, and what was never sent can't be made larger.
+fn choose_video(streams: &[Stream], wanted: Option<(u32, u32)>) -> Result<usize, Trouble> {
     let is_video = |stream: &&Stream| stream.media() == "video";
     let named: Vec<String> = streams.iter().filter(is_video).map(|stream| stream.encoding_name().to_uppercase()).collect();
-    let first = |codec: &str| streams.iter().position(|stream| is_video(&stream) && stream.encoding_name() == codec);
-    first("h264").or_else(|| first("h265")).ok_or_else(|| match named.join(", ") {
+    let of_codec = |codec: &str| {
+        let sized = streams.iter().enumerate().filter(|(_, stream)| is_video(stream) && stream.encoding_name() == codec);
+        let sized: Vec<(usize, Option<(u32, u32)>)> = sized.map(|(index, stream)| (index, size_of(stream))).collect();
+        let chosen = choose_size(&sized, wanted)?;
+        if sized.len() > 1 {
+            let offered: Vec<String> = sized.iter().map(|(_, size)| size.map_or("?".to_owned(), |(w, h)| format!("{w}x{h}"))).collect();
+            let read = sized.iter().position(|(index, _)| *index == chosen).map_or(0, |place| place + 1);
+            tracing::info!(codec, offered = offered.join(", "), read, "the camera offers several streams");
+        }
+        Some(chosen)
+    };
+    of_codec("h264").or_else(|| of_codec("h265")).ok_or_else(|| match named.join(", ") {
         none if none.is_empty() => Trouble::refusal("it offers no video; name the path of its H.264 stream, which its manual gives"),
         codecs => Trouble::format(format!(
             "its video is {codecs}, and only H.264 and H.265 are read by RTSP: set the camera, or its second stream, to H.264"
         )),
     })
+}
+
+/// As its description has it; many cameras tell it in the stream alone.
+fn size_of(stream: &Stream) -> Option<(u32, u32)> {
+    match stream.parameters() {
+        Some(ParametersRef::Video(parameters)) => Some(parameters.pixel_dimensions()),
+        Some(ParametersRef::Audio(_) | ParametersRef::Message(_)) | None => None,
+    }
+}
+
+/// The first where nothing is wanted, or where a size is not told: cameras list their best stream first.
+fn choose_size(streams: &[(usize, Option<(u32, u32)>)], wanted: Option<(u32, u32)>) -> Option<usize> {
+    let first = streams.first()?.0;
+    let Some((width, height)) = wanted else { return Some(first) };
+    let Some(sized) = streams.iter().map(|(index, size)| Some((*index, (*size)?))).collect::<Option<Vec<_>>>() else { return Some(first) };
+    let pixels = |(_, (width, height)): &(usize, (u32, u32))| u64::from(*width) * u64::from(*height);
+    let enough = sized.iter().filter(|(_, (w, h))| *w >= width && *h >= height).min_by_key(|stream| pixels(stream));
+    enough.or_else(|| sized.iter().max_by_key(|stream| pixels(stream))).map(|(index, _)| *index)
 }
 
 /// Whatever is wrong with the sound, the pictures go on; unless the camera hangs up on being asked for it.
@@ -402,5 +433,22 @@ fn trouble_of(url: &CameraUrl, error: &retina::Error) -> Trouble {
         Some(404) => Trouble::refusal("there is no stream at this path (404): its manual names the path"),
         Some(461) => Trouble::refusal("it refuses this transport (461): set rtsp_transport to the other one of tcp and udp"),
         Some(_) | None => Trouble::passing(first_line(url, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_streams_the_nearest_to_the_preset_is_read() {
+        let (main, sub, tiny) = ((0, Some((1920, 1080))), (2, Some((640, 480))), (3, Some((320, 240))));
+        let choose = |streams: &[_], wanted| choose_size(streams, wanted);
+        assert_eq!(choose(&[main, sub, tiny], None), Some(0));
+        assert_eq!(choose(&[main, sub, tiny], Some((640, 480))), Some(2));
+        assert_eq!(choose(&[main, sub, tiny], Some((1280, 720))), Some(0));
+        assert_eq!(choose(&[sub, tiny], Some((1280, 720))), Some(2));
+        assert_eq!(choose(&[main, (2, None)], Some((640, 480))), Some(0), "its size is not told");
+        assert_eq!(choose(&[], Some((640, 480))), None);
     }
 }

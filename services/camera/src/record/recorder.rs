@@ -91,7 +91,7 @@ impl Recorder {
     /// # Errors
     /// [`RecorderError`]
     pub(crate) fn start(plan: RecorderPlan) -> Result<Self, RecorderError> {
-        std::fs::create_dir_all(&plan.dir).map_err(|source| RecorderError::Dir { dir: plan.dir.clone(), source })?;
+        sightline_archive::make_private_dir(&plan.dir).map_err(|source| RecorderError::Dir { dir: plan.dir.clone(), source })?;
         let claim = match Claim::take(&plan.dir, "recorder") {
             Ok(claim) => Some(claim),
             // The recorder before this one still writes its last fragment.

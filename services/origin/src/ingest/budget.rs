@@ -87,9 +87,10 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// With the rate of a token, if there is one.
-    pub(crate) fn new(bitrate_kbps: Option<u32>, now: Instant) -> Self {
-        let rate = |kbps: u32| (u64::from(kbps) * ROOM + ROOM_KBPS) * 1000 / 8;
+    /// With the rate of a token, if there is one. `anyway_kbps`: what is allowed whatever the token says. A camera whose pictures are passed
+    /// through asks for its preset, and sends what it makes.
+    pub(crate) fn new(bitrate_kbps: Option<u32>, anyway_kbps: u32, now: Instant) -> Self {
+        let rate = |kbps: u32| (u64::from(kbps) * ROOM + ROOM_KBPS).max(u64::from(anyway_kbps)) * 1000 / 8;
         let bytes = bitrate_kbps.filter(|kbps| *kbps > 0).map(rate);
         Self {
             bytes: bytes.map(|per_sec| Bucket::new(per_sec * BURST.as_secs(), per_sec, Duration::from_secs(1), now)),
@@ -125,7 +126,7 @@ mod tests {
 
     /// Seconds until a publisher is over its budget; `None`: not within ten minutes.
     fn lasts(bitrate_kbps: Option<u32>, kbps: u64, messages_per_sec: u64) -> Option<(u64, OverBudget)> {
-        let mut budget = Budget::new(bitrate_kbps, at(0));
+        let mut budget = Budget::new(bitrate_kbps, 0, at(0));
         for tenth in 0..6000 {
             let now = at(tenth * 100);
             let mut send = || {
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_configuration_may_change_now_and_then() {
-        let mut budget = Budget::new(None, at(0));
+        let mut budget = Budget::new(None, 0, at(0));
         assert!((0..200).all(|number| budget.take_change(at(number * 2500)).is_ok()));
         assert_eq!((0..100).find_map(|_| budget.take_change(at(600_000)).err()), Some(OverBudget::Changes));
     }

@@ -199,7 +199,7 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         peer: caller.peer,
         hold: None,
         asking: None,
-        budget: Budget::new(None, caller.began),
+        budget: Budget::new(None, 0, caller.began),
         over: None,
         playing: None,
         is_over: false,
@@ -468,10 +468,10 @@ impl Connection<'_> {
                 self.asking = Some(Asking { name: name.to_owned(), token: token.map(str::to_owned), asked_at, again_at });
             }
             Ok((grant, Begun::Hold(hold))) => {
-                tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, "a publisher began");
+                tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, playback = %sightline_signal::playback_id(name), "a publisher began");
                 session.accept_publish();
                 self.has_token = grant.epoch.is_some();
-                self.budget = Budget::new(grant.bitrate_kbps, ingest.clock.now());
+                self.budget = Budget::new(grant.bitrate_kbps, ingest.publisher_kbps, ingest.clock.now());
                 self.hold = Some(hold);
             }
             Err(refusal) => {

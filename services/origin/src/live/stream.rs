@@ -276,6 +276,12 @@ impl Stream {
         self.ring().last_start().cloned()
     }
 
+    /// Keeps frames for who reads now and then, and is no viewer, until the guard is dropped.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold {
+        self.lone_viewers.fetch_add(1, Ordering::Relaxed);
+        Hold(self.clone())
+    }
+
     /// Counts a viewer until the guard is dropped.
     pub(crate) fn count_viewer(self: &Arc<Self>, protocol: Protocol) -> ViewerCount {
         self.viewers.fetch_add(1, Ordering::Relaxed);
@@ -348,6 +354,15 @@ pub(crate) struct ViewerCount {
     stream: Arc<Stream>,
     protocol: Protocol,
     is_alone: bool,
+}
+
+/// Frames are kept for someone.
+pub(crate) struct Hold(Arc<Stream>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.lone_viewers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for ViewerCount {

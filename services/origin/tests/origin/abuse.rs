@@ -153,7 +153,7 @@ async fn a_publisher_that_floods_is_ended_by_a_name_whatever_it_floods_with() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_sends_many_times_what_its_token_allows_is_ended_and_one_at_its_rate_is_not() {
     let signer = Signer::new("k1");
-    let (origin, _dir) = origin_with(&signer, |_| {}).await;
+    let (origin, _dir) = origin_with(&signer, |config| config.limits.publisher_kbps = 0).await;
     let (header, picture) = header_and_picture();
     let claims = sightline_signal::Claims { bitrate_kbps_max: 50, ..crate::tokens::claims("s1", 1) };
     let said = [publishing(&format!("s1?token={}", signer.sign(&claims))), header, picture.clone()].concat();
@@ -232,6 +232,7 @@ async fn who_is_undecided_has_a_share_of_its_own_and_others_wait_for_it_and_thos
     });
     assert!(late.is_ok(), "its place came when the silent one had gone");
     assert_eq!((origin.connections().refused_pending, origin.connections().refused_address), (0, 0));
+    drop((publishers, late));
     origin.shutdown().await;
 }
 
@@ -294,5 +295,6 @@ async fn slow_requests_of_one_address_leave_the_http_port_to_others() {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(slow);
     origin.shutdown().await;
 }

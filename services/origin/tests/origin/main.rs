@@ -121,6 +121,34 @@ async fn ffmpeg_publishes_and_every_way_to_watch_works() {
     }
 }
 
+/// yasea#840, google/ExoPlayer#1654: of a stream with intra refresh and one IDR there was never a picture.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_intra_refresh_has_a_snapshot_once_it_was_refreshed() {
+    let signer = Signer::new("k1");
+    let (origin, dir) = origin_with(&signer, |config| config.auth.allow_unsigned_publish = true).await;
+    let inputs = "-v error -re -f lavfi -i testsrc2=size=640x360:rate=25 -t 20";
+    let codec = "-c:v libx264 -preset ultrafast -x264-params intra-refresh=1:keyint=10:bframes=0 -pix_fmt yuv420p -f flv";
+    let url = format!("rtmp://{}/live/s1", origin.rtmp_addr());
+    let mut ffmpeg = Command::new("ffmpeg")
+        .args(inputs.split(' '))
+        .args(codec.split(' '))
+        .arg(url)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    until("the stream", async || !origin.streams().is_empty()).await;
+    // Past the one IDR: what a viewer begins with now is a recovery point.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let playback = origin.streams()[0].playback.clone();
+    let snapshot = reqwest::get(format!("http://{}/live/{playback}/snapshot.jpg", origin.http_addr().unwrap())).await.unwrap();
+    assert_eq!(snapshot.status(), 200);
+    std::fs::write(dir.path().join("snapshot.jpg"), snapshot.bytes().await.unwrap()).unwrap();
+    assert!(probe(dir.path().join("snapshot.jpg").to_str().unwrap()).await.contains("mjpeg,640,360"));
+    ffmpeg.kill().await.unwrap();
+    origin.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn publishers_without_the_right_are_refused_and_told_why() {
     let (signer, other) = (Signer::new("k1"), Signer::new("k1"));
