@@ -77,7 +77,7 @@ pub(crate) enum Command {
 
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
-The demo binds 127.0.0.1 only. Under DIR lie the certificates and keys for clients of your own:
+The demo binds 127.0.0.1, unless --http and its kin say otherwise. Under DIR lie the certificates and keys for clients of your own:
   DIR/ca.pem  DIR/devices/cam-1.pem  DIR/devices/cam-1.key  DIR/operator.pem  DIR/operator.key
 
   mosquitto_sub -h localhost -p 8883 --cafile DIR/ca.pem --cert DIR/operator.pem --key DIR/operator.key -t 'devices/#' -v")]

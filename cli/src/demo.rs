@@ -61,7 +61,7 @@ pub(crate) async fn run(demo: Demo) -> Result<(), Failure> {
     }
     let agents = devices.iter().map(|device| Keeper::start(&camera_config(device, &demo, &addresses, quality)));
     let agents = agents.collect::<Result<Vec<_>, _>>()?;
-    announce(&demo, &addresses, &devices, quality).await?;
+    announce(&demo, &addresses, &devices, quality, cloud.operator_token_path().as_deref()).await?;
 
     let camera_stop = CancellationToken::new();
     let mut cameras = JoinSet::new();
@@ -159,7 +159,13 @@ fn best_quality(cameras: u16) -> QualityArg {
     }
 }
 
-async fn announce(demo: &Demo, addresses: &Addresses, devices: &[AddedDevice], quality: Option<QualityArg>) -> Result<(), Failure> {
+async fn announce(
+    demo: &Demo,
+    addresses: &Addresses,
+    devices: &[AddedDevice],
+    quality: Option<QualityArg>,
+    token: Option<&Path>,
+) -> Result<(), Failure> {
     let console = format!("http://{}/", addresses.http);
     let mut playbacks = Vec::new();
     for device in devices {
@@ -177,6 +183,9 @@ async fn announce(demo: &Demo, addresses: &Addresses, devices: &[AddedDevice], q
         return Ok(());
     }
     terminal::print(&format!("\n  Console   {console}"));
+    if let Some(token) = token {
+        terminal::print(&format!("            other machines reach it: it asks for the token in {}", token.display()));
+    }
     for (id, playback) in &playbacks {
         terminal::print(&format!("\n  {id}     http://{}/live/{playback}.flv", addresses.http));
         terminal::print(&format!("            http://{}/live/{playback}/index.m3u8", addresses.http));
