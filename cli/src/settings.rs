@@ -86,7 +86,7 @@ pub(crate) fn check_cloud(config: &sightline_cloud::Config) -> Result<(), Failur
     let dir = std::path::absolute(&config.data_dir)?;
     let above = dir.ancestors().find(|path| path.exists()).unwrap_or(&dir);
     if !above.is_dir() {
-        return Err(format!("data_dir: {} is no directory", above.display()).into());
+        return Err(format!("data_dir: {} is no directory; name another place", above.display()).into());
     }
     match &config.api.operator_token_file {
         Some(file) if file.exists() => {

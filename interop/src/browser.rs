@@ -107,6 +107,19 @@ impl Browser {
         request("POST", &format!("{}/{path}", self.session), Some(body)).unwrap_or_else(|| panic!("chromedriver does not answer to {path}"))
     }
 
+    /// Signs in to the console with the operator's token, once it asks for it.
+    ///
+    /// # Panics
+    /// If it does not within 30 s.
+    pub fn sign_in(&self, token: &str) {
+        eventually("the console asks for the token", Duration::from_secs(30), || {
+            self.run("return !!document.querySelector('.sign-in')").as_bool().filter(|is| *is)
+        });
+        let token = json!(token.trim());
+        let _ = self
+            .run(&format!("const field = document.querySelector('.sign-in input'); field.value = {token}; field.form.requestSubmit();"));
+    }
+
     /// Opens a page.
     pub fn open(&self, url: &str) {
         self.command("url", &json!({"url": url}));

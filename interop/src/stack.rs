@@ -20,6 +20,18 @@ pub fn get_json(url: &str) -> Option<Value> {
     output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
 }
 
+/// Asks with curl's arguments; gives the status, and the body where it is JSON.
+///
+/// # Panics
+/// If nothing answers within twelve seconds.
+#[must_use]
+pub fn ask(url: &str, args: &[&str]) -> (u16, Value) {
+    let answer = output(Command::new("curl").args(["-s", "--max-time", "12", "-w", "\n%{http_code}"]).args(args).arg(url));
+    let answer = String::from_utf8_lossy(&answer);
+    let (body, status) = answer.rsplit_once('\n').expect("curl writes the status last");
+    (status.parse().expect("a status"), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
 /// The live streams of a cloud at `http`.
 #[must_use]
 pub fn streams(http: &str) -> Streams {

@@ -5,7 +5,6 @@ use interop::{
     browser::Browser,
     process::{Process, eventually, free_port, output, sightline},
 };
-use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -123,10 +122,6 @@ fn the_guide_to_the_first_camera_ends_with_a_moving_picture() {
 
     let browser = Browser::start_trusting(1280, 800);
     browser.open(&format!("https://localhost:{http}/"));
-    eventually("it asks for the token", LIMIT, || browser.run("return !!document.querySelector('.sign-in')").as_bool().filter(|is| *is));
-    let _ = browser.run(&format!(
-        "const field = document.querySelector('.sign-in input'); field.value = {}; field.form.requestSubmit();",
-        json!(token.trim())
-    ));
+    browser.sign_in(&token);
     eventually("the page plays", LIMIT, || browser.read().filter(|reading| reading.time > 1.0 && reading.decoded > 10));
 }

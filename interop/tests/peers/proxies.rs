@@ -4,9 +4,10 @@
 use interop::{
     Demo,
     browser::Browser,
-    process::{Process, eventually, free_port, output},
+    process::{Process, eventually, free_port},
+    stack::ask,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{path::Path, process::Command, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -42,14 +43,6 @@ fn caddy(dir: &Path, http: &str) -> (Process, String) {
     (process, format!("127.0.0.1:{port}"))
 }
 
-/// The status of an answer, and its body.
-fn ask(url: &str, args: &[&str]) -> (u16, Value) {
-    let text = String::from_utf8(output(Command::new("curl").args(["-s", "--max-time", "8", "-w", "\n%{http_code}"]).args(args).arg(url)))
-        .unwrap();
-    let (body, status) = text.rsplit_once('\n').unwrap();
-    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
-}
-
 /// luthien-proxy#779, home-assistant/core#14345: a proxy before the port opened the API to the world. nginx/nginx#1505: events were held
 /// back. frigate#15544: a blank page below a path.
 #[test]
@@ -82,17 +75,14 @@ fn a_proxy_with_its_defaults_opens_nothing_and_breaks_nothing() {
     let events = format!("http://{nginx_address}/cams/api/v1/events/stream");
     let listener = Process::start("listener", demo.dir.path(), Command::new("curl").args(["-sN", "-H", &bearer, &events]));
     std::thread::sleep(Duration::from_millis(500));
-    ask(&format!("http://{}/api/v1/devices", demo.http), &["-H", "Content-Type: application/json", "-d", &new("later")]);
+    let added = ask(&format!("http://{}/api/v1/devices", demo.http), &["-H", "Content-Type: application/json", "-d", &new("later")]);
+    assert_eq!(added.0, 201);
     eventually("the event comes through nginx", LIMIT, || listener.log().contains("device_added").then_some(()));
 
     // The console below a path: it asks for the token, and plays.
     let browser = Browser::start(1280, 800);
     browser.open(&format!("http://{nginx_address}/cams/"));
-    eventually("it asks for the token", LIMIT, || browser.run("return !!document.querySelector('.sign-in')").as_bool().filter(|is| *is));
-    let _ = browser.run(&format!(
-        "const field = document.querySelector('.sign-in input'); field.value = {}; field.form.requestSubmit();",
-        json!(token.trim())
-    ));
+    browser.sign_in(&token);
     eventually("the page plays", LIMIT, || browser.read().filter(|reading| reading.time > 0.0 && reading.decoded > 0));
     drop(nginx);
 }

@@ -3,9 +3,9 @@
 
 use interop::{
     process::{Process, eventually, free_port, output, sightline},
-    stack::get_json,
+    stack::{ask, get_json},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -44,14 +44,6 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
     }
-}
-
-/// The status of an answer, and its body.
-fn ask(url: &str, args: &[&str]) -> (u16, Value) {
-    let text = String::from_utf8(output(Command::new("curl").args(["-s", "--max-time", "12", "-w", "\n%{http_code}"]).args(args).arg(url)))
-        .unwrap();
-    let (body, status) = text.rsplit_once('\n').unwrap();
-    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
 fn request(http: &str, bearer: &str, id: &str) -> u16 {

@@ -23,7 +23,8 @@ use std::{
 /// Only the owner may look into a backup: it holds every key.
 const MODE_DIR: u32 = 0o700;
 /// Files that are remade, or that are the database's.
-const LEFT_OUT: [&str; 6] = ["sightline.sqlite", "sightline.sqlite-wal", "sightline.sqlite-shm", "cloud.lock", "reserve", "audit.head"];
+const LEFT_OUT: [&str; 7] =
+    ["sightline.sqlite", "sightline.migrate.lock", "sightline.sqlite-wal", "sightline.sqlite-shm", "cloud.lock", "reserve", "audit.head"];
 /// Directories below a data directory that are the cloud's own; the demo keeps other roles' there, too.
 const DIRS: [&str; 2] = ["devices", "operators"];
 

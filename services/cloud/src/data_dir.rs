@@ -1,7 +1,7 @@
 //! The data directory: the one place that knows every file's name.
 //!
 //! `ca.pem`, `ca.key`, `server.pem|key`, `operator.pem|key`, `operator.token`, `cluster.key`, `devices/{id}.pem|key|token`, `operators.json`, `operators/{name}.pem|key`,
-//! `sightline.sqlite`, `audit.head`, `reserve`, `cloud.lock`. Only the owner can read the secret ones.
+//! `sightline.sqlite`, `audit.head`, `reserve`, `cloud.lock`, `sightline.migrate.lock`. Only the owner can read the secret ones.
 
 use crate::secrets::{CryptoError, Secret, random_secret};
 use sightline_claim::{Claim, ClaimError};
@@ -109,8 +109,22 @@ pub(crate) fn read(path: &Path) -> Result<String, DataDirError> {
     fs::read_to_string(path).map_err(|source| DataDirError::File { path: path.to_owned(), source })
 }
 
+/// When a file's bytes are on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Durability {
+    /// Before the write returns.
+    Synced,
+    /// When the system writes them: a power cut may leave the file that was there before.
+    System,
+}
+
 /// Writes a file whole or not at all, with [`MODE_PUBLIC`] or [`MODE_SECRET`].
 pub(crate) fn write(path: &Path, contents: &str, mode: u32) -> Result<(), DataDirError> {
+    write_with(path, contents, mode, Durability::Synced)
+}
+
+/// The same.
+pub(crate) fn write_with(path: &Path, contents: &str, mode: u32, durability: Durability) -> Result<(), DataDirError> {
     // Two that write the same file at once, in one process or two, each have a temporary file of their own.
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let temporary = path.with_extension(format!("tmp{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
@@ -118,7 +132,9 @@ pub(crate) fn write(path: &Path, contents: &str, mode: u32) -> Result<(), DataDi
         let _ = fs::remove_file(&temporary);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(contents.as_bytes())?;
-        file.sync_all()?;
+        if durability == Durability::Synced {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)
     })();
     result.map_err(|source| {

@@ -1,12 +1,12 @@
 //! The copy of the log's head beside the database.
 
 use super::chain::Head;
-use crate::data_dir::{MODE_SECRET, write};
+use crate::data_dir::{Durability, MODE_SECRET, write_with};
 use std::path::Path;
 
 /// Writes the copy, after the commit. The database is synced, so this need not be: a copy that a power cut has left behind is no fault.
 pub(crate) fn save(path: &Path, head: &Head) {
-    if let Err(error) = write(path, &format!("{} {}\n", head.count, head.hash), MODE_SECRET) {
+    if let Err(error) = write_with(path, &format!("{} {}\n", head.count, head.hash), MODE_SECRET, Durability::System) {
         tracing::warn!(%error, "the copy of the audit log's head was not written");
     }
 }

@@ -218,4 +218,17 @@ mod tests {
         std::fs::remove_file(&*store.path).unwrap();
         assert!(matches!(store.try_write().await, Err(StoreError::Gone { .. })));
     }
+
+    /// `device add` beside a cloud at its first start: both made the same tables, and one failed.
+    #[tokio::test]
+    async fn a_database_is_opened_once_no_one_else_brings_it_up_to_date() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(home.path()).unwrap();
+        let other = std::fs::File::create(home.path().join("sightline.migrate.lock")).unwrap();
+        other.lock().unwrap();
+        let mut opening = std::pin::pin!(Store::open(&dir, Clock::default()));
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), &mut opening).await.is_err(), "it waits");
+        drop(other);
+        opening.await.unwrap().try_write().await.unwrap();
+    }
 }

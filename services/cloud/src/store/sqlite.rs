@@ -9,6 +9,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
+    fs::{File, TryLockError},
+    io,
     ops::{Deref, DerefMut},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -29,6 +31,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITER_WAIT: Duration = Duration::from_secs(8);
 /// A reader that an error of the disk has left in some state is gone after this.
 const READER_LIFETIME: Duration = Duration::from_secs(60);
+/// The ending of the file whose lock says who brings the database up to date.
+const MIGRATE_LOCK: &str = "migrate.lock";
+/// How often whoever waits for it looks again: it takes some milliseconds, and far longer only for a large database of an old version.
+const MIGRATE_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// The steps that make the schema, by number. A step never changes once it was released: each database keeps its checksum.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "start", include_str!("migrations/0001_start.sql")),
@@ -45,13 +51,12 @@ pub(super) struct Pools {
 
 /// Opens the file, makes it at the first start and brings it up to date.
 pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
-    // It contains the signing keys: only the owner can read it before SQLite writes into it.
-    std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(MODE_SECRET)
-        .open(path)
-        .map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    // It contains the signing keys: only the owner can read it before SQLite writes into it. One that is there is not touched: to close
+    // a file of SQLite's gives up the locks that this process has on it.
+    match std::fs::OpenOptions::new().append(true).create_new(true).mode(MODE_SECRET).open(path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => return Err(StoreError::File { path: path.to_owned(), source }),
+        Ok(_) | Err(_) => {}
+    }
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -61,10 +66,27 @@ pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
         .foreign_keys(true);
     let writer =
         SqlitePoolOptions::new().max_connections(WRITERS_MAX).acquire_timeout(WRITER_WAIT).connect_with(options.clone()).await.at(path)?;
+    let turn = turn_to_migrate(path).await?;
     migrator(MIGRATIONS.len()).run(&writer).await.map_err(|source| StoreError::Migration { path: path.to_owned(), source })?;
+    drop(turn);
     let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).max_lifetime(READER_LIFETIME);
     let readers = readers.connect_with(options.pragma("query_only", "ON")).await.at(path)?;
     Ok(Pools { readers, writer })
+}
+
+/// Waits until no one else brings this database up to date. The library has a lock for that with PostgreSQL only: a command beside a cloud
+/// that starts for the first time would make the same tables at the same time. The lock ends with the process that has it.
+async fn turn_to_migrate(path: &Path) -> Result<File, StoreError> {
+    let path = path.with_extension(MIGRATE_LOCK);
+    let failed = |source| StoreError::File { path: path.clone(), source };
+    let lock = File::options().write(true).create(true).truncate(false).mode(MODE_SECRET).open(&path).map_err(failed)?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(MIGRATE_LOOK_INTERVAL).await,
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+    }
 }
 
 /// A transaction that has the write lock from its first statement: what it reads stays true until it commits.
