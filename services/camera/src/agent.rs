@@ -23,11 +23,12 @@ use crate::{
     cloud::{
         link::Turn,
         mqtt::{self, Incoming, Mqtt},
+        renewal::Renewal,
     },
     config::{
         Config, Problem,
         checked::Checked,
-        local::{Broker, Cloud, Local, RtmpsAuthority},
+        local::{Broker, Local, RtmpsAuthority},
     },
     optional::when_some,
     record::{
@@ -60,7 +61,7 @@ pub struct Agent {
     pipeline: Pipeline,
     recorder: Option<Recorder>,
     tls: Option<Arc<rustls::ClientConfig>>,
-    broker: Option<mqtt::Address>,
+    broker: Option<(mqtt::Address, Renewal)>,
     supervision: Option<Supervision>,
 }
 
@@ -170,7 +171,7 @@ impl Agent {
 
     /// Tells someone what comes from afar, and does what that one says.
     pub(crate) fn supervise(&mut self, supervision: Supervision) {
-        if let Some(broker) = &mut self.broker {
+        if let Some((broker, _)) = &mut self.broker {
             broker.takes_settings = true;
         }
         self.supervision = Some(supervision);
@@ -190,7 +191,7 @@ impl Agent {
     ) -> Outcome {
         let tasks = TaskTracker::new();
         let mqtt_stop = CancellationToken::new();
-        let mqtt = self.broker.map(|address| mqtt::start(address, &tasks, mqtt_stop.clone()));
+        let mqtt = self.broker.map(|(address, renewal)| mqtt::start(address, Some(renewal), &tasks, mqtt_stop.clone()));
         let seed = random_seed();
         // Where there is no cloud, no command can start it.
         let starts_by_hand = controls.is_none() && mqtt.is_none() && self.checked.pusher.trigger == Trigger::Manual;
@@ -250,12 +251,20 @@ const fn as_order(action: EncoderAction) -> EncoderOrder {
 }
 
 /// The broker of a device that has a cloud.
-fn broker(local: &Local) -> Result<Option<mqtt::Address>, Problem> {
+fn broker(local: &Local) -> Result<Option<(mqtt::Address, Renewal)>, Problem> {
     let Some(Broker { host, port }) = local.cloud.broker.clone() else { return Ok(None) };
-    let Cloud { ca, cert, key, keep_alive_sec, .. } = &local.cloud;
-    let tls = tls::client_config(ca, Some((cert, key)))
+    let renewal = Renewal::open(&local.device_files())
         .map_err(|error| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem: error.to_string() })?;
-    Ok(Some(mqtt::Address { host, port, device: local.device.clone(), keep_alive_sec: *keep_alive_sec, takes_settings: false, tls }))
+    let address = mqtt::Address {
+        host,
+        port,
+        device: local.device.clone(),
+        keep_alive_sec: local.cloud.keep_alive_sec,
+        takes_settings: false,
+        renews: true,
+        tls: renewal.tls(),
+    };
+    Ok(Some((address, renewal)))
 }
 
 /// A source with numbers of its own is a custom quality.

@@ -3,4 +3,5 @@
 pub(crate) mod link;
 pub(crate) mod mqtt;
 pub(crate) mod outbox;
+pub(crate) mod renewal;
 pub(crate) mod tcp;

@@ -9,7 +9,10 @@ use sightline_signal::{DeviceId, Text};
 use std::path::PathBuf;
 
 use super::{Config, Problem, problem};
-use crate::cloud::mqtt;
+use crate::cloud::{
+    mqtt,
+    renewal::{DeviceFiles, Pair},
+};
 
 /// The file's part that no message can change.
 #[derive(Clone, Debug)]
@@ -78,6 +81,12 @@ impl Local {
             recording_dir: config.recording.dir.clone(),
             cloud: cloud(config)?,
         })
+    }
+
+    /// The files by which the device shows who it is.
+    pub(crate) fn device_files(&self) -> DeviceFiles {
+        let configured = Pair { cert: self.cloud.cert.clone(), key: self.cloud.key.clone() };
+        DeviceFiles { device: self.device.clone(), ca: self.cloud.ca.clone(), configured, state_dir: self.state_dir.clone() }
     }
 
     /// Whether there is a cloud. A server by hand changes where the stream goes and nothing else (specification §1.4): commands, status and

@@ -60,6 +60,7 @@ pub(crate) fn router(http: Http, extra: Router) -> Router {
         .layer(middleware::from_fn_with_state(http.clone(), access::operator_only));
     let others = Router::new()
         .route("/api/v1/servers/{id}/report", post(reports::report).layer(DefaultBodyLimit::max(REPORT_BYTES_MAX)))
+        .route("/api/v1/devices/{id}/certificate", post(requests::certificate))
         .route("/stream/request", post(requests::request))
         .route("/.well-known/jwks.json", get(keys::jwks))
         .route("/api/openapi.json", get(health::openapi))

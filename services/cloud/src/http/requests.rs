@@ -4,6 +4,7 @@ use super::access::{Peer, bearer};
 use crate::{
     allocate::allocator::{Allocator, Identity},
     clock::Clock,
+    devices::renewals::Renewals,
     identity::authority::Subject,
     secrets::sha256,
     store::Store,
@@ -11,12 +12,12 @@ use crate::{
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::State,
+    extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use sightline_listen::Rarely;
-use sightline_signal::ErrorCode;
+use sightline_signal::{CertificateResponse, ErrorCode, Text};
 use std::sync::Arc;
 
 pub(super) async fn request(
@@ -29,6 +30,36 @@ pub(super) async fn request(
 ) -> Response {
     let identity = identify(&store, &clock, &peer, &headers).await;
     let answer = allocator.handle_request(&identity, &body).await;
+    let status = status_of(answer.error_code);
+    let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(&answer)).into_response();
+    if let Some(seconds) = answer.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// `POST /api/v1/devices/{id}/certificate`: what `certificate/request` is by MQTT, for a device that has no broker, or whose certificate
+/// has ended: its bearer token proves it, too.
+pub(super) async fn certificate(
+    State(renewals): State<Arc<Renewals>>,
+    State(store): State<Store>,
+    State(clock): State<Clock>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let issued_at_ms = match &peer.subject {
+        Some(Subject::Device { issued_at_ms, .. }) => Some(*issued_at_ms),
+        Some(Subject::Operator { .. }) | None => None,
+    };
+    let answer = match identify(&store, &clock, &peer, &headers).await {
+        Identity::Device(device) if device.as_str() == id => renewals.handle_message(&device, issued_at_ms, &body).await,
+        Identity::Device(_) | Identity::Unknown => {
+            let message = "show this device's own certificate, or its token as Authorization: Bearer";
+            CertificateResponse::refused(Text::new(), ErrorCode::Unauthorized, message, None)
+        }
+    };
     let status = status_of(answer.error_code);
     let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(&answer)).into_response();
     if let Some(seconds) = answer.retry_after {
