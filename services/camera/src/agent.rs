@@ -4,6 +4,7 @@
 mod calendar;
 mod cloud;
 mod connection;
+mod discovery;
 mod motion_events;
 mod stills;
 pub(crate) mod supervision;
@@ -40,6 +41,7 @@ use crate::{
 };
 use calendar::Calendar;
 use connection::{Connection, ConnectionEvent};
+use discovery::{Discovered, Discovery};
 use motion_events::{DETECTION_MAX, MotionEvents};
 use stills::{Stills, Undecodable};
 use supervision::{Order, Supervision};
@@ -192,6 +194,8 @@ impl Agent {
         let tasks = TaskTracker::new();
         let mqtt_stop = CancellationToken::new();
         let mqtt = self.broker.map(|(address, renewal)| mqtt::start(address, Some(renewal), &tasks, mqtt_stop.clone()));
+        let local = &self.checked.local;
+        let discovery = local.cloud.https.clone().map(|endpoint| Discovery::new(endpoint, local.device_files()));
         let seed = random_seed();
         // Where there is no cloud, no command can start it.
         let starts_by_hand = controls.is_none() && mqtt.is_none() && self.checked.pusher.trigger == Trigger::Manual;
@@ -215,6 +219,7 @@ impl Agent {
             backlog,
             stills: Stills::default(),
             mqtt,
+            discovery,
             events,
             controls,
             supervision: self.supervision,
@@ -261,6 +266,7 @@ fn broker(local: &Local) -> Result<Option<(mqtt::Address, Renewal)>, Problem> {
         device: local.device.clone(),
         keep_alive_sec: local.cloud.keep_alive_sec,
         takes_settings: false,
+        is_up: Arc::default(),
         renews: true,
         tls: renewal.tls(),
     };
@@ -301,6 +307,8 @@ struct Running {
     /// Source and encoder run without a stream, too, for the recorder or to see motion, and then with these numbers.
     idle: Option<Settings>,
     mqtt: Option<Mqtt>,
+    /// Where the cloud is asked while the broker is away.
+    discovery: Option<Discovery>,
     events: Option<mpsc::Sender<StreamEvent>>,
     controls: Option<Controls>,
     supervision: Option<Supervision>,
@@ -323,6 +331,7 @@ enum Woken {
     Control(Box<Input<'static, Bytes>>),
     Order(Order),
     Still(Result<Vec<u8>, Undecodable>),
+    Discovered(Discovered),
 }
 
 impl Running {
@@ -351,6 +360,7 @@ impl Running {
                 Some(input) = when_some(self.controls.as_mut().map(|controls| controls.inputs.recv())) => Woken::Control(input),
                 Some(order) = when_some(self.supervision.as_mut().map(|supervision| supervision.orders.recv())) => Woken::Order(order),
                 Some(still) = self.stills.next() => Woken::Still(still),
+                discovered = when_some(self.discovery.as_mut().map(Discovery::next)) => Woken::Discovered(discovered),
                 _ = progress.tick(), if self.connection.is_open() => Woken::Progress,
                 () = when_some(timeout.map(sleep_until)) => Woken::Timeout,
             };
@@ -392,6 +402,7 @@ impl Running {
             Woken::Control(input) => self.pusher.handle(now, *input),
             Woken::Order(order) => self.obey(now, order),
             Woken::Still(jpeg) => self.hand_out_still(jpeg),
+            Woken::Discovered(discovered) => self.hear_discovery(now, discovered),
         }
     }
 

@@ -217,6 +217,10 @@ pub struct MqttConfig {
     /// `mqtts://host[:port]`; empty: no cloud, `stream.rtmp_server_url` is used.
     #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_URL")]
     pub url: String,
+    /// `https://host[:port]`: where the cloud is asked for a server while the broker can't be reached; empty: the broker's host, port 8080; `off`:
+    /// nowhere. The stream runs without the broker then; commands and status wait for it.
+    #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_HTTPS_URL")]
+    pub https_url: String,
     /// The authority that the broker's certificate must come from (PEM).
     #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_CA")]
     pub ca: PathBuf,

@@ -6,7 +6,14 @@ use mqtt_protocol_core::mqtt::{
     prelude::*,
 };
 use sightline_signal::{DeviceId, ErrorCode, Online, topic::Topic};
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -54,12 +61,18 @@ pub(crate) enum Incoming {
 pub(crate) struct Mqtt {
     pub(crate) incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
+    is_up: Arc<AtomicBool>,
 }
 
 impl Mqtt {
     /// Hands a message over.
     pub(crate) fn publish(&self, message: Outgoing) {
         self.outbox.push(message);
+    }
+
+    /// Whether the broker takes messages now.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
     }
 }
 
@@ -71,6 +84,8 @@ pub(crate) struct Address {
     pub(crate) keep_alive_sec: u16,
     /// Settings from afar are listened for.
     pub(crate) takes_settings: bool,
+    /// Set while the broker takes messages.
+    pub(crate) is_up: Arc<AtomicBool>,
     /// Its certificate is renewed by this connection.
     pub(crate) renews: bool,
     pub(crate) tls: Arc<rustls::ClientConfig>,
@@ -132,8 +147,9 @@ pub(crate) enum Broken {
 /// Starts the client. It ends, with a goodbye, when `stop` is cancelled and what was handed over has gone out.
 pub(crate) fn start(address: Address, renewal: Option<Renewal>, tasks: &tokio_util::task::TaskTracker, stop: CancellationToken) -> Mqtt {
     let (outbox, (incoming_sender, incoming)) = (Outbox::default(), mpsc::channel(INCOMING_WAITING_MAX));
+    let is_up = Arc::clone(&address.is_up);
     tasks.spawn(run(address, renewal, outbox.clone(), incoming_sender, stop).in_current_span());
-    Mqtt { incoming, outbox }
+    Mqtt { incoming, outbox, is_up }
 }
 
 /// Why a connection to the broker is not there, or ended.
@@ -145,6 +161,7 @@ struct Trouble {
 
 impl Trouble {
     fn tell(&self, address: &Address, incoming: &mpsc::Sender<Incoming>, what: &str) {
+        address.is_up.store(false, Ordering::Relaxed);
         let (code, error) = (self.code.map(ErrorCode::as_str), &self.message);
         tracing::warn!(code, error, host = address.host, port = address.port, "{what}");
         if let Some(code) = self.code {
@@ -412,6 +429,7 @@ impl Connection {
                     });
                 }
                 self.is_subscribed = true;
+                address.is_up.store(true, Ordering::Relaxed);
                 self.publish(&address.device, Outgoing::retained(Topic::Online, presence(true))).await?;
                 tracing::info!(host = address.host, port = address.port, "connected to the broker");
                 let _ = incoming.try_send(Incoming::Up);
