@@ -28,7 +28,7 @@ use crate::{
     },
     config::{
         Config, Problem,
-        checked::Checked,
+        checked::{Checked, QUEUE_FRAMES_MAX},
         local::{Broker, Local, RtmpsAuthority},
     },
     optional::when_some,
@@ -46,8 +46,6 @@ use motion_events::{DETECTION_MAX, MotionEvents};
 use stills::{Stills, Undecodable};
 use supervision::{Order, Supervision};
 
-/// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
-const QUEUE_FRAMES: usize = 128;
 /// How often the kernel is asked what the far end has acknowledged.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(25);
 /// For the stream's and MQTT's goodbyes together.
@@ -158,6 +156,9 @@ impl Agent {
         if is_free && settings != default {
             adopt(&mut checked.pusher, settings);
         }
+        if let Some(fps) = pipeline.source_fps {
+            bound_by_source(&mut checked.pusher, fps);
+        }
         Self::assemble(checked, pipeline)
     }
 
@@ -223,7 +224,7 @@ impl Agent {
             events,
             controls,
             supervision: self.supervision,
-            connection: Connection::new(self.tls),
+            connection: Connection::new(self.tls, self.checked.timeouts),
             is_stopping: false,
             is_draining: false,
             last_error: None,
@@ -282,6 +283,22 @@ fn adopt(config: &mut PusherConfig, settings: Settings) {
     }
 }
 
+/// No more pictures than the source gives: numbers in the file that ask for more are said and lowered, those of commands are refused.
+fn bound_by_source(config: &mut PusherConfig, source_fps: u32) {
+    let wanted = config.wanted();
+    config.source_fps_max = source_fps;
+    if wanted.fps > source_fps {
+        tracing::warn!(
+            asked = wanted.fps,
+            source_fps,
+            "the source gives fewer pictures a second than are asked for: there are no more of them"
+        );
+        if config.quality == Quality::Custom {
+            config.custom = CustomQuality::new(Settings { fps: source_fps, ..wanted }, source_fps).ok();
+        }
+    }
+}
+
 /// Ids and jitter need to differ between starts, not to be secret.
 pub(crate) fn random_seed() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
@@ -295,7 +312,7 @@ pub(crate) struct Controls {
 }
 
 struct Running {
-    pusher: Pusher<Bytes, QUEUE_FRAMES>,
+    pusher: Pusher<Bytes, QUEUE_FRAMES_MAX>,
     pipeline: Pipeline,
     recorder: Option<Recorder>,
     motion: Option<MotionEvents>,
