@@ -64,6 +64,14 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
         DeviceAction::Config(config) => device_config::run(&existing_dir(&device.cloud)?, &config, json).await?,
         DeviceAction::Allow { id } => permit(&existing_dir(&device.cloud)?, &id, true, json).await?,
         DeviceAction::Deny { id } => permit(&existing_dir(&device.cloud)?, &id, false, json).await?,
+        DeviceAction::Remove { id } => {
+            admin::remove_device(&existing_dir(&device.cloud)?, &id).await?;
+            if json {
+                terminal::print(&serde_json::json!({"id": id, "removed": true}).to_string())
+            } else {
+                terminal::print(&format!("{id} is removed: its connections end within 10 seconds; the audit log keeps what it did"))
+            }
+        }
         DeviceAction::Revoke { id } => {
             admin::revoke_device(&existing_dir(&device.cloud)?, &id).await?;
             if json {

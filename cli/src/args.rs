@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Restore(Backup),
     /// Check a configuration file, or print one to start from
     Config(Config),
+    /// Print completions for a shell
+    Completions(Completions),
 }
 
 #[derive(ClapArgs, Debug)]
@@ -354,6 +356,11 @@ pub(crate) enum DeviceAction {
         /// Its id
         id: DeviceId,
     },
+    /// Remove a device for good, with its files: its certificate and tokens are refused; the audit log keeps what it did
+    Remove {
+        /// Its id
+        id: DeviceId,
+    },
     /// Give a device a new certificate, key and HTTP token; the old ones end
     Rotate {
         /// Its id
@@ -496,4 +503,15 @@ pub(crate) enum ConfigAction {
         #[arg(value_enum)]
         role: RoleArg,
     },
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  sightline completions bash > ~/.local/share/bash-completion/completions/sightline
+  sightline completions zsh > ~/.zfunc/_sightline
+  sightline completions fish > ~/.config/fish/completions/sightline.fish")]
+pub(crate) struct Completions {
+    /// Whose
+    pub(crate) shell: clap_complete::Shell,
 }

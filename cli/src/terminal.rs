@@ -82,7 +82,28 @@ pub(crate) fn print(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// What a shell completes, from the definitions that the command line is read by.
+pub(crate) fn completions(shell: clap_complete::Shell) -> String {
+    use clap::CommandFactory as _;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "sightline", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
 /// Writes what is for people to standard error.
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shells_complete_subcommands_and_their_options() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let script = completions(shell);
+            assert!(["doctor", "rotate", "log-format"].iter().all(|word| script.contains(word)), "{shell}");
+        }
+    }
 }

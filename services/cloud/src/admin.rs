@@ -142,6 +142,14 @@ pub async fn revoke_device(data_dir: &Path, id: &DeviceId) -> Result<(), AdminEr
     Ok(Home::open(data_dir).await?.registry()?.revoke(&Actor::Cli, id).await?)
 }
 
+/// Removes a device for good: its identity, its files and what was kept for it. Its tokens are void, its connections end; the audit log stays.
+///
+/// # Errors
+/// [`RegistryError::DeviceUnknown`], or what files and database report.
+pub async fn remove_device(data_dir: &Path, id: &DeviceId) -> Result<(), AdminError> {
+    Ok(Home::open(data_dir).await?.registry()?.remove(&Actor::Cli, id).await?)
+}
+
 /// A new certificate, key and bearer token for a device. The old bearer token ends at once, the old certificate after an hour.
 ///
 /// # Errors

@@ -121,6 +121,22 @@ impl Registry {
         }
     }
 
+    /// Removes a device for good: its identity, its files, what was kept for it. Its tokens are void, the audit log stays.
+    pub(crate) async fn remove(&self, actor: &Actor, id: &DeviceId) -> Result<(), RegistryError> {
+        let device = self.known(id).await?;
+        let mut write = self.store.write(actor).await?;
+        let epoch_min = write.remove(id, &device.stream).await?;
+        write.commit(Action::DeviceRemove, id.as_str(), json!({ "epoch_min": epoch_min })).await?;
+        for extension in ["pem", "key", "token"] {
+            let path = self.dir.device_file(id, extension);
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(DataDirError::File { path, source }.into()),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a device's right to publish; it keeps its identity. The tokens that it was given are void: origins refuse them, and
     /// end the stream that began with one.
     pub(crate) async fn deny(&self, actor: &Actor, id: &DeviceId) -> Result<(), RegistryError> {
@@ -189,6 +205,34 @@ impl Registry {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_removed_device_leaves_no_identity_void_tokens_and_its_rows_in_the_audit_log() {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, clock) = (DataDir::open(home.path()).unwrap(), Clock::default());
+        let authority = Authority::open(&dir, clock.clone()).unwrap();
+        let store = Store::open(&dir, clock.clone()).await.unwrap();
+        let registry = Registry::new(dir.clone(), authority, store.clone(), clock.clone());
+        let cam = DeviceId::new("cam").unwrap();
+        let added = registry.add(&Actor::Cli, &cam).await.unwrap();
+        let token = sha256(crate::data_dir::read(&added.token).unwrap().trim());
+        let first = registry.known(&cam).await.unwrap();
+        let seen = store.newest_epoch().await.unwrap();
+        registry.remove(&Actor::Cli, &cam).await.unwrap();
+        assert!(matches!(registry.remove(&Actor::Cli, &cam).await, Err(RegistryError::DeviceUnknown(_))));
+        assert!(store.device_by_token(&token).await.unwrap().is_none() && store.devices("", 10).await.unwrap().is_empty());
+        assert!([&added.pem, &added.key, &added.token].iter().all(|path| !path.exists()));
+        assert_eq!(store.streams_revoked_after(seen).await.unwrap().items[0].stream, first.stream);
+        assert_eq!(store.devices_revoked_after(seen).await.unwrap().items, std::slice::from_ref(&cam), "a running cloud cuts it");
+        let actions: Vec<_> = store.audit_entries(None, 10).await.unwrap().into_iter().map(|entry| entry.action).collect();
+        assert_eq!(actions, ["device.remove", "device.add"]);
+        // The name may be given again; what the first one was given opens nothing.
+        clock.advance(Duration::from_secs(1));
+        registry.add(&Actor::Cli, &cam).await.unwrap();
+        let second = registry.known(&cam).await.unwrap();
+        assert!(second.stream != first.stream && !second.takes_certificate(first.certificate_issued_at_ms(), clock.unix_millis()));
+        assert!(store.devices_revoked_after(seen).await.unwrap().items.is_empty());
+    }
 
     #[tokio::test]
     async fn an_old_certificate_is_valid_for_an_hour_after_a_new_one_and_then_refused() {

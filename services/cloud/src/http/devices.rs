@@ -39,7 +39,7 @@ pub(super) struct DeviceView {
     created_at: i64,
     last_seen: Option<i64>,
     revoked_at: Option<i64>,
-    /// When its newest certificate ends; nothing renews it by itself.
+    /// When its newest certificate ends.
     certificate_until: i64,
     /// The server of its newest allocation.
     server: Option<String>,
@@ -147,4 +147,21 @@ pub(super) async fn revoke(
         cut_off(&bus, &events, &device.id).await;
     }
     Ok(Json(json!({ "id": device.id, "revoked": true })))
+}
+
+/// Removes a device for good; what was written in the audit log stays.
+pub(super) async fn remove(
+    State(store): State<Store>,
+    State(registry): State<Arc<Registry>>,
+    State(bus): State<Option<Bus>>,
+    State(events): State<Arc<EventLog>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Value>> {
+    let device = known(&store, &id).await?;
+    registry.remove(&peer.operator(), &device.id).await.map_err(|error| ApiError::internal(&error))?;
+    if let Some(bus) = bus {
+        cut_off(&bus, &events, &device.id).await;
+    }
+    Ok(Json(json!({ "id": device.id, "removed": true })))
 }

@@ -50,6 +50,7 @@ pub(crate) fn router(http: Http, extra: Router) -> Router {
         .route("/api/v1/devices/{id}", get(devices::show).delete(devices::revoke))
         .route("/api/v1/devices/{id}/command", post(commands::command))
         .route("/api/v1/devices/{id}/config", get(settings::show).put(settings::set))
+        .route("/api/v1/devices/{id}/remove", post(devices::remove))
         .route("/api/v1/devices/{id}/rotate", post(commands::rotate))
         .route("/api/v1/streams", get(streams::list))
         .route("/api/v1/servers", get(servers::list))
