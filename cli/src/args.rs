@@ -251,9 +251,13 @@ Stop the camera first: its own program holds the camera and the connection to th
 
 Exit status: 0 nothing failed, 1 something did, 2 wrong use.")]
 pub(crate) struct Doctor {
-    /// The camera's settings (TOML). Without it, what needs none is looked at: hardware, cameras, encoder, network link, clock
+    /// The settings (TOML) of a camera, a cloud or an origin. Without it, what needs none is looked at: hardware, cameras, encoder, network link, clock
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Whose settings they are [default: told from the keys]
+    #[arg(long, value_enum, requires = "config")]
+    pub(crate) role: Option<RoleArg>,
 
     /// Print JSON
     #[arg(long)]
