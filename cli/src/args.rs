@@ -458,7 +458,14 @@ pub(crate) enum AuditAction {
         limit: u32,
     },
     /// Check the chain: any changed, missing or added entry is found and named
-    Verify,
+    Verify {
+        /// A checkpoint that was kept elsewhere (an origin's data_dir/audit-checkpoint.json, or what `audit checkpoint` printed): a log that
+        /// does not hold it was rolled back or rewritten
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Vec<PathBuf>,
+    },
+    /// Print a signed checkpoint of the log, to keep on another machine
+    Checkpoint,
 }
 
 #[derive(ClapArgs, Debug)]
