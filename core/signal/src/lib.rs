@@ -2,12 +2,13 @@
 //!
 //! One set of types for the chip, the agent and the cloud. Strings have a stated maximum and nothing allocates: the same
 //! serde types serve `serde_json` on a server and [`json`] on a chip. Unknown fields are ignored everywhere.
-#![no_std]
+// What derives the API's description of a type expects the standard library; a chip never asks for it.
+#![cfg_attr(not(feature = "schema"), no_std)]
 #![deny(missing_docs, clippy::indexing_slicing, clippy::std_instead_of_core)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "schema")))]
 extern crate std;
 
 mod command;
@@ -21,6 +22,8 @@ mod quality;
 pub mod report;
 mod request;
 mod response_in_place;
+#[cfg(feature = "schema")]
+mod schema;
 mod state;
 mod status;
 mod text;

@@ -19,6 +19,18 @@ use sightline_listen::Rarely;
 use sightline_signal::ErrorCode;
 use std::sync::Arc;
 
+/// Where shall this device stream?
+///
+/// As `devices/{id}/stream/request` over MQTT. `retry_after` is a header, too.
+#[utoipa::path(post, path = "/stream/request", operation_id = "request_stream", request_body = sightline_signal::Request, responses(
+    (status = 200, description = "Servers, a name and a token", body = sightline_signal::Response),
+    (status = 400, description = "`BAD_REQUEST`", body = sightline_signal::Response),
+    (status = 401, description = "`UNAUTHORIZED`", body = sightline_signal::Response),
+    (status = 403, description = "`PERMISSION_DENIED`", body = sightline_signal::Response),
+    (status = 409, description = "`INVALID_QUALITY`", body = sightline_signal::Response),
+    (status = 429, description = "`SERVER_OVERLOADED`", body = sightline_signal::Response),
+    (status = 503, description = "`NO_SERVER_AVAILABLE`", body = sightline_signal::Response),
+))]
 pub(super) async fn request(
     State(allocator): State<Arc<Allocator>>,
     State(store): State<Store>,
