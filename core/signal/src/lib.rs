@@ -11,6 +11,7 @@ extern crate alloc;
 #[cfg(all(test, not(feature = "schema")))]
 extern crate std;
 
+mod certificate;
 mod command;
 pub mod config;
 mod error_code;
@@ -30,6 +31,7 @@ mod text;
 mod token;
 pub mod topic;
 
+pub use certificate::{CertificateRequest, CertificateResponse, PEM_BYTES_MAX, renewal_begins_at};
 pub use command::{Command, CommandName, CommandResult};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use ids::{DEVICE_ID_BYTES_MAX, DeviceId, DeviceIdError};
