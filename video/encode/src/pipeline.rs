@@ -1,8 +1,10 @@
 //! From a source to encoded frames, on a thread of its own.
 
+mod decoded_pipe;
 mod encoding;
 mod files;
 mod live;
+mod pipe_pace;
 mod piped;
 mod shortfall;
 
@@ -13,7 +15,6 @@ use sightline_capture::{
     ffmpeg::{self, Size},
     live::LiveSource,
     open_file,
-    pipe::Pipe,
     scene::Scene,
 };
 use sightline_media::{Frame, Instant, Track};
@@ -29,6 +30,7 @@ use std::{
 use crate::{encoder::OpenEncoder, fit::exceeds, order::EncoderOrder};
 use encoding::{Encoding, Own};
 use files::Film;
+use piped::Piped;
 
 /// How long a source that gives nothing lets an order wait.
 const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
@@ -125,7 +127,7 @@ enum Input {
     /// Above the preset, and brought down to it.
     ReEncode(Film),
     Ffmpeg(Foreign),
-    Stdin(Option<Pipe>),
+    Stdin(Piped),
     Live(LiveSource),
 }
 
@@ -187,7 +189,7 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
     let limits = plan.limits.unwrap_or(default);
     Ok(match &plan.source {
         Source::Test { has_grain } => (Input::Scene { has_grain: *has_grain }, limits),
-        Source::Stdin => (Input::Stdin(None), limits),
+        Source::Stdin => (Input::Stdin(Piped::default()), limits),
         // It may not be there yet: it is asked when the stream begins.
         Source::Rtsp(url) => (Input::Live(LiveSource::Rtsp(url.clone(), plan.rtsp_transport)), limits),
         Source::Mjpeg(url) => (Input::Live(LiveSource::Mjpeg(url.clone())), limits),
@@ -301,7 +303,7 @@ impl Worker {
                 Input::PassThrough(film) => self.pass_through(film),
                 Input::ReEncode(film) => self.encode_clip(film, settings),
                 Input::Ffmpeg(foreign) => self.encode_ffmpeg(foreign, settings),
-                Input::Stdin(pipe) => self.pass_pipe(pipe),
+                Input::Stdin(piped) => self.run_pipe(piped, settings),
                 Input::Live(camera) => self.run_live(camera, settings),
             };
             if matches!(stopped, Stop::Finished) {
