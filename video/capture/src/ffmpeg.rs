@@ -3,6 +3,7 @@
 //! It is watched: its errors are read all the time and the last ones are kept, its silence is noticed, and so is its end.
 
 mod feed;
+pub mod live;
 mod matroska;
 mod words;
 
@@ -191,6 +192,20 @@ impl Decoder {
         Ok(decoder)
     }
 
+    /// Starts ffmpeg for pictures that are coded by a camera. What it gives, and whether it gives anything, is seen by [`Self::next`].
+    ///
+    /// # Errors
+    /// There is no ffmpeg.
+    pub fn start_live(pictures: live::CodedReader, size: Size, what: &str) -> Result<Self, SourceError> {
+        let broken = |error: StartError| error.of(Path::new("-"), what);
+        let failed = |error: std::io::Error| StartError::Failed(format!("its thread: {error}"));
+        let (decoder, stdin) = Self::spawn(Input::Pipe(false), Wanted::Pictures(size)).map_err(broken)?;
+        let stdin = stdin.ok_or(StartError::Missing).map_err(broken)?;
+        let feeder = Feeder::start(Feed::new(Box::new(pictures)), stdin).map_err(failed).map_err(broken)?;
+        feeder.keep_no_more();
+        Ok(decoder)
+    }
+
     /// Starts ffmpeg for a file's sound alone.
     ///
     /// # Errors
@@ -294,6 +309,12 @@ impl Decoder {
         }
     }
 
+    /// The last that it wrote of what went wrong.
+    #[must_use]
+    pub fn last_words(&self) -> Option<String> {
+        self.words.last()
+    }
+
     /// Waits for what comes next, not longer than this.
     pub fn next(&mut self, wait: Duration) -> Next {
         if let Some(item) = self.waiting.pop_front() {
@@ -307,7 +328,10 @@ impl Decoder {
                 self.last_at = Instant::now();
                 Next::Item(item)
             }
-            Ok(Event::Header(_)) => Next::Nothing,
+            Ok(Event::Header(header)) => {
+                self.header = header;
+                Next::Nothing
+            }
             Ok(Event::Broken(problem)) => Next::Failed(problem),
             Err(RecvTimeoutError::Timeout) if self.is_pipe || self.last_at.elapsed() < SILENCE_TIMEOUT => Next::Nothing,
             Err(RecvTimeoutError::Timeout) => {

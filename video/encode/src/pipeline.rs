@@ -7,6 +7,7 @@ mod live;
 mod pipe_pace;
 mod piped;
 mod shortfall;
+mod transcoder;
 
 use sightline_capture::{
     Opened, Picture, Source, SourceError, Transport,
@@ -159,6 +160,7 @@ impl Pipeline {
             events: event_sender,
             orders: orders_receiver,
             has_camera_given: Cell::new(false),
+            takes_hevc: Cell::new(true),
             watch: RefCell::new(watch),
         };
         // With several cameras the log says whose it is.
@@ -279,6 +281,8 @@ struct Worker {
     orders: Receiver<EncoderOrder>,
     /// Whether the camera ever gave a picture: its settings were right then.
     has_camera_given: Cell<bool>,
+    /// The far end takes H.265, as far as is known.
+    takes_hevc: Cell<bool>,
     /// Looks for motion. Only this thread has it.
     watch: RefCell<Option<Watch>>,
 }
@@ -316,6 +320,7 @@ impl Worker {
         loop {
             match self.orders.recv().ok()? {
                 EncoderOrder::Start(settings) => return Some(settings),
+                EncoderOrder::Hevc(is_taken) => self.takes_hevc.set(is_taken),
                 EncoderOrder::Change(_) | EncoderOrder::Keyframe | EncoderOrder::Pause | EncoderOrder::Resume | EncoderOrder::Stop => {}
             }
         }
