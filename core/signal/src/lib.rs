@@ -35,6 +35,8 @@ pub use certificate::{CertificateRequest, CertificateResponse, PEM_BYTES_MAX, re
 pub use command::{Command, CommandName, CommandResult};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use ids::{DEVICE_ID_BYTES_MAX, DeviceId, DeviceIdError};
+#[cfg(feature = "alloc")]
+pub use playback::PlaybackIds;
 pub use playback::{PLAYBACK_ID_BYTES, playback_id};
 pub use quality::{CustomQuality, FIT_TOLERANCE, InvalidQuality, Preset, Quality, Settings};
 pub use request::{Request, Response, SERVERS_MAX, Server, effective_settings};

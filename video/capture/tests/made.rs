@@ -267,7 +267,8 @@ fn wrong_with(played: &Played, made: &Made, is_whole: bool) -> Option<String> {
         let numbers: Vec<u64> = played.pictures.iter().map(|(_, number)| *number).filter(|number| *number != NOT_DECODED).collect();
         return (!numbers.is_sorted()).then(|| format!("{numbers:?} are not in order"));
     }
-    let begins_right = if made.copy.is_some() { (7..=8).contains(&first) } else { first == 0 };
+    // Where nothing is left of what the edit list shows, what it hides is shown.
+    let begins_right = if made.copy.is_some() { (7..=8).contains(&first) || (!is_whole && first == 0) } else { first == 0 };
     // What a cut goes through lacks pictures that others are made from.
     let is_sure = played.pictures.len().saturating_sub(if is_whole { 0 } else { 4 });
     if !begins_right && is_sure > 0 {

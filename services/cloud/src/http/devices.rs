@@ -21,7 +21,7 @@ use crate::{
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sightline_signal::{DeviceId, ErrorCode, StateReport, playback_id};
+use sightline_signal::{DeviceId, ErrorCode, StateReport};
 use std::sync::Arc;
 
 /// A device with its live state.
@@ -47,10 +47,10 @@ pub(super) struct DeviceView {
     last_status: Option<Value>,
 }
 
-fn view(presence: &Presence, inventory: &Inventory, row: DeviceRow) -> DeviceView {
+fn view(store: &Store, presence: &Presence, inventory: &Inventory, row: DeviceRow) -> DeviceView {
     let live = presence.device(&row.id);
     DeviceView {
-        playback: playback_id(&row.stream).as_str().to_owned(),
+        playback: store.playback_of(&row.stream),
         online: live.is_online(),
         state: live.state.as_ref().map(|report| report.state.name()),
         may_push: row.may_push,
@@ -90,7 +90,7 @@ pub(super) async fn list(
     let has_next = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| has_next).map(|row| row.id.as_str().to_owned());
-    Ok(Json(Page { items: rows.into_iter().map(|row| view(&presence, &inventory, row)).collect(), next }))
+    Ok(Json(Page { items: rows.into_iter().map(|row| view(&store, &presence, &inventory, row)).collect(), next }))
 }
 
 /// One device.
@@ -104,7 +104,7 @@ pub(super) async fn show(
     State(inventory): State<Arc<Inventory>>,
     Id(id): Id,
 ) -> ApiResult<Json<DeviceView>> {
-    Ok(Json(view(&presence, &inventory, known(&store, &id).await?)))
+    Ok(Json(view(&store, &presence, &inventory, known(&store, &id).await?)))
 }
 
 /// A device to let in.
