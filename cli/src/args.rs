@@ -208,7 +208,7 @@ Examples:
 
 The last part of URL is the name, or stream key, to publish under. It is never printed, nor are a camera's user and password.")]
 pub(crate) struct Push {
-    /// `test` (a moving scene), a media file, `/dev/videoN` (a camera of this machine), `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG, as ESP32-CAM gives at :81/stream), or `-` (Annex B on standard input)
+    /// `test` (a moving scene), a media file, `/dev/videoN` (a camera of this machine), `rtsp(s)://[USER:PASSWORD@]HOST/PATH`, `http(s)://[USER:PASSWORD@]HOST/PATH` (MJPEG, as ESP32-CAM gives at :81/stream), or `-` (standard input: H.264 in Annex B form as it is, anything else by way of ffmpeg)
     #[arg(value_name = "SRC")]
     pub(crate) source: SourceName,
 

@@ -1,5 +1,9 @@
 //! AAC: the `AudioSpecificConfig` (ISO/IEC 14496-3 §1.6.2.1).
 
+mod guess;
+mod latm;
+
+pub use guess::{Guess, channels_of};
 use heapless::Vec;
 
 /// The longest `AudioSpecificConfig` kept, in bytes. AAC-LC needs 2, HE-AAC v2 with its extension 7.
@@ -74,6 +78,34 @@ impl AudioConfig {
         })
     }
 
+    /// What encoders send as a configuration: the record, or an ADTS header or LATM's `StreamMuxConfig` in its place.
+    ///
+    /// # Errors
+    /// See [`AudioConfigError`].
+    pub fn of_any_form(bytes: &[u8]) -> Result<Self, AudioConfigError> {
+        if let Some(adts) = next_adts(&mut &*bytes) {
+            return adts.config();
+        }
+        match latm::specific_config(bytes) {
+            Some(record) => Self::parse(&record),
+            // The header alone, without the frame that it speaks of.
+            None => match bytes {
+                &[first, second, third, fourth, ..] if is_adts(first, second) => {
+                    AdtsFrame { payload: &[], header: [first, second, third, fourth] }.config()
+                }
+                _ => Self::parse(bytes),
+            },
+        }
+    }
+
+    /// That of AAC-LC at one of the standard's rates, with up to seven channels; `None`: there is no such.
+    #[must_use]
+    pub fn low_complexity(sample_rate_hz: u32, channels: u8) -> Option<Self> {
+        let index = SAMPLE_RATES_HZ.iter().position(|&rate| rate == sample_rate_hz)?;
+        let index = u8::try_from(index).ok()?;
+        (1..=7).contains(&channels).then(|| Self::parse(&[(2 << 3) | (index >> 1), (index << 7) | (channels << 3)]).ok())?
+    }
+
     /// The record, byte for byte.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -110,7 +142,19 @@ pub struct AdtsFrame<'a> {
 /// Bytes of an ADTS header without a checksum.
 const ADTS_HEADER_BYTES: usize = 7;
 
+/// With its checksum, where it has one.
+const fn adts_header_bytes(second: u8) -> usize {
+    if second & 1 == 1 { ADTS_HEADER_BYTES } else { ADTS_HEADER_BYTES + 2 }
+}
+
 impl AdtsFrame<'_> {
+    /// Bytes of the header before the payload.
+    #[must_use]
+    pub const fn header_bytes(&self) -> usize {
+        let [_, second, ..] = self.header;
+        adts_header_bytes(second)
+    }
+
     /// What the header says, as a record.
     ///
     /// # Errors
@@ -132,16 +176,19 @@ pub fn adts_frames(payload: &[u8]) -> impl Iterator<Item = AdtsFrame<'_>> {
     core::iter::from_fn(move || next_adts(&mut rest))
 }
 
+/// Twelve ones, then the layer, which is 0.
+const fn is_adts(first: u8, second: u8) -> bool {
+    first == 0xff && second & 0xf6 == 0xf0
+}
+
 fn next_adts<'a>(rest: &mut &'a [u8]) -> Option<AdtsFrame<'a>> {
     let &[first, second, third, fourth, fifth, sixth, _, ..] = *rest else { return None };
-    // Twelve ones, then the layer, which is 0.
-    if first != 0xff || second & 0xf6 != 0xf0 {
+    if !is_adts(first, second) {
         return None;
     }
     let bytes = (usize::from(fourth & 3) << 11) | (usize::from(fifth) << 3) | usize::from(sixth >> 5);
-    let header_bytes = if second & 1 == 1 { ADTS_HEADER_BYTES } else { ADTS_HEADER_BYTES + 2 };
     let (frame, later) = rest.split_at_checked(bytes)?;
-    let payload = frame.get(header_bytes..)?;
+    let payload = frame.get(adts_header_bytes(second)..)?;
     *rest = later;
     Some(AdtsFrame { payload, header: [first, second, third, fourth] })
 }
@@ -173,6 +220,36 @@ mod tests {
         for other in [&[0x21, 0xff, 0xf1][..], &two[..two.len() - 1], &[0xff, 0xf1], &[]] {
             assert_eq!(adts_frames(other).count(), 0, "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_configuration_is_read_in_the_forms_that_encoders_send() {
+        // LC, 44,100 Hz, mono: the record; LATM's with 15 bits before it, and what follows it; a whole ADTS frame, and its header alone.
+        let record = [0x12, 0x08];
+        let latm = [0x40, 0x00, 0x24, 0x10, 0x3f, 0xc0];
+        let frame = [&[0xff, 0xf1, 0x50, 0x40, 0x01, 0x5f, 0xfc][..], &[1, 2, 3]].concat();
+        for form in [&record[..], &latm, &frame, &frame[..7]] {
+            let config = AudioConfig::of_any_form(form).unwrap();
+            assert_eq!((config.as_bytes(), config.object_type()), (&record[..], 2), "{form:02x?}");
+        }
+        assert_eq!(AudioConfig::low_complexity(44_100, 1).unwrap().as_bytes(), record);
+        assert_eq!((AudioConfig::low_complexity(44_000, 1), AudioConfig::low_complexity(8_000, 0)), (None, None));
+    }
+
+    #[test]
+    fn frames_without_a_configuration_say_theirs_by_their_times() {
+        for (rate, channels, first) in [(44_100, 1, 0x01), (48_000, 2, 0x21), (8_000, 1, 0x01), (16_000, 2, 0x21)] {
+            let mut guess = Guess::default();
+            // In milliseconds, as RTMP has them, and the first frame holds filling.
+            let found = (0..30).find_map(|at| {
+                let time = crate::MediaTime::from_millis(at * 1_024_000 / i64::from(rate));
+                guess.see(time, &[if at == 0 { 0xc0 } else { first }, 7])
+            });
+            assert_eq!(found, AudioConfig::low_complexity(rate, channels), "{rate} Hz");
+        }
+        let mut guess = Guess::default();
+        assert!((0..200).all(|at| guess.see(crate::MediaTime::from_millis(at * 30), &[0x21]).is_none()), "no rate has such frames");
+        assert!((0..200).all(|_| guess.see(crate::MediaTime::ZERO, &[0x21]).is_none()), "nor such");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod wish;
 
 use core::time::Duration;
 use heapless::Deque;
-use sightline_media::{Frame, Instant, Track, TrackId};
+use sightline_media::{Codec, Frame, Instant, Track, TrackId};
 use sightline_rtmp::client;
 use sightline_signal::{
     Command, CommandName, CustomQuality, ErrorCode, Quality, Response, Settings, StreamState, Text, effective_settings,
@@ -174,6 +174,12 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     #[must_use]
     pub const fn is_streaming(&self) -> bool {
         matches!(self.state, StreamState::Streaming)
+    }
+
+    /// Whether the server takes frames of this codec; known while [`Self::is_streaming`].
+    #[must_use]
+    pub fn takes(&self, codec: Codec) -> bool {
+        self.session.is_taken(codec)
     }
 
     /// True when every frame that was taken has gone out, or there is no stream.

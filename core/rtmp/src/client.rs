@@ -248,6 +248,20 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         }
     }
 
+    /// Forgets the tracks that the server does not take: their source may have another form of them.
+    pub fn forget_untaken(&mut self) {
+        let (is_video_taken, is_audio_taken) = {
+            let is_taken = |slot: &Option<Slot>| slot.as_ref().is_none_or(|slot| self.is_taken(slot.track.config.codec()));
+            (is_taken(&self.video), is_taken(&self.audio))
+        };
+        if !is_video_taken {
+            self.video = None;
+        }
+        if !is_audio_taken {
+            self.audio = None;
+        }
+    }
+
     /// Queues a frame; it may wait there before the server has accepted. A frame of a track that was never set is given back unsent.
     ///
     /// # Errors

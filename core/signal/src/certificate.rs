@@ -19,24 +19,30 @@ pub const fn renewal_begins_at(valid_from: i64, valid_until: i64) -> i64 {
 
 /// `devices/{id}/certificate/request`: sign this key.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CertificateRequest {
     /// Names the request; the answer carries it.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 64))]
     pub request_id: Text<64>,
     /// PKCS #10 as PEM. Only its key counts: the cloud writes the name itself.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub csr: Text<PEM_BYTES_MAX>,
 }
 
 /// `devices/{id}/certificate/response`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CertificateResponse {
     /// Whether there is a certificate.
     pub success: bool,
     /// The request's.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 64))]
     pub request_id: Text<64>,
     /// The device's new certificate, as PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub certificate: Option<Text<PEM_BYTES_MAX>>,
     /// When it ends, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +52,7 @@ pub struct CertificateResponse {
     pub error_code: Option<ErrorCode>,
     /// The same for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 128))]
     pub error_message: Option<Text<128>>,
     /// Seconds after which asking again may help.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ pub const REPORT_INTERVAL_SEC: u64 = 2;
 pub const REPORTS_MISSED_MAX: u64 = 3;
 
 /// An origin's report. The first one of a process registers it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginReport {
     /// The origin's id, `[A-Za-z0-9_-]{1,64}`; tokens name it in their origin set.
@@ -56,6 +57,7 @@ pub struct OriginReport {
 }
 
 /// The head of the cloud's audit log at a time, signed: what a later log must still hold. Origins keep the newest one.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AuditCheckpoint {
     /// Entries of the log.
@@ -79,6 +81,7 @@ impl AuditCheckpoint {
 }
 
 /// Publishers that were refused, from one address and for one reason.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginRefusal {
     /// Their address, of IPv6 the /64 network's; empty: addresses beyond those that are told apart.
@@ -90,6 +93,7 @@ pub struct OriginRefusal {
 }
 
 /// Something that happened to a stream, and that people should see.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginIncident {
     /// `recording_failed`, `recording_resumed`, `stream_limited`. Others are from a newer origin, and passed over.
@@ -103,6 +107,7 @@ pub struct OriginIncident {
 }
 
 /// Two that publish with one token: one of them has stolen it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginDuel {
     /// The publishing name.
@@ -120,6 +125,7 @@ pub struct OriginDuel {
 }
 
 /// One live stream of an origin.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginStream {
     /// The publishing name.
@@ -148,6 +154,7 @@ pub struct OriginStream {
 }
 
 /// What the origin hears back.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ReportAnswer {
     /// The keys that tokens are checked with.
@@ -163,6 +170,7 @@ pub struct ReportAnswer {
 }
 
 /// A stream that lost its right.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RevokedStream {
     /// The publishing name.
@@ -172,6 +180,7 @@ pub struct RevokedStream {
 }
 
 /// A JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037).
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Jwks {
     /// Current, next and previous.
@@ -179,6 +188,7 @@ pub struct Jwks {
 }
 
 /// One public key.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Jwk {
     /// `OKP`.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
-    Process, camera, nginx,
+    Process, camera, media, nginx,
     process::{eventually, free_port, output, sightline},
     stack::{Stack, get_json},
 };
@@ -253,13 +253,25 @@ fn pictures_that_can_t_be_read_or_encoded() {
     let port = free_port();
     let _camera = camera::rtsp(dir.path(), port, HEVC, None);
     let source = format!("rtsp://127.0.0.1:{port}{}", camera::RTSP_PATH);
-    let mut hevc = Process::start("push", dir.path(), Command::new(sightline()).args(["push", &source, &format!("{url}/hevc"), "--json"]));
+    let push = |name: &str, path: &str| {
+        let mut command = Command::new(sightline());
+        Process::start(name, dir.path(), command.args(["push", &source, &format!("{url}/{name}"), "--json"]).env("PATH", path))
+    };
+    let mut hevc = push("hevc", "/nonexistent");
+    let made = push("made", &std::env::var("PATH").unwrap());
     // More than the encoder takes.
     let mut large = agent(dir.path(), &url, "custom", "width = 8192\nheight = 2048\nfps = 1\nbitrate_bps = 1000000");
 
     assert_eq!(hevc.wait(HANG).code(), Some(1));
     assert_error(&hevc, "FRAME_FORMAT_UNSUPPORTED", "a server that does not take HEVC");
-    assert!(hevc.log().contains("gave up after several tries: FRAME_FORMAT_UNSUPPORTED"), "{}", hevc.log());
+    assert!(hevc.log().contains("`ffmpeg`, and there is none on the PATH: install ffmpeg"), "{}", hevc.log());
+    assert_eq!(events(&hevc, "stream_started").len(), 1, "it is not tried again: {}", hevc.log());
+    let recording = dir.path().join("made.flv");
+    eventually("its pictures arrive as H.264", HANG, || {
+        let path = recording.to_str().filter(|_| recording.metadata().is_ok_and(|file| file.len() > 20_000))?;
+        (media::probe(path)["codec_name"] == "h264" && media::packets(path, None).len() >= 20).then_some(())
+    });
+    assert!(events(&made, "connection_error").is_empty(), "{}", made.log());
     assert_eq!(large.wait(HANG).code(), Some(1));
     assert_logged(&large, "ENCODER_OUT_OF_RESOURCES");
     assert!(large.log().contains("error: ENCODER_OUT_OF_RESOURCES: ") && large.log().contains("8192x2048"), "{}", large.log());

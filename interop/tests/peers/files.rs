@@ -172,3 +172,48 @@ fn a_pipe_that_is_faster_than_real_time_loses_nothing_and_one_that_is_no_h264_is
     assert_eq!(none.wait(Duration::from_secs(60)).code(), Some(1), "{}", none.log());
     assert!(none.log().contains("source -: no picture within 5 s"), "{}", none.log());
 }
+
+/// Of the same kind as files of another codec: what programs write into pipes.
+#[test]
+fn a_pipe_of_another_kind_is_read_by_ffmpeg_or_says_what_it_takes() {
+    let dir = TempDir::new().unwrap();
+    let (_nginx, url) = nginx::start(dir.path());
+    make_base(dir.path());
+    let push = |file: &Path, name: &str, path: &str| {
+        let script = format!("exec {path} {} push - {url}/{name} < {}", sightline().display(), file.display());
+        Process::start(name, dir.path(), Command::new("sh").args(["-c", &script]))
+    };
+    let h265 = "-c:v libx265 -preset ultrafast -x265-params log-level=none";
+    let cases = [
+        ("stream.ts", "-i base.mp4 -c copy".to_owned(), true),
+        ("odd.mkv", format!("-i base.mp4 {h265} -c:a pcm_s16le"), true),
+        ("fast.mp4", "-i base.mp4 -c copy -movflags +faststart".to_owned(), true),
+        ("raw.h265", format!("-i base.mp4 -an {h265}"), false),
+        ("raw.mjpeg", "-i base.mp4 -an -c:v mjpeg".to_owned(), false),
+    ];
+    let begin = |(name, made, has_sound): &(&'static str, String, bool)| {
+        let file = ffmpeg(dir.path(), made, name);
+        let stream = name.replace('.', "-");
+        (*name, *has_sound, push(&file, &stream, ""), dir.path().join(format!("{stream}.flv")))
+    };
+    let running: Vec<_> = cases.iter().map(begin).collect();
+    // Its index is at its end, which a pipe can't be searched for.
+    let mut late = push(&dir.path().join("base.mp4"), "late", "");
+    let mut alone = push(&dir.path().join("stream.ts"), "alone", "env PATH=/nonexistent");
+    for (name, has_sound, mut push, recording) in running {
+        assert!(push.wait(Duration::from_secs(40)).success(), "{name}: {}", push.log());
+        let packets = || media::packets(recording.to_str().unwrap(), None);
+        let count = |kind: &str| packets().iter().filter(|packet| packet.kind == kind).count();
+        eventually(name, Duration::from_secs(10), || (recording.exists() && count("video") == 75).then_some(()));
+        assert_eq!(media::decode(&recording), 75, "{name}");
+        let (packets, sound) = (packets(), count("audio"));
+        assert_eq!(sound > 100, has_sound, "{name}: {sound} frames of sound");
+        let times: Vec<i64> = packets.iter().filter(|packet| packet.kind == "video").map(|packet| packet.dts_ms).collect();
+        let lasts = times.last().unwrap() - times.first().unwrap();
+        assert!((2_500..3_500).contains(&lasts), "{name}: {lasts} ms");
+    }
+    assert_eq!(alone.wait(Duration::from_secs(30)).code(), Some(1), "{}", alone.log());
+    assert!(alone.log().contains("an MPEG transport stream") && alone.log().contains("install ffmpeg"), "{}", alone.log());
+    assert_eq!(late.wait(Duration::from_secs(30)).code(), Some(1), "{}", late.log());
+    assert!(late.log().contains("source -: ffmpeg can't read it") && late.log().contains("+faststart"), "{}", late.log());
+}

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use sightline_capture::{SourceError, clock, tls};
 use sightline_claim::ClaimError;
 use sightline_encode::{EncoderOrder, Failure, OpenEncoder, Pipeline, PipelineEvent, Plan};
-use sightline_media::{Frame, Instant, Track, WallTime};
+use sightline_media::{Codec, Frame, Instant, Track, TrackId, WallTime};
 use sightline_pusher::{Action, Config as PusherConfig, EncoderAction, Input, MotionGate, Pusher, Status, Trigger};
 use sightline_signal::{CustomQuality, ErrorCode, Quality, Settings, StatusEvent, StreamState};
 use std::{sync::Arc, time::Duration};
@@ -227,6 +227,7 @@ impl Agent {
             connection: Connection::new(self.tls, self.checked.timeouts),
             is_stopping: false,
             is_draining: false,
+            coded: None,
             last_error: None,
             outcome: None,
         };
@@ -334,6 +335,8 @@ struct Running {
     is_stopping: bool,
     /// The source is over: what waits still goes out.
     is_draining: bool,
+    /// How the source's pictures are coded.
+    coded: Option<Codec>,
     last_error: Option<ErrorCode>,
     outcome: Option<Outcome>,
 }
@@ -479,6 +482,12 @@ impl Running {
             // Frames of the old configuration can't follow the new one.
             self.backlog.clear();
         }
+        if track.id == TrackId::VIDEO {
+            self.coded = Some(track.config.codec());
+            if self.is_withheld() {
+                return;
+            }
+        }
         self.pusher.handle(now, Input::Track(track));
     }
 
@@ -490,6 +499,9 @@ impl Running {
         if let Some(motion) = &mut self.motion {
             motion.preroll.push(&frame, captured_at);
         }
+        if frame.track == TrackId::VIDEO && self.is_withheld() {
+            return;
+        }
         if self.backlog.is_empty() {
             self.pusher.handle(now, Input::Frame(frame, captured_at));
         } else {
@@ -497,8 +509,18 @@ impl Running {
         }
     }
 
+    /// Whether the pictures are of a codec that the server does not take. Where the source runs for others, too, the order to make another of them holds from
+    /// its next key frame on.
+    fn is_withheld(&self) -> bool {
+        self.pusher.is_streaming() && self.coded.is_some_and(|codec| !self.pusher.takes(codec))
+    }
+
     /// The encoder follows the stream; but where others need it, it runs on without one.
     fn order(&mut self, order: EncoderAction) {
+        if matches!(order, EncoderAction::Start(_)) {
+            // Before the source begins with pictures that this server does not take.
+            self.pipeline.order(EncoderOrder::Hevc(self.pusher.takes(Codec::Hevc)));
+        }
         let Some(idle) = self.idle else {
             self.pipeline.order(as_order(order));
             return;

@@ -27,7 +27,7 @@ pub struct Config {
     pub device_id: String,
     /// Where the pictures come from: `test` (a moving scene), a media file (looped), `/dev/videoN` (a camera of this machine; `sightline camera probe`
     /// lists them), `rtsp(s)://[USER:PASSWORD@]HOST/PATH` (a camera's H.264, H.265 and AAC, passed through, its G.711 as AAC), `http(s)://[USER:PASSWORD@]HOST/PATH` (a camera's MJPEG),
-    /// or `-` (Annex B on standard input).
+    /// or `-` (standard input: H.264 in Annex B form as it is, anything else by way of ffmpeg).
     #[config(default = "test", env = "SIGHTLINE_CAMERA_SOURCE")]
     pub source: SourceName,
     /// How an RTSP camera's media travels: tcp (in RTSP's own connection), or udp, for cameras whose TCP is broken.

@@ -7,6 +7,7 @@ mod flv;
 mod index;
 mod mp4;
 mod playback;
+mod sound;
 
 use bytes::Bytes;
 use sightline_media::{Frame, MediaTime, Track, TrackId, avc};

@@ -11,7 +11,7 @@ pub(crate) const SAMPLE_BYTES_MAX: u32 = 8 << 20;
 /// The longest box that is read: a `moov` of a day's recording is about 30 MB.
 pub(crate) const BOX_BYTES_MAX: u64 = 256 << 20;
 /// The kinds of sources, for errors.
-const WANTED: &str = "take `test`, a media file, `/dev/videoN`, `rtsp(s)://…`, `http(s)://…` (MJPEG), or `-` (Annex B on standard input)";
+const WANTED: &str = "take `test`, a media file, `/dev/videoN`, `rtsp(s)://…`, `http(s)://…` (MJPEG), or `-` (standard input)";
 
 /// Why a source can't be used.
 #[derive(Debug, thiserror::Error)]

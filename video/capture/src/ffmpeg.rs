@@ -2,6 +2,8 @@
 //!
 //! It is watched: its errors are read all the time and the last ones are kept, its silence is noticed, and so is its end.
 
+mod feed;
+pub mod live;
 mod matroska;
 mod words;
 
@@ -9,20 +11,36 @@ use sightline_media::{MediaTime, Track};
 use sightline_signal::Settings;
 use std::{
     collections::VecDeque,
+    ffi::OsString,
     io::BufReader,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError},
+    },
     time::{Duration, Instant},
 };
 
-use crate::error::SourceError;
+use crate::{error::SourceError, pipe::Foreign, sniff::MP4};
+use feed::{Feed, Feeder};
 pub use matroska::Item;
 use matroska::{Header, Reader};
 use words::Words;
 
 /// Pictures and frames of sound that are read ahead: less than a second of either.
 const ITEMS_WAITING_MAX: usize = 4;
+/// Of a pipe: a live source's pictures wait here while they are brought to its rate.
+const PIPE_ITEMS_WAITING_MAX: usize = 16;
+/// What ffmpeg reads of a container in a pipe before it begins, in microseconds of it: its own five seconds are those that someone waits for a picture at
+/// most.
+const PIPE_LOOKED_AT_MICROS: &str = "1500000";
+/// The same where the pipe holds pictures alone: few of them, which a live source would wait with.
+const PICTURES_LOOKED_AT_MICROS: &str = "200000";
+/// What most MP4 files lack in a pipe.
+const LATE_INDEX: &str =
+    "; an MP4 with its index at its end can't be read from a pipe: name the file instead, or write it with `-movflags +faststart`";
 /// Until the first picture: someone waits for an answer. A slow disk and a large index take two seconds.
 const FIRST_PICTURE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A file that gives nothing for this long later on is on a disk that is gone.
@@ -80,6 +98,9 @@ pub struct Decoder {
     last_at: Instant,
     header: Header,
     has_ended: bool,
+    /// It reads a pipe, whose writer may pause.
+    is_pipe: bool,
+    was_held: Arc<AtomicBool>,
 }
 
 /// What the thread that reads the pipe gives.
@@ -88,6 +109,14 @@ enum Event {
     Item(Item),
     /// What it wrote is not what was asked for.
     Broken(String),
+}
+
+/// What it reads.
+#[derive(Clone, Copy, Debug)]
+enum Input<'a> {
+    File(&'a Path),
+    /// Its standard input; whether that is a container, which tells when its pictures are shown.
+    Pipe(bool),
 }
 
 /// What is asked of it.
@@ -116,10 +145,11 @@ impl Decoder {
     /// There is no ffmpeg, or it gives no picture.
     pub fn start(path: &Path, size: Size, what: &str) -> Result<Self, SourceError> {
         let broken = |error: StartError| error.of(path, what);
-        match Self::spawn(path, Wanted::PicturesAndSound(size)) {
+        match Self::run(Input::File(path), Wanted::PicturesAndSound(size)) {
             Err(StartError::Failed(problem)) => {
                 // Sound that can't be decoded must not cost the pictures.
-                let silent = Self::spawn(path, Wanted::Pictures(size)).map_err(|_| broken(StartError::Failed(problem.clone())))?;
+                let silent =
+                    Self::run(Input::File(path), Wanted::Pictures(size)).map_err(|_| broken(StartError::Failed(problem.clone())))?;
                 tracing::warn!(path = %path.display(), problem, "the file's sound is left out: ffmpeg can't read it");
                 Ok(silent)
             }
@@ -127,12 +157,61 @@ impl Decoder {
         }
     }
 
+    /// Starts ffmpeg with a pipe, and waits for the first picture.
+    ///
+    /// # Errors
+    /// There is no ffmpeg, or it gives no picture.
+    pub fn start_pipe(pipe: Foreign, size: Size) -> Result<Self, SourceError> {
+        let Foreign { input, what, has_times } = pipe;
+        let broken = |error: StartError| {
+            let hint = |problem| if what == MP4 { format!("{problem}{LATE_INDEX}") } else { problem };
+            let error = if let StartError::Failed(problem) = error { StartError::Failed(hint(problem)) } else { error };
+            error.of(Path::new("-"), what)
+        };
+        let failed = |error: std::io::Error| StartError::Failed(format!("its thread: {error}"));
+        let begin = |wanted| Self::spawn(Input::Pipe(has_times), wanted);
+        let wanted = Wanted::PicturesAndSound(size);
+        let (mut decoder, stdin) = begin(wanted).map_err(broken)?;
+        let feeder = Feeder::start(Feed::new(input), stdin.ok_or(StartError::Failed("it has no input".into())).map_err(broken)?);
+        let mut feeder = feeder.map_err(failed).map_err(broken)?;
+        if let Err(error) = decoder.await_first(wanted) {
+            let StartError::Failed(problem) = error else { return Err(broken(error)) };
+            // Sound that can't be decoded must not cost the pictures.
+            let silent = || -> Result<_, StartError> {
+                let (mut silent, stdin) = begin(Wanted::Pictures(size))?;
+                let feeder = feeder.again(stdin.ok_or(StartError::Missing)?).map_err(failed)?;
+                silent.await_first(Wanted::Pictures(size))?;
+                Ok((silent, feeder))
+            };
+            (decoder, feeder) = silent().map_err(|_| broken(StartError::Failed(problem.clone())))?;
+            tracing::warn!(problem, "source -: its sound is left out: ffmpeg can't read it");
+        }
+        feeder.keep_no_more();
+        // What waited while ffmpeg looked at the beginning says nothing of the writer.
+        decoder.was_held.store(false, Ordering::Relaxed);
+        Ok(decoder)
+    }
+
+    /// Starts ffmpeg for pictures that are coded by a camera. What it gives, and whether it gives anything, is seen by [`Self::next`].
+    ///
+    /// # Errors
+    /// There is no ffmpeg.
+    pub fn start_live(pictures: live::CodedReader, size: Size, what: &str) -> Result<Self, SourceError> {
+        let broken = |error: StartError| error.of(Path::new("-"), what);
+        let failed = |error: std::io::Error| StartError::Failed(format!("its thread: {error}"));
+        let (decoder, stdin) = Self::spawn(Input::Pipe(false), Wanted::Pictures(size)).map_err(broken)?;
+        let stdin = stdin.ok_or(StartError::Missing).map_err(broken)?;
+        let feeder = Feeder::start(Feed::new(Box::new(pictures)), stdin).map_err(failed).map_err(broken)?;
+        feeder.keep_no_more();
+        Ok(decoder)
+    }
+
     /// Starts ffmpeg for a file's sound alone.
     ///
     /// # Errors
     /// There is no ffmpeg, or it gives no sound.
     pub fn start_sound(path: &Path, what: &str) -> Result<Self, SourceError> {
-        Self::spawn(path, Wanted::Sound).map_err(|error| error.of(path, what))
+        Self::run(Input::File(path), Wanted::Sound).map_err(|error| error.of(path, what))
     }
 
     /// Width and height of the pictures.
@@ -159,16 +238,28 @@ impl Decoder {
         self.words.remarks(self.header.audio.is_some())
     }
 
-    fn spawn(path: &Path, wanted: Wanted) -> Result<Self, StartError> {
+    /// Whether ffmpeg had to wait for us since this was asked last.
+    pub fn was_held(&self) -> bool {
+        self.was_held.swap(false, Ordering::Relaxed)
+    }
+
+    fn run(input: Input<'_>, wanted: Wanted) -> Result<Self, StartError> {
+        let (mut decoder, _) = Self::spawn(input, wanted)?;
+        decoder.await_first(wanted)?;
+        Ok(decoder)
+    }
+
+    fn spawn(input: Input<'_>, wanted: Wanted) -> Result<(Self, Option<ChildStdin>), StartError> {
         let failed = |error: std::io::Error| StartError::Failed(format!("its thread: {error}"));
-        let mut child = match command(path, wanted).spawn() {
+        let is_pipe = matches!(input, Input::Pipe(_));
+        let mut child = match command(input, wanted).spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(StartError::Missing),
             Err(error) => return Err(StartError::Failed(error.to_string())),
         };
-        let (sender, events) = std::sync::mpsc::sync_channel(ITEMS_WAITING_MAX);
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let mut decoder = Self {
+        let (sender, events) = std::sync::mpsc::sync_channel(if is_pipe { PIPE_ITEMS_WAITING_MAX } else { ITEMS_WAITING_MAX });
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let decoder = Self {
             child,
             events,
             words: Words::default(),
@@ -176,15 +267,16 @@ impl Decoder {
             last_at: Instant::now(),
             header: Header::default(),
             has_ended: false,
+            is_pipe,
+            was_held: Arc::default(),
         };
-        let words = decoder.words.clone();
+        let (words, was_held) = (decoder.words.clone(), decoder.was_held.clone());
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
         if let (Some(stdout), Some(stderr)) = (stdout, stderr) {
-            thread("ffmpeg").spawn(move || read(stdout, &sender, wanted != Wanted::Sound)).map_err(failed)?;
+            thread("ffmpeg").spawn(move || read(stdout, &sender, &was_held, wanted != Wanted::Sound)).map_err(failed)?;
             thread("ffmpeg-log").spawn(move || words.read(stderr)).map_err(failed)?;
         }
-        decoder.await_first(wanted)?;
-        Ok(decoder)
+        Ok((decoder, stdin))
     }
 
     fn await_first(&mut self, wanted: Wanted) -> Result<(), StartError> {
@@ -217,6 +309,12 @@ impl Decoder {
         }
     }
 
+    /// The last that it wrote of what went wrong.
+    #[must_use]
+    pub fn last_words(&self) -> Option<String> {
+        self.words.last()
+    }
+
     /// Waits for what comes next, not longer than this.
     pub fn next(&mut self, wait: Duration) -> Next {
         if let Some(item) = self.waiting.pop_front() {
@@ -230,9 +328,12 @@ impl Decoder {
                 self.last_at = Instant::now();
                 Next::Item(item)
             }
-            Ok(Event::Header(_)) => Next::Nothing,
+            Ok(Event::Header(header)) => {
+                self.header = header;
+                Next::Nothing
+            }
             Ok(Event::Broken(problem)) => Next::Failed(problem),
-            Err(RecvTimeoutError::Timeout) if self.last_at.elapsed() < SILENCE_TIMEOUT => Next::Nothing,
+            Err(RecvTimeoutError::Timeout) if self.is_pipe || self.last_at.elapsed() < SILENCE_TIMEOUT => Next::Nothing,
             Err(RecvTimeoutError::Timeout) => {
                 let last = self.words.last().map(|last| format!(": {last}")).unwrap_or_default();
                 Next::Failed(format!("ffmpeg gave nothing for {} s{last}", SILENCE_TIMEOUT.as_secs()))
@@ -275,8 +376,8 @@ impl Drop for Decoder {
 }
 
 /// The URL that ffmpeg takes for this very file, whatever its name looks like.
-fn url(path: &Path) -> std::ffi::OsString {
-    let mut url = std::ffi::OsString::from("file:");
+fn url(path: &Path) -> OsString {
+    let mut url = OsString::from("file:");
     url.push(PathBuf::from(path));
     url
 }
@@ -290,9 +391,20 @@ impl StartError {
     }
 }
 
-fn command(path: &Path, wanted: Wanted) -> Command {
+fn command(input: Input<'_>, wanted: Wanted) -> Command {
     let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-i"]).arg(url(path));
+    command.args(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"]);
+    let stdin = match input {
+        Input::File(path) => {
+            command.arg("-i").arg(url(path));
+            Stdio::null()
+        }
+        Input::Pipe(has_times) => {
+            let looked_at = if has_times { PIPE_LOOKED_AT_MICROS } else { PICTURES_LOOKED_AT_MICROS };
+            command.args(["-analyzeduration", looked_at, "-i", "pipe:0"]);
+            Stdio::piped()
+        }
+    };
     command.args(["-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"]);
     if let Wanted::PicturesAndSound(size) | Wanted::Pictures(size) = wanted {
         // `V`: no covers and thumbnails. Each picture with its own time, to the millisecond: nothing is doubled, and nothing is left out.
@@ -302,36 +414,33 @@ fn command(path: &Path, wanted: Wanted) -> Command {
         command.args(["-map", "0:a:0?", "-c:a", "aac", "-b:a", "128k", "-af", SOUND_FILTER]);
     }
     command.args(["-f", "matroska", "-flush_packets", "1", "pipe:1"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-/// Reads the pipe until its end, or until nobody takes it.
-fn read(stdout: ChildStdout, sender: &SyncSender<Event>, needs_pictures: bool) {
+/// Reads ffmpeg's output until its end, or until nobody takes it. Notes when that takes long.
+fn read(stdout: ChildStdout, sender: &SyncSender<Event>, was_held: &AtomicBool, needs_pictures: bool) {
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, stdout));
-    let header = match reader.header(needs_pictures) {
-        Ok(header) => header,
-        // It ended: its words have the reason.
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
-        Err(error) => {
-            let _ = sender.send(Event::Broken(error.to_string()));
-            return;
-        }
-    };
-    if sender.send(Event::Header(header)).is_err() {
-        return;
-    }
-    loop {
-        let event = match reader.next_item() {
-            Ok(Some(item)) => Event::Item(item),
-            Ok(None) => return,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+    let give = |read: std::io::Result<Option<Event>>| {
+        let event = match read {
+            Ok(Some(event)) => event,
+            Ok(None) => return false,
+            // It ended: its words have the reason.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return false,
             Err(error) => Event::Broken(error.to_string()),
         };
         let is_last = matches!(event, Event::Broken(_));
-        if sender.send(event).is_err() || is_last {
-            return;
-        }
+        let is_taken = match sender.try_send(event) {
+            Err(TrySendError::Full(event)) => {
+                was_held.store(true, Ordering::Relaxed);
+                sender.send(event).is_ok()
+            }
+            sent => sent.is_ok(),
+        };
+        is_taken && !is_last
+    };
+    if give(reader.header(needs_pictures).map(|header| Some(Event::Header(header)))) {
+        while give(reader.next_item().map(|item| item.map(Event::Item))) {}
     }
 }
 

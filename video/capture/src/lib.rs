@@ -26,6 +26,7 @@ pub mod pipe;
 mod rtsp;
 pub mod scene;
 mod secure;
+mod sniff;
 mod sound;
 mod source;
 pub mod stamp;

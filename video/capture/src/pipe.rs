@@ -1,7 +1,7 @@
 //! Standard input as a source: a thread reads it, so that neither an order nor a clock waits for a pipe that gives nothing.
 
 use std::{
-    io::Read,
+    io::{Cursor, Read},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::pictures::{CodedPicture, Pictures};
+use crate::{
+    pictures::{CodedPicture, Pictures},
+    sniff::{self, Kind},
+};
 
 /// Pictures that are read ahead: more than a second of them. Beyond it the pipe's writer waits.
 const PICTURES_WAITING_MAX: usize = 32;
@@ -20,6 +23,8 @@ const PICTURES_WAITING_MAX: usize = 32;
 pub enum PipeEvent {
     /// A picture, and when it came.
     Picture(Box<CodedPicture>, Instant),
+    /// It holds something else than H.264 in Annex B form. It comes once, and nothing after it.
+    Foreign(Foreign),
     /// Nothing yet.
     Nothing,
     /// It was closed at its other end.
@@ -28,10 +33,26 @@ pub enum PipeEvent {
     Failed(String),
 }
 
+/// A pipe that is not read here.
+pub struct Foreign {
+    /// From its first byte.
+    pub input: Box<dyn Read + Send>,
+    /// What comes in it.
+    pub what: &'static str,
+    /// It tells when its pictures are shown.
+    pub has_times: bool,
+}
+
+impl std::fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Foreign").field("what", &self.what).finish_non_exhaustive()
+    }
+}
+
 /// A pipe that is being read.
 #[derive(Debug)]
 pub struct Pipe {
-    seen: Receiver<Result<(Box<CodedPicture>, Instant), String>>,
+    seen: Receiver<Seen>,
     has_bytes: Arc<AtomicBool>,
     was_held: Arc<AtomicBool>,
 }
@@ -61,7 +82,7 @@ impl Pipe {
         let (sender, seen) = std::sync::mpsc::sync_channel(PICTURES_WAITING_MAX);
         let pipe = Self { seen, has_bytes: Arc::default(), was_held: Arc::default() };
         let (has_bytes, was_held) = (pipe.has_bytes.clone(), pipe.was_held.clone());
-        let run = move || read(Pictures::new(Noted { input, has_bytes }), &sender, &was_held);
+        let run = move || read(Noted { input, has_bytes }, &sender, &was_held);
         std::thread::Builder::new().name("pipe".into()).spawn(run)?;
         Ok(pipe)
     }
@@ -69,8 +90,9 @@ impl Pipe {
     /// What comes next, waiting no longer than this.
     pub fn next(&self, wait: Duration) -> PipeEvent {
         match self.seen.recv_timeout(wait) {
-            Ok(Ok((picture, at))) => PipeEvent::Picture(picture, at),
-            Ok(Err(problem)) => PipeEvent::Failed(problem),
+            Ok(Seen::Picture(picture, at)) => PipeEvent::Picture(picture, at),
+            Ok(Seen::Foreign(foreign)) => PipeEvent::Foreign(foreign),
+            Ok(Seen::Failed(problem)) => PipeEvent::Failed(problem),
             Err(RecvTimeoutError::Timeout) => PipeEvent::Nothing,
             Err(RecvTimeoutError::Disconnected) => PipeEvent::Ended,
         }
@@ -87,16 +109,54 @@ impl Pipe {
     }
 }
 
-type Seen = Result<(Box<CodedPicture>, Instant), String>;
+/// What the thread gives.
+enum Seen {
+    Picture(Box<CodedPicture>, Instant),
+    Foreign(Foreign),
+    Failed(String),
+}
 
-fn read(mut pictures: Pictures<impl Read>, sender: &SyncSender<Seen>, was_held: &AtomicBool) {
+fn read(mut input: impl Read + Send + 'static, sender: &SyncSender<Seen>, was_held: &AtomicBool) {
+    let (head, kind) = match look(&mut input) {
+        Ok(looked) => looked,
+        Err(error) => {
+            let _ = sender.send(Seen::Failed(error.to_string()));
+            return;
+        }
+    };
+    let input = Cursor::new(head).chain(input);
+    match kind {
+        Kind::H264 => read_pictures(Pictures::new(input), sender, was_held),
+        Kind::Foreign { what, has_times } => {
+            let _ = sender.send(Seen::Foreign(Foreign { input: Box::new(input), what, has_times }));
+        }
+    }
+}
+
+/// Its first bytes, and what they tell.
+fn look(input: &mut impl Read) -> std::io::Result<(Vec<u8>, Kind)> {
+    let mut head = Vec::new();
+    let mut piece = [0; 4 * 1024];
+    loop {
+        let read = match input.read(&mut piece) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        head.extend_from_slice(piece.get(..read).unwrap_or_default());
+        if let Some(kind) = sniff::kind(&head, read == 0) {
+            return Ok((head, kind));
+        }
+    }
+}
+
+fn read_pictures(mut pictures: Pictures<impl Read>, sender: &SyncSender<Seen>, was_held: &AtomicBool) {
     loop {
         let seen = match pictures.next_picture() {
-            Ok(Some(picture)) => Ok((Box::new(picture), Instant::now())),
+            Ok(Some(picture)) => Seen::Picture(Box::new(picture), Instant::now()),
             Ok(None) => return,
-            Err(error) => Err(error.to_string()),
+            Err(error) => Seen::Failed(error.to_string()),
         };
-        let is_last = seen.is_err();
+        let is_last = matches!(seen, Seen::Failed(_));
         let is_taken = match sender.try_send(seen) {
             Err(TrySendError::Full(seen)) => {
                 was_held.store(true, Ordering::Relaxed);

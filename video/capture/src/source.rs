@@ -14,7 +14,7 @@ pub enum Source {
     },
     /// A media file, looped in real time.
     File(PathBuf),
-    /// `-`: Annex B on standard input.
+    /// `-`: standard input, H.264 in Annex B form or what ffmpeg reads.
     Stdin,
     /// `rtsp(s)://[USER:PASSWORD@]HOST[:PORT]/PATH`: a camera's H.264, and AAC if it has sound, passed through; G.711 as AAC.
     Rtsp(CameraUrl),

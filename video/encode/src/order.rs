@@ -18,4 +18,6 @@ pub enum EncoderOrder {
     Resume,
     /// Nothing is sent: it may stop.
     Stop,
+    /// Whether the far end takes H.265. Where it does not, it becomes H.264, from the next key frame on.
+    Hevc(bool),
 }

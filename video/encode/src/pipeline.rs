@@ -1,10 +1,13 @@
 //! From a source to encoded frames, on a thread of its own.
 
+mod decoded_pipe;
 mod encoding;
 mod files;
 mod live;
+mod pipe_pace;
 mod piped;
 mod shortfall;
+mod transcoder;
 
 use sightline_capture::{
     Opened, Picture, Source, SourceError, Transport,
@@ -13,7 +16,6 @@ use sightline_capture::{
     ffmpeg::{self, Size},
     live::LiveSource,
     open_file,
-    pipe::Pipe,
     scene::Scene,
 };
 use sightline_media::{Frame, Instant, Track};
@@ -29,6 +31,7 @@ use std::{
 use crate::{encoder::OpenEncoder, fit::exceeds, order::EncoderOrder};
 use encoding::{Encoding, Own};
 use files::Film;
+use piped::Piped;
 
 /// How long a source that gives nothing lets an order wait.
 const ORDERS_INTERVAL: Duration = Duration::from_millis(50);
@@ -127,7 +130,7 @@ enum Input {
     /// Above the preset, and brought down to it.
     ReEncode(Film),
     Ffmpeg(Foreign),
-    Stdin(Option<Pipe>),
+    Stdin(Piped),
     Live(LiveSource),
 }
 
@@ -179,6 +182,7 @@ impl Pipeline {
             events: event_sender,
             orders: orders_receiver,
             has_camera_given: Cell::new(false),
+            takes_hevc: Cell::new(true),
             watch: RefCell::new(watch),
         };
         // With several cameras the log says whose it is.
@@ -209,7 +213,7 @@ fn choose(plan: &Plan, default: Settings) -> Result<(Input, Settings), SourceErr
     let limits = plan.limits.unwrap_or(default);
     Ok(match &plan.source {
         Source::Test { has_grain } => (Input::Scene { has_grain: *has_grain }, limits),
-        Source::Stdin => (Input::Stdin(None), limits),
+        Source::Stdin => (Input::Stdin(Piped::default()), limits),
         // It may not be there yet: it is asked when the stream begins.
         Source::Rtsp(url) => (Input::Live(LiveSource::Rtsp(url.clone(), plan.rtsp_transport)), limits),
         Source::Mjpeg(url) => (Input::Live(LiveSource::Mjpeg(url.clone())), limits),
@@ -299,6 +303,8 @@ struct Worker {
     orders: Receiver<EncoderOrder>,
     /// Whether the camera ever gave a picture: its settings were right then.
     has_camera_given: Cell<bool>,
+    /// The far end takes H.265, as far as is known.
+    takes_hevc: Cell<bool>,
     /// Looks for motion. Only this thread has it.
     watch: RefCell<Option<Watch>>,
 }
@@ -323,7 +329,7 @@ impl Worker {
                 Input::PassThrough(film) => self.pass_through(film),
                 Input::ReEncode(film) => self.encode_clip(film, settings),
                 Input::Ffmpeg(foreign) => self.encode_ffmpeg(foreign, settings),
-                Input::Stdin(pipe) => self.pass_pipe(pipe),
+                Input::Stdin(piped) => self.run_pipe(piped, settings),
                 Input::Live(camera) => self.run_live(camera, settings),
             };
             if matches!(stopped, Stop::Finished) {
@@ -336,6 +342,7 @@ impl Worker {
         loop {
             match self.orders.recv().ok()? {
                 EncoderOrder::Start(settings) => return Some(settings),
+                EncoderOrder::Hevc(is_taken) => self.takes_hevc.set(is_taken),
                 EncoderOrder::Change(_) | EncoderOrder::Keyframe | EncoderOrder::Pause | EncoderOrder::Resume | EncoderOrder::Stop => {}
             }
         }

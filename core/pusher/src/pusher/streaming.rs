@@ -22,9 +22,8 @@ const UNREPORTED_WINDOW_BYTES: u64 = 96 * 1024;
 
 impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     pub(super) fn on_publishing(&mut self, now: Instant) {
-        if self.session.tracks().any(|track| !self.session.is_taken(track.config.codec())) {
-            return self.lose(now, ErrorCode::FrameFormatUnsupported);
-        }
+        // Of a codec that an earlier server took. A source that has no other form of its pictures announces them again, and the stream ends then.
+        self.session.forget_untaken();
         self.streaming_since = Some(now);
         self.held_name_tries = 0;
         self.rate.restart(now);

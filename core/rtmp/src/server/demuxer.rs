@@ -34,6 +34,8 @@ pub(crate) struct Demuxer {
     tracks: Vec<Known>,
     /// Tracks of NAL units, whether their configuration is known or not.
     intakes: Vec<(TrackId, Intake)>,
+    /// Of sound without a configuration.
+    guess: aac::Guess,
     told: Vec<&'static str>,
 }
 
@@ -132,9 +134,9 @@ impl Demuxer {
             return self.record(id, family, record, out);
         }
         let config = match codec {
-            Codec::Aac => match aac_config(record) {
-                Some(config) => TrackConfig::Aac(config),
-                None => return self.unsupported("an AudioSpecificConfig that can't be read", out),
+            Codec::Aac => match aac::AudioConfig::of_any_form(record) {
+                Ok(config) => TrackConfig::Aac(config),
+                Err(_) => return self.unsupported("an AudioSpecificConfig that can't be read", out),
             },
             Codec::H264 | Codec::Hevc | Codec::Av1 | Codec::Vp9 | Codec::Opus | Codec::Flac | Codec::Ac3 | Codec::Eac3 | Codec::Mp3 => {
                 match coded::Config::parse(codec, record) {
@@ -243,7 +245,19 @@ impl Demuxer {
         if has_headers {
             self.quirk("ADTS headers before AAC frames", out);
         } else {
+            self.guess_aac(&frame, out);
             self.push(Codec::Aac, frame, out);
+        }
+    }
+
+    /// What describes raw frames where nothing else does. The frames before it are lost: half a second of sound.
+    fn guess_aac<E: From<Media>>(&mut self, frame: &Frame<Bytes>, out: &mut VecDeque<E>) {
+        if frame.track != TrackId::AUDIO || self.tracks.iter().any(|known| known.id == frame.track) {
+            return;
+        }
+        if let Some(config) = self.guess.see(frame.dts, &frame.payload) {
+            self.set(frame.track, TrackConfig::Aac(config), true, out);
+            self.quirk("AAC without a configuration; its frames and their times say it", out);
         }
     }
 
@@ -303,13 +317,4 @@ impl Demuxer {
         }
         is_news
     }
-}
-
-/// An `AudioSpecificConfig`, or the ADTS header that some encoders send in its place.
-fn aac_config(record: &[u8]) -> Option<aac::AudioConfig> {
-    let is_adts = matches!(record, &[0xff, second, ..] if second & 0xf6 == 0xf0);
-    if is_adts {
-        return aac::adts_frames(record).next()?.config().ok();
-    }
-    aac::AudioConfig::parse(record).ok()
 }

@@ -300,6 +300,29 @@ fn a_stream_of_another_codec_is_reported_once_and_lives() {
     assert!(matches!(&drain(&mut session).1[..], [Event::Unsupported { .. }]));
 }
 
+#[test]
+fn aac_without_a_configuration_and_with_one_of_latm_are_announced_as_what_they_are() {
+    let message = |at_millis: u32, body: &[u8]| {
+        let header = crate::chunk::MessageHeader { csid: 6, timestamp: at_millis, length: body.len() as u32, type_id: 8, stream_id: 1 };
+        let mut bytes = vec![];
+        crate::chunk::write(&header, [body, &[]], 128, |part| bytes.extend_from_slice(part));
+        bytes
+    };
+    let configs = |session: &mut Session| {
+        let tracks = drain(session).1.into_iter().filter_map(|event| if let Event::Track(track) = event { Some(track) } else { None });
+        tracks.map(|track| track.config.as_bytes().to_vec()).collect::<std::vec::Vec<_>>()
+    };
+    let mut session = publishing(Config::default());
+    session.handle_bytes(Instant::ZERO, &message(0, &[0xaf, 0, 0x40, 0x00, 0x24, 0x10, 0x3f, 0xc0])).unwrap();
+    assert_eq!(configs(&mut session), [[0x12, 0x08]], "LATM's StreamMuxConfig");
+
+    let mut session = publishing(Config::default());
+    for at in 0..30 {
+        session.handle_bytes(Instant::ZERO, &message(at * 64, &[0xaf, 1, 0x01, 7, 7])).unwrap();
+    }
+    assert_eq!(configs(&mut session), [[0x14, 0x08]], "16,000 Hz, mono, by 1,024 samples in 64 ms");
+}
+
 proptest::proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes: std::vec::Vec<u8>, is_publishing: bool) {

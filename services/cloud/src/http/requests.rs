@@ -1,6 +1,7 @@
 //! `POST /stream/request`: the specification's HTTP path to the allocator.
 
 use super::access::{Peer, bearer};
+use super::extract::Id;
 use crate::{
     allocate::allocator::{Allocator, Identity},
     clock::Clock,
@@ -12,14 +13,27 @@ use crate::{
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use sightline_listen::Rarely;
-use sightline_signal::{CertificateResponse, ErrorCode, Text};
+use sightline_signal::{CertificateRequest, CertificateResponse, DeviceId, ErrorCode, Text};
 use std::sync::Arc;
 
+/// Where shall this device stream?
+///
+/// As `devices/{id}/stream/request` over MQTT. `retry_after` is a header, too.
+#[utoipa::path(post, path = "/stream/request", operation_id = "request_stream", request_body = sightline_signal::Request, responses(
+    (status = 200, description = "Servers, a name and a token", body = sightline_signal::Response),
+    (status = 400, description = "`BAD_REQUEST`", body = sightline_signal::Response),
+    (status = 401, description = "`UNAUTHORIZED`", body = sightline_signal::Response),
+    (status = 403, description = "`PERMISSION_DENIED`", body = sightline_signal::Response),
+    (status = 409, description = "`INVALID_QUALITY`", body = sightline_signal::Response),
+    (status = 429, description = "`SERVER_OVERLOADED`", body = sightline_signal::Response),
+    (status = 503, description = "`NO_SERVER_AVAILABLE`", body = sightline_signal::Response),
+))]
 pub(super) async fn request(
     State(allocator): State<Arc<Allocator>>,
     State(store): State<Store>,
@@ -30,22 +44,26 @@ pub(super) async fn request(
 ) -> Response {
     let identity = identify(&store, &clock, &peer, &headers).await;
     let answer = allocator.handle_request(&identity, &body).await;
-    let status = status_of(answer.error_code);
-    let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(&answer)).into_response();
-    if let Some(seconds) = answer.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
-    response
+    answered(answer.error_code, answer.retry_after, &answer)
 }
 
-/// `POST /api/v1/devices/{id}/certificate`: what `certificate/request` is by MQTT, for a device that has no broker, or whose certificate
-/// has ended: its bearer token proves it, too.
+/// A device's next certificate, for a key of its own.
+///
+/// What `certificate/request` is by MQTT, for a device that has no broker, or whose certificate has ended: its bearer token proves it, too.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/certificate", operation_id = "renew_certificate", params(("id" = DeviceId, Path)), request_body = CertificateRequest, responses(
+    (status = 200, description = "The certificate, and when it ends", body = CertificateResponse),
+    (status = 400, description = "`BAD_REQUEST`", body = CertificateResponse),
+    (status = 401, description = "`UNAUTHORIZED`", body = CertificateResponse),
+    (status = 403, description = "`PERMISSION_DENIED`: denied, or too early", body = CertificateResponse),
+    (status = 429, description = "`SERVER_OVERLOADED`: too often", body = CertificateResponse),
+    (status = 503, description = "The database can't do that now", body = CertificateResponse),
+))]
 pub(super) async fn certificate(
     State(renewals): State<Arc<Renewals>>,
     State(store): State<Store>,
     State(clock): State<Clock>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -60,9 +78,13 @@ pub(super) async fn certificate(
             CertificateResponse::refused(Text::new(), ErrorCode::Unauthorized, message, None)
         }
     };
-    let status = status_of(answer.error_code);
-    let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(&answer)).into_response();
-    if let Some(seconds) = answer.retry_after {
+    answered(answer.error_code, answer.retry_after, &answer)
+}
+
+/// An answer of the specification, with what it says about itself in status and header.
+fn answered(error_code: Option<ErrorCode>, retry_after_secs: Option<u32>, answer: &impl Serialize) -> Response {
+    let mut response = (status_of(error_code), [(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response();
+    if let Some(seconds) = retry_after_secs {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response

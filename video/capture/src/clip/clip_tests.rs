@@ -470,3 +470,111 @@ fn a_tag_of_amf3_script_data_is_read_past() {
     let times: Vec<i64> = steps(&clip).iter().map(|step| step.frame.dts.as_millis()).collect();
     assert_eq!(times, [0, 40]);
 }
+
+/// AAC-LC at 44,100 Hz, mono, behind an ADTS header.
+fn adts(frame: &[u8]) -> Vec<u8> {
+    let bytes = u16::try_from(frame.len() + 7).unwrap();
+    let [length, rest] = (bytes << 5).to_be_bytes();
+    [&[0xff, 0xf1, 0x50, 0x40 | u8::try_from(bytes >> 11).unwrap(), length, rest | 0x1f, 0xfc][..], frame].concat()
+}
+
+/// What a decoder would be told, and given, of a clip's sound.
+fn sound_of(path: &Path) -> (Vec<u8>, Vec<(i64, Bytes)>) {
+    let clip = open(path);
+    let config = clip.tracks().iter().find(|track| track.id == TrackId::AUDIO).map(|track| track.config.as_bytes().to_vec());
+    let frames = of(&steps(&clip), TrackId::AUDIO).iter().map(|step| (step.frame.dts.as_millis(), step.frame.payload.clone())).collect();
+    (config.unwrap_or_default(), frames)
+}
+
+/// Source: PHZ76/rtmp#14, ant-media/Ant-Media-Server#3790.
+#[test]
+fn aac_in_flv_is_the_same_with_adts_headers_and_with_a_configuration_of_latm_or_none() {
+    let (_dir, path) = made("-i BASE -t 2 -c copy", "plain.flv");
+    let plain = std::fs::read(&path).unwrap();
+    let (config, frames) = sound_of(&path);
+    // ffmpeg marks that there is no SBR, in three bytes more.
+    assert_eq!((&config[..2], frames.len() > 80), (&[0x12, 0x08][..], true));
+    let made = |record: Option<&[u8]>, body: fn(&[u8]) -> Vec<u8>| {
+        let (mut out, mut at) = (plain[..13].to_vec(), 13);
+        while at + 11 < plain.len() {
+            let bytes = u32::from_be_bytes([0, plain[at + 1], plain[at + 2], plain[at + 3]]) as usize;
+            let (head, data) = (&plain[at..at + 11], &plain[at + 11..at + 11 + bytes]);
+            at += 11 + bytes + 4;
+            let data = match (head[0], data.get(1)) {
+                (8, Some(0)) => match record {
+                    Some(record) => [&data[..2], record].concat(),
+                    None => continue,
+                },
+                (8, Some(1)) => [&data[..2], &body(&data[2..])].concat(),
+                _ => data.to_vec(),
+            };
+            let size = u32::try_from(data.len()).unwrap();
+            out.extend([&head[..1], &size.to_be_bytes()[1..], &head[4..], &data, &(size + 11).to_be_bytes()].concat());
+        }
+        file("odd.flv", &out)
+    };
+    let raw = <[u8]>::to_vec;
+    let latm = [0x40, 0x00, 0x24, 0x10, 0x3f, 0xc0];
+    let records: [Option<&[u8]>; 5] = [Some(&config), None, Some(&latm), None, Some(&[])];
+    for (at, record) in records.into_iter().enumerate() {
+        let body = if at < 2 { adts } else { raw };
+        let (_dir, path) = made(record, body);
+        let (said, given) = sound_of(&path);
+        assert!((&said[..2], &given) == (&config[..2], &frames), "case {at}: {said:02x?}, {:?}", open(&path).remarks());
+    }
+}
+
+/// Of the same kind: muxers that copy what their encoder gives.
+#[test]
+fn aac_in_mp4_is_the_same_with_adts_headers_and_without_a_configuration() {
+    let (dir, path) = made("-i BASE -t 2 -c copy -bitexact", "plain.mp4");
+    let (config, frames) = sound_of(&path);
+    let mut bare = std::fs::read(&path).unwrap();
+    let esds = bare.windows(4).position(|kind| kind == b"esds").unwrap();
+    bare[esds..esds + 4].copy_from_slice(b"free");
+    let (_dir2, path) = file("bare.mp4", &bare);
+    assert!(sound_of(&path) == (config[..2].to_vec(), frames.clone()), "by the entry's own fields: {:02x?}", sound_of(&path).0);
+
+    // Each sample with its header, and two in the first.
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let mut samples: Vec<Vec<u8>> = frames.iter().map(|(_, frame)| adts(frame)).collect();
+    let second = samples.remove(1);
+    samples[0].extend(second);
+    let sizes: Vec<u32> = samples.iter().map(|sample| u32::try_from(sample.len()).unwrap()).collect();
+    let count = u32::try_from(samples.len()).unwrap();
+    let whole = open(&dir.path().join("plain.mp4"));
+    let picture = of(&steps(&whole), TrackId::VIDEO)[0].frame.payload.clone();
+    let record = whole.tracks()[0].config.as_bytes().to_vec();
+    let data = [&picture[..], &samples.concat()].concat();
+    let track = |id: u32, kind: &[u8; 4], scale: u32, entry: &[u8], sizes: &[u32], offset: u32, first: u32| {
+        let count = u32::try_from(sizes.len()).unwrap();
+        let table = [
+            mp4_box(b"stsd", &[words(&[0, 1]), entry.to_vec()].concat()),
+            mp4_box(b"stts", &words(&[0, 2, 1, first, count - 1, 1_024])),
+            mp4_box(b"stsc", &words(&[0, 1, 1, count, 1])),
+            mp4_box(b"stsz", &[words(&[0, 0, count]), words(sizes)].concat()),
+            mp4_box(b"stco", &words(&[0, 1, offset])),
+        ];
+        let media = [
+            mp4_box(b"mdhd", &words(&[0, 0, 0, scale, count, 0])),
+            mp4_box(b"hdlr", &[&words(&[0, 0])[..], kind, &[0; 13]].concat()),
+            mp4_box(b"minf", &mp4_box(b"stbl", &table.concat())),
+        ];
+        let header = [words(&[1, 0, 0, id]), vec![0; 68]].concat();
+        mp4_box(b"trak", &[mp4_box(b"tkhd", &header), mp4_box(b"mdia", &media.concat())].concat())
+    };
+    let picture_bytes = u32::try_from(picture.len()).unwrap();
+    let video = mp4_box(b"avc1", &[&[0; 78][..], &mp4_box(b"avcC", &record)].concat());
+    // Two channels at 48,000 Hz by its fields, which the headers contradict.
+    let audio = mp4_box(b"mp4a", &[&[0; 16][..], &[0, 2, 0, 16, 0, 0, 0, 0, 0xbb, 0x80, 0, 0]].concat());
+    let tracks =
+        [track(1, b"vide", 25, &video, &[picture_bytes], 24, 1), track(2, b"soun", 44_100, &audio, &sizes, 24 + picture_bytes, 2_048)];
+    let all = [mp4_box(b"ftyp", b"isom\0\0\0\0"), mp4_box(b"mdat", &data), mp4_box(b"moov", &tracks.concat())];
+    let (_dir3, path) = file("adts.mp4", &all.concat());
+    let (said, given) = sound_of(&path);
+    assert_eq!((said, given.len()), (config[..2].to_vec(), count as usize + 1));
+    for (at, ((time, payload), (_, expected))) in given.iter().zip(&frames).enumerate() {
+        let is_in_time = (*time - at as i64 * 1_024 * 1_000 / 44_100).abs() <= 1;
+        assert!(is_in_time && payload == expected, "frame {at}: {time} ms");
+    }
+}

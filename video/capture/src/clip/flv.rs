@@ -1,7 +1,7 @@
 //! FLV (Adobe's specification, version 10.1, Annex E), with H.264 in the header of Enhanced RTMP as well.
 
 use sightline_media::{
-    MediaTime, TrackId, aac, annexb,
+    MediaTime, TrackId, annexb,
     avc::{self, NalKind},
 };
 use std::{
@@ -9,7 +9,10 @@ use std::{
     io::{BufReader, Read as _, Seek as _, SeekFrom},
 };
 
-use super::index::{Coding, Index, Sample, SharedClock};
+use super::{
+    index::{Coding, Index, Sample, SharedClock},
+    sound::Sound,
+};
 use crate::{
     error::ClipError,
     h264::{self, Sets},
@@ -34,12 +37,12 @@ pub(crate) struct Reader<'a> {
     video: Option<u16>,
     length_bytes: usize,
     has_idr: bool,
-    audio: Option<u16>,
+    sound: Sound,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(index: &'a mut Index) -> Self {
-        Self { index, clock: SharedClock::default(), video: None, length_bytes: avc::LENGTH_BYTES, has_idr: false, audio: None }
+        Self { index, clock: SharedClock::default(), video: None, length_bytes: avc::LENGTH_BYTES, has_idr: false, sound: Sound::default() }
     }
 
     /// `Some`: what is in it that is not read here.
@@ -74,6 +77,7 @@ impl<'a> Reader<'a> {
             offset += 11 + u64::from(bytes) + 4;
             input.seek_relative(4)?;
         }
+        self.sound.end(self.index);
         Ok(None)
     }
 
@@ -143,22 +147,12 @@ impl<'a> Reader<'a> {
             self.index.foreign_sound = Some(audio_name(first >> 4).to_owned());
             return Ok(());
         }
+        let offset = offset + 2;
         if packet == 0 {
-            match aac::AudioConfig::parse(data) {
-                Ok(config) => self.audio = Some(self.index.coding(Coding::Audio(config))?),
-                Err(problem) => self.index.remark(format!("its sound is left out: byte {offset}: {problem}")),
-            }
-            return Ok(());
+            return self.sound.configure(data, offset, self.index);
         }
-        let Some(coding) = self.audio else {
-            self.index.remark("its sound is left out: its AAC has no configuration");
-            return Ok(());
-        };
         let time = self.clock.place(MediaTime::from_millis(millis));
-        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let (is_keyframe, is_hidden, keeps_sets) = (true, false, false);
-        let (offset, track) = (offset + 2, TrackId::AUDIO);
-        self.index.push(Sample { offset, bytes, track, coding, dts: time, pts: time, is_keyframe, is_hidden, keeps_sets })
+        self.sound.take(data, offset, time, self.index)
     }
 }
 

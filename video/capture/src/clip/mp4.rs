@@ -1,12 +1,13 @@
 //! MP4 and QuickTime (ISO/IEC 14496-12), plain and fragmented. Boxes that are not needed are never looked into, so that none of them is a reason to refuse a file.
 
+mod adts;
 mod boxes;
 mod edits;
 mod entries;
 mod fragments;
 mod tables;
 
-use sightline_media::{MediaTime, TrackId};
+use sightline_media::{MediaTime, TrackId, aac::AudioConfig};
 use std::{fs::File, os::unix::fs::FileExt as _};
 
 use super::index::{Coding, Index, Sample};
@@ -82,7 +83,7 @@ fn read_movie(file: &File, moov: &[u8], moofs: &[TopBox], index: &mut Index) -> 
     if let Some(Entry::Other(codec)) = video.entries.iter().find(|entry| !matches!(entry, Entry::Video(..))) {
         return Ok(Some(codec.clone()));
     }
-    let is_aac = |trak: &Trak<'_>| matches!(trak.entries.first(), Some(Entry::Audio(_)));
+    let is_aac = |trak: &Trak<'_>| matches!(trak.entries.first(), Some(Entry::Audio(_) | Entry::BareAudio(_)));
     let audio = chosen(&traks, *b"soun", is_aac);
     remark_the_rest(&traks, video, audio, index);
     index.rotation = video.rotation;
@@ -94,11 +95,25 @@ fn read_movie(file: &File, moov: &[u8], moofs: &[TopBox], index: &mut Index) -> 
         }
         // A recording that was cut short: what is there is played.
         raws.retain(|raw| raw.offset.checked_add(u64::from(raw.bytes)).is_some_and(|end| end <= file_bytes));
-        if !place(trak, track, &raws, movie_timescale, index)? {
+        let said = if track == TrackId::AUDIO { settle_sound(file, trak, &mut raws, index) } else { None };
+        if !place(trak, track, (&raws, said), movie_timescale, index)? {
             return Ok(Some("an edit list with other speeds than one".to_owned()));
         }
     }
     Ok(None)
+}
+
+/// Leaves out headers that MP4 has no place for. Gives what the frames say of their coding.
+fn settle_sound(file: &File, trak: &Trak<'_>, raws: &mut Vec<Raw>, index: &mut Index) -> Option<AudioConfig> {
+    if let Some((stripped, config)) = adts::strip(file, raws, trak.timescale) {
+        index.remark("its AAC frames have ADTS headers, which are left out");
+        *raws = stripped;
+        return Some(config);
+    }
+    match trak.entries.first() {
+        Some(Entry::BareAudio(Some(told))) => adts::with_channels_of_frames(file, raws, told),
+        _ => None,
+    }
 }
 
 fn read_box(file: &File, found: &TopBox) -> Result<Vec<u8>, ClipError> {
@@ -148,8 +163,15 @@ fn remark_the_rest(traks: &[Trak<'_>], video: &Trak<'_>, audio: Option<&Trak<'_>
     }
 }
 
-/// Puts a track's samples into the index, at the times that its edit list gives them. False: it asks for another speed.
-fn place(trak: &Trak<'_>, track: TrackId, raws: &[Raw], movie_timescale: u32, index: &mut Index) -> Result<bool, ClipError> {
+/// Puts a track's samples into the index, at the times that its edit list gives them, with what they say of their coding where the container says nothing.
+/// False: it asks for another speed.
+fn place(
+    trak: &Trak<'_>,
+    track: TrackId,
+    (raws, said): (&[Raw], Option<AudioConfig>),
+    movie_timescale: u32,
+    index: &mut Index,
+) -> Result<bool, ClipError> {
     let scales = edits::Scales { movie: movie_timescale, track: trak.timescale };
     let Some(placed) = edits::apply(raws, &trak.edits, scales, track == TrackId::AUDIO) else { return Ok(false) };
     let mut codings = Vec::new();
@@ -157,6 +179,13 @@ fn place(trak: &Trak<'_>, track: TrackId, raws: &[Raw], movie_timescale: u32, in
         codings.push(match entry {
             Entry::Video(config, length_bytes) => Some(index.coding(Coding::Video(config.clone(), *length_bytes))?),
             Entry::Audio(config) => Some(index.coding(Coding::Audio(config.clone()))?),
+            Entry::BareAudio(by_fields) => match said.as_ref().or(by_fields.as_ref()) {
+                Some(config) => Some(index.coding(Coding::Audio(config.clone()))?),
+                None => {
+                    index.remark("its sound is left out: its AAC has no configuration");
+                    None
+                }
+            },
             Entry::Other(_) => None,
         });
     }

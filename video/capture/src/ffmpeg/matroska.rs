@@ -11,22 +11,25 @@ const ELEMENT_BYTES_MAX: u64 = 1 << 20;
 /// The most pixels of a picture: 8192 x 8192.
 const PIXELS_MAX: u64 = 1 << 26;
 
-const SEGMENT: u32 = 0x1853_8067;
-const INFO: u32 = 0x1549_a966;
-const TIMESTAMP_SCALE: u32 = 0x002a_d7b1;
-const TRACKS: u32 = 0x1654_ae6b;
-const TRACK_ENTRY: u32 = 0xae;
-const TRACK_NUMBER: u32 = 0xd7;
-const DEFAULT_DURATION: u32 = 0x0023_e383;
-const VIDEO: u32 = 0xe0;
-const PIXEL_WIDTH: u32 = 0xb0;
-const PIXEL_HEIGHT: u32 = 0xba;
-const CODEC_PRIVATE: u32 = 0x63a2;
-const CLUSTER: u32 = 0x1f43_b675;
-const TIMESTAMP: u32 = 0xe7;
-const SIMPLE_BLOCK: u32 = 0xa3;
-const BLOCK_GROUP: u32 = 0xa0;
-const BLOCK: u32 = 0xa1;
+pub(super) const EBML: u32 = 0x1a45_dfa3;
+pub(super) const SEGMENT: u32 = 0x1853_8067;
+pub(super) const INFO: u32 = 0x1549_a966;
+pub(super) const TIMESTAMP_SCALE: u32 = 0x002a_d7b1;
+pub(super) const TRACKS: u32 = 0x1654_ae6b;
+pub(super) const TRACK_ENTRY: u32 = 0xae;
+pub(super) const TRACK_NUMBER: u32 = 0xd7;
+pub(super) const DEFAULT_DURATION: u32 = 0x0023_e383;
+pub(super) const VIDEO: u32 = 0xe0;
+pub(super) const PIXEL_WIDTH: u32 = 0xb0;
+pub(super) const PIXEL_HEIGHT: u32 = 0xba;
+pub(super) const CODEC_PRIVATE: u32 = 0x63a2;
+pub(super) const CODEC_ID: u32 = 0x86;
+pub(super) const TRACK_TYPE: u32 = 0x83;
+pub(super) const CLUSTER: u32 = 0x1f43_b675;
+pub(super) const TIMESTAMP: u32 = 0xe7;
+pub(super) const SIMPLE_BLOCK: u32 = 0xa3;
+pub(super) const BLOCK_GROUP: u32 = 0xa0;
+pub(super) const BLOCK: u32 = 0xa1;
 
 /// What the stream holds.
 #[derive(Clone, Debug, Default)]

@@ -111,6 +111,8 @@ impl<'a> Encoding<'a> {
                 return Ok(());
             }
             EncoderOrder::Keyframe => {}
+            // The source's matter.
+            EncoderOrder::Hevc(_) => return Ok(()),
             EncoderOrder::Start(settings) => {
                 self.is_paused = false;
                 self.follow(settings);

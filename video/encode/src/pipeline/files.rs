@@ -240,7 +240,7 @@ impl Worker {
 }
 
 /// Encodes pictures and passes on sound, each when it is due.
-struct Player<'a> {
+pub(super) struct Player<'a> {
     worker: &'a Worker,
     encoding: Encoding<'a>,
     pace: Pace,
@@ -248,14 +248,14 @@ struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    fn new(worker: &'a Worker, settings: Settings, own: Own) -> Self {
+    pub(super) fn new(worker: &'a Worker, settings: Settings, own: Own) -> Self {
         let encoding = Encoding::of(worker, settings, own);
         let pace = Pace { start: encoding.start, base: MediaTime::ZERO };
         Self { worker, encoding, pace, told: Vec::new() }
     }
 
     /// Follows the orders that wait.
-    fn obey(&mut self) -> Result<(), Stop> {
+    pub(super) fn obey(&mut self) -> Result<(), Stop> {
         loop {
             match self.worker.orders.try_recv() {
                 Ok(order) => self.encoding.obey(order)?,
@@ -283,7 +283,7 @@ impl<'a> Player<'a> {
         Ok(due)
     }
 
-    fn sound(&mut self, track: Option<&Track>, mut frame: Frame<bytes::Bytes>) -> Result<(), Stop> {
+    pub(super) fn sound(&mut self, track: Option<&Track>, mut frame: Frame<bytes::Bytes>) -> Result<(), Stop> {
         let due = self.wait_until(frame.dts)?;
         (frame.dts, frame.pts) = (frame.dts + self.pace.base, frame.pts + self.pace.base);
         let is_told = track.is_none_or(|track| self.worker.tell_track(track, &mut self.told))
@@ -291,13 +291,24 @@ impl<'a> Player<'a> {
         if is_told { Ok(()) } else { Err(Stop::Finished) }
     }
 
-    fn picture(&mut self, picture: &Picture, time: MediaTime) -> Result<(), Stop> {
+    pub(super) fn picture(&mut self, picture: &Picture, time: MediaTime) -> Result<(), Stop> {
         let due = self.wait_until(time)?;
         if !self.encoding.is_wanted(due) {
             return Ok(());
         }
         self.encoding.keep_size((picture.width() as u32, picture.height() as u32));
         self.encoding.encode_at(picture, due)
+    }
+
+    /// The time that is due then.
+    pub(super) fn time_at(&self, due: StdInstant) -> MediaTime {
+        let micros = due.saturating_duration_since(self.pace.start).as_micros();
+        MediaTime::from_micros(i64::try_from(micros).unwrap_or(i64::MAX)) - self.pace.base
+    }
+
+    /// No more pictures: what is still in the encoder goes out.
+    pub(super) fn finish(&mut self) -> Result<(), Stop> {
+        self.encoding.finish()
     }
 
     /// A round is over.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sightline_capture::{
-    Picture, SourceEvent, Trouble,
+    Picture, SourceError, SourceEvent, Trouble,
     clip::Character,
     clock, jpeg,
     live::{Live, LiveSource},
@@ -17,7 +17,10 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use super::{Encoding, ORDERS_INTERVAL, Own, PipelineEvent, Stop, Worker};
+use super::{
+    Encoding, ORDERS_INTERVAL, Own, PipelineEvent, Stop, Worker,
+    transcoder::{Ready, Transcoder},
+};
 use crate::{fit::exceeds, order::EncoderOrder};
 
 /// Over how long a camera's frame rate and bit rate are measured: two usual groups of pictures.
@@ -45,6 +48,7 @@ impl Worker {
                 Ok(None) => Ok(()),
                 Err(problem) => Err(self.fail(problem.to_string())),
             });
+            let taken = taken.and_then(|()| run.take_decoded());
             if let Err(stop) = taken {
                 return stop;
             }
@@ -76,6 +80,8 @@ struct Recoding<'a> {
     /// Of the camera's pictures.
     size: (u32, u32),
     decoder: Option<Decoder>,
+    /// Where this build's decoder does not read them.
+    transcoder: Option<Transcoder>,
     picture: Picture,
 }
 
@@ -106,6 +112,9 @@ impl<'a> Run<'a> {
             };
             if let EncoderOrder::Start(settings) | EncoderOrder::Change(settings) = order {
                 self.settings = settings;
+            }
+            if let EncoderOrder::Hevc(is_taken) = order {
+                self.worker.takes_hevc.set(is_taken);
             }
             match &mut self.recoding {
                 Some(recoding) => recoding.encoding.obey(order)?,
@@ -181,27 +190,17 @@ impl<'a> Run<'a> {
         let fps = self.measured.map_or(said.map_or(0.0, |rate| f64::from(rate) / 1000.0), |(fps, _)| fps);
         let own = Character { width, height, fps, bitrate_bps: self.measured.map_or(0, |(_, bps)| bps as u32) };
         let oddity = track.config.avc().and_then(oddity);
-        if !self.worker.plan.limits.is_some_and(|limits| exceeds(own, limits)) {
+        let is_above = self.worker.plan.limits.is_some_and(|limits| exceeds(own, limits));
+        let is_refused = track.config.codec() == Codec::Hevc && !self.worker.takes_hevc.get();
+        if !is_above && !is_refused {
             if let Some(oddity) = oddity.filter(|_| self.told_oddity != oddity) {
                 self.told_oddity = Some(oddity);
                 tracing::warn!(camera = %self.camera, "its H.264 is unusual ({oddity}): it is passed on as it is, and not every player shows it");
             }
             return self.tell(PipelineEvent::Track(Box::new(track)));
         }
-        if track.config.codec() != Codec::H264 {
-            // What can't be decoded here can't be made smaller; the camera can.
-            let codec = track.config.codec().name();
-            tracing::warn!(
-                codec,
-                width,
-                height,
-                fps,
-                "the camera is above the preset, and only H.264 is encoded again: it is passed through; lower its settings"
-            );
-            return self.tell(PipelineEvent::Track(Box::new(track)));
-        }
-        if let Some(oddity) = oddity {
-            return Err(self.cannot_decode(oddity));
+        if oddity.is_some() || track.config.codec() != Codec::H264 {
+            return self.transcode(track, own, oddity, is_refused);
         }
         tracing::info!(width, height, fps, bitrate_bps = own.bitrate_bps, "the camera is above the preset: it is encoded again");
         match Decoder::for_stream() {
@@ -213,10 +212,71 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Encodes again what ffmpeg decodes. `is_refused`: the server does not take it as it is.
+    fn transcode(&mut self, track: Track, own: Character, oddity: Option<&str>, is_refused: bool) -> Result<(), Stop> {
+        let Character { width, height, fps, .. } = own;
+        let codec = track.config.codec().name();
+        match Transcoder::start(&track.config, self.worker.openable(self.settings)) {
+            Ok(Some(transcoder)) => {
+                let reason = if is_refused { "the server does not take it" } else { "it is above the preset" };
+                tracing::info!(codec, width, height, fps, reason, "the camera's pictures are decoded by ffmpeg and encoded as H.264");
+                self.begin_recoding(Own { size: (width, height), fps: (fps > 0.0).then_some(fps) }).transcoder = Some(transcoder);
+                Ok(())
+            }
+            Err(SourceError::NeedsFfmpeg { .. }) if is_refused => Err(self.worker.fail_with(
+                ErrorCode::FrameFormatUnsupported,
+                format!(
+                    "source {}: the server does not take its {codec}, and to make H.264 of it needs `ffmpeg`, and there is none on the PATH: install ffmpeg, set the camera to H.264, or take a server that says that it takes {codec}",
+                    self.camera
+                ),
+            )),
+            Err(SourceError::NeedsFfmpeg { .. }) | Ok(None) if oddity.is_none() => {
+                tracing::warn!(
+                    codec,
+                    width,
+                    height,
+                    fps,
+                    "the camera is above the preset, and to make it smaller needs `ffmpeg` on the PATH: it is passed through; install ffmpeg, or lower its settings"
+                );
+                self.tell(PipelineEvent::Track(Box::new(track)))
+            }
+            Err(SourceError::NeedsFfmpeg { .. }) | Ok(None) => Err(self.cannot_decode(oddity.unwrap_or(codec))),
+            Err(error) => Err(self.worker.fail_with(ErrorCode::FrameFormatUnsupported, format!("source {}: {error}", self.camera))),
+        }
+    }
+
+    /// Encodes what ffmpeg has decoded by now.
+    fn take_decoded(&mut self) -> Result<(), Stop> {
+        loop {
+            let Some(recoding) = &mut self.recoding else { return Ok(()) };
+            let Some(transcoder) = &mut recoding.transcoder else { return Ok(()) };
+            match transcoder.next() {
+                Ready::Picture(picture, time) => {
+                    let at = self.start + Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(0));
+                    recoding.encoding.keep_size((picture.width() as u32, picture.height() as u32));
+                    recoding.encoding.keep_keyframe_interval();
+                    if recoding.encoding.is_due(at) {
+                        recoding.encoding.encode_at(&picture, at)?;
+                    }
+                }
+                Ready::Nothing => return Ok(()),
+                Ready::Ended => {
+                    tracing::warn!(camera = %self.camera, "ffmpeg has ended: another one goes on at the next key frame");
+                    self.recoding = None;
+                    return Ok(());
+                }
+                Ready::Failed(problem) => {
+                    let problem = format!("source {}: {problem}; set the camera to H.264", self.camera);
+                    return Err(self.worker.fail_with(ErrorCode::FrameFormatUnsupported, problem));
+                }
+            }
+        }
+    }
+
     /// The preset asks for what can't be done.
     fn cannot_decode(&self, what: &str) -> Stop {
         let problem = format!(
-            "source {}: its H.264 ({what}) can't be decoded here, which the preset asks for: set the camera to 8 bits, 4:2:0 and progressive, or to what the preset allows, or leave the preset out",
+            "source {}: its H.264 ({what}) can't be decoded here, which the preset asks for: install ffmpeg, set the camera to 8 bits, 4:2:0 and progressive, or to what the preset allows, or leave the preset out",
             self.camera
         );
         self.worker.fail_with(ErrorCode::FrameFormatUnsupported, problem)
@@ -227,11 +287,15 @@ impl<'a> Run<'a> {
         // One media time for sound and picture.
         encoding.start = self.start;
         let size = own.size;
-        self.recoding.insert(Recoding { encoding, size, decoder: None, picture: Picture::new(2, 2) })
+        self.recoding.insert(Recoding { encoding, size, decoder: None, transcoder: None, picture: Picture::new(2, 2) })
     }
 
     fn recode_video(&mut self, frame: &Frame<Bytes>, at: StdInstant) -> Result<(), Stop> {
         let Some(recoding) = &mut self.recoding else { return Ok(()) };
+        if let Some(transcoder) = &mut recoding.transcoder {
+            transcoder.put(frame);
+            return Ok(());
+        }
         let Some(decoder) = &mut recoding.decoder else { return Ok(()) };
         let config = self.tracks.iter().find_map(|track| track.config.avc()).filter(|_| frame.is_keyframe);
         let Some(decoded) = decoder.decode(config, &frame.payload, avc::LENGTH_BYTES) else {
@@ -425,8 +489,15 @@ mod tests {
         let (orders_sender, orders) = sync_channel(4);
         let camera = V4l2Camera { path: "/dev/video0".into(), format: None };
         let plan = plan(Source::V4l2(camera.clone()), Some(MEDIUM));
-        let worker =
-            Worker { plan, full: MEDIUM, events: event_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+        let worker = Worker {
+            plan,
+            full: MEDIUM,
+            events: event_sender,
+            orders,
+            has_camera_given: Cell::new(false),
+            takes_hevc: Cell::new(true),
+            watch: RefCell::new(None),
+        };
         let camera = LiveSource::V4l2(camera);
         let decoder = Decoder::for_keyframes().unwrap();
         let run = Run::new(&worker, &camera, MEDIUM, StdInstant::now());
@@ -462,21 +533,27 @@ mod tests {
 
     /// Source: cisco/openh264#2629.
     #[test]
-    fn a_camera_s_h264_that_can_t_be_decoded_is_passed_on_or_an_error_at_once() {
+    fn a_camera_s_h264_that_can_t_be_decoded_here_is_passed_on_or_goes_to_ffmpeg() {
         // x264's, 320x180, High 10.
         const SPS: &[u8] = &[
             0x67, 0x6e, 0x00, 0x0c, 0xa6, 0xcd, 0x94, 0x14, 0x19, 0xf9, 0xf0, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00,
             0x32, 0x0f, 0x14, 0x29, 0x96,
         ];
         const PPS: &[u8] = &[0x68, 0xef, 0x8f, 0xcb];
-        for (limits, code) in [(None, None), (Some(Settings { width: 160, height: 90, ..MEDIUM }), Some(ErrorCode::FrameFormatUnsupported))]
-        {
+        for limits in [None, Some(Settings { width: 160, height: 90, ..MEDIUM })] {
             let (event_sender, mut events) = tokio::sync::mpsc::channel(64);
             let (_orders_sender, orders) = sync_channel(4);
             let source = Source::Test { has_grain: false };
             let plan = plan(source, limits);
-            let worker =
-                Worker { plan, full: MEDIUM, events: event_sender, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+            let worker = Worker {
+                plan,
+                full: MEDIUM,
+                events: event_sender,
+                orders,
+                has_camera_given: Cell::new(false),
+                takes_hevc: Cell::new(true),
+                watch: RefCell::new(None),
+            };
             let camera = LiveSource::V4l2(V4l2Camera { path: "/dev/video0".into(), format: None });
             let mut run = Run::new(&worker, &camera, MEDIUM, StdInstant::now());
             let config = TrackConfig::H264(avc::DecoderConfig::from_sets(SPS, PPS).unwrap());
@@ -484,15 +561,9 @@ mod tests {
             let time = MediaTime::ZERO;
             let payload = Bytes::from_static(&[0, 0, 0, 2, 0x65, 0x88]);
             let frame = Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe: true, is_disposable: false, payload };
-            assert_eq!(run.take(SourceEvent::Frame(frame, run.start)).is_ok(), code.is_none());
-            let told = std::iter::from_fn(|| events.try_recv().ok()).last();
-            match (told, code) {
-                (Some(PipelineEvent::Frame(..)), None) => {}
-                (Some(PipelineEvent::Failed(failure)), Some(code)) => {
-                    assert!(failure.code == code && failure.problem.contains("more than 8 bits"), "{failure}");
-                }
-                (told, _) => panic!("{told:?}"),
-            }
+            assert!(run.take(SourceEvent::Frame(frame, run.start)).is_ok());
+            let is_decoded = run.recoding.as_ref().is_some_and(|recoding| recoding.transcoder.is_some());
+            assert_eq!((is_decoded, events.try_recv().is_ok()), (limits.is_some(), limits.is_none()));
         }
     }
 
@@ -511,7 +582,15 @@ mod tests {
             motion: None,
             open_encoder: Arc::new(SoftwareEncoder::open as Opening),
         };
-        let worker = Worker { plan, full: MEDIUM, events, orders, has_camera_given: Cell::new(false), watch: RefCell::new(None) };
+        let worker = Worker {
+            plan,
+            full: MEDIUM,
+            events,
+            orders,
+            has_camera_given: Cell::new(false),
+            takes_hevc: Cell::new(true),
+            watch: RefCell::new(None),
+        };
         let low = Settings { width: 640, height: 360, fps: 10, bitrate_bps: 200_000 };
         assert_eq!(worker.openable(low), Settings { bitrate_bps: 200_000, ..MEDIUM });
         let larger = Settings { width: 1920, height: 1080, fps: 25, bitrate_bps: 2_000_000 };

@@ -11,6 +11,8 @@ pub(super) enum Entry {
     Video(Option<Box<avc::DecoderConfig>>, usize),
     /// AAC.
     Audio(AudioConfig),
+    /// AAC without a configuration; the one that the entry's own fields make.
+    BareAudio(Option<AudioConfig>),
     /// What is not read here, as people call it.
     Other(String),
 }
@@ -49,15 +51,22 @@ fn audio(body: &[u8]) -> Entry {
     let esds = find(boxes, *b"esds").or_else(|| find(find(boxes, *b"wave")?, *b"esds"));
     let specific = esds.and_then(|esds| specific_info(esds.get(4..)?, DEPTH_MAX));
     match specific {
+        Some((0x40 | 0x66..=0x68, [])) | None => Entry::BareAudio(by_fields(body)),
         // MPEG-4 audio, and the AAC of MPEG-2 (ISO/IEC 14496-1, table 5).
-        Some((0x40 | 0x66..=0x68, info)) => match AudioConfig::parse(info) {
+        Some((0x40 | 0x66..=0x68, info)) => match AudioConfig::of_any_form(info) {
             // Layers 1 to 3 of MPEG audio and others are MPEG-4 audio as well.
             Ok(config) if matches!(config.object_type(), 1..=5 | 29) => Entry::Audio(config),
             Ok(_) | Err(_) => Entry::Other("MPEG-4 audio that is no AAC".to_owned()),
         },
         Some((0x69 | 0x6b, _)) => Entry::Other("MP3".to_owned()),
-        Some(_) | None => Entry::Other("mp4a without a configuration".to_owned()),
+        Some(_) => Entry::Other("mp4a of another codec".to_owned()),
     }
+}
+
+/// By the entry's `channelcount` and `samplerate`, in whole Hz before its point. Many write two channels whatever there are.
+fn by_fields(body: &[u8]) -> Option<AudioConfig> {
+    let (channels, rate) = (u16_at(body, 16)?, u16_at(body, 24)?);
+    AudioConfig::low_complexity(u32::from(rate), u8::try_from(channels).ok()?)
 }
 
 /// Object type and decoder-specific info of an `esds` (ISO/IEC 14496-1 §7.2.6).
