@@ -8,7 +8,7 @@ use crate::{
     store::{
         Store, Write,
         actor::{Action, Actor},
-        devices::{Credentials, DeviceRow},
+        devices::{Credentials, DeviceRow, ROTATION_GRACE_MS},
         error::StoreError,
     },
 };
@@ -16,9 +16,6 @@ use serde::Serialize;
 use serde_json::json;
 use sightline_signal::DeviceId;
 use std::path::PathBuf;
-
-/// How long a device's older certificate stays valid after `rotate`: it has to fetch the new one first.
-const ROTATION_GRACE_MS: i64 = 3_600_000;
 
 /// Why the registry refuses.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +94,8 @@ impl Registry {
         if write.is_enrolled(id).await? {
             return Err(RegistryError::DeviceExists(id.clone()));
         }
-        let (token_sha256, issued_at_ms) = self.issue(id)?;
+        let last_ms = self.store.device(id).await?.map_or(0, |revoked| revoked.certificate_issued_at_ms());
+        let (token_sha256, issued_at_ms) = self.issue(id, last_ms)?;
         // A device enrolled anew must not come back with the certificate that it was revoked with.
         let credentials =
             Credentials { token_sha256: &token_sha256, cert_issued_min_ms: issued_at_ms, cert_issued_min_from_ms: issued_at_ms };
@@ -166,7 +164,7 @@ impl Registry {
     /// A new certificate, key and bearer token.
     pub(crate) async fn rotate(&self, actor: &Actor, id: &DeviceId) -> Result<AddedDevice, RegistryError> {
         let mut write = self.write_active(actor, id).await?;
-        let (token_sha256, issued_at_ms) = self.issue(id)?;
+        let (token_sha256, issued_at_ms) = self.issue(id, self.known(id).await?.certificate_issued_at_ms())?;
         let old_until_ms = self.clock.unix_millis() + ROTATION_GRACE_MS;
         let credentials =
             Credentials { token_sha256: &token_sha256, cert_issued_min_ms: issued_at_ms, cert_issued_min_from_ms: old_until_ms };
@@ -193,9 +191,9 @@ impl Registry {
     }
 
     /// Writes certificate, key and token; gives the token's hash and when the certificate was issued.
-    fn issue(&self, id: &DeviceId) -> Result<([u8; 32], i64), RegistryError> {
+    fn issue(&self, id: &DeviceId, last_ms: i64) -> Result<([u8; 32], i64), RegistryError> {
         let token = random_secret()?;
-        let issued_at_ms = self.authority.issue_device(id)?;
+        let issued_at_ms = self.authority.issue_device(id, last_ms)?;
         write(&self.dir.device_file(id, "token"), token.reveal(), MODE_SECRET)?;
         Ok((sha256(token.reveal()), issued_at_ms))
     }
@@ -248,6 +246,8 @@ mod tests {
         registry.rotate(&Actor::Cli, &cam).await.unwrap();
         let takes = async |issued_at_ms: i64| registry.known(&cam).await.unwrap().takes_certificate(issued_at_ms, clock.unix_millis());
         assert!(takes(first_ms).await);
+        let row = registry.known(&cam).await.unwrap();
+        assert!(!row.takes_certificate(first_ms, clock.unix_millis() - 86_400_000), "the clock was a day ahead at that rotation");
         clock.advance(Duration::from_secs(3599));
         assert!(takes(first_ms).await);
         clock.advance(Duration::from_secs(2));
