@@ -4,6 +4,7 @@ use crate::auth::keys::Keys;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{Config, Play as PlayRule};
+use crate::control::checkpoint::KeptCheckpoint;
 use crate::control::metrics::{self, ConnectionCounts};
 use crate::control::report::{Addresses, Reporter};
 use crate::control::{Control, Server, sweep};
@@ -273,7 +274,8 @@ impl Parts {
             region: config.region.clone(),
             capacity_kbps: config.cloud.capacity_kbps,
         };
-        let control = Control { server, keys, hub, shutdown: shutdown.clone() };
+        let checkpoint = KeptCheckpoint::load(&config.data_dir);
+        let control = Control { server, keys, hub, checkpoint, shutdown: shutdown.clone() };
         Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, recordings: counts, tasks, shutdown }
     }
 

@@ -109,10 +109,8 @@ fn last_words(play: &Play, playback: &str, file: &str) -> Response {
     if file == "index.m3u8" {
         return hls::last_playlist(play, playback).map_or_else(not_found, playlist);
     }
-    match hls::last_file(play, playback, file) {
-        Lookup::Gone => not_found(),
-        found => hls_file(None, found),
-    }
+    let found = hls::last_file(play, playback, file);
+    if found == Lookup::Gone { not_found() } else { hls_file(None, found) }
 }
 
 fn playlist(text: String) -> Response {
