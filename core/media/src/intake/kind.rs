@@ -78,6 +78,16 @@ impl Family {
         }
     }
 
+    /// Whether a slice is the first of its picture (`first_mb_in_slice` is 0, or `first_slice_segment_in_pic_flag` is set).
+    pub(super) fn begins_picture(self, unit: &[u8]) -> bool {
+        let at = match self {
+            Self::H264 => 1,
+            Self::Hevc => 2,
+        };
+        // One that is cut before it tells is taken for a picture.
+        unit.get(at).is_none_or(|&first| first & 0x80 != 0)
+    }
+
     /// The first fields of a slice (H.264 §7.3.3, H.265 §7.3.6.1); none of one that does not begin its picture in H.265.
     pub(super) fn slice(self, unit: &[u8]) -> Option<Slice> {
         let header = *unit.first()?;
