@@ -14,7 +14,10 @@ use retina::{
     },
     codec::{AudioFrame, CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParameters, VideoParametersCodec},
 };
-use sightline_media::{Codec, Frame, MediaTime, Track, TrackConfig, TrackId, avc, coded};
+use sightline_media::{
+    Codec, Frame, MediaTime, Track, TrackConfig, TrackId, avc, coded,
+    intake::{Assembly, Family},
+};
 use std::{convert::Infallible, str::FromStr, sync::Arc, time::Instant};
 use tokio::{
     task::JoinSet,
@@ -222,12 +225,16 @@ async fn play(url: &CameraUrl, mut demuxed: Demuxed, tracks: Tracks, session: &m
         let item = timeout_at(deadline, demuxed.next()).await.map_err(|_| player.silence(session.outlet.has_given()))?;
         match item.ok_or_else(|| Trouble::passing("it ended the stream"))? {
             Ok(CodecItem::VideoFrame(frame)) => {
+                let is_continued = player.is_continued(&frame);
+                if !is_continued {
+                    player.complete(session)?;
+                }
                 if frame.has_new_parameters()
                     && let Some(stream) = demuxed.streams().get(frame.stream_id())
                 {
                     player.announce_video(url, stream, session);
                 }
-                player.take_video(frame, session)?;
+                player.take_video(frame, is_continued, session)?;
                 if session.outlet.has_given() {
                     session.sound.pictures_come();
                     deadline = Deadline::now() + SILENCE_TIMEOUT;
@@ -257,13 +264,30 @@ struct Player {
     has_parameters: bool,
     /// The next picture lacks others before it.
     is_damaged: bool,
+    /// How its pictures are coded.
+    family: Family,
+    /// Cameras that mark the end of each slice as that of a picture.
+    assembly: Assembly<Bytes>,
+    /// Of the picture that waits for its slices: when it came, and whether others before it are lost.
+    waiting: Option<(Instant, bool)>,
     first: FirstPictures,
 }
 
 impl Player {
     fn new(tracks: Tracks, has_sound_come: bool) -> Self {
         let first = FirstPictures::new(tracks.sound.is_some() && !has_sound_come);
-        Self { video: tracks.video, sound: tracks.sound, zeros: [None; 2], faults: 0, has_parameters: false, is_damaged: false, first }
+        Self {
+            video: tracks.video,
+            sound: tracks.sound,
+            zeros: [None; 2],
+            faults: 0,
+            has_parameters: false,
+            is_damaged: false,
+            family: Family::H264,
+            assembly: Assembly::that_waits(),
+            waiting: None,
+            first,
+        }
     }
 
     /// Most cameras give the parameters in their SDP: all of them go out before the first frame.
@@ -286,6 +310,7 @@ impl Player {
         let Some(ParametersRef::Video(parameters)) = stream.parameters() else { return };
         match config_of(parameters) {
             Ok(config) => {
+                self.family = Family::of(config.codec()).unwrap_or(Family::H264);
                 session.outlet.track(Track { id: TrackId::VIDEO, config });
                 expect_reordering(parameters, session.timeline);
                 self.has_parameters = true;
@@ -305,12 +330,26 @@ impl Player {
         Trouble::passing(format!("{what} within {} s{faults}", limit.as_secs()))
     }
 
-    fn take_video(&mut self, frame: VideoFrame, session: &mut Session<'_>) -> Result<(), Trouble> {
+    /// Whether it is another slice of the picture before.
+    fn is_continued(&mut self, frame: &VideoFrame) -> bool {
+        let time = self.media_time(0, frame.timestamp());
+        self.assembly.is_continued(self.family.begins_with_picture(frame.data()), time)
+    }
+
+    /// Another picture begins: the one before is complete.
+    fn complete(&mut self, session: &mut Session<'_>) -> Result<(), Trouble> {
+        match self.assembly.complete() {
+            Some(frame) => self.pass(frame, session),
+            None => Ok(()),
+        }
+    }
+
+    fn take_video(&mut self, frame: VideoFrame, is_continued: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
         if !self.has_parameters {
             return Ok(());
         }
         let now = Instant::now();
-        let (dts, pts) = session.timeline.map(TrackId::VIDEO, self.media_time(0, frame.timestamp()), now);
+        let time = self.media_time(0, frame.timestamp());
         let (is_keyframe, is_disposable, loss) = (frame.is_random_access_point(), frame.is_disposable(), frame.loss());
         if loss > 0 {
             tracing::warn!(packets = loss, "packets of the camera are lost: no picture before its next key frame");
@@ -323,9 +362,29 @@ impl Player {
                 payload.len()
             )));
         }
-        let frame = Frame { track: TrackId::VIDEO, dts, pts, is_keyframe, is_disposable, payload };
+        let frame = Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe, is_disposable, payload };
+        let passed = if is_continued {
+            if let Some((_, follows)) = &mut self.waiting {
+                *follows |= follows_loss;
+            }
+            self.assembly.go_on(frame, |held, more| [&held[..], more].concat().into())
+        } else {
+            self.waiting = Some((now, follows_loss));
+            let is_first = self.family.begins_with_picture(&frame.payload);
+            self.assembly.begin(frame, is_first)
+        };
+        match passed {
+            Some(frame) => self.pass(frame, session),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands a picture on, at its time.
+    fn pass(&mut self, mut frame: Frame<Bytes>, session: &mut Session<'_>) -> Result<(), Trouble> {
+        let (at, follows_loss) = self.waiting.take().unwrap_or((Instant::now(), false));
+        (frame.dts, frame.pts) = session.timeline.map(TrackId::VIDEO, frame.dts, at);
         let was_over = self.first.is_over();
-        for (frame, at, follows_loss) in self.first.take((frame, now, follows_loss)) {
+        for (frame, at, follows_loss) in self.first.take((frame, at, follows_loss)) {
             session.outlet.frame(frame, at, follows_loss)?;
         }
         if self.first.is_over() && !was_over {

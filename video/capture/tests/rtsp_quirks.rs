@@ -84,7 +84,11 @@ fn watch(camera: &QuirkCamera, pictures: usize, sound: usize) -> Seen {
 
 /// The clip's pictures as they go on: lengths of four bytes, without parameter sets.
 fn expected() -> Vec<Vec<u8>> {
-    let units = CLIP.units.iter().map(|unit| {
+    expected_of(&CLIP)
+}
+
+fn expected_of(clip: &Clip) -> Vec<Vec<u8>> {
+    let units = clip.units.iter().map(|unit| {
         let slices = unit.iter().filter(|nal| !matches!(nal[0] & 0x1f, 7 | 8));
         slices.flat_map(|nal| [&(nal.len() as u32).to_be_bytes(), nal.as_slice()].concat()).collect()
     });
@@ -93,10 +97,14 @@ fn expected() -> Vec<Vec<u8>> {
 
 /// All pictures of two rounds come, in order, in one connection.
 fn assert_all_pictures(quirks: Quirks) -> Seen {
-    let camera = QuirkCamera::start(CLIP.clone(), quirks);
+    assert_all_pictures_of(&CLIP, quirks)
+}
+
+fn assert_all_pictures_of(clip: &Clip, quirks: Quirks) -> Seen {
+    let camera = QuirkCamera::start(clip.clone(), quirks);
     let seen = watch(&camera, 2 * CLIP_PICTURES, 0);
     assert_eq!(seen.losses, [""; 0], "{quirks:?}");
-    let expected = expected();
+    let expected = expected_of(clip);
     for (at, picture) in seen.pictures.iter().enumerate() {
         assert!(*picture == expected[at % CLIP_PICTURES], "{quirks:?}: picture {at} is not the camera's");
     }
@@ -217,6 +225,30 @@ fn sequence_numbers_and_marks_cost_no_picture() {
         }
         for marks in [Marks::Never, Marks::Always] {
             scope.spawn(move || assert_all_pictures(Quirks { marks, ..Quirks::default() }));
+        }
+    });
+}
+
+/// The same kind: the encoder hands out slices, and whoever packs them takes each for a picture.
+#[test]
+fn slices_that_are_marked_each_are_one_picture() {
+    let made = "-v error -f lavfi -i testsrc2=size=160x96:rate=50 -frames:v 40 -c:v libx264 -preset ultrafast -tune zerolatency \
+                -x264-params slices=4:aud=1 -g 10 -f h264 -";
+    let made = std::process::Command::new("ffmpeg").args(made.split_whitespace()).output().unwrap();
+    let mut units: Vec<Vec<Vec<u8>>> = Vec::new();
+    for nal in NalUnits::new(&made.stdout) {
+        match nal[0] & 0x1f {
+            9 => units.push(Vec::new()),
+            6 => {}
+            _ => units.last_mut().unwrap().push(nal.to_vec()),
+        }
+    }
+    let clip = Clip { units };
+    assert!(clip.units.len() == CLIP_PICTURES && clip.units.iter().all(|unit| unit.len() >= 4));
+    std::thread::scope(|scope| {
+        for marks in [Marks::Right, Marks::Never, Marks::Always] {
+            let clip = &clip;
+            scope.spawn(move || assert_all_pictures_of(clip, Quirks { marks, ..Quirks::default() }));
         }
     });
 }

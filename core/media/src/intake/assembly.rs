@@ -33,6 +33,12 @@ impl<P> Default for Assembly<P> {
 }
 
 impl<P: AsRef<[u8]> + Clone> Assembly<P> {
+    /// For a source whose first picture may wait for the second, which tells whether it was whole.
+    #[must_use]
+    pub fn that_waits() -> Self {
+        Self { is_apart: true, whole: WHOLE_PICTURES_MIN - 1, ..Self::default() }
+    }
+
     /// Whether what comes belongs to the picture before. `is_first`: its first slice is the first of a picture.
     #[must_use]
     pub fn is_continued(&self, is_first: bool, dts: MediaTime) -> bool {

@@ -88,6 +88,13 @@ impl Family {
         unit.get(at).is_none_or(|&first| first & 0x80 != 0)
     }
 
+    /// Whether the first slice of a frame in our form is the first of its picture.
+    #[must_use]
+    pub fn begins_with_picture(self, payload: &[u8]) -> bool {
+        let mut units = avc::NalUnits::new(payload, avc::LENGTH_BYTES);
+        units.find(|unit| matches!(self.role(unit), Role::Slice { .. })).is_none_or(|slice| self.begins_picture(slice))
+    }
+
     /// The first fields of a slice (H.264 §7.3.3, H.265 §7.3.6.1); none of one that does not begin its picture in H.265.
     pub(super) fn slice(self, unit: &[u8]) -> Option<Slice> {
         let header = *unit.first()?;
