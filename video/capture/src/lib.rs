@@ -18,6 +18,7 @@ mod jpeg_end;
 pub mod live;
 mod mjpeg;
 mod multipart;
+pub mod offers;
 mod outlet;
 mod picture;
 pub mod pictures;

@@ -105,25 +105,13 @@ async fn connect(
     session: &mut Session<'_>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(Demuxed, Tracks), Trouble> {
-    let address = match (url.is_secure(), transport) {
-        (false, _) => url.for_request(),
-        (true, Transport::Tcp) => secure::tunnel(url, tasks).await?,
-        (true, Transport::Udp) => {
-            return Err(Trouble::refusal("with rtsps the media is in the encrypted connection, not in UDP: set rtsp_transport to tcp"));
-        }
-    };
+    let mut camera = describe(url, transport, session.group.clone(), tasks).await?;
+    let mut video = choose_video(camera.streams(), session.wanted)?;
+    let mut url = url;
+    if let Some((sub, other, its_video)) = nearer(url, transport, session, (&camera, video), tasks).await {
+        (url, camera, video) = (sub, other, its_video);
+    }
     let failed = |error| trouble_of(url, &error);
-    let creds = url.credentials().map(|(username, password)| Credentials { username, password });
-    let options = SessionOptions::default()
-        .creds(creds)
-        .user_agent("Sightline".into())
-        .session_group(session.group.clone())
-        // Some cameras send what nobody set up, some change the session's id with each SETUP.
-        .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
-        .session_id(SessionIdPolicy::UseFirst);
-    tracing::trace!(camera = %url, "connecting");
-    let mut camera = client::Session::describe(address, options).await.map_err(failed)?;
-    let video = choose_video(camera.streams(), session.wanted)?;
     camera.setup(video, setup_options(transport)).await.map_err(failed)?;
     let sound = match session.sound.begin() {
         true => set_up_sound(url, transport, &mut camera, session.sound).await?,
@@ -137,6 +125,60 @@ async fn connect(
         .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::ProcessPackets);
     let demuxed = camera.play(options).await.and_then(client::Session::demuxed).map_err(failed)?;
     Ok((demuxed, Tracks { video, sound }))
+}
+
+/// The camera's other stream, where it has one at an address of its own that comes nearer to the preset.
+async fn nearer<'u>(
+    url: &'u CameraUrl,
+    transport: Transport,
+    session: &Session<'_>,
+    (camera, video): (&client::Session<client::Described>, usize),
+    tasks: &mut JoinSet<()>,
+) -> Option<(&'u CameraUrl, client::Session<client::Described>, usize)> {
+    let (wanted, sub) = (session.wanted?, url.sub()?);
+    let described = match describe(sub, transport, session.group.clone(), tasks).await {
+        Ok(other) => choose_video(other.streams(), session.wanted).map(|video| (other, video)),
+        Err(trouble) => Err(trouble),
+    };
+    let (other, its_video) = match described {
+        Ok(described) => described,
+        Err(problem) => {
+            tracing::warn!(camera = %sub, %problem, "the camera's second stream is not there: the first is read");
+            return None;
+        }
+    };
+    let size = |camera: &client::Session<client::Described>, video: usize| camera.streams().get(video).and_then(size_of);
+    let sizes = [(0, size(camera, video)), (1, size(&other, its_video))];
+    let is_nearer = choose_size(&sizes, Some(wanted)) == Some(1);
+    let offered: Vec<String> = sizes.iter().map(|(_, size)| size.map_or("?".to_owned(), |(w, h)| format!("{w}x{h}"))).collect();
+    tracing::info!(offered = offered.join(", "), read = if is_nearer { 2 } else { 1 }, "the camera has a stream at each of two addresses");
+    is_nearer.then_some((sub, other, its_video))
+}
+
+/// OPTIONS and DESCRIBE.
+pub(crate) async fn describe(
+    url: &CameraUrl,
+    transport: Transport,
+    group: Arc<SessionGroup>,
+    tasks: &mut JoinSet<()>,
+) -> Result<client::Session<client::Described>, Trouble> {
+    let address = match (url.is_secure(), transport) {
+        (false, _) => url.for_request(),
+        (true, Transport::Tcp) => secure::tunnel(url, tasks).await?,
+        (true, Transport::Udp) => {
+            return Err(Trouble::refusal("with rtsps the media is in the encrypted connection, not in UDP: set rtsp_transport to tcp"));
+        }
+    };
+    let creds = url.credentials().map(|(username, password)| Credentials { username, password });
+    let options = SessionOptions::default()
+        .creds(creds)
+        .user_agent("Sightline".into())
+        .session_group(group)
+        // Some cameras send what nobody set up, some change the session's id with each SETUP.
+        .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
+        .session_id(SessionIdPolicy::UseFirst);
+    tracing::trace!(camera = %url, "connecting");
+    client::Session::describe(address, options).await.map_err(|error| trouble_of(url, &error))
 }
 
 fn setup_options(transport: Transport) -> SetupOptions {
@@ -173,7 +215,7 @@ fn choose_video(streams: &[Stream], wanted: Option<(u32, u32)>) -> Result<usize,
 }
 
 /// As its description has it; many cameras tell it in the stream alone.
-fn size_of(stream: &Stream) -> Option<(u32, u32)> {
+pub(crate) fn size_of(stream: &Stream) -> Option<(u32, u32)> {
     match stream.parameters() {
         Some(ParametersRef::Video(parameters)) => Some(parameters.pixel_dimensions()),
         Some(ParametersRef::Audio(_) | ParametersRef::Message(_)) | None => None,

@@ -23,9 +23,13 @@ const CLIP_PICTURES: usize = 40;
 
 const SETTINGS: Settings = Settings { width: 160, height: 96, fps: 50, bitrate_bps: 4_000_000 };
 
-static CLIP: LazyLock<Clip> = LazyLock::new(|| {
-    let (width, height) = (160, 96);
-    let (mut scene, mut encoder) = (Scene::with_grain(width, height, "quirks"), Encoder::open(SETTINGS, 0.2).unwrap());
+static CLIP: LazyLock<Clip> = LazyLock::new(|| clip(160, 96));
+
+fn clip(width: usize, height: usize) -> Clip {
+    let (mut scene, mut encoder) = (
+        Scene::with_grain(width, height, "quirks"),
+        Encoder::open(Settings { width: width as u32, height: height as u32, ..SETTINGS }, 0.2).unwrap(),
+    );
     let mut units = Vec::new();
     for at in 0.. {
         let picture = scene.paint(at * 20);
@@ -40,7 +44,7 @@ static CLIP: LazyLock<Clip> = LazyLock::new(|| {
         }
     }
     Clip { units }
-});
+}
 
 /// What a camera gave.
 #[derive(Default)]
@@ -251,6 +255,34 @@ fn slices_that_are_marked_each_are_one_picture() {
             scope.spawn(move || assert_all_pictures_of(clip, Quirks { marks, ..Quirks::default() }));
         }
     });
+}
+
+/// As /Streaming/Channels/101 and 102, subtype=0 and 1, stream1 and stream2 are.
+#[test]
+fn of_a_stream_at_each_of_two_addresses_the_one_nearest_to_the_preset_is_read() {
+    let main = QuirkCamera::start(CLIP.clone(), Quirks::default());
+    let sub = QuirkCamera::start(clip(80, 48), Quirks::default());
+    let mut source: Source = main.url().replace("rtsp://", "rtsp://user:word@").parse().unwrap();
+    source.second(&sub.url()).unwrap();
+    assert!("test".parse::<Source>().unwrap().second(&sub.url()).is_err());
+    let read = |size: Option<(u32, u32)>| {
+        let Source::Rtsp(url) = source.clone() else { panic!("it is RTSP") };
+        let (width, height) = size.unwrap_or((160, 96));
+        let wanted = Target { settings: Settings { width, height, ..SETTINGS }, is_limit: size.is_some() };
+        let live = Live::open(LiveSource::Rtsp(url, Transport::Tcp), wanted, Instant::now()).unwrap();
+        loop {
+            match live.next(LIMIT).unwrap() {
+                Some(SourceEvent::Track(track)) if track.id == TrackId::VIDEO => return track.config.size().unwrap(),
+                Some(SourceEvent::Lost { trouble, .. }) => panic!("{trouble}"),
+                Some(_) => {}
+                None => panic!("nothing came"),
+            }
+        }
+    };
+    assert_eq!([read(None), read(Some((80, 48))), read(Some((100, 60)))], [(160, 96), (80, 48), (160, 96)]);
+    // One that is not there costs nothing.
+    drop(sub);
+    assert_eq!(read(Some((80, 48))), (160, 96));
 }
 
 /// The first sixteen packets tell it from one that repeats a packet.
