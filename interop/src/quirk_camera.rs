@@ -46,7 +46,13 @@ pub enum Sound {
     /// With an announced clock of 0 Hz.
     PcmaWithoutClock,
     G726,
+    G722,
     Opus,
+    /// 16 bits a sample, two channels.
+    L16,
+    /// AAC in LATM, as RFC 3016 has it.
+    Latm,
+    Speex,
     Aac,
     /// Without a map from its number to a codec.
     WithoutMap,
@@ -429,6 +435,12 @@ impl Connection {
             Sound::Pcma16 => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 PCMA/16000/1\r\n",
             Sound::PcmaWithoutClock => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 PCMA/0\r\n",
             Sound::G726 => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 G726-32/8000\r\n",
+            Sound::G722 => "m=audio 0 RTP/AVP 9\r\n",
+            Sound::L16 => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 L16/16000/2\r\n",
+            Sound::Speex => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 speex/16000\r\n",
+            Sound::Latm => {
+                "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 MP4A-LATM/16000/1\r\na=fmtp:98 profile-level-id=15;object=2;cpresent=0;config=400028103FC0\r\n"
+            }
             Sound::Opus => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 opus/48000/2\r\n",
             Sound::WithoutMap => "m=audio 0 RTP/AVP 98\r\n",
             Sound::AacWithoutFmtp => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 MPEG4-GENERIC/16000/1\r\n",
@@ -576,14 +588,19 @@ impl Sender {
         let aac = |frame: &[u8]| [&[0, 16][..], &(u16::try_from(frame.len() << 3).unwrap_or(0)).to_be_bytes(), frame].concat();
         let (samples, mark, payload) = match self.quirks.sound {
             Sound::Pcmu => (160, at == 0, vec![0xff; 160]),
-            Sound::Pcma | Sound::G726 | Sound::PcmaWithoutClock => (160, at == 0, vec![0xd5; 160]),
+            Sound::G726 => (160, at == 0, vec![0x77; 80]),
+            Sound::G722 => (160, at == 0, vec![0x55; 160]),
+            Sound::Opus => (960, at == 0, vec![0xf8, 0xff, 0xfe]),
+            Sound::L16 => (320, at == 0, vec![0; 1_280]),
+            Sound::Latm => (1_024, true, [&[silent_frame.len() as u8][..], &silent_frame].concat()),
+            Sound::Pcma | Sound::PcmaWithoutClock => (160, at == 0, vec![0xd5; 160]),
             Sound::Pcma16 => (320, at == 0, vec![0xd5; 320]),
             Sound::PcmaWithEmptyPackets => (160, false, Vec::new()),
             Sound::AacWithBrokenPackets => (1_024, true, vec![0xff; 9]),
             Sound::AacWithSomeBrokenPackets if at % 4 == 1 => (1_024, true, vec![0, 48, 0xff, 0xff, 0xff, 0xff, 0, 0]),
             Sound::AacWithSomeBrokenPackets => (1_024, false, aac(&silent_frame)),
             Sound::None
-            | Sound::Opus
+            | Sound::Speex
             | Sound::Aac
             | Sound::WithoutMap
             | Sound::AacWithoutFmtp

@@ -29,6 +29,7 @@ pub mod scene;
 mod secure;
 mod sniff;
 mod sound;
+mod sound_decoder;
 mod source;
 pub mod stamp;
 pub mod stdin;

@@ -436,19 +436,16 @@ impl Player {
     }
 
     fn take_sound(&mut self, frame: &AudioFrame, session: &mut Session<'_>) -> Result<(), Trouble> {
-        let rate = frame.timestamp().clock_rate().get();
         let at = self.ticks(1, frame.timestamp());
-        let frames = match &mut self.sound {
-            None => return Ok(()),
-            Some((_, Carrier::Aac(_))) => vec![(at, Bytes::copy_from_slice(frame.data()))],
-            Some((_, Carrier::G711(made))) => match made.take(at, frame.data()) {
-                Ok(frames) => frames,
-                Err(error) => {
-                    session.sound.warn(error.to_string());
-                    self.sound = None;
-                    return Ok(());
-                }
-            },
+        let Some((_, carrier)) = &mut self.sound else { return Ok(()) };
+        let rate = carrier.rate_hz(frame.timestamp().clock_rate().get());
+        let frames = match carrier.take(at, &Bytes::copy_from_slice(frame.data())) {
+            Ok(frames) => frames,
+            Err(error) => {
+                session.sound.warn(error.to_string());
+                self.sound = None;
+                return Ok(());
+            }
         };
         if !frames.is_empty() && session.sound.comes() {
             self.announce_sound(session);

@@ -118,22 +118,9 @@ fn assert_all_pictures_of(clip: &Clip, quirks: Quirks) -> Seen {
 /// langhuihui/monibuca#390, google/ExoPlayer#9614.
 #[test]
 fn sound_that_can_t_be_carried_leaves_the_pictures() {
-    use Sound::{
-        AacWithBrokenConfig, AacWithBrokenPackets, AacWithoutConfig, AacWithoutFmtp, G726, Opus, PcmaWithEmptyPackets, PcmaWithoutClock,
-        WithoutMap,
-    };
+    use Sound::{AacWithBrokenPackets, PcmaWithEmptyPackets, PcmaWithoutClock, Speex, WithoutMap};
     std::thread::scope(|scope| {
-        for sound in [
-            G726,
-            Opus,
-            AacWithoutFmtp,
-            AacWithoutConfig,
-            AacWithBrokenConfig,
-            AacWithBrokenPackets,
-            PcmaWithoutClock,
-            WithoutMap,
-            PcmaWithEmptyPackets,
-        ] {
+        for sound in [Speex, AacWithBrokenPackets, PcmaWithoutClock, WithoutMap, PcmaWithEmptyPackets] {
             scope.spawn(move || {
                 let seen = assert_all_pictures(Quirks { sound, ..Quirks::default() });
                 assert_eq!((seen.sound.len(), seen.sample_rate_hz), (0, None), "{sound:?} is not announced");
@@ -283,6 +270,36 @@ fn of_a_stream_at_each_of_two_addresses_the_one_nearest_to_the_preset_is_read() 
     // One that is not there costs nothing.
     drop(sub);
     assert_eq!(read(Some((80, 48))), (160, 96));
+}
+
+/// Of the same reports, and its neighbours: what is described badly, or coded as no player has it, goes on as AAC.
+#[test]
+fn sound_that_is_described_badly_or_coded_otherwise_goes_on_as_aac() {
+    use Sound::{AacWithBrokenConfig, AacWithoutConfig, AacWithoutFmtp, G722, G726, L16, Latm, Opus};
+    std::thread::scope(|scope| {
+        for (sound, rate_hz) in [
+            (AacWithoutFmtp, 16_000),
+            (AacWithoutConfig, 16_000),
+            (AacWithBrokenConfig, 16_000),
+            (Latm, 16_000),
+            (L16, 16_000),
+            (G726, 8_000),
+            (G722, 16_000),
+            (Opus, 48_000),
+        ] {
+            scope.spawn(move || {
+                let camera = QuirkCamera::start(CLIP.clone(), Quirks { sound, ..Quirks::default() });
+                let seen = watch(&camera, CLIP_PICTURES, 8);
+                assert_eq!((seen.sample_rate_hz, &seen.losses[..]), (Some(rate_hz), &[][..]), "{sound:?}");
+                // Its AAC comes faster than time goes, which the clock sets right later on.
+                let times: Vec<i64> = seen.sound.iter().take(8).map(|frame| frame.dts.as_millis()).collect();
+                let step = 1_024_000 / i64::from(rate_hz);
+                assert!(times.windows(2).all(|pair| (pair[1] - pair[0] - step).abs() <= 2), "{sound:?}: {times:?}");
+                let apart = times[0] - seen.times[0][0];
+                assert!(apart.abs() < 1_000, "{sound:?} begins {apart} ms after the pictures");
+            });
+        }
+    });
 }
 
 /// The first sixteen packets tell it from one that repeats a packet.
