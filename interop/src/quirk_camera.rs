@@ -1,8 +1,8 @@
-//! An RTSP camera that departs from what it announces, as real ones do: each quirk is a switch. RTP goes over TCP, in RTSP's own connection.
+//! An RTSP camera that departs from what it announces, as real ones do: each quirk is a switch. RTP goes over TCP, in RTSP's own connection, or over UDP.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -78,6 +78,22 @@ pub enum Answers {
     WithWrongCseq,
     WithoutReason,
     WithEmptyHeaders,
+}
+
+/// What becomes of an OPTIONS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(missing_docs, reason = "each is what its name says")]
+pub enum OptionsAnswer {
+    #[default]
+    Right,
+    HangsUp,
+    /// It answers, and then hangs up.
+    HangsUpBehind,
+    Silence,
+    /// With this status.
+    Refused(u16),
+    /// With this status, and then hangs up.
+    RefusedForGood(u16),
 }
 
 /// How the camera answers a SETUP of its sound.
@@ -184,8 +200,10 @@ pub struct Quirks {
     pub rtp_info: RtpInfo,
     /// It hangs up on a DESCRIBE before an OPTIONS.
     pub needs_options: bool,
-    /// It hangs up on OPTIONS.
-    pub hates_options: bool,
+    /// Its answer to an OPTIONS before PLAY.
+    pub options: OptionsAnswer,
+    /// Its RTP goes over UDP, whatever is asked for.
+    pub is_udp: bool,
     /// It wants Digest authentication, with a new nonce after each request.
     pub renews_nonce: bool,
     /// It asks for a keepalive each second, and does not answer it.
@@ -214,6 +232,7 @@ pub struct QuirkCamera {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
+    is_udp: bool,
 }
 
 impl QuirkCamera {
@@ -233,10 +252,16 @@ impl QuirkCamera {
                     break;
                 }
                 let (stopped, seen, clip) = (stopped.clone(), seen.clone(), clip.clone());
-                spawn(move || Connection { clip, quirks, stopped, seen, stream: Arc::new(Mutex::new(None)) }.serve(stream));
+                spawn(move || Connection { clip, quirks, stopped, seen, ways: Arc::default() }.serve(stream));
             }
         });
-        Self { address, stop, requests }
+        Self { address, stop, requests, is_udp: quirks.is_udp }
+    }
+
+    /// Whether its RTP goes over UDP.
+    #[must_use]
+    pub const fn is_udp(&self) -> bool {
+        self.is_udp
     }
 
     /// Where it is.
@@ -263,8 +288,36 @@ impl Drop for QuirkCamera {
     }
 }
 
+/// Where packets go.
+#[derive(Default)]
+struct Ways {
+    tcp: Option<TcpStream>,
+    /// By the channel that a packet would have over TCP.
+    udp: Vec<(u8, UdpSocket)>,
+}
+
+impl Ways {
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        self.tcp.as_mut().is_some_and(|stream| stream.write_all(bytes).is_ok())
+    }
+
+    /// A packet behind RTSP's frame.
+    fn send(&mut self, framed: &[u8]) -> bool {
+        if self.udp.is_empty() {
+            return self.write(framed);
+        }
+        if let (Some(&channel), Some(packet)) = (framed.get(1), framed.get(4..)) {
+            // Nobody at the other end is no end of the camera.
+            self.udp.iter().filter(|(of, _)| *of == channel).for_each(|(_, socket)| drop(socket.send(packet)));
+        }
+        self.tcp.is_some()
+    }
+}
+
 struct Request {
     method: String,
+    /// The first of the ports that UDP is asked for at.
+    client_port: Option<u16>,
     url: String,
     cseq: String,
     authorization: String,
@@ -276,23 +329,40 @@ struct Connection {
     stopped: Arc<AtomicBool>,
     seen: Arc<Mutex<Vec<String>>>,
     /// Written by the answers and by the packets.
-    stream: Arc<Mutex<Option<TcpStream>>>,
+    ways: Arc<Mutex<Ways>>,
 }
 
 impl Connection {
     fn serve(self, stream: TcpStream) {
         let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
         let Ok(write) = stream.try_clone() else { return };
-        *self.stream.lock().expect("no thread panics") = Some(write);
+        let peer = stream.peer_addr().map(|peer| peer.ip()).ok();
+        self.ways.lock().expect("no thread panics").tcp = Some(write);
         let mut reader = BufReader::new(stream);
         let (mut methods, mut has_sound, mut nonce) = (Vec::new(), false, 0);
-        while let Some(Request { method, url, cseq, authorization }) = self.read_request(&mut reader) {
+        while let Some(Request { method, client_port, url, cseq, authorization }) = self.read_request(&mut reader) {
             self.seen.lock().expect("no thread panics").push(method.clone());
             let quirks = self.quirks;
-            if (method == "DESCRIBE" && quirks.needs_options && !methods.contains(&"OPTIONS".to_owned()))
-                || (method == "OPTIONS" && quirks.hates_options && !methods.contains(&"PLAY".to_owned()))
-            {
+            if method == "DESCRIBE" && quirks.needs_options && !methods.contains(&"OPTIONS".to_owned()) {
                 break;
+            }
+            if method == "OPTIONS" && !methods.contains(&"PLAY".to_owned()) {
+                match quirks.options {
+                    OptionsAnswer::Right => {}
+                    OptionsAnswer::HangsUp => break,
+                    OptionsAnswer::Silence => continue,
+                    OptionsAnswer::HangsUpBehind => {
+                        self.write(self.answer(&method, false, &cseq).as_bytes());
+                        break;
+                    }
+                    OptionsAnswer::Refused(status) | OptionsAnswer::RefusedForGood(status) => {
+                        self.write(format!("RTSP/1.0 {status} No\r\nCSeq: {cseq}\r\n\r\n").as_bytes());
+                        if matches!(quirks.options, OptionsAnswer::RefusedForGood(_)) {
+                            break;
+                        }
+                        continue;
+                    }
+                }
             }
             if quirks.renews_nonce && method != "OPTIONS" {
                 if !authorization.contains(&format!("nonce=\"n{nonce}\"")) {
@@ -313,6 +383,12 @@ impl Connection {
                 continue;
             }
             let cseq = if is_keepalive && quirks.misnumbers_keepalive { "1".to_owned() } else { cseq };
+            if method == "SETUP"
+                && quirks.is_udp
+                && let (Some(peer), Some(port)) = (peer, client_port)
+            {
+                self.open_udp(SocketAddr::new(peer, port), is_sound);
+            }
             let answer = self.answer(&method, is_sound, &cseq);
             let answer = match quirks.answers {
                 Answers::Right => answer,
@@ -326,14 +402,14 @@ impl Connection {
             };
             self.write(answer.as_bytes());
             if method == "PLAY" {
-                let sender = Sender::new(self.clip.clone(), quirks, self.stream.clone(), has_sound);
+                let sender = Sender::new(self.clip.clone(), quirks, self.ways.clone(), has_sound);
                 let stopped = self.stopped.clone();
                 spawn(move || sender.run(&stopped));
             }
             methods.push(method);
         }
         // Both halves: the sender ends with its next packet.
-        if let Some(stream) = self.stream.lock().expect("no thread panics").take() {
+        if let Some(stream) = self.ways.lock().expect("no thread panics").tcp.take() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
     }
@@ -371,8 +447,13 @@ impl Connection {
         reader.by_ref().take(length).read_to_end(&mut Vec::new()).ok()?;
         let mut words = lines.first()?.split(' ');
         let (method, url) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let client_port = header("transport").and_then(|transport| {
+            let (_, ports) = transport.split_once("client_port=")?;
+            ports.split(['-', ';']).next()?.parse().ok()
+        });
         Some(Request {
             method,
+            client_port,
             url,
             cseq: header("cseq")?.to_owned(),
             authorization: header("authorization").unwrap_or_default().to_owned(),
@@ -380,9 +461,30 @@ impl Connection {
     }
 
     fn write(&self, bytes: &[u8]) {
-        if let Some(stream) = &mut *self.stream.lock().expect("no thread panics") {
-            let _ = stream.write_all(bytes);
+        self.ways.lock().expect("no thread panics").write(bytes);
+    }
+
+    /// RTP and RTCP of a track, to two ports that follow one another.
+    fn open_udp(&self, first: SocketAddr, is_sound: bool) {
+        let mut ways = self.ways.lock().expect("no thread panics");
+        for at in 0..2 {
+            let to = SocketAddr::new(first.ip(), first.port().wrapping_add(at));
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
+            if socket.connect(to).is_ok() {
+                ways.udp.push((at as u8 + if is_sound { 2 } else { 0 }, socket));
+            }
         }
+    }
+
+    /// Where a track's packets come from.
+    fn server_ports(&self, is_sound: bool) -> String {
+        let ways = self.ways.lock().expect("no thread panics");
+        let first = if is_sound { 2 } else { 0 };
+        let port = |channel| {
+            let socket = ways.udp.iter().find(|(of, _)| *of == channel);
+            socket.and_then(|(_, socket)| socket.local_addr().ok()).map_or(0, |address| address.port())
+        };
+        format!("{}-{}", port(first), port(first + 1))
     }
 
     fn answer(&self, method: &str, is_sound: bool, cseq: &str) -> String {
@@ -409,7 +511,11 @@ impl Connection {
                     (_, _, true) => "",
                 };
                 let odd = if quirks.odd_headers { " source=camera.local; server_port=x;" } else { "" };
-                (format!("Transport: RTP/AVP/TCP;unicast;{channels}{odd}ssrc={SSRC:08X}\r\nSession: {session}\r\n"), String::new())
+                let way = match quirks.is_udp {
+                    true => format!("RTP/AVP;unicast;server_port={};", self.server_ports(is_sound)),
+                    false => format!("RTP/AVP/TCP;unicast;{channels}"),
+                };
+                (format!("Transport: {way}{odd}ssrc={SSRC:08X}\r\nSession: {session}\r\n"), String::new())
             }
             "PLAY" => {
                 let info = match quirks.rtp_info {
@@ -470,7 +576,7 @@ impl Connection {
 struct Sender {
     clip: Arc<Clip>,
     quirks: Quirks,
-    stream: Arc<Mutex<Option<TcpStream>>>,
+    ways: Arc<Mutex<Ways>>,
     has_sound: bool,
     ssrc: u32,
     seq: u16,
@@ -481,9 +587,9 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(clip: Arc<Clip>, quirks: Quirks, stream: Arc<Mutex<Option<TcpStream>>>, has_sound: bool) -> Self {
+    fn new(clip: Arc<Clip>, quirks: Quirks, ways: Arc<Mutex<Ways>>, has_sound: bool) -> Self {
         let ssrc = if quirks.ssrc == Ssrc::UnlikeSetup { 0x5566_7788 } else { SSRC };
-        Self { clip, quirks, stream, has_sound, ssrc, seq: 100, ticks: 5_000, packets: 0, last: Vec::new(), dice: quirks.garbled }
+        Self { clip, quirks, ways, has_sound, ssrc, seq: 100, ticks: 5_000, packets: 0, last: Vec::new(), dice: quirks.garbled }
     }
 
     fn run(mut self, stopped: &AtomicBool) {
@@ -645,8 +751,8 @@ impl Sender {
     }
 
     fn write(&self, bytes: &[u8]) -> bool {
-        let bytes = [self.quirks.stray, bytes].concat();
-        self.stream.lock().expect("no thread panics").as_mut().is_some_and(|stream| stream.write_all(&bytes).is_ok())
+        let mut ways = self.ways.lock().expect("no thread panics");
+        (self.quirks.stray.is_empty() || self.quirks.is_udp || ways.write(self.quirks.stray)) && ways.send(bytes)
     }
 }
 

@@ -162,11 +162,42 @@ pub(crate) async fn describe(
     group: Arc<SessionGroup>,
     tasks: &mut JoinSet<()>,
 ) -> Result<client::Session<client::Described>, Trouble> {
+    match describe_by(url, transport, group.clone(), tasks, false).await {
+        // It may be one that does not bear an OPTIONS, or hangs up behind it.
+        Err(DescribeError::Camera(error)) if error.status_code().is_none() => {
+            tracing::debug!(camera = %url, problem = first_line(url, &error), "no description after OPTIONS: tried without");
+            describe_by(url, transport, group, tasks, true).await
+        }
+        described => described,
+    }
+    .map_err(|error| match error {
+        DescribeError::Camera(error) => trouble_of(url, &error),
+        DescribeError::Way(trouble) => trouble,
+    })
+}
+
+/// Why there is no description.
+enum DescribeError {
+    /// By RTSP.
+    Camera(retina::Error),
+    /// Before it.
+    Way(Trouble),
+}
+
+/// On a connection of its own.
+async fn describe_by(
+    url: &CameraUrl,
+    transport: Transport,
+    group: Arc<SessionGroup>,
+    tasks: &mut JoinSet<()>,
+    skips_options: bool,
+) -> Result<client::Session<client::Described>, DescribeError> {
     let address = match (url.is_secure(), transport) {
         (false, _) => url.for_request(),
-        (true, Transport::Tcp) => secure::tunnel(url, tasks).await?,
+        (true, Transport::Tcp) => secure::tunnel(url, tasks).await.map_err(DescribeError::Way)?,
         (true, Transport::Udp) => {
-            return Err(Trouble::refusal("with rtsps the media is in the encrypted connection, not in UDP: set rtsp_transport to tcp"));
+            let problem = "with rtsps the media is in the encrypted connection, not in UDP: set rtsp_transport to tcp";
+            return Err(DescribeError::Way(Trouble::refusal(problem)));
         }
     };
     let creds = url.credentials().map(|(username, password)| Credentials { username, password });
@@ -174,11 +205,12 @@ pub(crate) async fn describe(
         .creds(creds)
         .user_agent("Sightline".into())
         .session_group(group)
+        .skip_options(skips_options)
         // Some cameras send what nobody set up, some change the session's id with each SETUP.
         .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
         .session_id(SessionIdPolicy::UseFirst);
     tracing::trace!(camera = %url, "connecting");
-    client::Session::describe(address, options).await.map_err(|error| trouble_of(url, &error))
+    client::Session::describe(address, options).await.map_err(DescribeError::Camera)
 }
 
 fn setup_options(transport: Transport) -> SetupOptions {

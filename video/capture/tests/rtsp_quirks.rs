@@ -1,7 +1,7 @@
 //! RTSP cameras as people have them: each quirk that was reported of other systems, and its neighbours, against `Live`.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use interop::quirk_camera::{Answers, Clip, Marks, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
+use interop::quirk_camera::{Answers, Clip, Marks, OptionsAnswer, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
 use sightline_capture::{
     Source, SourceEvent, Transport,
     live::{Live, LiveSource},
@@ -62,7 +62,8 @@ fn watch(camera: &QuirkCamera, pictures: usize, sound: usize) -> Seen {
     // Only the camera with a nonce asks for them.
     let Source::Rtsp(url) = camera.url().replace("rtsp://", "rtsp://user:word@").parse().unwrap() else { panic!("it is RTSP") };
     let begin = Instant::now();
-    let live = Live::open(LiveSource::Rtsp(url, Transport::Tcp), Target { settings: SETTINGS, is_limit: false }, begin).unwrap();
+    let transport = if camera.is_udp() { Transport::Udp } else { Transport::Tcp };
+    let live = Live::open(LiveSource::Rtsp(url, transport), Target { settings: SETTINGS, is_limit: false }, begin).unwrap();
     let mut seen = Seen::default();
     while seen.pictures.len() < pictures || seen.sound.len() < sound {
         assert!(begin.elapsed() < LIMIT, "{} pictures, {} of sound, {:?}", seen.pictures.len(), seen.sound.len(), seen.losses);
@@ -338,10 +339,32 @@ fn options_come_before_describe_and_are_no_condition() {
     let camera = QuirkCamera::start(CLIP.clone(), Quirks { needs_options: true, ..Quirks::default() });
     assert_eq!(watch(&camera, 10, 0).losses, [""; 0]);
     assert_eq!(camera.requests()[..4], ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]);
-    for quirks in [Quirks { hates_options: true, ..Quirks::default() }, Quirks { renews_nonce: true, ..Quirks::default() }] {
-        let camera = QuirkCamera::start(CLIP.clone(), quirks);
-        assert_eq!(watch(&camera, 10, 0).losses, [""; 0], "{quirks:?}");
-    }
+    use OptionsAnswer::{HangsUp, HangsUpBehind, Refused, RefusedForGood, Right, Silence};
+    std::thread::scope(|scope| {
+        for options in [HangsUp, HangsUpBehind, Silence, Refused(401), Refused(405), Refused(501), RefusedForGood(400), Right] {
+            scope.spawn(move || {
+                let renews_nonce = options == Right;
+                let quirks = Quirks { options, renews_nonce, ..Quirks::default() };
+                let camera = QuirkCamera::start(CLIP.clone(), quirks);
+                assert_eq!(watch(&camera, 10, 0).losses, [""; 0], "{quirks:?}");
+            });
+        }
+    });
+}
+
+/// The quirks of a camera's packets, over UDP: nothing is lost on loopback.
+#[test]
+fn what_is_odd_over_tcp_costs_no_picture_over_udp() {
+    std::thread::scope(|scope| {
+        for quirks in [
+            Quirks::default(),
+            Quirks { marks: Marks::Always, ..Quirks::default() },
+            Quirks { rtp_info: RtpInfo::WrongSeq, sound: Sound::Pcma, ..Quirks::default() },
+            Quirks { ssrc: Ssrc::UnlikeSetup, long_headers: true, ..Quirks::default() },
+        ] {
+            scope.spawn(move || assert_all_pictures(Quirks { is_udp: true, ..quirks }));
+        }
+    });
 }
 
 /// Of the same kind: what is written otherwise than RFC 2326 has it.
