@@ -233,6 +233,26 @@ impl Intake {
         })
     }
 
+    /// An access unit of an encoder or a device, whose frames have no flags: as [`Self::take`], always in our form, without the parameter sets that the
+    /// configuration has.
+    ///
+    /// # Errors
+    /// [`Passed`]: there is no frame to pass on.
+    pub fn take_unit(&mut self, unit: &[u8]) -> Result<(Taken, Vec<u8>), Passed> {
+        let mut taken = self.take(unit, false)?;
+        taken.mends.retain(|mend| !matches!(mend, Mend::KeyFrameUnsaid | Mend::StartCodes | Mend::SetsInBand));
+        let ours = taken.payload.take();
+        let ours = ours.as_deref().unwrap_or(unit);
+        let mut payload = Vec::with_capacity(ours.len());
+        for nal in crate::avc::NalUnits::new(ours, crate::avc::LENGTH_BYTES) {
+            let is_in_record = self.family.role(nal) == Role::Set && taken.is_keyframe;
+            if !is_in_record && !self.family.is_padding(nal) {
+                nal::put(nal, &mut payload);
+            }
+        }
+        Ok((taken, payload))
+    }
+
     fn look(&mut self, payload: &[u8], framing: Framing) -> Look {
         let mut look = Look::default();
         let looks_through = self.looked_through < FRAMES_LOOKED_THROUGH;

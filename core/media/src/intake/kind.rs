@@ -78,6 +78,15 @@ impl Family {
         }
     }
 
+    /// Delimiters and filler, which say nothing between frames.
+    pub(super) fn is_padding(self, unit: &[u8]) -> bool {
+        let kind = unit.first().map_or(0, |&header| self.kind(header));
+        match self {
+            Self::H264 => matches!(kind, 9 | 12),
+            Self::Hevc => matches!(kind, 35 | 38),
+        }
+    }
+
     /// Whether a slice is the first of its picture (`first_mb_in_slice` is 0, or `first_slice_segment_in_pic_flag` is set).
     pub(super) fn begins_picture(self, unit: &[u8]) -> bool {
         let at = match self {
