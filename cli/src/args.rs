@@ -171,6 +171,10 @@ pub(crate) enum CameraAction {
         #[arg(value_name = "SRC")]
         source: Option<SourceName>,
 
+        /// A smaller stream of the same RTSP camera at an address of its own: both are looked at
+        #[arg(long, value_name = "URL")]
+        source_sub: Option<SourceName>,
+
         /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
         #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]
         rtsp_transport: String,
@@ -219,6 +223,10 @@ pub(crate) struct Push {
     /// The preset [default: high; H.264 of a file or an RTSP camera is passed through as it is]
     #[arg(long, value_enum)]
     pub(crate) quality: Option<QualityArg>,
+
+    /// A smaller stream of the same RTSP camera at an address of its own: of the two, the one that comes nearest to the preset is read
+    #[arg(long, value_name = "URL")]
+    pub(crate) source_sub: Option<SourceName>,
 
     /// How an RTSP camera's media travels: `tcp`, or `udp` for cameras whose TCP is broken
     #[arg(long, value_name = "TRANSPORT", default_value = "tcp")]

@@ -7,12 +7,18 @@ use crate::{
 use indicatif::{ProgressBar, ProgressStyle};
 use sightline_camera::{
     SourceName,
-    probe::{self, DeviceReport, EncoderReport, FormatReport, PresetReport, SizeReport, SourceReport, Trial, TrialReport},
+    probe::{self, DeviceReport, EncoderReport, FormatReport, PresetReport, SizeReport, SourceReport, StreamReport, Trial, TrialReport},
 };
 use sightline_capture::{Source, Transport};
 use std::{fmt::Write as _, path::Path, time::Duration};
 
-pub(crate) async fn run(source: Option<&SourceName>, rtsp_transport: &str, source_ca: Option<&Path>, json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(
+    source: Option<&SourceName>,
+    source_sub: Option<&SourceName>,
+    rtsp_transport: &str,
+    source_ca: Option<&Path>,
+    json: bool,
+) -> Result<(), Failure> {
     let Some(source) = source else {
         let (devices, encoders) = blocking(|| (probe::devices(), probe::encoders())).await?;
         if json {
@@ -33,6 +39,7 @@ pub(crate) async fn run(source: Option<&SourceName>, rtsp_transport: &str, sourc
     };
     // Not by clap: a camera's URL holds its password.
     let mut source: Source = source.reveal().parse().map_err(|error| WrongUse(format!("SRC: {error}")))?;
+    source_sub.map_or(Ok(()), |sub| source.second(sub.reveal())).map_err(|error| WrongUse(format!("--source-sub: {error}")))?;
     source_ca.into_iter().for_each(|ca| source.trust(ca));
     let line = ProgressBar::new_spinner()
         .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
@@ -149,12 +156,20 @@ fn trim(number: f64) -> String {
 }
 
 fn describe_source(report: &SourceReport) -> String {
-    let SourceReport { source, video, audio, presets } = report;
+    let SourceReport { source, video, audio, streams, presets } = report;
     let mut text = format!("{source}\n  video      {}, {}x{}, {} fps", video.codec, video.width, video.height, trim(video.fps));
     if let Some(bitrate_bps) = video.bitrate_bps {
         let _ = write!(text, ", {} kbit/s", bitrate_bps / 1000);
     }
     text.push('\n');
+    for StreamReport { source, codec, width, height, fps, problem } in streams {
+        let size = width.zip(*height).map_or("size not told".to_owned(), |(width, height)| format!("{width}x{height}"));
+        let fps = fps.map_or("rate not told".to_owned(), |fps| format!("{} fps", trim(fps)));
+        let _ = match problem {
+            Some(problem) => writeln!(text, "  stream     {source}: {problem}"),
+            None => writeln!(text, "  stream     {codec}, {size}, {fps}, at {source}"),
+        };
+    }
     if let Some(audio) = audio {
         let _ = writeln!(text, "  sound      {}, {} Hz, {} channels", audio.codec, audio.sample_rate_hz, audio.channels);
     }

@@ -33,6 +33,7 @@ pub(crate) async fn run(push: Push) -> Result<(), Failure> {
     // Nor this: a camera's URL holds its password.
     push.source.reveal().parse::<Source>().map_err(|error| WrongUse(format!("SRC: {error}")))?;
     let mut config = Config::new("push", push.source.reveal());
+    config.source_sub = push.source_sub.unwrap_or_else(|| "".into());
     config.rtsp_transport = push.rtsp_transport;
     config.v4l2_format = push.v4l2_format;
     config.source_ca = push.source_ca.unwrap_or_default();

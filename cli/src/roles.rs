@@ -17,8 +17,8 @@ pub(crate) async fn camera(camera: &Camera) -> Result<(), Failure> {
     if let Some(CameraAction::Probe { encoder: Some(path), encoder_size, encoder_format, json, .. }) = &camera.action {
         return probe::try_encoder(path, encoder_size, encoder_format, *json).await;
     }
-    if let Some(CameraAction::Probe { source, rtsp_transport, source_ca, json, .. }) = &camera.action {
-        return probe::run(source.as_ref(), rtsp_transport, source_ca.as_deref(), *json).await;
+    if let Some(CameraAction::Probe { source, source_sub, rtsp_transport, source_ca, json, .. }) = &camera.action {
+        return probe::run(source.as_ref(), source_sub.as_ref(), rtsp_transport, source_ca.as_deref(), *json).await;
     }
     let file = camera.config.as_deref().ok_or_else(|| terminal::WrongUse("--config FILE is missing".to_owned()))?;
     let mut signals = Signals::new()?;

@@ -125,9 +125,9 @@ class Stage {
     this.node.classList.toggle('is-live', Boolean(playback));
     if (!playback) return this.say(t('player_offline'), camera.online ? t('player_start_hint') : '');
     const texts = { connecting: t('player_connecting'), retrying: t('player_retry'), playing: '', unsupported: t('player_none') };
-    this.player = new LivePlayer(this.video, playback, (state) => {
+    this.player = new LivePlayer(this.video, playback, (state, _via, codec) => {
       this.state = state;
-      this.say(texts[state]);
+      this.say(state === 'codec' ? t('player_codec', { codec }) : texts[state]);
       this.showBuffer();
     });
   }

@@ -20,6 +20,16 @@ const FLV_FAILURES_MAX = 2;
 /** A session that played for this long was no failure. */
 const HEALTHY_MS = 10000;
 const RETRY_MS = [500, 1000, 2000, 4000];
+/** For a stream in a codec that this browser has not: it may come back in another. */
+const CODEC_RETRY_MS = 15000;
+/** What people call the codecs that browsers may lack, by their names in a type of Media Source. */
+const CODEC_NAMES = { hvc1: 'H.265', hev1: 'H.265', av01: 'AV1', vp09: 'VP9', avc1: 'H.264' };
+
+/** The codec that an engine's words say is not supported; null: they say something else. */
+function refusedCodec(words) {
+  const found = /\b(hvc1|hev1|av01|vp09|avc1)\b/.exec(words ?? '');
+  return found && /support|codec/i.test(words) ? CODEC_NAMES[found[1]] : null;
+}
 
 const scripts = new Map();
 
@@ -45,7 +55,7 @@ const hasMediaSource = () => 'MediaSource' in window || 'ManagedMediaSource' in 
 
 /** Plays one stream on one video element until it is destroyed; it reconnects for ever. */
 export class LivePlayer {
-  /** `onState(state, via)`: `connecting`, `playing`, `retrying` or `unsupported`; via `flv` or `hls`. */
+  /** `onState(state, via, codec)`: `connecting`, `playing`, `retrying`, `unsupported` or `codec`, which this browser lacks; via `flv` or `hls`. */
   constructor(video, playback, onState = () => {}) {
     this.video = video;
     this.base = `live/${encodeURIComponent(playback)}`;
@@ -56,20 +66,25 @@ export class LivePlayer {
     this.isDestroyed = false;
     this.via = 'flv';
     this.looking = setInterval(() => this.look(), LOOK_MS);
-    this.onPlaying = () => this.tell('playing');
+    this.codec = null;
+    this.onPlaying = () => {
+      this.codec = null;
+      this.tell('playing');
+    };
     video.addEventListener('playing', this.onPlaying);
     this.open();
   }
 
   tell(state) {
-    if (!this.isDestroyed) this.onState(state, this.via);
+    if (!this.isDestroyed) this.onState(state, this.via, this.codec);
   }
 
   async open() {
     if (this.isDestroyed) return;
     this.startedAt = this.progressAt = performance.now();
     this.lastTime = -1;
-    this.tell(this.failures ? 'retrying' : 'connecting');
+    // What was said of the codec stays until a picture shows otherwise.
+    if (!this.codec) this.tell(this.failures ? 'retrying' : 'connecting');
     try {
       if (this.flvFailures < FLV_FAILURES_MAX && hasMediaSource()) await this.openFlv();
       else await this.openHls();
@@ -108,7 +123,7 @@ export class LivePlayer {
         player.destroy();
       },
     };
-    const onError = (kind, detail) => this.failed(new Error(`${kind}: ${detail}`));
+    const onError = (kind, detail, info) => this.failed(new Error(`${kind}: ${detail}`), refusedCodec(info?.msg));
     const onEnd = () => this.failed(new Error('the stream ended'));
     player.on(mpegts.Events.ERROR, onError);
     player.on(mpegts.Events.LOADING_COMPLETE, onEnd);
@@ -128,7 +143,7 @@ export class LivePlayer {
       if (Hls.isSupported()) {
         const hls = new Hls({ lowLatencyMode: true, enableWorker: false, backBufferLength: 10 });
         this.engine = { close: () => hls.destroy() };
-        hls.on(Hls.Events.ERROR, (_, data) => data.fatal && this.failed(new Error(data.details)));
+        hls.on(Hls.Events.ERROR, (_, data) => data.fatal && this.failed(new Error(data.details), refusedCodec(`${data.details} ${data.mimeType ?? ''} ${data.error?.message ?? ''}`)));
         hls.loadSource(url);
         hls.attachMedia(this.video);
         return this.play();
@@ -158,7 +173,8 @@ export class LivePlayer {
     } catch { /* An engine that is half open may object; it is gone either way. */ }
   }
 
-  failed(error) {
+  /** `codec`: the one that the browser lacks, where that is why. */
+  failed(error, codec = null) {
     if (this.isDestroyed || this.reopening) return;
     console.info(`live player (${this.via}): ${error.message}`);
     const wasHealthy = this.lastTime > 0 && performance.now() - this.startedAt > HEALTHY_MS;
@@ -167,9 +183,13 @@ export class LivePlayer {
     if (this.via === 'hls') this.flvFailures = 0;
     else this.flvFailures += wasHealthy ? 0 : 1;
     this.close();
-    const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
+    // By HLS it is the same Media Source; only a browser that plays HLS itself may know more.
+    const isHopeless = codec && (this.via === 'hls' || !this.video.canPlayType('application/vnd.apple.mpegurl'));
+    if (codec && !isHopeless) this.flvFailures = FLV_FAILURES_MAX;
+    const wait = isHopeless ? CODEC_RETRY_MS : RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
     this.failures += 1;
-    this.tell('retrying');
+    if (isHopeless) this.codec = codec;
+    this.tell(this.codec ? 'codec' : 'retrying');
     this.reopening = setTimeout(() => {
       this.reopening = null;
       this.open();

@@ -12,10 +12,10 @@ const show = (text) => {
 };
 if (playback && /^[A-Za-z0-9_-]{1,64}$/.test(playback)) {
   const texts = { connecting: t('player_connecting'), retrying: t('player_retry'), playing: '', unsupported: t('player_none') };
-  new LivePlayer(document.getElementById('video'), playback, (state, via) => {
+  new LivePlayer(document.getElementById('video'), playback, (state, via, codec) => {
     document.body.dataset.state = state;
     document.body.dataset.via = via;
-    show(texts[state]);
+    show(state === 'codec' ? t('player_codec', { codec }) : texts[state]);
   });
 } else {
   show('player.html?id=ID');

@@ -1,8 +1,11 @@
-//! An RTSP camera that departs from what it announces, as real ones do: each quirk is a switch. RTP goes over TCP, in RTSP's own connection.
+//! An RTSP camera that departs from what it announces, as real ones do: each quirk is a switch. RTP goes over TCP, in RTSP's own connection, or over UDP.
 
+mod packets;
+
+use packets::{base64, framed, packets_of, rtp};
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -14,8 +17,6 @@ use std::{
 const PICTURE_INTERVAL: Duration = Duration::from_millis(20);
 /// The same, in ticks of RTP's clock for video.
 const PICTURE_TICKS: u32 = 1_800;
-/// The longest payload of a packet of the pictures.
-const FRAGMENT_BYTES: usize = 400;
 /// The camera's SSRC, where it keeps one.
 const SSRC: u32 = 0x1122_3344;
 
@@ -46,7 +47,13 @@ pub enum Sound {
     /// With an announced clock of 0 Hz.
     PcmaWithoutClock,
     G726,
+    G722,
     Opus,
+    /// 16 bits a sample, two channels.
+    L16,
+    /// AAC in LATM, as RFC 3016 has it.
+    Latm,
+    Speex,
     Aac,
     /// Without a map from its number to a codec.
     WithoutMap,
@@ -72,6 +79,22 @@ pub enum Answers {
     WithWrongCseq,
     WithoutReason,
     WithEmptyHeaders,
+}
+
+/// What becomes of an OPTIONS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[expect(missing_docs, reason = "each is what its name says")]
+pub enum OptionsAnswer {
+    #[default]
+    Right,
+    HangsUp,
+    /// It answers, and then hangs up.
+    HangsUpBehind,
+    Silence,
+    /// With this status.
+    Refused(u16),
+    /// With this status, and then hangs up.
+    RefusedForGood(u16),
 }
 
 /// How the camera answers a SETUP of its sound.
@@ -178,8 +201,10 @@ pub struct Quirks {
     pub rtp_info: RtpInfo,
     /// It hangs up on a DESCRIBE before an OPTIONS.
     pub needs_options: bool,
-    /// It hangs up on OPTIONS.
-    pub hates_options: bool,
+    /// Its answer to an OPTIONS before PLAY.
+    pub options: OptionsAnswer,
+    /// Its RTP goes over UDP, whatever is asked for.
+    pub is_udp: bool,
     /// It wants Digest authentication, with a new nonce after each request.
     pub renews_nonce: bool,
     /// It asks for a keepalive each second, and does not answer it.
@@ -208,6 +233,7 @@ pub struct QuirkCamera {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<String>>>,
+    is_udp: bool,
 }
 
 impl QuirkCamera {
@@ -227,10 +253,16 @@ impl QuirkCamera {
                     break;
                 }
                 let (stopped, seen, clip) = (stopped.clone(), seen.clone(), clip.clone());
-                spawn(move || Connection { clip, quirks, stopped, seen, stream: Arc::new(Mutex::new(None)) }.serve(stream));
+                spawn(move || Connection { clip, quirks, stopped, seen, ways: Arc::default() }.serve(stream));
             }
         });
-        Self { address, stop, requests }
+        Self { address, stop, requests, is_udp: quirks.is_udp }
+    }
+
+    /// Whether its RTP goes over UDP.
+    #[must_use]
+    pub const fn is_udp(&self) -> bool {
+        self.is_udp
     }
 
     /// Where it is.
@@ -257,8 +289,36 @@ impl Drop for QuirkCamera {
     }
 }
 
+/// Where packets go.
+#[derive(Default)]
+struct Ways {
+    tcp: Option<TcpStream>,
+    /// By the channel that a packet would have over TCP.
+    udp: Vec<(u8, UdpSocket)>,
+}
+
+impl Ways {
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        self.tcp.as_mut().is_some_and(|stream| stream.write_all(bytes).is_ok())
+    }
+
+    /// A packet behind RTSP's frame.
+    fn send(&mut self, framed: &[u8]) -> bool {
+        if self.udp.is_empty() {
+            return self.write(framed);
+        }
+        if let (Some(&channel), Some(packet)) = (framed.get(1), framed.get(4..)) {
+            // Nobody at the other end is no end of the camera.
+            self.udp.iter().filter(|(of, _)| *of == channel).for_each(|(_, socket)| drop(socket.send(packet)));
+        }
+        self.tcp.is_some()
+    }
+}
+
 struct Request {
     method: String,
+    /// The first of the ports that UDP is asked for at.
+    client_port: Option<u16>,
     url: String,
     cseq: String,
     authorization: String,
@@ -270,23 +330,40 @@ struct Connection {
     stopped: Arc<AtomicBool>,
     seen: Arc<Mutex<Vec<String>>>,
     /// Written by the answers and by the packets.
-    stream: Arc<Mutex<Option<TcpStream>>>,
+    ways: Arc<Mutex<Ways>>,
 }
 
 impl Connection {
     fn serve(self, stream: TcpStream) {
         let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
         let Ok(write) = stream.try_clone() else { return };
-        *self.stream.lock().expect("no thread panics") = Some(write);
+        let peer = stream.peer_addr().map(|peer| peer.ip()).ok();
+        self.ways.lock().expect("no thread panics").tcp = Some(write);
         let mut reader = BufReader::new(stream);
         let (mut methods, mut has_sound, mut nonce) = (Vec::new(), false, 0);
-        while let Some(Request { method, url, cseq, authorization }) = self.read_request(&mut reader) {
+        while let Some(Request { method, client_port, url, cseq, authorization }) = self.read_request(&mut reader) {
             self.seen.lock().expect("no thread panics").push(method.clone());
             let quirks = self.quirks;
-            if (method == "DESCRIBE" && quirks.needs_options && !methods.contains(&"OPTIONS".to_owned()))
-                || (method == "OPTIONS" && quirks.hates_options && !methods.contains(&"PLAY".to_owned()))
-            {
+            if method == "DESCRIBE" && quirks.needs_options && !methods.contains(&"OPTIONS".to_owned()) {
                 break;
+            }
+            if method == "OPTIONS" && !methods.contains(&"PLAY".to_owned()) {
+                match quirks.options {
+                    OptionsAnswer::Right => {}
+                    OptionsAnswer::HangsUp => break,
+                    OptionsAnswer::Silence => continue,
+                    OptionsAnswer::HangsUpBehind => {
+                        self.write(self.answer(&method, false, &cseq).as_bytes());
+                        break;
+                    }
+                    OptionsAnswer::Refused(status) | OptionsAnswer::RefusedForGood(status) => {
+                        self.write(format!("RTSP/1.0 {status} No\r\nCSeq: {cseq}\r\n\r\n").as_bytes());
+                        if matches!(quirks.options, OptionsAnswer::RefusedForGood(_)) {
+                            break;
+                        }
+                        continue;
+                    }
+                }
             }
             if quirks.renews_nonce && method != "OPTIONS" {
                 if !authorization.contains(&format!("nonce=\"n{nonce}\"")) {
@@ -307,6 +384,12 @@ impl Connection {
                 continue;
             }
             let cseq = if is_keepalive && quirks.misnumbers_keepalive { "1".to_owned() } else { cseq };
+            if method == "SETUP"
+                && quirks.is_udp
+                && let (Some(peer), Some(port)) = (peer, client_port)
+            {
+                self.open_udp(SocketAddr::new(peer, port), is_sound);
+            }
             let answer = self.answer(&method, is_sound, &cseq);
             let answer = match quirks.answers {
                 Answers::Right => answer,
@@ -320,14 +403,14 @@ impl Connection {
             };
             self.write(answer.as_bytes());
             if method == "PLAY" {
-                let sender = Sender::new(self.clip.clone(), quirks, self.stream.clone(), has_sound);
+                let sender = Sender::new(self.clip.clone(), quirks, self.ways.clone(), has_sound);
                 let stopped = self.stopped.clone();
                 spawn(move || sender.run(&stopped));
             }
             methods.push(method);
         }
         // Both halves: the sender ends with its next packet.
-        if let Some(stream) = self.stream.lock().expect("no thread panics").take() {
+        if let Some(stream) = self.ways.lock().expect("no thread panics").tcp.take() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
     }
@@ -365,8 +448,13 @@ impl Connection {
         reader.by_ref().take(length).read_to_end(&mut Vec::new()).ok()?;
         let mut words = lines.first()?.split(' ');
         let (method, url) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let client_port = header("transport").and_then(|transport| {
+            let (_, ports) = transport.split_once("client_port=")?;
+            ports.split(['-', ';']).next()?.parse().ok()
+        });
         Some(Request {
             method,
+            client_port,
             url,
             cseq: header("cseq")?.to_owned(),
             authorization: header("authorization").unwrap_or_default().to_owned(),
@@ -374,9 +462,30 @@ impl Connection {
     }
 
     fn write(&self, bytes: &[u8]) {
-        if let Some(stream) = &mut *self.stream.lock().expect("no thread panics") {
-            let _ = stream.write_all(bytes);
+        self.ways.lock().expect("no thread panics").write(bytes);
+    }
+
+    /// RTP and RTCP of a track, to two ports that follow one another.
+    fn open_udp(&self, first: SocketAddr, is_sound: bool) {
+        let mut ways = self.ways.lock().expect("no thread panics");
+        for at in 0..2 {
+            let to = SocketAddr::new(first.ip(), first.port().wrapping_add(at));
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
+            if socket.connect(to).is_ok() {
+                ways.udp.push((at as u8 + if is_sound { 2 } else { 0 }, socket));
+            }
         }
+    }
+
+    /// Where a track's packets come from.
+    fn server_ports(&self, is_sound: bool) -> String {
+        let ways = self.ways.lock().expect("no thread panics");
+        let first = if is_sound { 2 } else { 0 };
+        let port = |channel| {
+            let socket = ways.udp.iter().find(|(of, _)| *of == channel);
+            socket.and_then(|(_, socket)| socket.local_addr().ok()).map_or(0, |address| address.port())
+        };
+        format!("{}-{}", port(first), port(first + 1))
     }
 
     fn answer(&self, method: &str, is_sound: bool, cseq: &str) -> String {
@@ -403,7 +512,11 @@ impl Connection {
                     (_, _, true) => "",
                 };
                 let odd = if quirks.odd_headers { " source=camera.local; server_port=x;" } else { "" };
-                (format!("Transport: RTP/AVP/TCP;unicast;{channels}{odd}ssrc={SSRC:08X}\r\nSession: {session}\r\n"), String::new())
+                let way = match quirks.is_udp {
+                    true => format!("RTP/AVP;unicast;server_port={};", self.server_ports(is_sound)),
+                    false => format!("RTP/AVP/TCP;unicast;{channels}"),
+                };
+                (format!("Transport: {way}{odd}ssrc={SSRC:08X}\r\nSession: {session}\r\n"), String::new())
             }
             "PLAY" => {
                 let info = match quirks.rtp_info {
@@ -429,6 +542,12 @@ impl Connection {
             Sound::Pcma16 => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 PCMA/16000/1\r\n",
             Sound::PcmaWithoutClock => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 PCMA/0\r\n",
             Sound::G726 => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 G726-32/8000\r\n",
+            Sound::G722 => "m=audio 0 RTP/AVP 9\r\n",
+            Sound::L16 => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 L16/16000/2\r\n",
+            Sound::Speex => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 speex/16000\r\n",
+            Sound::Latm => {
+                "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 MP4A-LATM/16000/1\r\na=fmtp:98 profile-level-id=15;object=2;cpresent=0;config=400028103FC0\r\n"
+            }
             Sound::Opus => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 opus/48000/2\r\n",
             Sound::WithoutMap => "m=audio 0 RTP/AVP 98\r\n",
             Sound::AacWithoutFmtp => "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 MPEG4-GENERIC/16000/1\r\n",
@@ -458,7 +577,7 @@ impl Connection {
 struct Sender {
     clip: Arc<Clip>,
     quirks: Quirks,
-    stream: Arc<Mutex<Option<TcpStream>>>,
+    ways: Arc<Mutex<Ways>>,
     has_sound: bool,
     ssrc: u32,
     seq: u16,
@@ -469,9 +588,9 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(clip: Arc<Clip>, quirks: Quirks, stream: Arc<Mutex<Option<TcpStream>>>, has_sound: bool) -> Self {
+    fn new(clip: Arc<Clip>, quirks: Quirks, ways: Arc<Mutex<Ways>>, has_sound: bool) -> Self {
         let ssrc = if quirks.ssrc == Ssrc::UnlikeSetup { 0x5566_7788 } else { SSRC };
-        Self { clip, quirks, stream, has_sound, ssrc, seq: 100, ticks: 5_000, packets: 0, last: Vec::new(), dice: quirks.garbled }
+        Self { clip, quirks, ways, has_sound, ssrc, seq: 100, ticks: 5_000, packets: 0, last: Vec::new(), dice: quirks.garbled }
     }
 
     fn run(mut self, stopped: &AtomicBool) {
@@ -576,14 +695,19 @@ impl Sender {
         let aac = |frame: &[u8]| [&[0, 16][..], &(u16::try_from(frame.len() << 3).unwrap_or(0)).to_be_bytes(), frame].concat();
         let (samples, mark, payload) = match self.quirks.sound {
             Sound::Pcmu => (160, at == 0, vec![0xff; 160]),
-            Sound::Pcma | Sound::G726 | Sound::PcmaWithoutClock => (160, at == 0, vec![0xd5; 160]),
+            Sound::G726 => (160, at == 0, vec![0x77; 80]),
+            Sound::G722 => (160, at == 0, vec![0x55; 160]),
+            Sound::Opus => (960, at == 0, vec![0xf8, 0xff, 0xfe]),
+            Sound::L16 => (320, at == 0, vec![0; 1_280]),
+            Sound::Latm => (1_024, true, [&[silent_frame.len() as u8][..], &silent_frame].concat()),
+            Sound::Pcma | Sound::PcmaWithoutClock => (160, at == 0, vec![0xd5; 160]),
             Sound::Pcma16 => (320, at == 0, vec![0xd5; 320]),
             Sound::PcmaWithEmptyPackets => (160, false, Vec::new()),
             Sound::AacWithBrokenPackets => (1_024, true, vec![0xff; 9]),
             Sound::AacWithSomeBrokenPackets if at % 4 == 1 => (1_024, true, vec![0, 48, 0xff, 0xff, 0xff, 0xff, 0, 0]),
             Sound::AacWithSomeBrokenPackets => (1_024, false, aac(&silent_frame)),
             Sound::None
-            | Sound::Opus
+            | Sound::Speex
             | Sound::Aac
             | Sound::WithoutMap
             | Sound::AacWithoutFmtp
@@ -628,64 +752,12 @@ impl Sender {
     }
 
     fn write(&self, bytes: &[u8]) -> bool {
-        let bytes = [self.quirks.stray, bytes].concat();
-        self.stream.lock().expect("no thread panics").as_mut().is_some_and(|stream| stream.write_all(&bytes).is_ok())
+        let mut ways = self.ways.lock().expect("no thread panics");
+        (self.quirks.stray.is_empty() || self.quirks.is_udp || ways.write(self.quirks.stray)) && ways.send(bytes)
     }
 }
 
 /// A thread that ends with its connection.
 fn spawn(run: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().name("quirk camera".into()).spawn(run).expect("the system has a thread");
-}
-
-/// RTSP's frame around a packet (RFC 2326 §10.12).
-fn framed(channel: u8, packet: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(packet.len()).unwrap_or(u16::MAX).to_be_bytes();
-    [&[b'$', channel, length[0], length[1]], packet].concat()
-}
-
-/// A packet (RFC 3550 §5.1).
-fn rtp(kind: u8, mark: bool, seq: u16, ticks: u32, ssrc: u32, payload: &[u8], is_long: bool) -> Vec<u8> {
-    // Padding, an extension and two contributing sources.
-    let first = if is_long { 0x80 | 0x20 | 0x10 | 2 } else { 0x80 };
-    let mut packet = vec![first, kind | if mark { 0x80 } else { 0 }];
-    packet.extend(seq.to_be_bytes());
-    packet.extend(ticks.to_be_bytes());
-    packet.extend(ssrc.to_be_bytes());
-    if is_long {
-        packet.extend([0; 8]);
-        packet.extend([0xbe, 0xde, 0, 1, 0, 0, 0, 0]);
-    }
-    packet.extend(payload);
-    if is_long {
-        packet.extend([0, 0, 0, 4]);
-    }
-    packet
-}
-
-/// The payloads of a NAL unit: itself, or fragments of it (FU-A, RFC 6184 §5.8).
-fn packets_of(nal: &[u8]) -> Vec<Vec<u8>> {
-    if nal.len() <= FRAGMENT_BYTES {
-        return vec![nal.to_vec()];
-    }
-    let (header, body) = (nal[0], &nal[1..]);
-    let count = body.len().div_ceil(FRAGMENT_BYTES);
-    let fragments = body.chunks(FRAGMENT_BYTES).enumerate().map(|(at, part)| {
-        let edge = if at == 0 { 0x80 } else { 0 } | if at + 1 == count { 0x40 } else { 0 };
-        [&[(header & 0xe0) | 28, (header & 0x1f) | edge], part].concat()
-    });
-    fragments.collect()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().enumerate().fold(0_u32, |bits, (at, &byte)| bits | (u32::from(byte) << (16 - 8 * at)));
-        for at in 0..4 {
-            let letter = if at <= group.len() { char::from(LETTERS[(bits >> (18 - 6 * at)) as usize & 63]) } else { '=' };
-            text.push(letter);
-        }
-    }
-    text
 }

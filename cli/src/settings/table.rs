@@ -41,7 +41,7 @@ pub(crate) fn print_rows(rows: &[Shown]) {
 
 /// A setting's value as it may be shown. What is no source may be a mistyped URL, and is hidden whole.
 fn shown(key: &str, value: &toml::Value) -> String {
-    match value.as_str().filter(|_| key == "source") {
+    match value.as_str().filter(|_| matches!(key, "source" | "source_sub")) {
         Some(source) => format!("\"{}\"", sightline_camera::SourceName::from(source)),
         None => without_rights(value).to_string(),
     }

@@ -4,6 +4,7 @@
 //! of the forms that the standards allow; its container's key-frame flag may lie. What goes out is an access unit in AVCC form with lengths of four
 //! bytes, a key frame where a decoder can begin, and the track before the first frame that needs it.
 
+mod assembly;
 mod hevc;
 mod kind;
 mod nal;
@@ -12,6 +13,7 @@ mod sets;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+pub use assembly::Assembly;
 pub use kind::Family;
 use kind::Role;
 use nal::Framing;
@@ -42,6 +44,8 @@ pub enum Mend {
     EmptyUnits,
     /// The last NAL unit ends early; what came before it is taken.
     CutShort,
+    /// The slices of a picture come in frames of their own. Seen by who knows their times.
+    SlicesApart,
     /// The container calls a picture a key frame that none can begin with.
     FalseKeyFrame,
     /// The container does not say that a picture is a key frame.
@@ -61,6 +65,7 @@ impl Mend {
             Self::StartCodesWithin => "start codes within NAL units",
             Self::EmptyUnits => "NAL units of no bytes",
             Self::CutShort => "a picture that is cut short",
+            Self::SlicesApart => "pictures whose slices come in messages of their own",
             Self::FalseKeyFrame => "pictures called key frames that are none",
             Self::KeyFrameUnsaid => "key frames that are not called so",
         }
@@ -92,6 +97,8 @@ pub struct Taken {
     pub is_keyframe: bool,
     /// No other picture refers to it (H.264's `nal_ref_idc`; H.265's is not read).
     pub is_disposable: bool,
+    /// Its first slice is the first of its picture. Otherwise it may belong to the frame before: see [`Assembly`].
+    pub begins_picture: bool,
     /// What was not as it should be.
     pub mends: Mends,
 }
@@ -133,6 +140,8 @@ struct Look {
     is_referred_to: bool,
     has_empty: bool,
     has_codes_within: bool,
+    /// The first slice is its picture's first.
+    begins_picture: bool,
     /// The parameter set that the first slice names.
     pps_id: Option<u32>,
 }
@@ -214,7 +223,34 @@ impl Intake {
         }
         let is_ours = framing.is_ours() && !look.has_codes_within && !look.has_empty;
         let payload = if is_ours { None } else { Some(framing.rewrite(payload, self.family, look.has_codes_within)) };
-        Ok(Taken { config, payload, is_keyframe, is_disposable: !is_keyframe && !look.is_referred_to, mends })
+        Ok(Taken {
+            config,
+            payload,
+            is_keyframe,
+            is_disposable: !is_keyframe && !look.is_referred_to,
+            begins_picture: look.begins_picture,
+            mends,
+        })
+    }
+
+    /// An access unit of an encoder or a device, whose frames have no flags: as [`Self::take`], always in our form, without the parameter sets that the
+    /// configuration has.
+    ///
+    /// # Errors
+    /// [`Passed`]: there is no frame to pass on.
+    pub fn take_unit(&mut self, unit: &[u8]) -> Result<(Taken, Vec<u8>), Passed> {
+        let mut taken = self.take(unit, false)?;
+        taken.mends.retain(|mend| !matches!(mend, Mend::KeyFrameUnsaid | Mend::StartCodes | Mend::SetsInBand));
+        let ours = taken.payload.take();
+        let ours = ours.as_deref().unwrap_or(unit);
+        let mut payload = Vec::with_capacity(ours.len());
+        for nal in crate::avc::NalUnits::new(ours, crate::avc::LENGTH_BYTES) {
+            let is_in_record = self.family.role(nal) == Role::Set && taken.is_keyframe;
+            if !is_in_record && !self.family.is_padding(nal) {
+                nal::put(nal, &mut payload);
+            }
+        }
+        Ok((taken, payload))
     }
 
     fn look(&mut self, payload: &[u8], framing: Framing) -> Look {
@@ -247,6 +283,7 @@ impl Intake {
             Role::Slice { is_start, is_referred_to } => {
                 if !look.has_picture {
                     let slice = self.family.slice(unit);
+                    look.begins_picture = self.family.begins_picture(unit);
                     look.is_intra = slice.is_some_and(|slice| slice.is_intra);
                     look.pps_id = slice.map(|slice| slice.pps_id);
                 }

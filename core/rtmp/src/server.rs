@@ -46,6 +46,8 @@ pub(crate) const PARTIAL_BYTES_MAX: usize = 12 * 1024 * 1024;
 pub(crate) const ASKING_BYTES_MAX: usize = 64 * 1024;
 /// Messages that are kept of a publisher that was not let in yet: metadata, two sequence headers, and a second's frames.
 const EARLY_MESSAGES_MAX: usize = 128;
+/// How long a picture waits for slices that come in messages of their own, or for the next one, which tells that it is whole: two at five a second.
+const SLICES_WAIT: Duration = Duration::from_millis(400);
 
 /// The longest code and the longest description of a status, in bytes; longer ones are cut.
 const STATUS_BYTES_MAX: usize = 256;
@@ -321,11 +323,21 @@ impl Session {
         read.map_err(|cause| Error { cause, at_byte: self.link.received() })
     }
 
+    /// The peer has hung up: nothing follows. Drain [`Session::poll_output`] afterwards.
+    pub fn handle_end(&mut self) {
+        if self.is_publishing() {
+            self.demuxer.flush(&mut self.events);
+        }
+    }
+
     /// A deadline may have passed.
     ///
     /// # Errors
     /// The peer was too slow: hang up.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.is_publishing() && self.demuxer.is_holding() && now >= self.last_heard + SLICES_WAIT {
+            self.demuxer.flush(&mut self.events);
+        }
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return Ok(());
         }
@@ -343,6 +355,7 @@ impl Session {
                 let is_open = self.opening == Opening::Done;
                 Some(self.phase_began + if is_open { self.config.command_timeout } else { self.config.handshake_timeout })
             }
+            Role::Publishing { .. } if self.demuxer.is_holding() => Some(self.last_heard + SLICES_WAIT),
             Role::Publishing { .. } => Some(self.alive.0 + self.config.idle_timeout),
             Role::Playing { .. } => None,
         }
@@ -676,6 +689,7 @@ impl Session {
         match self.role {
             Role::Publishing { stream_id } if stream_id == id => {
                 self.role = Role::None;
+                self.demuxer.flush(&mut self.events);
                 self.status(stream_id, "status", "NetStream.Unpublish.Success", "unpublished");
                 self.events.push_back(Event::Unpublished);
                 // The wait for the next request begins anew. Only here: else who ends what it does not have would stay for ever.

@@ -17,7 +17,7 @@ pub const VERSION_MAX: u64 = (1 << 53) - 1;
 pub const SETTABLE: [&str; 4] = ["stream", "motion", "recording", "schedule"];
 
 /// What is in none of [`SETTABLE`], or is a path or a secret of the device, and why it stays there.
-const REFUSED: [(&str, &str); 14] = [
+const REFUSED: [(&str, &str); 15] = [
     ("stream.ca", "a path of the device"),
     ("stream.stream_key", "a secret of the device"),
     ("stream.rtmp_server_url", "where the device streams without a cloud"),
@@ -25,6 +25,7 @@ const REFUSED: [(&str, &str); 14] = [
     ("recording.dir", "a path of the device"),
     ("device_id", "the device's identity"),
     ("source", "what the device is connected to"),
+    ("source_sub", "what the device is connected to"),
     ("source_ca", "a path of the device"),
     ("rtsp_transport", "what the device is connected to"),
     ("v4l2_format", "what the device is connected to"),

@@ -4,7 +4,8 @@
 use interop::{
     Demo,
     browser::{Browser, Reading},
-    process::eventually,
+    camera,
+    process::{eventually, free_port},
 };
 use std::{path::Path, process::Command, time::Duration};
 
@@ -91,4 +92,26 @@ fn a_recording_of_a_real_camera_goes_through_ffmpeg_and_our_encoder() {
     let later = browser.read().unwrap();
     assert!(later.time > first.time + 3.0 && later.decoded > first.decoded + 20, "{first:?} then {later:?}");
     assert_eq!(browser.run("return document.querySelector('video').videoWidth"), 768);
+    drop(demo);
+    h265_plays_where_this_build_decodes_it_and_says_why_where_it_does_not(&browser, dir.path());
+}
+
+fn h265_plays_where_this_build_decodes_it_and_says_why_where_it_does_not(browser: &Browser, dir: &Path) {
+    let port = free_port();
+    let launch = "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! x265enc tune=zerolatency \
+                  key-int-max=10 ! rtph265pay name=pay0 pt=96 )";
+    let _camera = camera::rtsp(dir, port, launch, None);
+    let demo = Demo::start(&["--source", &format!("rtsp://127.0.0.1:{port}{}", camera::RTSP_PATH)]);
+    browser.open(&format!("http://{}/player.html?playback={}", demo.http, demo.playback()));
+    let can = browser.run("return MediaSource.isTypeSupported('video/mp4; codecs=\"hvc1.1.6.L60.90\"')");
+    let said = eventually("a picture or a reason", Duration::from_secs(30), || {
+        let plays = browser.read().is_some_and(|reading| reading.time > 0.0 && reading.decoded > 0);
+        let text = browser.run("return document.getElementById('status').innerText");
+        match text.as_str() {
+            _ if plays => Some("plays"),
+            Some(text) if text.contains("does not decode H.265") => Some("says why"),
+            _ => None,
+        }
+    });
+    assert_eq!(said, if can == true { "plays" } else { "says why" });
 }

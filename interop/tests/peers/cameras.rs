@@ -401,4 +401,17 @@ fn of_a_camera_with_two_streams_the_one_nearest_to_the_preset_is_read() {
         let probed = media::probe(file.to_str().unwrap());
         assert_eq!(format!("{}x{}", probed["width"], probed["height"]), size);
     }
+    // In one description two, and one at another address.
+    let other = free_port();
+    let _other = camera::rtsp(dir.path(), other, &format!("( {} )", pay((320, 240), "pay0 pt=96")), None);
+    let second = format!("rtsp://127.0.0.1:{other}{}", camera::RTSP_PATH);
+    let printed = output(Command::new(sightline()).args(["camera", "probe", &source, "--source-sub", &second, "--json"]));
+    let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+    let streams = printed["streams"].as_array().unwrap().iter().map(|stream| {
+        let about = |key: &str| stream[key].to_string().trim_matches('"').to_owned();
+        let is_rate = (14.0..16.0).contains(&stream["fps"].as_f64().unwrap());
+        format!("{} {}x{} {is_rate} {}", about("codec"), about("width"), about("height"), about("source"))
+    });
+    let expected = [("1280x720", &source), ("640x480", &source), ("320x240", &second)];
+    assert_eq!(streams.collect::<Vec<_>>(), expected.map(|(size, at)| format!("h264 {size} true {at}")));
 }

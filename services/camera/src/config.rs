@@ -30,6 +30,10 @@ pub struct Config {
     /// or `-` (standard input: H.264 in Annex B form as it is, anything else by way of ffmpeg).
     #[config(default = "test", env = "SIGHTLINE_CAMERA_SOURCE")]
     pub source: SourceName,
+    /// Where a smaller stream of the same RTSP camera is, which most have at an address of their own (`rtsp://HOST/PATH`; user and password as in `source`, where
+    /// it has none). Of the two, the one that comes nearest to `stream.quality` is read: the smallest that is not below it. Empty: there is none.
+    #[config(default = "", env = "SIGHTLINE_CAMERA_SOURCE_SUB")]
+    pub source_sub: SourceName,
     /// How an RTSP camera's media travels: tcp (in RTSP's own connection), or udp, for cameras whose TCP is broken.
     #[config(default = "tcp", env = "SIGHTLINE_CAMERA_RTSP_TRANSPORT")]
     pub rtsp_transport: String,
@@ -305,6 +309,7 @@ impl Config {
     pub fn for_device(mut self) -> Self {
         let id = self.device_id.clone();
         self.source = self.source.reveal().replace(DEVICE_ID_MARK, &id).into();
+        self.source_sub = self.source_sub.reveal().replace(DEVICE_ID_MARK, &id).into();
         self.stream.stream_key = self.stream.stream_key.reveal().replace(DEVICE_ID_MARK, &id).into();
         self.stream.rtmp_server_url = self.stream.rtmp_server_url.replace(DEVICE_ID_MARK, &id);
         for path in [&mut self.mqtt.cert, &mut self.mqtt.key, &mut self.recording.dir, &mut self.state_dir] {

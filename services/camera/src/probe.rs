@@ -5,7 +5,7 @@ mod encoders;
 pub use encoders::{EncoderReport, Trial, TrialReport, encoders, try_encoder};
 
 use serde::Serialize;
-use sightline_media::{MediaTime, Track, TrackConfig, TrackId};
+use sightline_media::{Codec, MediaTime, Track, TrackConfig, TrackId};
 use sightline_signal::{Quality, Settings};
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use sightline_capture::{
     clip::Character,
     jpeg,
     live::{Live, LiveError, LiveSource},
-    open_file,
+    offers, open_file,
     v4l2::{
         self,
         kernel::{Ability, Device},
@@ -94,6 +94,9 @@ pub struct SourceReport {
     pub video: VideoReport,
     /// Its sound, where it has one that is passed on.
     pub audio: Option<AudioReport>,
+    /// Of an RTSP camera that offers several: each. Of these the one that comes nearest to the preset is read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<StreamReport>,
     /// What becomes of it: without a preset first, then by each.
     pub presets: Vec<PresetReport>,
 }
@@ -101,7 +104,7 @@ pub struct SourceReport {
 /// The pictures of a source.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct VideoReport {
-    /// `h264`, `mjpeg`, `nv12`, `yu12`, `yuyv`; `drawn` of the test scene, `decoded` where ffmpeg reads it.
+    /// `h264`, `h265`, `mjpeg`, `nv12`, `yu12`, `yuyv`; `drawn` of the test scene, `decoded` where ffmpeg reads it.
     pub codec: &'static str,
     /// In pixels.
     pub width: u32,
@@ -111,6 +114,24 @@ pub struct VideoReport {
     pub fps: f64,
     /// Bits a second, as measured; `None` of raw pictures.
     pub bitrate_bps: Option<u32>,
+}
+
+/// One of several streams of a camera.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct StreamReport {
+    /// Its address, without what may be secret.
+    pub source: String,
+    /// `h264`, `h265`, or another that is not read.
+    pub codec: String,
+    /// In pixels; `None`: its description does not tell.
+    pub width: Option<u32>,
+    /// In pixels; `None`: its description does not tell.
+    pub height: Option<u32>,
+    /// Pictures a second: as measured where it was read, else as its description has it.
+    pub fps: Option<f64>,
+    /// Why it can't be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// The sound of a source.
@@ -251,18 +272,50 @@ pub fn look(source: &Source, rtsp_transport: Transport) -> Result<SourceReport, 
     let offers = local.map(|camera| v4l2::open(&camera.path).map(|(device, _)| device.offers())).transpose();
     let offers = offers.map_err(|trouble| silent(trouble.to_string()))?;
     let wanted = Target { settings: default_settings(), is_limit: false };
-    let mut seen = watch(camera, wanted).map_err(|error| silent(error.to_string()))?;
+    let (mut seen, mut streams) = std::thread::scope(|scope| {
+        let streams = scope.spawn(|| streams(source, rtsp_transport));
+        let seen = watch(camera, wanted).map_err(|error| silent(error.to_string()));
+        seen.map(|seen| (seen, streams.join().unwrap_or_default()))
+    })?;
     if let (Some(offers), Some(camera), true) = (&offers, local, seen.codec.is_empty()) {
         seen.codec = v4l2::modes::choose(offers, wanted, camera.format).map_or("", |choice| choice.format.name());
     }
     let own = seen.character();
     let presets = match (&offers, local) {
         (Some(offers), Some(camera)) => presets_of_device(offers, camera, own),
-        _ => presets(own, seen.codec == "h264"),
+        _ => presets(own, matches!(seen.codec, "h264" | "h265")),
     };
-    let bitrate_bps = matches!(seen.codec, "h264" | "mjpeg").then_some(own.bitrate_bps);
+    let bitrate_bps = matches!(seen.codec, "h264" | "h265" | "mjpeg").then_some(own.bitrate_bps);
     let video = VideoReport { codec: seen.codec, width: own.width, height: own.height, fps: own.fps, bitrate_bps };
-    Ok(SourceReport { source: source.to_string(), video, audio: audio_of(&seen.tracks), presets })
+    if let Some(first) = streams.first_mut().filter(|first| first.problem.is_none()) {
+        (first.width, first.height, first.fps) = (Some(video.width), Some(video.height), Some(video.fps));
+    }
+    Ok(SourceReport { source: source.to_string(), video, audio: audio_of(&seen.tracks), streams, presets })
+}
+
+/// The streams of a camera, where there are several: in one description, or at an address each.
+fn streams(source: &Source, transport: Transport) -> Vec<StreamReport> {
+    let mut found = Vec::new();
+    for (place, address) in source.each().iter().enumerate() {
+        let Source::Rtsp(url) = address else { return Vec::new() };
+        let empty = StreamReport { source: address.to_string(), codec: String::new(), width: None, height: None, fps: None, problem: None };
+        match offers::of(url, transport) {
+            Ok(offers) => found.extend(offers.into_iter().map(|offer| {
+                let (width, height) = offer.size.unzip();
+                StreamReport { codec: offer.codec, width, height, fps: offer.fps, ..empty.clone() }
+            })),
+            Err(trouble) => found.push(StreamReport { problem: Some(trouble.to_string()), ..empty }),
+        }
+        // An address of its own can be read as the first was.
+        if place > 0
+            && let Ok(seen) = watch(LiveSource::Rtsp(url.clone(), transport), Target { settings: default_settings(), is_limit: false })
+            && let Some(last) = found.last_mut().filter(|last| last.problem.is_none())
+        {
+            let own = seen.character();
+            (last.width, last.height, last.fps) = (Some(own.width), Some(own.height), Some(own.fps));
+        }
+    }
+    if found.len() < 2 { Vec::new() } else { found }
 }
 
 fn default_settings() -> Settings {
@@ -280,7 +333,7 @@ fn look_at_scene() -> SourceReport {
         }
     }
     let video = VideoReport { codec: "drawn", width, height, fps: own.fps, bitrate_bps: None };
-    SourceReport { source: "test".to_owned(), video, audio: None, presets }
+    SourceReport { source: "test".to_owned(), video, audio: None, streams: Vec::new(), presets }
 }
 
 fn look_at_file(path: &Path) -> Result<SourceReport, ProbeError> {
@@ -294,7 +347,7 @@ fn look_at_file(path: &Path) -> Result<SourceReport, ProbeError> {
     };
     let is_h264 = codec == "h264";
     let video = VideoReport { codec, width: own.width, height: own.height, fps: own.fps, bitrate_bps: is_h264.then_some(own.bitrate_bps) };
-    Ok(SourceReport { source: path.display().to_string(), video, audio, presets: presets(own, is_h264) })
+    Ok(SourceReport { source: path.display().to_string(), video, audio, streams: Vec::new(), presets: presets(own, is_h264) })
 }
 
 fn audio_of(tracks: &[Track]) -> Option<AudioReport> {
@@ -371,7 +424,7 @@ fn watch(camera: LiveSource, wanted: Target) -> Result<Watched, WatchError> {
         match live.next(LOOK_INTERVAL)? {
             Some(SourceEvent::Track(track)) => {
                 if let Some(size) = track.config.size() {
-                    (watched.size, watched.codec) = (size, "h264");
+                    (watched.size, watched.codec) = (size, if track.config.codec() == Codec::Hevc { "h265" } else { "h264" });
                 }
                 watched.tracks.retain(|known| known.id != track.id);
                 watched.tracks.push(*track);

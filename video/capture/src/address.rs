@@ -17,6 +17,8 @@ pub struct CameraUrl {
     ca: Option<PathBuf>,
     /// The certificates that cameras have signed themselves.
     pins: Arc<Pins>,
+    /// Where a smaller stream of the same camera is.
+    sub: Option<Box<CameraUrl>>,
 }
 
 /// Why a text is no URL of a camera. Never repeats the text, which may hold a password.
@@ -40,7 +42,26 @@ impl CameraUrl {
         if !schemes.contains(&parsed.scheme()) || parsed.host_str().is_none_or(str::is_empty) {
             return Err(CameraUrlError::NoHost);
         }
-        Ok(Self { url: parsed, ca: None, pins: Arc::new(Pins::open(None)) })
+        Ok(Self { url: parsed, ca: None, pins: Arc::new(Pins::open(None)), sub: None })
+    }
+
+    /// Names where a smaller stream of the same camera is. User and password are those of the first where it has none.
+    pub(crate) fn second(&mut self, mut sub: Self) {
+        if sub.credentials().is_none() {
+            // Both fail only for URLs without a host, which `parse` refuses.
+            let _ = sub.url.set_username(self.url.username());
+            let _ = sub.url.set_password(self.url.password());
+        }
+        self.sub = Some(Box::new(sub));
+    }
+
+    /// Without the other.
+    pub(crate) fn alone(&self) -> Self {
+        Self { sub: None, ..self.clone() }
+    }
+
+    pub(crate) fn sub(&self) -> Option<&Self> {
+        self.sub.as_deref()
     }
 
     /// The whole URL, with what it hides. For settings that are handed on, never for people.
@@ -74,11 +95,15 @@ impl CameraUrl {
     /// Names the authority that its certificate must come from.
     pub(crate) fn trust(&mut self, ca: &Path) {
         self.ca = Some(ca.to_owned());
+        self.sub.iter_mut().for_each(|sub| sub.trust(ca));
     }
 
     /// Names the file in which the certificates that cameras have signed themselves are kept.
     pub(crate) fn pin_in(&mut self, file: &Path) {
         self.pins = Arc::new(Pins::open(Some(file)));
+        if let Some(sub) = &mut self.sub {
+            sub.pins = self.pins.clone();
+        }
     }
 
     pub(crate) fn pins(&self) -> Arc<Pins> {

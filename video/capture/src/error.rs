@@ -32,6 +32,9 @@ pub enum SourceError {
         /// What is wrong with it.
         problem: CameraUrlError,
     },
+    /// A second stream is of an RTSP camera alone.
+    #[error("a second stream is that of a camera by RTSP: take rtsp(s)://[USER:PASSWORD@]HOST[:PORT]/PATH for both")]
+    NoSecond,
     /// There is no such file.
     #[error("source {path}: {error}; {WANTED}")]
     Open {

@@ -14,7 +14,10 @@ use retina::{
     },
     codec::{AudioFrame, CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParameters, VideoParametersCodec},
 };
-use sightline_media::{Codec, Frame, MediaTime, Track, TrackConfig, TrackId, avc, coded};
+use sightline_media::{
+    Codec, Frame, MediaTime, Track, TrackConfig, TrackId, avc, coded,
+    intake::{Assembly, Family},
+};
 use std::{convert::Infallible, str::FromStr, sync::Arc, time::Instant};
 use tokio::{
     task::JoinSet,
@@ -102,25 +105,13 @@ async fn connect(
     session: &mut Session<'_>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(Demuxed, Tracks), Trouble> {
-    let address = match (url.is_secure(), transport) {
-        (false, _) => url.for_request(),
-        (true, Transport::Tcp) => secure::tunnel(url, tasks).await?,
-        (true, Transport::Udp) => {
-            return Err(Trouble::refusal("with rtsps the media is in the encrypted connection, not in UDP: set rtsp_transport to tcp"));
-        }
-    };
+    let mut camera = describe(url, transport, session.group.clone(), tasks).await?;
+    let mut video = choose_video(camera.streams(), session.wanted)?;
+    let mut url = url;
+    if let Some((sub, other, its_video)) = nearer(url, transport, session, (&camera, video), tasks).await {
+        (url, camera, video) = (sub, other, its_video);
+    }
     let failed = |error| trouble_of(url, &error);
-    let creds = url.credentials().map(|(username, password)| Credentials { username, password });
-    let options = SessionOptions::default()
-        .creds(creds)
-        .user_agent("Sightline".into())
-        .session_group(session.group.clone())
-        // Some cameras send what nobody set up, some change the session's id with each SETUP.
-        .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
-        .session_id(SessionIdPolicy::UseFirst);
-    tracing::trace!(camera = %url, "connecting");
-    let mut camera = client::Session::describe(address, options).await.map_err(failed)?;
-    let video = choose_video(camera.streams(), session.wanted)?;
     camera.setup(video, setup_options(transport)).await.map_err(failed)?;
     let sound = match session.sound.begin() {
         true => set_up_sound(url, transport, &mut camera, session.sound).await?,
@@ -134,6 +125,92 @@ async fn connect(
         .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::ProcessPackets);
     let demuxed = camera.play(options).await.and_then(client::Session::demuxed).map_err(failed)?;
     Ok((demuxed, Tracks { video, sound }))
+}
+
+/// The camera's other stream, where it has one at an address of its own that comes nearer to the preset.
+async fn nearer<'u>(
+    url: &'u CameraUrl,
+    transport: Transport,
+    session: &Session<'_>,
+    (camera, video): (&client::Session<client::Described>, usize),
+    tasks: &mut JoinSet<()>,
+) -> Option<(&'u CameraUrl, client::Session<client::Described>, usize)> {
+    let (wanted, sub) = (session.wanted?, url.sub()?);
+    let described = match describe(sub, transport, session.group.clone(), tasks).await {
+        Ok(other) => choose_video(other.streams(), session.wanted).map(|video| (other, video)),
+        Err(trouble) => Err(trouble),
+    };
+    let (other, its_video) = match described {
+        Ok(described) => described,
+        Err(problem) => {
+            tracing::warn!(camera = %sub, %problem, "the camera's second stream is not there: the first is read");
+            return None;
+        }
+    };
+    let size = |camera: &client::Session<client::Described>, video: usize| camera.streams().get(video).and_then(size_of);
+    let sizes = [(0, size(camera, video)), (1, size(&other, its_video))];
+    let is_nearer = choose_size(&sizes, Some(wanted)) == Some(1);
+    let offered: Vec<String> = sizes.iter().map(|(_, size)| size.map_or("?".to_owned(), |(w, h)| format!("{w}x{h}"))).collect();
+    tracing::info!(offered = offered.join(", "), read = if is_nearer { 2 } else { 1 }, "the camera has a stream at each of two addresses");
+    is_nearer.then_some((sub, other, its_video))
+}
+
+/// OPTIONS and DESCRIBE.
+pub(crate) async fn describe(
+    url: &CameraUrl,
+    transport: Transport,
+    group: Arc<SessionGroup>,
+    tasks: &mut JoinSet<()>,
+) -> Result<client::Session<client::Described>, Trouble> {
+    match describe_by(url, transport, group.clone(), tasks, false).await {
+        // It may be one that does not bear an OPTIONS, or hangs up behind it.
+        Err(DescribeError::Camera(error)) if error.status_code().is_none() => {
+            tracing::debug!(camera = %url, problem = first_line(url, &error), "no description after OPTIONS: tried without");
+            describe_by(url, transport, group, tasks, true).await
+        }
+        described => described,
+    }
+    .map_err(|error| match error {
+        DescribeError::Camera(error) => trouble_of(url, &error),
+        DescribeError::Way(trouble) => trouble,
+    })
+}
+
+/// Why there is no description.
+enum DescribeError {
+    /// By RTSP.
+    Camera(retina::Error),
+    /// Before it.
+    Way(Trouble),
+}
+
+/// On a connection of its own.
+async fn describe_by(
+    url: &CameraUrl,
+    transport: Transport,
+    group: Arc<SessionGroup>,
+    tasks: &mut JoinSet<()>,
+    skips_options: bool,
+) -> Result<client::Session<client::Described>, DescribeError> {
+    let address = match (url.is_secure(), transport) {
+        (false, _) => url.for_request(),
+        (true, Transport::Tcp) => secure::tunnel(url, tasks).await.map_err(DescribeError::Way)?,
+        (true, Transport::Udp) => {
+            let problem = "with rtsps the media is in the encrypted connection, not in UDP: set rtsp_transport to tcp";
+            return Err(DescribeError::Way(Trouble::refusal(problem)));
+        }
+    };
+    let creds = url.credentials().map(|(username, password)| Credentials { username, password });
+    let options = SessionOptions::default()
+        .creds(creds)
+        .user_agent("Sightline".into())
+        .session_group(group)
+        .skip_options(skips_options)
+        // Some cameras send what nobody set up, some change the session's id with each SETUP.
+        .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
+        .session_id(SessionIdPolicy::UseFirst);
+    tracing::trace!(camera = %url, "connecting");
+    client::Session::describe(address, options).await.map_err(DescribeError::Camera)
 }
 
 fn setup_options(transport: Transport) -> SetupOptions {
@@ -170,7 +247,7 @@ fn choose_video(streams: &[Stream], wanted: Option<(u32, u32)>) -> Result<usize,
 }
 
 /// As its description has it; many cameras tell it in the stream alone.
-fn size_of(stream: &Stream) -> Option<(u32, u32)> {
+pub(crate) fn size_of(stream: &Stream) -> Option<(u32, u32)> {
     match stream.parameters() {
         Some(ParametersRef::Video(parameters)) => Some(parameters.pixel_dimensions()),
         Some(ParametersRef::Audio(_) | ParametersRef::Message(_)) | None => None,
@@ -222,12 +299,16 @@ async fn play(url: &CameraUrl, mut demuxed: Demuxed, tracks: Tracks, session: &m
         let item = timeout_at(deadline, demuxed.next()).await.map_err(|_| player.silence(session.outlet.has_given()))?;
         match item.ok_or_else(|| Trouble::passing("it ended the stream"))? {
             Ok(CodecItem::VideoFrame(frame)) => {
+                let is_continued = player.is_continued(&frame);
+                if !is_continued {
+                    player.complete(session)?;
+                }
                 if frame.has_new_parameters()
                     && let Some(stream) = demuxed.streams().get(frame.stream_id())
                 {
                     player.announce_video(url, stream, session);
                 }
-                player.take_video(frame, session)?;
+                player.take_video(frame, is_continued, session)?;
                 if session.outlet.has_given() {
                     session.sound.pictures_come();
                     deadline = Deadline::now() + SILENCE_TIMEOUT;
@@ -257,13 +338,30 @@ struct Player {
     has_parameters: bool,
     /// The next picture lacks others before it.
     is_damaged: bool,
+    /// How its pictures are coded.
+    family: Family,
+    /// Cameras that mark the end of each slice as that of a picture.
+    assembly: Assembly<Bytes>,
+    /// Of the picture that waits for its slices: when it came, and whether others before it are lost.
+    waiting: Option<(Instant, bool)>,
     first: FirstPictures,
 }
 
 impl Player {
     fn new(tracks: Tracks, has_sound_come: bool) -> Self {
         let first = FirstPictures::new(tracks.sound.is_some() && !has_sound_come);
-        Self { video: tracks.video, sound: tracks.sound, zeros: [None; 2], faults: 0, has_parameters: false, is_damaged: false, first }
+        Self {
+            video: tracks.video,
+            sound: tracks.sound,
+            zeros: [None; 2],
+            faults: 0,
+            has_parameters: false,
+            is_damaged: false,
+            family: Family::H264,
+            assembly: Assembly::that_waits(),
+            waiting: None,
+            first,
+        }
     }
 
     /// Most cameras give the parameters in their SDP: all of them go out before the first frame.
@@ -286,6 +384,7 @@ impl Player {
         let Some(ParametersRef::Video(parameters)) = stream.parameters() else { return };
         match config_of(parameters) {
             Ok(config) => {
+                self.family = Family::of(config.codec()).unwrap_or(Family::H264);
                 session.outlet.track(Track { id: TrackId::VIDEO, config });
                 expect_reordering(parameters, session.timeline);
                 self.has_parameters = true;
@@ -305,12 +404,26 @@ impl Player {
         Trouble::passing(format!("{what} within {} s{faults}", limit.as_secs()))
     }
 
-    fn take_video(&mut self, frame: VideoFrame, session: &mut Session<'_>) -> Result<(), Trouble> {
+    /// Whether it is another slice of the picture before.
+    fn is_continued(&mut self, frame: &VideoFrame) -> bool {
+        let time = self.media_time(0, frame.timestamp());
+        self.assembly.is_continued(self.family.begins_with_picture(frame.data()), time)
+    }
+
+    /// Another picture begins: the one before is complete.
+    fn complete(&mut self, session: &mut Session<'_>) -> Result<(), Trouble> {
+        match self.assembly.complete() {
+            Some(frame) => self.pass(frame, session),
+            None => Ok(()),
+        }
+    }
+
+    fn take_video(&mut self, frame: VideoFrame, is_continued: bool, session: &mut Session<'_>) -> Result<(), Trouble> {
         if !self.has_parameters {
             return Ok(());
         }
         let now = Instant::now();
-        let (dts, pts) = session.timeline.map(TrackId::VIDEO, self.media_time(0, frame.timestamp()), now);
+        let time = self.media_time(0, frame.timestamp());
         let (is_keyframe, is_disposable, loss) = (frame.is_random_access_point(), frame.is_disposable(), frame.loss());
         if loss > 0 {
             tracing::warn!(packets = loss, "packets of the camera are lost: no picture before its next key frame");
@@ -323,9 +436,29 @@ impl Player {
                 payload.len()
             )));
         }
-        let frame = Frame { track: TrackId::VIDEO, dts, pts, is_keyframe, is_disposable, payload };
+        let frame = Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe, is_disposable, payload };
+        let passed = if is_continued {
+            if let Some((_, follows)) = &mut self.waiting {
+                *follows |= follows_loss;
+            }
+            self.assembly.go_on(frame, |held, more| [&held[..], more].concat().into())
+        } else {
+            self.waiting = Some((now, follows_loss));
+            let is_first = self.family.begins_with_picture(&frame.payload);
+            self.assembly.begin(frame, is_first)
+        };
+        match passed {
+            Some(frame) => self.pass(frame, session),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands a picture on, at its time.
+    fn pass(&mut self, mut frame: Frame<Bytes>, session: &mut Session<'_>) -> Result<(), Trouble> {
+        let (at, follows_loss) = self.waiting.take().unwrap_or((Instant::now(), false));
+        (frame.dts, frame.pts) = session.timeline.map(TrackId::VIDEO, frame.dts, at);
         let was_over = self.first.is_over();
-        for (frame, at, follows_loss) in self.first.take((frame, now, follows_loss)) {
+        for (frame, at, follows_loss) in self.first.take((frame, at, follows_loss)) {
             session.outlet.frame(frame, at, follows_loss)?;
         }
         if self.first.is_over() && !was_over {
@@ -335,19 +468,16 @@ impl Player {
     }
 
     fn take_sound(&mut self, frame: &AudioFrame, session: &mut Session<'_>) -> Result<(), Trouble> {
-        let rate = frame.timestamp().clock_rate().get();
         let at = self.ticks(1, frame.timestamp());
-        let frames = match &mut self.sound {
-            None => return Ok(()),
-            Some((_, Carrier::Aac(_))) => vec![(at, Bytes::copy_from_slice(frame.data()))],
-            Some((_, Carrier::G711(made))) => match made.take(at, frame.data()) {
-                Ok(frames) => frames,
-                Err(error) => {
-                    session.sound.warn(error.to_string());
-                    self.sound = None;
-                    return Ok(());
-                }
-            },
+        let Some((_, carrier)) = &mut self.sound else { return Ok(()) };
+        let rate = carrier.rate_hz(frame.timestamp().clock_rate().get());
+        let frames = match carrier.take(at, &Bytes::copy_from_slice(frame.data())) {
+            Ok(frames) => frames,
+            Err(error) => {
+                session.sound.warn(error.to_string());
+                self.sound = None;
+                return Ok(());
+            }
         };
         if !frames.is_empty() && session.sound.comes() {
             self.announce_sound(session);

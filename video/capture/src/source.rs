@@ -48,6 +48,30 @@ impl std::str::FromStr for Source {
 }
 
 impl Source {
+    /// Names where a smaller stream of the same RTSP camera is: of the two, the one that comes nearest to the preset is read. Before [`Self::trust`] and
+    /// [`Self::pin_in`], which hold for both.
+    ///
+    /// # Errors
+    /// Neither is anything else than a camera by RTSP.
+    pub fn second(&mut self, name: &str) -> Result<(), SourceError> {
+        match (self, name.parse()?) {
+            (Self::Rtsp(url), Self::Rtsp(sub)) => {
+                url.second(sub);
+                Ok(())
+            }
+            _ => Err(SourceError::NoSecond),
+        }
+    }
+
+    /// The two streams of a camera that has another address for each, each alone.
+    #[must_use]
+    pub fn each(&self) -> Vec<Self> {
+        match self {
+            Self::Rtsp(url) => std::iter::once(url.alone()).chain(url.sub().cloned()).map(Self::Rtsp).collect(),
+            Self::Test { .. } | Self::File(_) | Self::Stdin | Self::Mjpeg(_) | Self::V4l2(_) => vec![self.clone()],
+        }
+    }
+
     /// Names the authority (a PEM file) that a camera's certificate must come from. Without it, it must come from one that the machine trusts, or be
     /// one that the camera has signed itself, the first that it shows.
     pub fn trust(&mut self, ca: &Path) {

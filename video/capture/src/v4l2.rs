@@ -6,8 +6,8 @@ mod planes;
 
 use bytes::Bytes;
 use sightline_media::{
-    MediaTime,
-    annexb::{Arrival, Intake},
+    Frame, MediaTime, Track, TrackId,
+    intake::{Family, Intake, Passed},
 };
 use std::{
     convert::Infallible,
@@ -24,6 +24,8 @@ use modes::{Choice, PixelFormat, Target};
 
 /// How often a silent device is asked whether it is still there: not every driver wakes those that wait when it is unplugged.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Pictures in a row that can't be read before it is logged: the first of some cameras are short.
+const BROKEN_SAID: u32 = 25;
 /// Two pictures are at least this far apart: a tick of RTMP.
 const STEP_MIN: Duration = Duration::from_millis(1);
 
@@ -113,7 +115,7 @@ async fn play(camera: &V4l2Camera, wanted: Target, start: Instant, outlet: &mut 
     let path = camera.path.as_path();
     let failed = |error: io::Error| trouble_of(path, &error);
     let (stream, format, settled) = begin(camera, wanted)?;
-    let mut taker = Taker { format, settled, start, last: None, intake: Intake::default(), broken: 0 };
+    let mut taker = Taker { format, settled, start, last: None, intake: Intake::new(Family::H264), broken: 0 };
     let mut stream = stream.watch().map_err(failed)?;
     let (mut bytes, mut deadline) = (Vec::new(), Instant::now() + FIRST_FRAME_TIMEOUT);
     loop {
@@ -180,7 +182,7 @@ impl Taker {
                     Err(problem) => {
                         // The first pictures of some cameras are short.
                         self.broken += 1;
-                        if self.broken == 25 {
+                        if self.broken == BROKEN_SAID {
                             tracing::warn!(
                                 %problem,
                                 "FRAME_FORMAT_UNSUPPORTED: the camera's pictures can't be read; set v4l2_format to another one"
@@ -195,16 +197,26 @@ impl Taker {
 
     /// A buffer is an access unit; some cameras give the parameter sets in one of their own.
     fn take_h264(&mut self, bytes: &[u8], at: Instant, follows_loss: bool, outlet: &mut Outlet) -> Result<(), Trouble> {
-        let arrival = self.intake.take(bytes);
-        let Arrival { track, unit } = arrival.map_err(|error| Trouble::passing(format!("its parameter sets can't be read: {error}")))?;
-        if let Some(track) = track {
-            outlet.track(track);
-        }
-        if !unit.has_picture || !self.intake.has_track() {
-            return Ok(());
+        let (taken, payload) = match self.intake.take_unit(bytes) {
+            Ok(taken) => taken,
+            Err(Passed::NoPicture | Passed::NoConfig) => return Ok(()),
+            Err(Passed::Unreadable) => {
+                self.broken += 1;
+                if self.broken == BROKEN_SAID {
+                    tracing::warn!("FRAME_FORMAT_UNSUPPORTED: what the camera calls H.264 can't be read; set v4l2_format to another one");
+                }
+                return Ok(());
+            }
+        };
+        self.broken = 0;
+        if let Some(config) = taken.config {
+            outlet.track(Track { id: TrackId::VIDEO, config });
         }
         let elapsed = i64::try_from(at.saturating_duration_since(self.start).as_micros()).unwrap_or(i64::MAX);
-        outlet.frame(unit.to_frame(bytes, MediaTime::from_micros(elapsed)), at, follows_loss)
+        let time = MediaTime::from_micros(elapsed);
+        let (is_keyframe, is_disposable) = (taken.is_keyframe, taken.is_disposable);
+        let payload = Bytes::from(payload);
+        outlet.frame(Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe, is_disposable, payload }, at, follows_loss)
     }
 }
 
@@ -274,7 +286,7 @@ mod tests {
             rate: None,
         };
         let start = Instant::now();
-        let mut taker = Taker { format: PixelFormat::H264, settled, start, last: None, intake: Intake::default(), broken: 0 };
+        let mut taker = Taker { format: PixelFormat::H264, settled, start, last: None, intake: Intake::new(Family::H264), broken: 0 };
         let units = access_units(25);
         let is_key: Vec<bool> = units.iter().map(|unit| sightline_media::annexb::AccessUnit::scan(unit).is_idr).collect();
         let lost = 3;

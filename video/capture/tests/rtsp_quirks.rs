@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::dice::{self, Dice};
-use interop::quirk_camera::{Answers, Clip, Marks, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
+use interop::quirk_camera::{Answers, Clip, Marks, OptionsAnswer, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
 use sightline_capture::{
     Source, SourceEvent, Transport,
     live::{Live, LiveSource},
@@ -24,9 +24,13 @@ const CLIP_PICTURES: usize = 40;
 
 const SETTINGS: Settings = Settings { width: 160, height: 96, fps: 50, bitrate_bps: 4_000_000 };
 
-static CLIP: LazyLock<Clip> = LazyLock::new(|| {
-    let (width, height) = (160, 96);
-    let (mut scene, mut encoder) = (Scene::with_grain(width, height, "quirks"), Encoder::open(SETTINGS, 0.2).unwrap());
+static CLIP: LazyLock<Clip> = LazyLock::new(|| clip(160, 96));
+
+fn clip(width: usize, height: usize) -> Clip {
+    let (mut scene, mut encoder) = (
+        Scene::with_grain(width, height, "quirks"),
+        Encoder::open(Settings { width: width as u32, height: height as u32, ..SETTINGS }, 0.2).unwrap(),
+    );
     let mut units = Vec::new();
     for at in 0.. {
         let picture = scene.paint(at * 20);
@@ -41,7 +45,7 @@ static CLIP: LazyLock<Clip> = LazyLock::new(|| {
         }
     }
     Clip { units }
-});
+}
 
 /// What a camera gave.
 #[derive(Default)]
@@ -59,7 +63,8 @@ fn watch(camera: &QuirkCamera, pictures: usize, sound: usize) -> Seen {
     // Only the camera with a nonce asks for them.
     let Source::Rtsp(url) = camera.url().replace("rtsp://", "rtsp://user:word@").parse().unwrap() else { panic!("it is RTSP") };
     let begin = Instant::now();
-    let live = Live::open(LiveSource::Rtsp(url, Transport::Tcp), Target { settings: SETTINGS, is_limit: false }, begin).unwrap();
+    let transport = if camera.is_udp() { Transport::Udp } else { Transport::Tcp };
+    let live = Live::open(LiveSource::Rtsp(url, transport), Target { settings: SETTINGS, is_limit: false }, begin).unwrap();
     let mut seen = Seen::default();
     while seen.pictures.len() < pictures || seen.sound.len() < sound {
         assert!(begin.elapsed() < LIMIT, "{} pictures, {} of sound, {:?}", seen.pictures.len(), seen.sound.len(), seen.losses);
@@ -85,7 +90,11 @@ fn watch(camera: &QuirkCamera, pictures: usize, sound: usize) -> Seen {
 
 /// The clip's pictures as they go on: lengths of four bytes, without parameter sets.
 fn expected() -> Vec<Vec<u8>> {
-    let units = CLIP.units.iter().map(|unit| {
+    expected_of(&CLIP)
+}
+
+fn expected_of(clip: &Clip) -> Vec<Vec<u8>> {
+    let units = clip.units.iter().map(|unit| {
         let slices = unit.iter().filter(|nal| !matches!(nal[0] & 0x1f, 7 | 8));
         slices.flat_map(|nal| [&(nal.len() as u32).to_be_bytes(), nal.as_slice()].concat()).collect()
     });
@@ -94,10 +103,14 @@ fn expected() -> Vec<Vec<u8>> {
 
 /// All pictures of two rounds come, in order, in one connection.
 fn assert_all_pictures(quirks: Quirks) -> Seen {
-    let camera = QuirkCamera::start(CLIP.clone(), quirks);
+    assert_all_pictures_of(&CLIP, quirks)
+}
+
+fn assert_all_pictures_of(clip: &Clip, quirks: Quirks) -> Seen {
+    let camera = QuirkCamera::start(clip.clone(), quirks);
     let seen = watch(&camera, 2 * CLIP_PICTURES, 0);
     assert_eq!(seen.losses, [""; 0], "{quirks:?}");
-    let expected = expected();
+    let expected = expected_of(clip);
     for (at, picture) in seen.pictures.iter().enumerate() {
         assert!(*picture == expected[at % CLIP_PICTURES], "{quirks:?}: picture {at} is not the camera's");
     }
@@ -107,22 +120,9 @@ fn assert_all_pictures(quirks: Quirks) -> Seen {
 /// langhuihui/monibuca#390, google/ExoPlayer#9614.
 #[test]
 fn sound_that_can_t_be_carried_leaves_the_pictures() {
-    use Sound::{
-        AacWithBrokenConfig, AacWithBrokenPackets, AacWithoutConfig, AacWithoutFmtp, G726, Opus, PcmaWithEmptyPackets, PcmaWithoutClock,
-        WithoutMap,
-    };
+    use Sound::{AacWithBrokenPackets, PcmaWithEmptyPackets, PcmaWithoutClock, Speex, WithoutMap};
     std::thread::scope(|scope| {
-        for sound in [
-            G726,
-            Opus,
-            AacWithoutFmtp,
-            AacWithoutConfig,
-            AacWithBrokenConfig,
-            AacWithBrokenPackets,
-            PcmaWithoutClock,
-            WithoutMap,
-            PcmaWithEmptyPackets,
-        ] {
+        for sound in [Speex, AacWithBrokenPackets, PcmaWithoutClock, WithoutMap, PcmaWithEmptyPackets] {
             scope.spawn(move || {
                 let seen = assert_all_pictures(Quirks { sound, ..Quirks::default() });
                 assert_eq!((seen.sound.len(), seen.sample_rate_hz), (0, None), "{sound:?} is not announced");
@@ -222,6 +222,88 @@ fn sequence_numbers_and_marks_cost_no_picture() {
     });
 }
 
+/// The same kind: the encoder hands out slices, and whoever packs them takes each for a picture.
+#[test]
+fn slices_that_are_marked_each_are_one_picture() {
+    let made = "-v error -f lavfi -i testsrc2=size=160x96:rate=50 -frames:v 40 -c:v libx264 -preset ultrafast -tune zerolatency \
+                -x264-params slices=4:aud=1 -g 10 -f h264 -";
+    let made = std::process::Command::new("ffmpeg").args(made.split_whitespace()).output().unwrap();
+    let mut units: Vec<Vec<Vec<u8>>> = Vec::new();
+    for nal in NalUnits::new(&made.stdout) {
+        match nal[0] & 0x1f {
+            9 => units.push(Vec::new()),
+            6 => {}
+            _ => units.last_mut().unwrap().push(nal.to_vec()),
+        }
+    }
+    let clip = Clip { units };
+    assert!(clip.units.len() == CLIP_PICTURES && clip.units.iter().all(|unit| unit.len() >= 4));
+    std::thread::scope(|scope| {
+        for marks in [Marks::Right, Marks::Never, Marks::Always] {
+            let clip = &clip;
+            scope.spawn(move || assert_all_pictures_of(clip, Quirks { marks, ..Quirks::default() }));
+        }
+    });
+}
+
+/// As /Streaming/Channels/101 and 102, subtype=0 and 1, stream1 and stream2 are.
+#[test]
+fn of_a_stream_at_each_of_two_addresses_the_one_nearest_to_the_preset_is_read() {
+    let main = QuirkCamera::start(CLIP.clone(), Quirks::default());
+    let sub = QuirkCamera::start(clip(80, 48), Quirks::default());
+    let mut source: Source = main.url().replace("rtsp://", "rtsp://user:word@").parse().unwrap();
+    source.second(&sub.url()).unwrap();
+    assert!("test".parse::<Source>().unwrap().second(&sub.url()).is_err());
+    let read = |size: Option<(u32, u32)>| {
+        let Source::Rtsp(url) = source.clone() else { panic!("it is RTSP") };
+        let (width, height) = size.unwrap_or((160, 96));
+        let wanted = Target { settings: Settings { width, height, ..SETTINGS }, is_limit: size.is_some() };
+        let live = Live::open(LiveSource::Rtsp(url, Transport::Tcp), wanted, Instant::now()).unwrap();
+        loop {
+            match live.next(LIMIT).unwrap() {
+                Some(SourceEvent::Track(track)) if track.id == TrackId::VIDEO => return track.config.size().unwrap(),
+                Some(SourceEvent::Lost { trouble, .. }) => panic!("{trouble}"),
+                Some(_) => {}
+                None => panic!("nothing came"),
+            }
+        }
+    };
+    assert_eq!([read(None), read(Some((80, 48))), read(Some((100, 60)))], [(160, 96), (80, 48), (160, 96)]);
+    // One that is not there costs nothing.
+    drop(sub);
+    assert_eq!(read(Some((80, 48))), (160, 96));
+}
+
+/// Of the same reports, and its neighbours: what is described badly, or coded as no player has it, goes on as AAC.
+#[test]
+fn sound_that_is_described_badly_or_coded_otherwise_goes_on_as_aac() {
+    use Sound::{AacWithBrokenConfig, AacWithoutConfig, AacWithoutFmtp, G722, G726, L16, Latm, Opus};
+    std::thread::scope(|scope| {
+        for (sound, rate_hz) in [
+            (AacWithoutFmtp, 16_000),
+            (AacWithoutConfig, 16_000),
+            (AacWithBrokenConfig, 16_000),
+            (Latm, 16_000),
+            (L16, 16_000),
+            (G726, 8_000),
+            (G722, 16_000),
+            (Opus, 48_000),
+        ] {
+            scope.spawn(move || {
+                let camera = QuirkCamera::start(CLIP.clone(), Quirks { sound, ..Quirks::default() });
+                let seen = watch(&camera, CLIP_PICTURES, 8);
+                assert_eq!((seen.sample_rate_hz, &seen.losses[..]), (Some(rate_hz), &[][..]), "{sound:?}");
+                // Its AAC comes faster than time goes, which the clock sets right later on.
+                let times: Vec<i64> = seen.sound.iter().take(8).map(|frame| frame.dts.as_millis()).collect();
+                let step = 1_024_000 / i64::from(rate_hz);
+                assert!(times.windows(2).all(|pair| (pair[1] - pair[0] - step).abs() <= 2), "{sound:?}: {times:?}");
+                let apart = times[0] - seen.times[0][0];
+                assert!(apart.abs() < 1_000, "{sound:?} begins {apart} ms after the pictures");
+            });
+        }
+    });
+}
+
 /// The first sixteen packets tell it from one that repeats a packet.
 #[test]
 fn a_camera_that_does_not_count_its_packets_is_read() {
@@ -258,10 +340,32 @@ fn options_come_before_describe_and_are_no_condition() {
     let camera = QuirkCamera::start(CLIP.clone(), Quirks { needs_options: true, ..Quirks::default() });
     assert_eq!(watch(&camera, 10, 0).losses, [""; 0]);
     assert_eq!(camera.requests()[..4], ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]);
-    for quirks in [Quirks { hates_options: true, ..Quirks::default() }, Quirks { renews_nonce: true, ..Quirks::default() }] {
-        let camera = QuirkCamera::start(CLIP.clone(), quirks);
-        assert_eq!(watch(&camera, 10, 0).losses, [""; 0], "{quirks:?}");
-    }
+    use OptionsAnswer::{HangsUp, HangsUpBehind, Refused, RefusedForGood, Right, Silence};
+    std::thread::scope(|scope| {
+        for options in [HangsUp, HangsUpBehind, Silence, Refused(401), Refused(405), Refused(501), RefusedForGood(400), Right] {
+            scope.spawn(move || {
+                let renews_nonce = options == Right;
+                let quirks = Quirks { options, renews_nonce, ..Quirks::default() };
+                let camera = QuirkCamera::start(CLIP.clone(), quirks);
+                assert_eq!(watch(&camera, 10, 0).losses, [""; 0], "{quirks:?}");
+            });
+        }
+    });
+}
+
+/// The quirks of a camera's packets, over UDP: nothing is lost on loopback.
+#[test]
+fn what_is_odd_over_tcp_costs_no_picture_over_udp() {
+    std::thread::scope(|scope| {
+        for quirks in [
+            Quirks::default(),
+            Quirks { marks: Marks::Always, ..Quirks::default() },
+            Quirks { rtp_info: RtpInfo::WrongSeq, sound: Sound::Pcma, ..Quirks::default() },
+            Quirks { ssrc: Ssrc::UnlikeSetup, long_headers: true, ..Quirks::default() },
+        ] {
+            scope.spawn(move || assert_all_pictures(Quirks { is_udp: true, ..quirks }));
+        }
+    });
 }
 
 /// Of the same kind: what is written otherwise than RFC 2326 has it.
@@ -363,6 +467,7 @@ fn composed(dice: &mut Dice) -> Quirks {
     let ssrcs = [Ssrc::UnlikeSetup, Ssrc::NewEachKeyFrame, Ssrc::NewEachKeyFrameFromAnywhere, Ssrc::NewNowAndThen, Ssrc::NewEachPacket];
     let times = [Times::StepBack, Times::StepAhead, Times::TenTimesTooFast, Times::HalfAsFast, Times::StandStill];
     let strays: [&'static [u8]; 4] = [b"\r\n", b"\0\x01\xff", b"RTP ", b"OPTIONS"];
+    use OptionsAnswer::{HangsUp, HangsUpBehind, Refused, RefusedForGood, Right};
     let options = dice.roll(6);
     let times = dice.mostly(Times::Right, &times);
     // Without a mark and with one time for all of them nothing in RTP tells one picture from the next.
@@ -379,7 +484,9 @@ fn composed(dice: &mut Dice) -> Quirks {
         marks: dice.mostly(Marks::Right, marks),
         rtp_info: dice.mostly(RtpInfo::Right, &[RtpInfo::None, RtpInfo::WrongSeq, RtpInfo::WrongTime, RtpInfo::Nonsense]),
         needs_options: options == 0,
-        hates_options: options == 1,
+        // One that is silent costs the time until it is taken for that.
+        options: if options == 1 { dice.pick(&[HangsUp, HangsUpBehind, Refused(405), Refused(501), RefusedForGood(503)]) } else { Right },
+        is_udp: false,
         renews_nonce: dice.roll(6) == 0,
         ignores_keepalive: dice.roll(6) == 0,
         misnumbers_keepalive: dice.roll(6) == 0,

@@ -78,6 +78,32 @@ impl Family {
         }
     }
 
+    /// Delimiters and filler, which say nothing between frames.
+    pub(super) fn is_padding(self, unit: &[u8]) -> bool {
+        let kind = unit.first().map_or(0, |&header| self.kind(header));
+        match self {
+            Self::H264 => matches!(kind, 9 | 12),
+            Self::Hevc => matches!(kind, 35 | 38),
+        }
+    }
+
+    /// Whether a slice is the first of its picture (`first_mb_in_slice` is 0, or `first_slice_segment_in_pic_flag` is set).
+    pub(super) fn begins_picture(self, unit: &[u8]) -> bool {
+        let at = match self {
+            Self::H264 => 1,
+            Self::Hevc => 2,
+        };
+        // One that is cut before it tells is taken for a picture.
+        unit.get(at).is_none_or(|&first| first & 0x80 != 0)
+    }
+
+    /// Whether the first slice of a frame in our form is the first of its picture.
+    #[must_use]
+    pub fn begins_with_picture(self, payload: &[u8]) -> bool {
+        let mut units = avc::NalUnits::new(payload, avc::LENGTH_BYTES);
+        units.find(|unit| matches!(self.role(unit), Role::Slice { .. })).is_none_or(|slice| self.begins_picture(slice))
+    }
+
     /// The first fields of a slice (H.264 §7.3.3, H.265 §7.3.6.1); none of one that does not begin its picture in H.265.
     pub(super) fn slice(self, unit: &[u8]) -> Option<Slice> {
         let header = *unit.first()?;

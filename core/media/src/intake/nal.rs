@@ -60,7 +60,7 @@ impl Framing {
     }
 }
 
-fn put(unit: &[u8], out: &mut Vec<u8>) {
+pub(super) fn put(unit: &[u8], out: &mut Vec<u8>) {
     if !unit.is_empty() {
         out.extend_from_slice(&u32::try_from(unit.len()).unwrap_or(u32::MAX).to_be_bytes());
         out.extend_from_slice(unit);

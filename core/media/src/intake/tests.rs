@@ -187,3 +187,22 @@ proptest::proptest! {
         }
     }
 }
+
+/// Encoders of applications and devices: whatever their units are framed by, the same frames.
+#[test]
+fn units_of_an_encoder_are_frames_without_the_sets_that_the_track_has() {
+    let delimiter: &[u8] = &[0x09, 0xf0];
+    for frame in [codes as fn(&[&[u8]]) -> Vec<u8>, lengths, short_lengths] {
+        let mut intake = Intake::new(Family::H264);
+        assert_eq!(intake.take_unit(&frame(&[PICTURE])).unwrap_err(), Passed::NoConfig);
+        assert_eq!(intake.take_unit(&frame(&[SPS_180, PPS])).unwrap_err(), Passed::NoPicture, "sets in a unit of their own");
+        let (taken, payload) = intake.take_unit(&frame(&[delimiter, SPS_180, PPS, IDR])).unwrap();
+        assert!(taken.config.is_some_and(|config| config.as_bytes() == record()) && taken.is_keyframe);
+        assert_eq!((payload, taken.mends.contains(&Mend::KeyFrameUnsaid)), (lengths(&[IDR]), false));
+        let (taken, payload) = intake.take_unit(&frame(&[PICTURE])).unwrap();
+        assert_eq!((taken.config, payload, taken.is_keyframe), (None, lengths(&[PICTURE]), false));
+        // Refreshed in steps: a decoder can begin where its encoder says so.
+        let (taken, payload) = intake.take_unit(&frame(&[RECOVERY_POINT, PICTURE])).unwrap();
+        assert_eq!((payload, taken.is_keyframe), (lengths(&[RECOVERY_POINT, PICTURE]), true));
+    }
+}

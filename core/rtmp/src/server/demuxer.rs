@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use sightline_media::intake::{Family, Intake, Mend, Passed, Record, Taken};
+use sightline_media::intake::{Assembly, Family, Intake, Mend, Passed, Record, Taken};
 use sightline_media::{Codec, Frame, MediaTime, Track, TrackConfig, TrackId, aac, coded};
 
 /// What a message was.
@@ -33,10 +33,18 @@ pub(crate) struct Demuxer {
     clock: Clock,
     tracks: Vec<Known>,
     /// Tracks of NAL units, whether their configuration is known or not.
-    intakes: Vec<(TrackId, Intake)>,
+    intakes: Vec<Pictures>,
+
     /// Of sound without a configuration.
     guess: aac::Guess,
     told: Vec<&'static str>,
+}
+
+#[derive(Debug)]
+struct Pictures {
+    id: TrackId,
+    intake: Intake,
+    assembly: Assembly<Bytes>,
 }
 
 #[derive(Debug)]
@@ -50,6 +58,16 @@ struct Known {
 impl Demuxer {
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether a picture waits for slices that may come.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.intakes.iter().any(|pictures| pictures.assembly.is_holding())
+    }
+
+    /// Nothing follows, or nothing for long.
+    pub(crate) fn flush<E: From<Media>>(&mut self, out: &mut VecDeque<E>) {
+        out.extend(self.intakes.iter_mut().filter_map(|pictures| pictures.assembly.complete()).map(|frame| Media::Frame(frame).into()));
     }
 
     /// A video message (type 9).
@@ -150,7 +168,7 @@ impl Demuxer {
 
     /// The configuration of a track of NAL units. One that can't be read is none: the stream's own parameter sets may serve.
     fn record<E: From<Media>>(&mut self, id: TrackId, family: Family, record: &[u8], out: &mut VecDeque<E>) {
-        let Some(intake) = self.intake(id, family) else { return self.unsupported("more tracks than sixteen", out) };
+        let Some(Pictures { intake, .. }) = self.pictures(id, family) else { return self.unsupported("more tracks than sixteen", out) };
         match intake.take_record(record) {
             Record::New(config) => self.set(id, *config, true, out),
             Record::Same => self.quirk("a sequence header again, unchanged", out),
@@ -159,21 +177,22 @@ impl Demuxer {
         }
     }
 
-    fn intake(&mut self, id: TrackId, family: Family) -> Option<&mut Intake> {
-        let known = self.intakes.iter().position(|(of, _)| *of == id);
+    fn pictures(&mut self, id: TrackId, family: Family) -> Option<&mut Pictures> {
+        let make = || Pictures { id, intake: Intake::new(family), assembly: Assembly::default() };
+        let known = self.intakes.iter().position(|pictures| pictures.id == id);
         let at = match known {
             Some(at) => at,
             None if self.intakes.len() < TRACKS_MAX => {
-                self.intakes.push((id, Intake::new(family)));
+                self.intakes.push(make());
                 self.intakes.len() - 1
             }
             None => return None,
         };
-        let (_, intake) = self.intakes.get_mut(at)?;
-        if intake.family() != family {
-            *intake = Intake::new(family);
+        let pictures = self.intakes.get_mut(at)?;
+        if pictures.intake.family() != family {
+            *pictures = make();
         }
-        Some(intake)
+        Some(pictures)
     }
 
     fn set<E: From<Media>>(&mut self, id: TrackId, config: TrackConfig, announces: bool, out: &mut VecDeque<E>) {
@@ -188,6 +207,10 @@ impl Demuxer {
             self.tracks.push(Known { id, config, is_announced: announces });
         } else {
             return self.unsupported("more tracks than sixteen", out);
+        }
+        if let Some(pictures) = self.intakes.iter_mut().find(|pictures| pictures.id == id) {
+            // What waits goes by the configuration before.
+            out.extend(pictures.assembly.complete().map(|complete| Media::Frame(complete).into()));
         }
         if announces && let Some(known) = self.tracks.iter().find(|known| known.id == id) {
             out.push_back(Media::Track(Box::new(Track { id, config: known.config.clone() })).into());
@@ -208,14 +231,21 @@ impl Demuxer {
         if frame.is_empty() {
             return;
         }
-        let Some(intake) = self.intake(frame.track, family) else { return self.unsupported("more tracks than sixteen", out) };
-        let taken = match intake.take(&frame.payload, frame.is_keyframe) {
+        let Some(pictures) = self.pictures(frame.track, family) else { return self.unsupported("more tracks than sixteen", out) };
+        let taken = match pictures.intake.take(&frame.payload, frame.is_keyframe) {
             Ok(taken) => taken,
             Err(Passed::NoPicture) => return,
             Err(Passed::NoConfig) => return self.unsupported("video before its sequence header", out),
             Err(Passed::Unreadable) => return self.unsupported("a picture whose NAL units can't be told apart", out),
         };
-        let Taken { config, payload, is_keyframe, is_disposable, mends } = taken;
+        let is_continued = pictures.assembly.is_continued(taken.begins_picture, frame.dts);
+        if is_continued {
+            self.quirk(Mend::SlicesApart.name(), out);
+        } else {
+            // Before the configuration of what comes.
+            out.extend(pictures.assembly.complete().map(|complete| Media::Frame(complete).into()));
+        }
+        let Taken { config, payload, is_keyframe, is_disposable, begins_picture, mends } = taken;
         mends.iter().for_each(|mend| self.quirk(mend.name(), out));
         if let Some(config) = config {
             self.set(frame.track, config, true, out);
@@ -225,7 +255,13 @@ impl Demuxer {
         if let Some(payload) = payload {
             frame.payload = payload.into();
         }
-        out.push_back(Media::Frame(frame).into());
+        let Some(pictures) = self.pictures(frame.track, family) else { return };
+        let passed = if is_continued {
+            pictures.assembly.go_on(frame, |held, more| [&held[..], more].concat().into())
+        } else {
+            pictures.assembly.begin(frame, begins_picture)
+        };
+        out.extend(passed.map(|frame| Media::Frame(frame).into()));
     }
 
     /// A raw frame, or frames behind ADTS headers, which the standard leaves to files.

@@ -323,6 +323,54 @@ fn aac_without_a_configuration_and_with_one_of_latm_are_announced_as_what_they_a
     assert_eq!(configs(&mut session), [[0x14, 0x08]], "16,000 Hz, mono, by 1,024 samples in 64 ms");
 }
 
+/// Of `bytes`, at `at_millis`: a video message of the stream.
+fn video(at_millis: u32, body: &[u8]) -> std::vec::Vec<u8> {
+    let header = crate::chunk::MessageHeader { csid: 6, timestamp: at_millis, length: body.len() as u32, type_id: 9, stream_id: 1 };
+    let mut bytes = vec![];
+    crate::chunk::write(&header, [body, &[]], 128, |part| bytes.extend_from_slice(part));
+    bytes
+}
+
+/// Encoders on chips hand each slice on as they have it.
+#[test]
+fn slices_in_messages_of_their_own_are_one_picture_again() {
+    let mut session = publishing(Config::default());
+    let header = [&[0x17, 0, 0, 0, 0][..], crate::conformance_tests::AVCC].concat();
+    session.handle_bytes(Instant::ZERO, &video(0, &header)).unwrap();
+    // Three slices a picture: `first_mb_in_slice` is 0, 1 and 2. The last one is marked as no key frame, as the second and third often are.
+    let slice = |is_key: bool, first: u8, mark: u8| {
+        let nal = if is_key { 0x65 } else { 0x41 };
+        [mark | 7, 1, 0, 0, 0, 0, 0, 0, 3, nal, first, 0x84]
+    };
+    for picture in 0..3 {
+        let is_key = picture == 0;
+        for (at, first) in [0x88, 0x48, 0x68].into_iter().enumerate() {
+            let bytes = video(picture * 40, &slice(is_key, first, if is_key && at == 0 { 0x10 } else { 0x20 }));
+            session.handle_bytes(Instant::ZERO, &bytes).unwrap();
+        }
+    }
+    let frames = |session: &mut Session| {
+        let frames = drain(session).1.into_iter().filter_map(|event| if let Event::Frame(frame) = event { Some(frame) } else { None });
+        frames.map(|frame| (frame.dts.as_millis(), frame.is_keyframe, frame.payload.len() / 7)).collect::<std::vec::Vec<_>>()
+    };
+    // The first slice of all has gone out before anything could tell.
+    assert_eq!(frames(&mut session), [(0, true, 1), (0, true, 3), (40, false, 3)]);
+    assert!(matches!(session.poll_output(), Output::Timeout(Some(at)) if at == Instant::ZERO + SLICES_WAIT));
+    session.handle_timeout(Instant::ZERO + SLICES_WAIT).unwrap();
+    assert_eq!(frames(&mut session), [(80, false, 3)], "nothing follows");
+    for (at, first) in [(120, 0x88), (120, 0x48)] {
+        session.handle_bytes(at_millis(at), &video(at, &slice(false, first, 0x20))).unwrap();
+    }
+    assert_eq!(frames(&mut session), []);
+    let end = command(&Outgoing::Named { command: "closeStream", transaction: 0.0, name: "s" }, 1);
+    session.handle_bytes(at_millis(200), &end).unwrap();
+    assert_eq!(frames(&mut session), [(120, false, 2)], "the stream is over");
+}
+
+fn at_millis(millis: u32) -> Instant {
+    Instant::from_micros(u64::from(millis) * 1_000)
+}
+
 proptest::proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes: std::vec::Vec<u8>, is_publishing: bool) {

@@ -104,6 +104,9 @@ const CAMERA_CERTIFICATES: &str = "camera-certificates";
 
 fn source(config: &Config) -> Result<Source, Problem> {
     let mut source: Source = config.source.reveal().parse().or_else(|error| problem("source", error))?;
+    if !config.source_sub.reveal().is_empty() {
+        source.second(config.source_sub.reveal()).or_else(|error| problem("source_sub", error))?;
+    }
     if !config.source_ca.as_os_str().is_empty() {
         source.trust(&config.source_ca);
     }

@@ -21,8 +21,8 @@
 
 use bytes::Bytes;
 use sightline_media::{
-    MediaTime, Track,
-    annexb::{Arrival, Intake},
+    Frame, MediaTime, Track, TrackId,
+    intake::{Family, Intake},
 };
 use sightline_pusher::{Input, Trigger};
 use sightline_signal::{CustomQuality, InvalidQuality, RunningMetrics, Settings, StatusEvent, StreamState, Text};
@@ -37,6 +37,8 @@ use crate::{
 use sightline_capture::clock;
 use sightline_encode::{EncoderOrder, Pipeline, PipelineEvent};
 
+/// Two frames are at least this far apart: a tick of RTMP.
+const STEP_MIN: MediaTime = MediaTime::from_millis(1);
 /// Orders of the application that may wait for the pusher's thread, which takes them at once unless it hangs.
 const CONTROLS_WAITING_MAX: usize = 16;
 /// Events that may wait for the application; one that does not look loses the newest.
@@ -169,6 +171,8 @@ pub struct StreamPusher {
     running: Option<Running>,
     began: StdInstant,
     intake: Intake,
+    /// The time of the last frame.
+    last: Option<MediaTime>,
     /// A track that did not fit into the channel yet.
     track: Option<Track>,
     metrics: RunningMetrics,
@@ -204,7 +208,8 @@ impl StreamPusher {
             orders,
             running: None,
             began: StdInstant::now(),
-            intake: Intake::default(),
+            intake: Intake::new(Family::H264),
+            last: None,
             track: None,
             metrics: RunningMetrics::default(),
         })
@@ -243,7 +248,8 @@ impl StreamPusher {
         self.control(Input::Start)
     }
 
-    /// Takes one access unit: H.264 in Annex B, with its parameter sets before each IDR, in decoding order. It counts as captured now.
+    /// Takes one access unit of H.264 in decoding order, with start codes or with lengths before its NAL units, and its parameter sets before the first
+    /// key frame at least. It counts as captured now.
     ///
     /// ```
     /// # use sightline_camera::{Config, PushError, StreamPusher};
@@ -259,25 +265,26 @@ impl StreamPusher {
     ///
     /// # Errors
     /// [`PushError`]; the frame is left out.
-    pub fn push_frame(&mut self, annex_b: &[u8]) -> Result<(), PushError> {
+    pub fn push_frame(&mut self, unit: &[u8]) -> Result<(), PushError> {
         if self.running.as_ref().is_none_or(|running| running.thread.is_finished()) {
             return Err(PushError::NotRunning);
         }
         let captured = StdInstant::now();
-        let Arrival { track, unit } = self.intake.take(annex_b).map_err(|_| PushError::Unsupported)?;
-        if let Some(track) = track {
-            self.track = Some(track);
+        let (taken, payload) = self.intake.take_unit(unit).map_err(|_| PushError::Unsupported)?;
+        if let Some(config) = taken.config {
+            self.track = Some(Track { id: TrackId::VIDEO, config });
         }
         if let Some(track) = &self.track {
             self.feed.try_send(PipelineEvent::Track(Box::new(track.clone()))).map_err(|_| PushError::Busy)?;
             self.track = None;
         }
-        if !unit.has_picture || !self.intake.has_track() {
-            return Err(PushError::Unsupported);
-        }
         let micros = i64::try_from(captured.duration_since(self.began).as_micros()).unwrap_or(i64::MAX);
-        let time = self.intake.time_of(MediaTime::from_micros(micros));
-        self.feed.try_send(PipelineEvent::Frame(unit.to_frame(annex_b, time), clock::from_std(captured))).map_err(|_| PushError::Busy)
+        let at = MediaTime::from_micros(micros);
+        let time = self.last.map_or(at, |last| at.max(last + STEP_MIN));
+        self.last = Some(time);
+        let (is_keyframe, is_disposable) = (taken.is_keyframe, taken.is_disposable);
+        let frame = Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe, is_disposable, payload: Bytes::from(payload) };
+        self.feed.try_send(PipelineEvent::Frame(frame, clock::from_std(captured))).map_err(|_| PushError::Busy)
     }
 
     /// What the application's encoder shall do: another rate, size or frame rate, a key frame, a pause. `None`: nothing new. To be asked

@@ -276,7 +276,11 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
                     connection.hear(bytes);
                     handled?;
                 }
-                None => return Ok(None),
+                None => {
+                    session.handle_end();
+                    finish(session, connection);
+                    return Ok(None);
+                }
             },
             () = &mut timer, if has_timer => session.handle_timeout(rtmp.ingest.clock.now())?,
             () = async { if let Some(stopped) = &mut stopped { stopped.await } }, if has_hold => {
@@ -291,6 +295,17 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 leaving = Some(Box::pin(tokio::time::sleep(LEAVE_TIMEOUT)));
             }
+        }
+    }
+}
+
+/// Takes what was complete by the peer's end; it hears nothing any more.
+fn finish(session: &mut Session, connection: &mut Connection<'_>) {
+    loop {
+        match session.poll_output() {
+            Output::Event(event) if connection.over.is_none() => connection.handle(session, event),
+            Output::Transmit(_) | Output::Event(_) => {}
+            Output::Timeout(_) => return,
         }
     }
 }

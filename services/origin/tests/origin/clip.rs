@@ -16,18 +16,24 @@ const CLIP_MS: i64 = 2000;
 /// Made once a process.
 pub(crate) fn clip() -> &'static Clip {
     static CLIP: OnceLock<Clip> = OnceLock::new();
-    CLIP.get_or_init(|| make("320x180"))
+    CLIP.get_or_init(|| make("320x180", ""))
 }
 
 /// The same with larger pictures.
 pub(crate) fn larger_clip() -> &'static Clip {
     static CLIP: OnceLock<Clip> = OnceLock::new();
-    CLIP.get_or_init(|| make("640x360"))
+    CLIP.get_or_init(|| make("640x360", ""))
 }
 
-fn make(size: &str) -> Clip {
+/// The same as the first, with four slices a picture.
+pub(crate) fn sliced_clip() -> &'static Clip {
+    static CLIP: OnceLock<Clip> = OnceLock::new();
+    CLIP.get_or_init(|| make("320x180", "-x264-params slices=4 "))
+}
+
+fn make(size: &str, more: &str) -> Clip {
     let inputs = format!("-f lavfi -i testsrc2=size={size}:rate=25 -f lavfi -i sine=frequency=440:sample_rate=44100 -t 2");
-    let codecs = "-c:v libx264 -preset ultrafast -tune zerolatency -g 12 -b:v 400k -c:a aac -b:a 64k -f flv -";
+    let codecs = format!("-c:v libx264 -preset ultrafast -tune zerolatency {more}-g 12 -b:v 400k -c:a aac -b:a 64k -f flv -");
     let made = std::process::Command::new("ffmpeg")
         .args("-v error".split(' ').chain(inputs.split(' ')).chain(codecs.split(' ')))
         .output()

@@ -1,6 +1,6 @@
 //! Publishers as other people's encoders are: each quirk a switch, the real ffmpeg's pictures behind it, and the recording decoded by ffmpeg again.
 
-use crate::clip::{Clip, clip, larger_clip};
+use crate::clip::{Clip, clip, larger_clip, sliced_clip};
 use crate::tokens::{Signer, claims};
 use crate::{files, origin_with, until};
 use bytes::Bytes;
@@ -32,6 +32,8 @@ struct Quirks {
     /// The second round is the larger clip, whose sets come in the stream alone.
     changes_size: bool,
     has_sound: bool,
+    /// Each slice in a message of its own, and the parameter sets and supplements, too.
+    is_apart: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -61,10 +63,11 @@ const PLAIN: Quirks = Quirks {
     time: |_, at| at,
     changes_size: false,
     has_sound: true,
+    is_apart: false,
 };
 
 /// field.md B, each row's reports beside it.
-const ALL: [Quirks; 24] = [
+const ALL: [Quirks; 25] = [
     PLAIN,
     // deepch/vdk#16, nareix/joy4#88
     Quirks { name: "chunks_10mb", chunk_size: 10_000_000, ..PLAIN },
@@ -95,13 +98,14 @@ const ALL: [Quirks; 24] = [
     Quirks { name: "zero", time: |_, _| 0, ..PLAIN },
     // yasea#840
     Quirks { name: "size", changes_size: true, ..PLAIN },
+    Quirks { name: "slices_apart", is_apart: true, ..PLAIN },
 ];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_picture_of_every_publisher_is_recorded_and_decodes() {
     let signer = Signer::new("k1");
     let (origin, dir) = origin_with(&signer, |_| {}).await;
-    let (_, _) = (clip(), larger_clip());
+    let (_, _) = (clip(), (larger_clip(), sliced_clip()));
     let published = ALL.iter().map(|quirks| publish(&origin, &signer, *quirks));
     futures_util::future::join_all(published).await;
     until("the end of the streams", async || origin.streams().is_empty()).await;
@@ -122,6 +126,7 @@ async fn every_picture_of_every_publisher_is_recorded_and_decodes() {
         "key frames that are not called so",
         "parameter sets that change in the stream alone",
         "ADTS headers before AAC frames",
+        "pictures whose slices come in messages of their own",
         "times that step or begin anew",
         "times that run at another rate than time does",
         "sound and pictures whose times begin apart",
@@ -138,7 +143,7 @@ async fn origin_metrics(origin: &Origin) -> String {
 async fn publish(origin: &Origin, signer: &Signer, quirks: Quirks) {
     let claims = sightline_signal::Claims { device: sightline_signal::DeviceId::new(quirks.name).unwrap(), ..claims(quirks.name, 1) };
     let mut wire = Wire::connect(origin, &format!("{}?token={}", quirks.name, signer.sign(&claims)), quirks.chunk_size).await;
-    let config = clip().tracks[0].config.avc().unwrap();
+    let config = clip_of(quirks, false).tracks[0].config.avc().unwrap();
     match quirks.header {
         Header::Record => wire.send(9, 0, &[&[0x17, 0, 0, 0, 0][..], config.as_bytes()].concat()).await,
         Header::Empty => wire.send(9, 0, &[0x17, 0, 0, 0, 0]).await,
@@ -152,10 +157,20 @@ async fn publish(origin: &Origin, signer: &Signer, quirks: Quirks) {
     for frame in frames(quirks) {
         tokio::time::sleep_until(began + Duration::from_millis(frame.dts.as_millis().try_into().unwrap())).await;
         let sent_at = u32::try_from((quirks.time)(frame.track, frame.dts.as_millis())).unwrap();
-        let (type_id, body) = body(quirks, &frame);
-        wire.send(type_id, sent_at, &body).await;
+        for frame in slices(quirks, frame) {
+            let (type_id, body) = body(quirks, &frame);
+            wire.send(type_id, sent_at, &body).await;
+        }
     }
     wire.finish().await;
+}
+
+fn clip_of(quirks: Quirks, is_later: bool) -> &'static Clip {
+    match quirks {
+        Quirks { is_apart: true, .. } => sliced_clip(),
+        Quirks { changes_size: true, .. } if is_later => larger_clip(),
+        _ => clip(),
+    }
 }
 
 fn frames(quirks: Quirks) -> Vec<Frame<Bytes>> {
@@ -164,10 +179,17 @@ fn frames(quirks: Quirks) -> Vec<Frame<Bytes>> {
         let shifted = clip.frames.iter().map(move |frame| Frame { dts: frame.dts + shift, pts: frame.pts + shift, ..frame.clone() });
         shifted.collect::<Vec<_>>()
     };
-    let mut frames: Vec<_> =
-        (0..ROUNDS).flat_map(|at| round(if quirks.changes_size && at > 0 { larger_clip() } else { clip() }, at)).collect();
+    let mut frames: Vec<_> = (0..ROUNDS).flat_map(|at| round(clip_of(quirks, at > 0), at)).collect();
     frames.retain(|frame| frame.track == TrackId::VIDEO || quirks.has_sound);
     frames
+}
+
+/// What is sent of a frame at once.
+fn slices(quirks: Quirks, frame: Frame<Bytes>) -> Vec<Frame<Bytes>> {
+    if !quirks.is_apart || frame.track == TrackId::AUDIO {
+        return vec![frame];
+    }
+    avc::NalUnits::new(&frame.payload, 4).map(|unit| Frame { payload: lengths(&[unit], 4).into(), ..frame.clone() }).collect()
 }
 
 /// An FLV tag's body, as such an encoder makes it.
@@ -176,7 +198,7 @@ fn body(quirks: Quirks, frame: &Frame<Bytes>) -> (u8, Vec<u8>) {
         let payload = if quirks.has_adts { [&adts(frame.payload.len())[..], &frame.payload].concat() } else { frame.payload.to_vec() };
         return (8, [&[0xaf, 1][..], &payload].concat());
     }
-    let of = if quirks.changes_size && frame.dts.as_millis() >= CLIP_MS { larger_clip() } else { clip() };
+    let of = clip_of(quirks, frame.dts.as_millis() >= CLIP_MS);
     let config = of.tracks[0].config.avc().unwrap();
     let needs_sets = frame.is_keyframe && (quirks.header != Header::Record || quirks.changes_size);
     let sets = config.parameter_sets().filter(|_| needs_sets);
@@ -281,7 +303,9 @@ fn problem_of(quirks: Quirks, files: &[PathBuf]) -> Option<String> {
         let (sound, _) = run("ffprobe", &["-v", "error", "-select_streams", "a", "-show_entries", "packet=size", "-of", "csv=p=0", file]);
         packets += sound.lines().count();
     }
-    let is_whole = pictures == PICTURES && (length_ms - 3960.0_f64).abs() < 700.0 && (!quirks.has_sound || packets > 160);
+    // The first has gone out in part, and then whole.
+    let expected = PICTURES + usize::from(quirks.is_apart);
+    let is_whole = pictures == expected && (length_ms - 3960.0_f64).abs() < 700.0 && (!quirks.has_sound || packets > 160);
     (!is_whole).then(|| format!("{pictures} pictures in {length_ms} ms, {packets} packets of sound, {} files", files.len()))
 }
 

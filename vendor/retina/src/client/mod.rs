@@ -479,6 +479,7 @@ pub struct SessionOptions {
     teardown: TeardownPolicy,
     unassigned_channel_data: UnassignedChannelDataPolicy,
     session_id: SessionIdPolicy,
+    skips_options: bool, // sightline
 }
 
 /// Policy for handling data received on unassigned RTSP interleaved channels.
@@ -654,6 +655,12 @@ impl SessionOptions {
 
     pub fn unassigned_channel_data(mut self, policy: UnassignedChannelDataPolicy) -> Self {
         self.unassigned_channel_data = policy;
+        self
+    }
+
+    /// sightline: whether DESCRIBE comes first, for servers that do not bear an OPTIONS.
+    pub fn skip_options(mut self, skips_options: bool) -> Self {
+        self.skips_options = skips_options;
         self
     }
 
@@ -1481,6 +1488,9 @@ impl<S: State> Session<S> {
     }
 }
 
+/// sightline: for an answer to OPTIONS, which cameras have at once or not at all.
+const OPTIONS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
 impl Session<Described> {
     /// Creates a new session from a `DESCRIBE` request on the given URL.
     ///
@@ -1494,14 +1504,16 @@ impl Session<Described> {
     pub async fn describe(url: Url, options: SessionOptions) -> Result<Self, Error> {
         let mut conn = RtspConnection::connect(&url).await?;
         // sightline: as ffmpeg does; some servers hang up on a DESCRIBE that comes first (scottlamb/retina#45). What it offers says
-        // how to keep the session alive. A server that has no OPTIONS says so, or hangs up.
-        let flags = match conn.options(&url, &options).await {
-            Ok(flags) => flags,
-            Err(e) if e.status_code().is_some() => 0,
-            Err(e) => {
-                debug!("no answer to OPTIONS: {e}");
-                conn = RtspConnection::connect(&url).await?;
-                0
+        // how to keep the session alive. A server that has no OPTIONS says so, hangs up, or says nothing; of the last two the caller
+        // tries another connection without it, which may be another tunnel.
+        let flags = if options.skips_options {
+            0
+        } else {
+            match tokio::time::timeout(OPTIONS_TIMEOUT, conn.options(&url, &options)).await {
+                Ok(Ok(flags)) => flags,
+                Ok(Err(e)) if e.status_code().is_some() => 0,
+                Ok(Err(e)) => return Err(e),
+                Err(_) => bail!(ErrorInt::Timeout),
             }
         };
         let mut session = Self::describe_with_conn(conn, options, url).await?;
@@ -1781,7 +1793,7 @@ impl Session<Described> {
                     .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
                 sockets
                     .rtcp
-                    .connect(SocketAddr::new(source, server_port + 1))
+                    .connect(SocketAddr::new(source, server_port.saturating_add(1)))
                     .await
                     .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
                 punch_firewall_hole(&sockets)

@@ -371,6 +371,30 @@ fn parse_format_specific_params(
     Ok(config)
 }
 
+/// sightline: AAC-LC at the rate and with the channels of `rtpmap`, where `fmtp` has no configuration that can be read, and says nothing else than that its
+/// mode is AAC-hbr.
+fn made_config(clock_rate: u32, channels: Option<NonZeroU16>, fmtp: &str) -> Option<AudioSpecificConfig> {
+    for param in fmtp.split(';') {
+        let (key, value) = param.trim().split_once('=').unwrap_or_default();
+        let is_usual = match &key.to_ascii_lowercase()[..] {
+            "config" => !hex::decode(value).is_ok_and(|config| AudioSpecificConfig::parse(&config).is_ok()),
+            "mode" => value.eq_ignore_ascii_case("AAC-hbr"),
+            "sizelength" => value == "13",
+            "indexlength" | "indexdeltalength" => value == "3",
+            _ => true,
+        };
+        if !is_usual {
+            return None;
+        }
+    }
+    const RATES: [u32; 13] = [
+        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
+    ];
+    let rate = u8::try_from(RATES.iter().position(|&rate| rate == clock_rate)?).ok()?;
+    let channels = channels.map_or(1, NonZeroU16::get).min(2) as u8;
+    AudioSpecificConfig::parse(&[0x10 | (rate >> 1), (rate << 7) | (channels << 3)]).ok()
+}
+
 #[derive(Debug)]
 pub(crate) struct Depacketizer {
     config: AudioSpecificConfig,
@@ -466,14 +490,13 @@ impl Depacketizer {
         channels: Option<NonZeroU16>,
         format_specific_params: Option<&str>,
     ) -> Result<Self, String> {
-        let format_specific_params = format_specific_params
-            .ok_or_else(|| "AAC requires format specific params".to_string())?;
-        let config = parse_format_specific_params(clock_rate, format_specific_params)?;
-        if matches!(channels, Some(c) if c != config.channels.channels) {
-            return Err(format!(
-                "Expected RTP channels {:?} and AAC channels {:?} to match",
-                channels, config.channels
-            ));
+        // sightline: without a configuration that can be read, rate and channels make one. One that can be read counts, whatever the channels.
+        let config = match made_config(clock_rate, channels, format_specific_params.unwrap_or_default()) {
+            Some(made) => made,
+            None => parse_format_specific_params(clock_rate, format_specific_params.unwrap_or_default())?,
+        };
+        if channels.is_some_and(|c| c != config.channels.channels) {
+            log::debug!("RTP channels {:?}, AAC channels {:?}", channels, config.channels);
         }
         let audio_specific_config = config.parameters.extra_data.clone();
         Ok(Self {

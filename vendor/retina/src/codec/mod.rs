@@ -102,6 +102,7 @@ macro_rules! write_mpeg4_descriptor {
 }
 
 pub mod aac;
+pub(crate) mod framed; // sightline
 pub(crate) mod g723;
 pub mod h26x;
 pub(crate) mod jpeg;
@@ -805,6 +806,7 @@ pub struct Depacketizer(DepacketizerInner);
 enum DepacketizerInner {
     Aac(Box<aac::Depacketizer>),
     SimpleAudio(Box<simple_audio::Depacketizer>),
+    Framed(Box<framed::Depacketizer>), // sightline
     G723(Box<g723::Depacketizer>),
     H264(Box<h264::Depacketizer>),
     #[cfg(feature = "h265")]
@@ -854,16 +856,20 @@ impl Depacketizer {
                 channels,
                 format_specific_params,
             )?)),
-            ("audio", "g726-16") => DepacketizerInner::SimpleAudio(Box::new(
+            // sightline: each packet as it came, for those who know what to do with it.
+            ("audio", "opus") | ("audio", "mp4a-latm") => DepacketizerInner::Framed(Box::new(
+                framed::Depacketizer::new(clock_rate, channels, format_specific_params),
+            )),
+            ("audio", "g726-16") | ("audio", "aal2-g726-16") => DepacketizerInner::SimpleAudio(Box::new(
                 simple_audio::Depacketizer::new(clock_rate, 2, channels),
             )),
-            ("audio", "g726-24") => DepacketizerInner::SimpleAudio(Box::new(
+            ("audio", "g726-24") | ("audio", "aal2-g726-24") => DepacketizerInner::SimpleAudio(Box::new(
                 simple_audio::Depacketizer::new(clock_rate, 3, channels),
             )),
-            ("audio", "dvi4") | ("audio", "g726-32") => DepacketizerInner::SimpleAudio(Box::new(
+            ("audio", "dvi4") | ("audio", "g726-32") | ("audio", "aal2-g726-32") => DepacketizerInner::SimpleAudio(Box::new(
                 simple_audio::Depacketizer::new(clock_rate, 4, channels),
             )),
-            ("audio", "g726-40") => DepacketizerInner::SimpleAudio(Box::new(
+            ("audio", "g726-40") | ("audio", "aal2-g726-40") => DepacketizerInner::SimpleAudio(Box::new(
                 simple_audio::Depacketizer::new(clock_rate, 5, channels),
             )),
             ("audio", "pcma") | ("audio", "pcmu") | ("audio", "u8") | ("audio", "g722") => {
@@ -914,6 +920,7 @@ impl Depacketizer {
             DepacketizerInner::H265(d) => d.check_invariants(),
             DepacketizerInner::Onvif(_) => {}
             DepacketizerInner::SimpleAudio(_) => {}
+            DepacketizerInner::Framed(_) => {}
             DepacketizerInner::Jpeg(_) => {}
         }
     }
@@ -949,6 +956,7 @@ impl Depacketizer {
             DepacketizerInner::H265(d) => d.parameters(),
             DepacketizerInner::Onvif(d) => d.parameters(),
             DepacketizerInner::SimpleAudio(d) => d.parameters(),
+            DepacketizerInner::Framed(d) => d.parameters(),
             DepacketizerInner::Jpeg(d) => d.parameters(),
         }
     }
@@ -967,6 +975,7 @@ impl Depacketizer {
             DepacketizerInner::H265(d) => d.push(pkt),
             DepacketizerInner::Onvif(d) => d.push(pkt),
             DepacketizerInner::SimpleAudio(d) => d.push(pkt),
+            DepacketizerInner::Framed(d) => d.push(pkt),
             DepacketizerInner::Jpeg(d) => d.push(pkt),
         }
     }
@@ -984,6 +993,7 @@ impl Depacketizer {
             DepacketizerInner::H265(d) => d.pull(),
             DepacketizerInner::Onvif(d) => d.pull(),
             DepacketizerInner::SimpleAudio(d) => d.pull(),
+            DepacketizerInner::Framed(d) => d.pull(),
             DepacketizerInner::Jpeg(d) => d.pull(),
         }
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::matroska::{
-    CLUSTER, CODEC_ID, CODEC_PRIVATE, EBML, PIXEL_HEIGHT, PIXEL_WIDTH, SEGMENT, SIMPLE_BLOCK, TIMESTAMP, TRACK_ENTRY, TRACK_NUMBER,
-    TRACK_TYPE, TRACKS, VIDEO,
+    AUDIO, CHANNELS, CLUSTER, CODEC_ID, CODEC_PRIVATE, EBML, PIXEL_HEIGHT, PIXEL_WIDTH, SAMPLING_FREQUENCY, SEGMENT, SIMPLE_BLOCK,
+    TIMESTAMP, TRACK_ENTRY, TRACK_NUMBER, TRACK_TYPE, TRACKS, VIDEO,
 };
 
 /// Pictures that may wait for ffmpeg: two seconds of them. Beyond it the machine is too slow, and what follows is left out up to the next key frame.
@@ -100,6 +100,31 @@ impl Read for CodedReader {
         out[..now.len()].copy_from_slice(&now);
         Ok(now.len())
     }
+}
+
+/// What comes before the blocks of an Opus stream (RFC 7845 §5.1), of which no samples are to be skipped.
+pub(crate) fn opus_head() -> Vec<u8> {
+    let head = [&b"OpusHead"[..], &[1, 2, 0, 0], &48_000_u32.to_le_bytes(), &[0, 0, 0]].concat();
+    let sound = [element(SAMPLING_FREQUENCY, &48_000_f64.to_be_bytes()), element(CHANNELS, &[2])].concat();
+    let entry = [
+        element(TRACK_NUMBER, &[1]),
+        element(TRACK_TYPE, &[2]),
+        element(CODEC_ID, b"A_OPUS"),
+        element(CODEC_PRIVATE, &head),
+        element(AUDIO, &sound),
+    ];
+    let parts = [
+        element(EBML, &element(DOC_TYPE, b"matroska")),
+        [&id(SEGMENT)[..], &UNKNOWN_SIZE].concat(),
+        element(TRACKS, &element(TRACK_ENTRY, &entry.concat())),
+    ];
+    parts.concat()
+}
+
+/// A packet of sound.
+pub(crate) fn sound_block(millis: i64, packet: &[u8]) -> Vec<u8> {
+    let block = [&[0x81, 0, 0, 0x80], packet].concat();
+    element(CLUSTER, &[element(TIMESTAMP, &millis.to_be_bytes()), element(SIMPLE_BLOCK, &block)].concat())
 }
 
 /// An id has its own length in its first bits.
