@@ -1,7 +1,7 @@
 //! One live HLS playlist of fMP4 segments and their parts.
 
 use crate::pace::{Pace, Targets};
-use crate::segment::{Part, Segment};
+use crate::segment::{Part, Segment, ticks_of};
 use crate::sets;
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::Bytes;
@@ -205,7 +205,7 @@ impl Muxer {
     }
 
     fn take(&mut self, frame: &Frame<Bytes>, came: WallTime, is_timing: bool) {
-        let offset = came.unix_micros - frame.dts.as_micros();
+        let offset = came.unix_micros.saturating_sub(frame.dts.as_micros());
         // What was kept for a first viewer comes at once: the frame that is the latest tells the time.
         let offset = self.wall_offset_micros.map_or(offset, |known| if self.has_promised() { known } else { known.min(offset) });
         self.wall_offset_micros = Some(offset);
@@ -243,7 +243,7 @@ impl Muxer {
         let end_of = |track: TrackId| if has_video && track != TrackId::VIDEO { sound_ends } else { ends_at };
         let Ok(bytes) = sightline_mp4::fragment_of(self.fragments, &frames, end_of) else { return };
         let is_independent = frames.iter().find(|frame| !has_video || frame.track == TrackId::VIDEO).is_some_and(|frame| frame.is_keyframe);
-        let began_unix_micros = self.wall_offset_micros.unwrap_or_default() + first.dts.as_micros();
+        let began_unix_micros = self.wall_offset_micros.unwrap_or_default().saturating_add(first.dts.as_micros());
         let part = Part { duration_ticks: (end - began).ticks_90k.max(1), is_independent, bytes };
         self.open_or_new(began_unix_micros).parts.push(part);
     }
@@ -277,7 +277,7 @@ impl Muxer {
         let Some(mut segment) = self.open.take() else { return };
         self.ends_early = false;
         self.next_sequence += 1;
-        segment.duration_ticks = segment.parts.iter().map(|part| part.duration_ticks).sum::<i64>().max(1);
+        segment.duration_ticks = ticks_of(&segment.parts).max(1);
         segment.bytes = segment.parts.iter().map(|part| part.bytes.as_ref()).collect::<Vec<_>>().concat().into();
         // One copy of them: the parts are slices of the whole.
         let mut at = 0;
@@ -287,7 +287,7 @@ impl Muxer {
             at = end;
         }
         if let Some((began, offset)) = began.zip(self.wall_offset_micros).filter(|_| !self.has_promised()) {
-            segment.began_unix_micros = offset + began.as_micros();
+            segment.began_unix_micros = offset.saturating_add(began.as_micros());
         }
         let targets = self.pace.promise(segment.duration_ticks, frames);
         // The first one, too, where it happens to keep to them: a player that sees no part waits for whole segments.

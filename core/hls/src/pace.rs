@@ -85,11 +85,14 @@ impl Pace {
         let group = segment_ticks.max(1);
         let groups = self.segment_ticks_min.div_ceil_ticks(group);
         let secs_min = self.segment_ticks_min.div_ceil_ticks(SECOND);
-        let segment_secs =
-            (group.saturating_mul(groups) - ROUNDING_TICKS).div_ceil_ticks(SECOND).clamp(secs_min, secs_min * TARGET_MULTIPLE_MAX);
+        let segment_secs = group
+            .saturating_mul(groups)
+            .saturating_sub(ROUNDING_TICKS)
+            .div_ceil_ticks(SECOND)
+            .clamp(secs_min, secs_min * TARGET_MULTIPLE_MAX);
         let interval = if frames > 0 { (group / frames).max(1) } else { self.interval_ticks };
-        let frames_of_part = ((self.part_ticks + interval / 2) / interval).max(1);
-        let part_ticks = frames_of_part * interval * PART_TARGET_TENTHS / 10;
+        let frames_of_part = (self.part_ticks.saturating_add(interval / 2) / interval).max(1);
+        let part_ticks = frames_of_part.saturating_mul(interval).saturating_mul(PART_TARGET_TENTHS) / 10;
         let targets = Targets { segment_secs, part_ticks };
         self.targets = Some(targets);
         targets
@@ -102,12 +105,12 @@ impl Pace {
 
     /// Whether a segment that has so many ticks ends before a frame that decoding can begin at.
     pub(crate) fn ends_at_key(&self, ticks: i64) -> bool {
-        ticks >= self.segment_ticks_min || ticks + self.group_ticks > self.segment_ticks_max()
+        ticks >= self.segment_ticks_min || ticks.saturating_add(self.group_ticks) > self.segment_ticks_max()
     }
 
     /// Whether it ends before any frame: with one more it would be longer than promised.
     pub(crate) fn ends_anyway(&self, ticks: i64) -> bool {
-        ticks + self.interval_ticks > self.segment_ticks_max()
+        ticks.saturating_add(self.interval_ticks) > self.segment_ticks_max()
     }
 
     /// Whether a part of so many ticks is longer than promised.
@@ -118,7 +121,7 @@ impl Pace {
     /// Whether a part that has so many ticks ends before the next frame.
     pub(crate) fn ends_part(&self, ticks: i64) -> bool {
         match self.targets {
-            Some(targets) => ticks > 0 && ticks + self.interval_ticks > targets.part_ticks,
+            Some(targets) => ticks > 0 && ticks.saturating_add(self.interval_ticks) > targets.part_ticks,
             None => ticks >= self.part_ticks,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::muxer::{Muxer, Run};
 use crate::pace::Targets;
-use crate::segment::{Part, Segment};
+use crate::segment::{Part, Segment, ticks_of};
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 use sightline_media::MediaTime;
@@ -21,8 +21,8 @@ pub(crate) struct Seconds(pub(crate) i64);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hundred_thousandths = self.0.max(0) * 100_000 / MediaTime::TICKS_PER_SECOND;
-        write!(f, "{}.{:05}", hundred_thousandths / 100_000, hundred_thousandths % 100_000)
+        let (secs, ticks) = (self.0.max(0) / MediaTime::TICKS_PER_SECOND, self.0.max(0) % MediaTime::TICKS_PER_SECOND);
+        write!(f, "{secs}.{:05}", ticks * 100_000 / MediaTime::TICKS_PER_SECOND)
     }
 }
 
@@ -69,7 +69,7 @@ impl Muxer {
             targets.segment_secs,
             Seconds(target_ticks * SKIP_UNTIL_TARGETS),
             Seconds(target_ticks * HOLD_BACK_TARGETS),
-            Seconds(targets.part_ticks * PART_HOLD_BACK_TARGETS),
+            Seconds(targets.part_ticks.saturating_mul(PART_HOLD_BACK_TARGETS)),
             Seconds(targets.part_ticks),
             first.sequence,
             first.discontinuities,
@@ -111,10 +111,10 @@ impl Muxer {
 
     /// The first segment that begins within so many ticks of the end.
     fn near_the_end(&self, room_ticks: i64) -> u64 {
-        let mut ticks = self.open_segment().map_or(0, |open| open.parts.iter().map(|part| part.duration_ticks).sum());
+        let mut ticks = self.open_segment().map_or(0, |open| ticks_of(&open.parts));
         let mut from = self.open_segment().map_or(u64::MAX, |open| open.sequence);
         for segment in self.listed().rev() {
-            ticks += segment.duration_ticks;
+            ticks = segment.duration_ticks.saturating_add(ticks);
             if ticks > room_ticks {
                 break;
             }

@@ -12,6 +12,11 @@ pub(crate) struct Part {
     pub(crate) bytes: Bytes,
 }
 
+/// How long parts are together.
+pub(crate) fn ticks_of(parts: &[Part]) -> i64 {
+    parts.iter().fold(0, |ticks: i64, part| ticks.saturating_add(part.duration_ticks))
+}
+
 /// A segment that is whole: its parts in a row.
 #[derive(Debug)]
 pub(crate) struct Segment {

@@ -155,7 +155,8 @@ mod tests {
     fn an_flv_ends_where_the_kinds_of_its_tracks_change() {
         let (stream, [mut flv, mut rtmp]) = (stream(), [WireCursor::default(); 2]);
         let wire = Wire::Rtmp { chunk_size: 4096 };
-        (fill(&stream, &mut flv, Wire::Flv), fill(&stream, &mut rtmp, wire));
+        fill(&stream, &mut flv, Wire::Flv);
+        fill(&stream, &mut rtmp, wire);
         assert!(!flv.is_over());
         let sps = [
             0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0, 0x00, 0x00, 0x7d, 0x20,

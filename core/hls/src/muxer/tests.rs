@@ -251,9 +251,9 @@ fn parts_are_listed_at_the_end_and_the_next_one_is_hinted_at() {
     );
     assert_eq!(text.matches("INDEPENDENT=YES").count(), text.matches("-0-00000abc.m4s\",INDEPENDENT=YES").count());
     // The parts in a row are the segment.
-    let bytes = |name: &str| match muxer.lookup(name) {
-        Lookup::Media(bytes) => bytes,
-        other => panic!("{name}: {other:?}"),
+    let bytes = |name: &str| {
+        let Lookup::Media(bytes) = muxer.lookup(name) else { panic!("{name} is not there") };
+        bytes
     };
     let parts: Vec<Bytes> = (0..10).map(|nth| bytes(&alloc::format!("part-1019-{nth}-00000abc.m4s"))).collect();
     assert_eq!(parts.concat(), bytes("seg-1019-00000abc.m4s"));

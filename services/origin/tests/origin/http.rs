@@ -92,7 +92,8 @@ async fn a_player_of_low_latency_hls_waits_for_what_it_names_and_learns_the_end(
         assert_eq!(status, 200, "{file}");
         String::from_utf8(body.to_vec()).unwrap()
     };
-    let sending = tokio::spawn(async move { camera.stream_for(Duration::from_millis(3500)).await });
+    let mut sending = tokio::task::JoinSet::new();
+    sending.spawn(async move { camera.stream_for(Duration::from_millis(3500)).await });
     let first = text("index.m3u8").await;
     let sequence: u64 = first.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")).unwrap().parse().unwrap();
     let next = sequence + names(&first).len() as u64;
@@ -109,7 +110,7 @@ async fn a_player_of_low_latency_hls_waits_for_what_it_names_and_learns_the_end(
     {
         assert_eq!(ask(file).await.0, status, "{file}");
     }
-    assert!(sending.await.unwrap());
+    assert!(sending.join_next().await.unwrap().unwrap());
     // It has hung up. Until its grace is over the playlist stands; then it has its end, and its last segments.
     let end = loop {
         let (status, body) = ask("index.m3u8").await;
