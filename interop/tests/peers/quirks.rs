@@ -86,8 +86,7 @@ fn a_camera_s_sound_that_can_t_go_on_is_one_warning() {
     let refused = Quirks { sound: Sound::Aac, sound_setup: SoundSetup::Refused(500), ..Quirks::default() };
     let unreadable = Quirks { sound: Sound::AacWithBrokenPackets, ..Quirks::default() };
     for (name, quirks, expected) in [
-        ("g726", Quirks { sound: Sound::G726, ..Quirks::default() }, "it is G726-32"),
-        ("fmtp", Quirks { sound: Sound::AacWithoutFmtp, ..Quirks::default() }, "without a configuration"),
+        ("speex", Quirks { sound: Sound::Speex, ..Quirks::default() }, "it is SPEEX"),
         ("refused", refused, "the camera refuses it"),
         ("unreadable", unreadable, "packets of the camera's sound can't be read"),
     ] {
