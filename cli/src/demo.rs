@@ -142,6 +142,7 @@ fn camera_config(device: &AddedDevice, demo: &Demo, addresses: &Addresses, quali
     config.stream.metrics_interval_sec = 2;
     config.state_dir = demo.dir.join("cameras").join(device.id.as_str());
     config.mqtt.url = format!("mqtts://{}", addresses.mqtt);
+    config.mqtt.https_url = format!("https://{}", addresses.http);
     (config.mqtt.ca, config.mqtt.cert, config.mqtt.key) = (device.ca.clone(), device.pem.clone(), device.key.clone());
     config
 }

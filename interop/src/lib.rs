@@ -6,6 +6,7 @@ pub mod browser;
 pub mod camera;
 pub mod chip;
 pub mod cross;
+pub mod dice;
 pub mod guest;
 pub mod media;
 pub mod narrow;

@@ -27,6 +27,24 @@ pub struct Packet {
 /// If ffprobe fails.
 #[must_use]
 pub fn packets(input: &str, seconds: Option<u32>) -> Vec<Packet> {
+    let limit = seconds.map(|seconds| format!("%+{seconds}"));
+    match &limit {
+        Some(limit) => read_packets(input, &["-read_intervals", limit]),
+        None => read_packets(input, &[]),
+    }
+}
+
+/// All packets of a file whose end is missing. ffmpeg looks through the headers of all fragments before it reads the first, and gives up the
+/// whole file where the last of them is cut; without an index it reads as it goes.
+///
+/// # Panics
+/// If ffprobe fails.
+#[must_use]
+pub fn packets_of_cut_file(input: &str) -> Vec<Packet> {
+    read_packets(input, &["-fflags", "+ignidx"])
+}
+
+fn read_packets(input: &str, options: &[&str]) -> Vec<Packet> {
     let mut command = Command::new("ffprobe");
     command.args([
         "-v",
@@ -39,9 +57,7 @@ pub fn packets(input: &str, seconds: Option<u32>) -> Vec<Packet> {
         "-of",
         "json",
     ]);
-    if let Some(seconds) = seconds {
-        command.args(["-read_intervals", &format!("%+{seconds}")]);
-    }
+    command.args(options);
     let printed: Value = serde_json::from_slice(&output(command.arg(input))).expect("JSON");
     let packets = printed["packets"].as_array().cloned().unwrap_or_default();
     packets

@@ -63,6 +63,8 @@ pub struct Config {
     pub frame_dropping: bool,
     /// The queue is never older than this. Default 3 s.
     pub target_latency: Duration,
+    /// Frames that may wait for the link, at most as many as the pusher has room for (its `QUEUE`). Default: all of it.
+    pub queue_frames_max: usize,
     /// Bytes that the queue may hold besides its number of frames. Default 4 MiB.
     pub queue_bytes_max: usize,
     /// The bit rate never goes below this. Default 150 kbit/s.
@@ -71,7 +73,9 @@ pub struct Config {
     pub discovery_timeout: Duration,
     /// For DNS, TCP and TLS together. Default 10 s.
     pub connect_timeout: Duration,
-    /// For the handshake, and again for the publish. Default 10 s.
+    /// For RTMP's handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// For the answer to the connect, and again for that to the publish. Default 10 s.
     pub publish_timeout: Duration,
     /// Without acknowledged progress for this long the link counts as dead. Default 5 s.
     pub send_timeout: Duration,
@@ -87,7 +91,7 @@ pub struct Config {
     pub server: Option<FixedServer>,
     /// RTMP chunk size in bytes. Default 4096.
     pub chunk_size: u32,
-    /// The most frames a second that the source gives.
+    /// The most frames a second that the source gives, as far as it is known: see [`crate::Input::SourceRate`].
     pub source_fps_max: u32,
 }
 
@@ -109,10 +113,12 @@ impl Config {
             reconnect_jitter: 0.2,
             frame_dropping: true,
             target_latency: Duration::from_millis(3000),
+            queue_frames_max: usize::MAX,
             queue_bytes_max: 4 << 20,
             min_bitrate_bps: 150_000,
             discovery_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             publish_timeout: Duration::from_secs(10),
             send_timeout: Duration::from_secs(5),
             metrics_interval: Duration::from_secs(5),

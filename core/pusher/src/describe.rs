@@ -1,5 +1,6 @@
 //! Errors in words, for people.
 
+use sightline_rtmp::client::Stage;
 use sightline_signal::ErrorCode;
 
 /// The message of a `connection_error`, for people.
@@ -28,5 +29,14 @@ pub(crate) const fn describe(code: ErrorCode) -> &'static str {
         ErrorCode::ClockSkew => "The device's clock is wrong, and certificates can't be checked by it",
         ErrorCode::DeviceReserved => "This device id belongs to the system: choose another one",
         ErrorCode::BadRequest => "The cloud could not read the request",
+    }
+}
+
+/// The message where a server is there and did not answer in time: what it was asked for.
+pub(crate) const fn describe_timeout(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Unanswered | Stage::Handshake => "The server did not finish the RTMP handshake in time",
+        Stage::Connect => "The server did not answer the RTMP connect in time",
+        Stage::Publish | Stage::Done => "The server did not answer the publish in time",
     }
 }

@@ -52,6 +52,8 @@ pub enum Input<'a, P> {
     },
     /// What the next frames of a track need first.
     Track(Track),
+    /// The source turned out to give so many frames a second: more is not asked of it, and a custom quality with more is refused.
+    SourceRate(u32),
     /// An encoded frame and when it was captured.
     Frame(Frame<P>, Instant),
     /// The encoder or the source failed for good: reported as a `connection_error`; the stream ends in error, until it is started again.

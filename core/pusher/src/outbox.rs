@@ -28,6 +28,8 @@ pub(crate) enum Event {
     },
     Error {
         code: ErrorCode,
+        /// For people.
+        message: &'static str,
         attempts: u32,
         next_retry_in_sec: u32,
     },

@@ -17,6 +17,7 @@ use sightline_signal::{
 use crate::{
     backoff::Backoff,
     config::{Config, Trigger},
+    describe::{describe, describe_timeout},
     flight::Flight,
     io::{EncoderAction, Input, Status, ToDevice},
     ladder::Ladder,
@@ -76,6 +77,8 @@ pub struct Pusher<P, const QUEUE: usize> {
     is_asking: bool,
     /// Why there is no way to the cloud, while there is none.
     signal_error: Option<ErrorCode>,
+    /// What the server did not answer in time, until that is told.
+    timed_out: Option<client::Stage>,
     servers: Option<Servers>,
     /// The server of the set that a reconnect request named.
     moves_to: Option<usize>,
@@ -126,6 +129,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             request_id: Text::new(),
             is_asking: false,
             signal_error: None,
+            timed_out: None,
             is_server_fixed: servers.is_some(),
             servers,
             moves_to: None,
@@ -137,7 +141,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             asked_for_name_at: None,
             in_session: Deque::new(),
             session_bytes: 0,
-            queue: FrameQueue::new(config.queue_bytes_max, config.target_latency.mul_f32(STALE_SHARE)),
+            queue: FrameQueue::new(config.queue_frames_max, config.queue_bytes_max, config.target_latency.mul_f32(STALE_SHARE)),
             rate: RateControl::new(target.bitrate_bps, config.min_bitrate_bps, config.target_latency),
             ladder: Ladder::default(),
             keyframe_asked_at: None,
@@ -222,6 +226,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             }
             Input::Acknowledged { bytes, outstanding } => self.on_acknowledged(now, bytes, outstanding),
             Input::Track(track) => self.on_track(now, track),
+            Input::SourceRate(fps) => self.on_source_rate(fps),
             Input::Frame(frame, captured_at) => self.on_frame(now, frame, captured_at),
             Input::Failed(code) => self.give_up(now, code),
             Input::SourceLost { code, attempts, next_retry } => self.report(code, next_retry, attempts),
@@ -258,6 +263,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             self.end_lease(now);
         }
         if self.session.handle_timeout(now).is_err() {
+            self.timed_out = Some(self.session.stage());
             self.lose(now, ErrorCode::RtmpConnectTimeout);
         }
         match self.state {
@@ -414,7 +420,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
         let config = client::Config {
             chunk_size: self.config.chunk_size,
-            handshake_timeout: self.config.publish_timeout,
+            handshake_timeout: self.config.handshake_timeout,
             publish_timeout: self.config.publish_timeout,
             waits_connected: true,
             ..client::Config::default()
@@ -624,7 +630,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
 
     fn report(&mut self, code: ErrorCode, delay: Duration, attempts: u32) {
         let next_retry_in_sec = u32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-        self.outbox.event(Event::Error { code, attempts, next_retry_in_sec });
+        let message = self.timed_out.take().map_or_else(|| describe(code), describe_timeout);
+        self.outbox.event(Event::Error { code, message, attempts, next_retry_in_sec });
     }
 
     #[inline(never)]
@@ -639,6 +646,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         if self.state == StreamState::Streaming && !is_taken {
             self.lose(now, ErrorCode::FrameFormatUnsupported);
         }
+    }
+
+    /// What is agreed and aimed at can't have more pictures than there are.
+    #[inline(never)]
+    fn on_source_rate(&mut self, fps: u32) {
+        self.config.source_fps_max = fps.max(1);
+        self.ceiling.fps = self.ceiling.fps.min(fps.max(1));
+        self.retarget();
     }
 
     fn on_frame(&mut self, now: Instant, frame: Frame<P>, captured_at: Instant) {
@@ -712,7 +727,10 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Some(preset) => Settings { bitrate_bps: command.bitrate_bps.unwrap_or(preset.bitrate_bps), ..preset },
             None => Settings { width: command.width?, height: command.height?, fps: command.fps?, bitrate_bps: command.bitrate_bps? },
         };
-        CustomQuality::new(settings, self.config.source_fps_max.max(settings.fps.min(60))).ok().map(|checked| (quality, checked.settings()))
+        let fps_max = self.config.source_fps_max;
+        // A preset is what the source makes of it; numbers of one's own are meant.
+        let settings = if quality == Quality::Custom { settings } else { Settings { fps: settings.fps.min(fps_max), ..settings } };
+        CustomQuality::new(settings, fps_max).ok().map(|checked| (quality, checked.settings()))
     }
 
     #[inline(never)]

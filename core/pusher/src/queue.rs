@@ -17,14 +17,15 @@ pub(crate) struct FrameQueue<P, const QUEUE: usize> {
     waiting: Deque<Waiting<P>, QUEUE>,
     bytes: usize,
     bytes_max: usize,
+    frames_max: usize,
     age_max: Duration,
     needs_idr: bool,
     dropped: u64,
 }
 
 impl<P: AsRef<[u8]>, const QUEUE: usize> FrameQueue<P, QUEUE> {
-    pub(crate) const fn new(bytes_max: usize, age_max: Duration) -> Self {
-        Self { waiting: Deque::new(), bytes: 0, bytes_max, age_max, needs_idr: true, dropped: 0 }
+    pub(crate) const fn new(frames_max: usize, bytes_max: usize, age_max: Duration) -> Self {
+        Self { waiting: Deque::new(), bytes: 0, bytes_max, frames_max, age_max, needs_idr: true, dropped: 0 }
     }
 
     /// Frames left out since the start of the process.
@@ -75,7 +76,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> FrameQueue<P, QUEUE> {
             self.dropped += 1;
             return;
         }
-        let has_room = |queue: &Self| !queue.waiting.is_full() && queue.bytes.saturating_add(frame.len()) <= queue.bytes_max;
+        let has_room = |queue: &Self| {
+            !queue.waiting.is_full() && queue.waiting.len() < queue.frames_max && queue.bytes.saturating_add(frame.len()) <= queue.bytes_max
+        };
         if !has_room(self) {
             if frame.is_disposable {
                 self.dropped += 1;
@@ -176,7 +179,7 @@ mod tests {
             takes in proptest::collection::vec(0_usize..4, 1..300),
             bytes_max in 150_usize..3000,
         ) {
-            let mut queue: FrameQueue<Vec<u8>, 16> = FrameQueue::new(bytes_max, Duration::from_millis(400));
+            let mut queue: FrameQueue<Vec<u8>, 16> = FrameQueue::new(16, bytes_max, Duration::from_millis(400));
             let mut sent = Vec::new();
             let mut offered = 0;
             for (index, take) in takes.iter().enumerate() {
@@ -200,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_disposable_frame_is_left_out_alone() {
-        let mut queue: FrameQueue<Vec<u8>, 2> = FrameQueue::new(10_000, Duration::from_secs(3));
+        let mut queue: FrameQueue<Vec<u8>, 16> = FrameQueue::new(2, 10_000, Duration::from_secs(3));
         queue.push(video(0, true), at(0), at(0));
         queue.push(video(1, false), at(40), at(40));
         queue.push(Frame { is_disposable: true, ..video(2, false) }, at(80), at(80));
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_queue_keeps_from_the_newest_idr_on() {
-        let mut queue: FrameQueue<Vec<u8>, 16> = FrameQueue::new(10_000, Duration::from_millis(300));
+        let mut queue: FrameQueue<Vec<u8>, 16> = FrameQueue::new(16, 10_000, Duration::from_millis(300));
         for index in 0..10 {
             queue.push(video(index, index % 4 == 0), at(index as u64 * 40), at(index as u64 * 40));
         }

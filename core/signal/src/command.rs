@@ -4,6 +4,7 @@ use crate::{ErrorCode, Quality, Text};
 use serde::{Deserialize, Serialize};
 
 /// The verbs of `devices/{id}/stream/command`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandName {
@@ -26,10 +27,12 @@ pub enum CommandName {
 }
 
 /// `devices/{id}/stream/command`. A field that a verb does not use is ignored.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Command {
     /// Names the command; the result carries it. Home Assistant and people by hand leave it out.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 64))]
     pub command_id: Text<64>,
     /// The verb.
     pub cmd: CommandName,
@@ -61,9 +64,11 @@ impl Command {
 }
 
 /// `devices/{id}/stream/result`: what came of a command.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CommandResult {
     /// The command's id.
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 64))]
     pub command_id: Text<64>,
     /// Whether it was done.
     pub success: bool,
@@ -72,6 +77,7 @@ pub struct CommandResult {
     pub error_code: Option<ErrorCode>,
     /// The same for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 128))]
     pub error_message: Option<Text<128>>,
     /// The device's clock, seconds since 1970.
     pub timestamp: i64,

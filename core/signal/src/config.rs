@@ -44,6 +44,7 @@ pub fn refusal(key: &str) -> Option<&'static str> {
 /// `devices/{id}/config/desired`, retained: what is to differ from the device's file. An empty message: nothing.
 ///
 /// `S` is the reader's own type of the settings: a map on a server, a structure of those that it has on a chip.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Desired<S> {
     /// Rises with every change. At most [`VERSION_MAX`].
@@ -53,6 +54,7 @@ pub struct Desired<S> {
 }
 
 /// `devices/{id}/config/reported`, retained: after each `config/desired`, at each connection, and after each change.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Reported<S> {
     /// The version that this answers; absent or null: the device's file alone.
@@ -62,6 +64,7 @@ pub struct Reported<S> {
     pub applied: bool,
     /// What was refused.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = alloc::vec::Vec<SettingError>))]
     pub errors: heapless::Vec<SettingError, SETTING_ERRORS_MAX>,
     /// What the device does now, without secrets and paths.
     pub settings: S,
@@ -69,15 +72,19 @@ pub struct Reported<S> {
     pub timestamp: i64,
     /// The device's program and its version.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 48))]
     pub software: Text<48>,
 }
 
 /// A setting that was refused.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SettingError {
     /// Its name in the file: `stream.quality`. `version`, `settings`: the message itself.
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 64))]
     pub key: Text<64>,
     /// What is wrong, and what would be right.
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 192))]
     pub problem: Text<192>,
 }
 

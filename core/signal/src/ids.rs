@@ -9,6 +9,7 @@ pub const DEVICE_ID_BYTES_MAX: usize = 64;
 
 /// A device's name: `[A-Za-z0-9_-]{1,64}`. Safe in a topic, a path and a file name, because it can't hold `/ + # . %`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$"))]
 pub struct DeviceId(Text<DEVICE_ID_BYTES_MAX>);
 
 /// Why a string is no device id.

@@ -2,14 +2,16 @@
 //!
 //! One set of types for the chip, the agent and the cloud. Strings have a stated maximum and nothing allocates: the same
 //! serde types serve `serde_json` on a server and [`json`] on a chip. Unknown fields are ignored everywhere.
-#![no_std]
+// What derives the API's description of a type expects the standard library; a chip never asks for it.
+#![cfg_attr(not(feature = "schema"), no_std)]
 #![deny(missing_docs, clippy::indexing_slicing, clippy::std_instead_of_core)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "schema")))]
 extern crate std;
 
+mod certificate;
 mod command;
 pub mod config;
 mod error_code;
@@ -21,15 +23,20 @@ mod quality;
 pub mod report;
 mod request;
 mod response_in_place;
+#[cfg(feature = "schema")]
+mod schema;
 mod state;
 mod status;
 mod text;
 mod token;
 pub mod topic;
 
+pub use certificate::{CertificateRequest, CertificateResponse, PEM_BYTES_MAX, renewal_begins_at};
 pub use command::{Command, CommandName, CommandResult};
 pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use ids::{DEVICE_ID_BYTES_MAX, DeviceId, DeviceIdError};
+#[cfg(feature = "alloc")]
+pub use playback::PlaybackIds;
 pub use playback::{PLAYBACK_ID_BYTES, playback_id};
 pub use quality::{CustomQuality, FIT_TOLERANCE, InvalidQuality, Preset, Quality, Settings};
 pub use request::{Request, Response, SERVERS_MAX, Server, effective_settings};

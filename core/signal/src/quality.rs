@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const FIT_TOLERANCE: f64 = 1.1;
 
 /// A preset's name.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quality {

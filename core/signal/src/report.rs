@@ -10,6 +10,7 @@ pub const REPORT_INTERVAL_SEC: u64 = 2;
 pub const REPORTS_MISSED_MAX: u64 = 3;
 
 /// An origin's report. The first one of a process registers it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginReport {
     /// The origin's id, `[A-Za-z0-9_-]{1,64}`; tokens name it in their origin set.
@@ -53,6 +54,7 @@ pub struct OriginReport {
 }
 
 /// Publishers that were refused, from one address and for one reason.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginRefusal {
     /// Their address, of IPv6 the /64 network's; empty: addresses beyond those that are told apart.
@@ -64,6 +66,7 @@ pub struct OriginRefusal {
 }
 
 /// Something that happened to a stream, and that people should see.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginIncident {
     /// `recording_failed`, `recording_resumed`, `stream_limited`. Others are from a newer origin, and passed over.
@@ -77,6 +80,7 @@ pub struct OriginIncident {
 }
 
 /// Two that publish with one token: one of them has stolen it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginDuel {
     /// The publishing name.
@@ -94,6 +98,7 @@ pub struct OriginDuel {
 }
 
 /// One live stream of an origin.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginStream {
     /// The publishing name.
@@ -122,6 +127,7 @@ pub struct OriginStream {
 }
 
 /// What the origin hears back.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ReportAnswer {
     /// The keys that tokens are checked with.
@@ -134,6 +140,7 @@ pub struct ReportAnswer {
 }
 
 /// A stream that lost its right.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RevokedStream {
     /// The publishing name.
@@ -143,6 +150,7 @@ pub struct RevokedStream {
 }
 
 /// A JSON Web Key Set (RFC 7517) of Ed25519 keys (RFC 8037).
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Jwks {
     /// Current, next and previous.
@@ -150,6 +158,7 @@ pub struct Jwks {
 }
 
 /// One public key.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Jwk {
     /// `OKP`.

@@ -7,20 +7,24 @@ use serde::{Deserialize, Serialize};
 pub const SERVERS_MAX: usize = 3;
 
 /// `devices/{id}/stream/request`: where shall I stream? Every field of the seed.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Request {
     /// Names this question; the same id twice gets the identical answer.
+    #[cfg_attr(feature = "schema", schema(value_type = String, min_length = 1, max_length = 64))]
     pub request_id: Text<64>,
     /// Who asks. The certificate decides; a body that names another device is refused.
     pub device_id: DeviceId,
     /// `rtmp`, or `rtmps`. Where it is left out: `rtmp`, as in the seed.
     #[serde(default = "stream_type_default")]
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 16))]
     pub stream_type: Text<16>,
     /// The preset that is wished for. Where it is left out: `medium`, as in the seed.
     #[serde(default = "quality_default")]
     pub quality: Quality,
     /// A region to prefer; empty: the cloud's choice.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 32))]
     pub preferred_region: Text<32>,
     /// The most bits a second that the camera will send. Where it is left out: as in the seed.
     #[serde(default = "max_bitrate_default")]
@@ -46,38 +50,47 @@ fn max_bitrate_default() -> u32 {
 }
 
 /// One server of an answer.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Server {
     /// `rtmp://host[:port]/app` or `rtmps://…`.
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 192))]
     pub rtmp_url: Text<192>,
     /// Lower is tried first.
     pub priority: u16,
     /// Its name, for people.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 64))]
     pub server_name: Text<64>,
 }
 
 /// `devices/{id}/stream/response`: the answer, or why there is none. Every field of the seed, and `servers`, `refresh_at`, `server_time`, `stream_id`, `epoch`.
 ///
 /// A success has `rtmp_url`, `stream_key`, `expires_at` and `token`; a failure has `error_code`.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Response {
     /// Whether a server was found.
     pub success: bool,
     /// The question's id; empty where it had none.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 64))]
     pub request_id: Text<64>,
     /// Where to stream: the first of `servers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 192))]
     pub rtmp_url: Option<Text<192>>,
     /// The name to publish under. Public-safe: the token is what authorises.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 64))]
     pub stream_key: Option<Text<64>>,
     /// The first server's name, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 64))]
     pub server_name: Option<Text<64>>,
     /// The first server's region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 32))]
     pub server_region: Option<Text<32>>,
     /// The most bits a second that the server takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,9 +106,11 @@ pub struct Response {
     pub expires_at: Option<i64>,
     /// The signed capability, sent as `stream_key?token=…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub token: Option<Redacted<TOKEN_BYTES_MAX>>,
     /// All servers, the first first.
     #[serde(default, skip_serializing_if = "heapless::Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(value_type = alloc::vec::Vec<Server>, max_items = 3))]
     pub servers: heapless::Vec<Server, SERVERS_MAX>,
     /// When to ask again for a fresh token, seconds since 1970 by the cloud's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,12 +120,14 @@ pub struct Response {
     pub server_time: Option<i64>,
     /// Names the stream for viewers and logs; no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 64))]
     pub stream_id: Option<Text<64>>,
     /// Why there is no server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<ErrorCode>,
     /// The same for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 192))]
     pub error_message: Option<Text<192>>,
     /// Seconds to wait before the next question.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use crate::{ErrorCode, Quality, StreamState, Text};
 use serde::{Deserialize, Serialize};
 
 /// What `latency_ms` measures.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatencyKind {
@@ -198,11 +199,13 @@ impl Serialize for StatusEvent {
 }
 
 /// `devices/{id}/stream/state`, retained: what a dashboard shows. No secret in it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct StateReport {
     /// The frozen number.
     pub state: StreamState,
     /// Its name.
+    #[cfg_attr(feature = "schema", schema(value_type = String, max_length = 16))]
     pub state_name: Text<16>,
     /// The preset.
     pub quality: Quality,

@@ -30,11 +30,15 @@ pub enum Topic {
     ConfigDesired,
     /// `config/reported`, up, retained.
     ConfigReported,
+    /// `certificate/request`, up.
+    CertificateRequest,
+    /// `certificate/response`, down.
+    CertificateResponse,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Request,
         Self::Response,
         Self::Status,
@@ -46,6 +50,8 @@ impl Topic {
         Self::Motion,
         Self::ConfigDesired,
         Self::ConfigReported,
+        Self::CertificateRequest,
+        Self::CertificateResponse,
     ];
 
     /// What follows `devices/{id}/`.
@@ -63,13 +69,15 @@ impl Topic {
             Self::Motion => "motion",
             Self::ConfigDesired => "config/desired",
             Self::ConfigReported => "config/reported",
+            Self::CertificateRequest => "certificate/request",
+            Self::CertificateResponse => "certificate/response",
         }
     }
 
     /// True where the device publishes and the cloud listens; false where it is the other way round.
     #[must_use]
     pub const fn is_up(self) -> bool {
-        !matches!(self, Self::Response | Self::Command | Self::ConfigDesired)
+        !matches!(self, Self::Response | Self::Command | Self::ConfigDesired | Self::CertificateResponse)
     }
 
     /// The topic of one device.

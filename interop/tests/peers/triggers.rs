@@ -267,11 +267,16 @@ fn a_recording_cut_at_any_byte_is_read_by_ffprobe_up_to_its_last_complete_fragme
     std::fs::create_dir(&cuts).unwrap();
     let cut = cuts.join(Path::new(&file).file_name().unwrap());
     let mut had = 0;
-    for length in (0..whole.len()).step_by(whole.len() / 23 + 1) {
+    // In the middle of the last fragment's header, too, where ffmpeg is at its worst.
+    let last_moof = whole.windows(4).rposition(|bytes| bytes == b"moof").unwrap();
+    for length in (0..whole.len()).step_by(whole.len() / 23 + 1).chain([last_moof + 40]) {
         std::fs::write(&cut, &whole[..length]).unwrap();
         let Some(duration_ms) = list(&cuts).first().and_then(|found| found["duration_ms"].as_i64()) else { continue };
         let complete: Vec<_> = all.iter().filter(|packet| packet.dts_ms < duration_ms - 5).collect();
-        let read = media::packets(cut.to_str().unwrap(), None);
+        if complete.is_empty() {
+            continue;
+        }
+        let read = media::packets_of_cut_file(cut.to_str().unwrap());
         assert!(read.len() >= complete.len() && read.iter().zip(&complete).all(|(read, whole)| read == *whole), "{length} bytes");
         had = had.max(complete.len());
     }

@@ -4,6 +4,7 @@
 mod calendar;
 mod cloud;
 mod connection;
+mod discovery;
 mod motion_events;
 mod stills;
 pub(crate) mod supervision;
@@ -23,11 +24,12 @@ use crate::{
     cloud::{
         link::Turn,
         mqtt::{self, Incoming, Mqtt},
+        renewal::Renewal,
     },
     config::{
         Config, Problem,
-        checked::Checked,
-        local::{Broker, Cloud, Local, RtmpsAuthority},
+        checked::{Checked, QUEUE_FRAMES_MAX},
+        local::{Broker, Local, RtmpsAuthority},
     },
     optional::when_some,
     record::{
@@ -39,12 +41,11 @@ use crate::{
 };
 use calendar::Calendar;
 use connection::{Connection, ConnectionEvent};
+use discovery::{Discovered, Discovery};
 use motion_events::{DETECTION_MAX, MotionEvents};
 use stills::{Stills, Undecodable};
 use supervision::{Order, Supervision};
 
-/// Frames that may wait for the link: three seconds at 30 fps, and what a burst of audio adds.
-const QUEUE_FRAMES: usize = 128;
 /// How often the kernel is asked what the far end has acknowledged.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(25);
 /// For the stream's and MQTT's goodbyes together.
@@ -60,7 +61,7 @@ pub struct Agent {
     pipeline: Pipeline,
     recorder: Option<Recorder>,
     tls: Option<Arc<rustls::ClientConfig>>,
-    broker: Option<mqtt::Address>,
+    broker: Option<(mqtt::Address, Renewal)>,
     supervision: Option<Supervision>,
 }
 
@@ -155,6 +156,9 @@ impl Agent {
         if is_free && settings != default {
             adopt(&mut checked.pusher, settings);
         }
+        if let Some(fps) = pipeline.source_fps {
+            bound_by_source(&mut checked.pusher, fps);
+        }
         Self::assemble(checked, pipeline)
     }
 
@@ -170,7 +174,7 @@ impl Agent {
 
     /// Tells someone what comes from afar, and does what that one says.
     pub(crate) fn supervise(&mut self, supervision: Supervision) {
-        if let Some(broker) = &mut self.broker {
+        if let Some((broker, _)) = &mut self.broker {
             broker.takes_settings = true;
         }
         self.supervision = Some(supervision);
@@ -190,7 +194,9 @@ impl Agent {
     ) -> Outcome {
         let tasks = TaskTracker::new();
         let mqtt_stop = CancellationToken::new();
-        let mqtt = self.broker.map(|address| mqtt::start(address, &tasks, mqtt_stop.clone()));
+        let mqtt = self.broker.map(|(address, renewal)| mqtt::start(address, Some(renewal), &tasks, mqtt_stop.clone()));
+        let local = &self.checked.local;
+        let discovery = local.cloud.https.clone().map(|endpoint| Discovery::new(endpoint, local.device_files()));
         let seed = random_seed();
         // Where there is no cloud, no command can start it.
         let starts_by_hand = controls.is_none() && mqtt.is_none() && self.checked.pusher.trigger == Trigger::Manual;
@@ -214,10 +220,11 @@ impl Agent {
             backlog,
             stills: Stills::default(),
             mqtt,
+            discovery,
             events,
             controls,
             supervision: self.supervision,
-            connection: Connection::new(self.tls),
+            connection: Connection::new(self.tls, self.checked.timeouts),
             is_stopping: false,
             is_draining: false,
             coded: None,
@@ -251,12 +258,21 @@ const fn as_order(action: EncoderAction) -> EncoderOrder {
 }
 
 /// The broker of a device that has a cloud.
-fn broker(local: &Local) -> Result<Option<mqtt::Address>, Problem> {
+fn broker(local: &Local) -> Result<Option<(mqtt::Address, Renewal)>, Problem> {
     let Some(Broker { host, port }) = local.cloud.broker.clone() else { return Ok(None) };
-    let Cloud { ca, cert, key, keep_alive_sec, .. } = &local.cloud;
-    let tls = tls::client_config(ca, Some((cert, key)))
+    let renewal = Renewal::open(&local.device_files())
         .map_err(|error| Problem { key: "mqtt.ca, mqtt.cert, mqtt.key", problem: error.to_string() })?;
-    Ok(Some(mqtt::Address { host, port, device: local.device.clone(), keep_alive_sec: *keep_alive_sec, takes_settings: false, tls }))
+    let address = mqtt::Address {
+        host,
+        port,
+        device: local.device.clone(),
+        keep_alive_sec: local.cloud.keep_alive_sec,
+        takes_settings: false,
+        is_up: Arc::default(),
+        renews: true,
+        tls: renewal.tls(),
+    };
+    Ok(Some((address, renewal)))
 }
 
 /// A source with numbers of its own is a custom quality.
@@ -265,6 +281,22 @@ fn adopt(config: &mut PusherConfig, settings: Settings) {
         config.quality = Quality::Custom;
         config.custom = Some(custom);
         config.source_fps_max = config.source_fps_max.max(settings.fps);
+    }
+}
+
+/// No more pictures than the source gives: numbers in the file that ask for more are said and lowered, those of commands are refused.
+fn bound_by_source(config: &mut PusherConfig, source_fps: u32) {
+    let wanted = config.wanted();
+    config.source_fps_max = source_fps;
+    if wanted.fps > source_fps {
+        tracing::warn!(
+            asked = wanted.fps,
+            source_fps,
+            "the source gives fewer pictures a second than are asked for: there are no more of them"
+        );
+        if config.quality == Quality::Custom {
+            config.custom = CustomQuality::new(Settings { fps: source_fps, ..wanted }, source_fps).ok();
+        }
     }
 }
 
@@ -281,7 +313,7 @@ pub(crate) struct Controls {
 }
 
 struct Running {
-    pusher: Pusher<Bytes, QUEUE_FRAMES>,
+    pusher: Pusher<Bytes, QUEUE_FRAMES_MAX>,
     pipeline: Pipeline,
     recorder: Option<Recorder>,
     motion: Option<MotionEvents>,
@@ -293,6 +325,8 @@ struct Running {
     /// Source and encoder run without a stream, too, for the recorder or to see motion, and then with these numbers.
     idle: Option<Settings>,
     mqtt: Option<Mqtt>,
+    /// Where the cloud is asked while the broker is away.
+    discovery: Option<Discovery>,
     events: Option<mpsc::Sender<StreamEvent>>,
     controls: Option<Controls>,
     supervision: Option<Supervision>,
@@ -317,6 +351,7 @@ enum Woken {
     Control(Box<Input<'static, Bytes>>),
     Order(Order),
     Still(Result<Vec<u8>, Undecodable>),
+    Discovered(Discovered),
 }
 
 impl Running {
@@ -345,6 +380,7 @@ impl Running {
                 Some(input) = when_some(self.controls.as_mut().map(|controls| controls.inputs.recv())) => Woken::Control(input),
                 Some(order) = when_some(self.supervision.as_mut().map(|supervision| supervision.orders.recv())) => Woken::Order(order),
                 Some(still) = self.stills.next() => Woken::Still(still),
+                discovered = when_some(self.discovery.as_mut().map(Discovery::next)) => Woken::Discovered(discovered),
                 _ = progress.tick(), if self.connection.is_open() => Woken::Progress,
                 () = when_some(timeout.map(sleep_until)) => Woken::Timeout,
             };
@@ -386,6 +422,7 @@ impl Running {
             Woken::Control(input) => self.pusher.handle(now, *input),
             Woken::Order(order) => self.obey(now, order),
             Woken::Still(jpeg) => self.hand_out_still(jpeg),
+            Woken::Discovered(discovered) => self.hear_discovery(now, discovered),
         }
     }
 

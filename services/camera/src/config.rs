@@ -124,7 +124,10 @@ pub struct StreamConfig {
     /// No frame waits longer than this for the link, in milliseconds.
     #[config(default = 3000, env = "SIGHTLINE_CAMERA_STREAM_TARGET_LATENCY_MS")]
     pub target_latency_ms: u32,
-    /// Bytes that may wait for the link, besides 128 frames.
+    /// Frames that may wait for the link; 2 to 512.
+    #[config(default = 128, env = "SIGHTLINE_CAMERA_STREAM_FRAME_QUEUE")]
+    pub frame_queue: u32,
+    /// Bytes that may wait for the link.
     #[config(default = 4_194_304, env = "SIGHTLINE_CAMERA_STREAM_FRAME_QUEUE_BYTES")]
     pub frame_queue_bytes: u32,
     /// A key frame at least this often, in seconds (2 to 5 are usual).
@@ -133,9 +136,24 @@ pub struct StreamConfig {
     /// The bit rate never goes below this.
     #[config(default = 150_000, env = "SIGHTLINE_CAMERA_STREAM_MIN_BITRATE_BPS")]
     pub min_bitrate_bps: u32,
-    /// For DNS, TCP and TLS together, in seconds.
+    /// For DNS, TCP and TLS together, in seconds. Each also has a time of its own.
     #[config(default = 10, env = "SIGHTLINE_CAMERA_STREAM_CONNECT_TIMEOUT_SEC")]
     pub connect_timeout_sec: u32,
+    /// For the server's name, in seconds: `DNS_FAILED` after that.
+    #[config(default = 5, env = "SIGHTLINE_CAMERA_STREAM_DNS_TIMEOUT_SEC")]
+    pub dns_timeout_sec: u32,
+    /// For the connection itself, in seconds: `RTMP_CONNECT_TIMEOUT` after that.
+    #[config(default = 10, env = "SIGHTLINE_CAMERA_STREAM_TCP_TIMEOUT_SEC")]
+    pub tcp_timeout_sec: u32,
+    /// For the handshake of TLS, in seconds: `TLS_FAILED` after that.
+    #[config(default = 8, env = "SIGHTLINE_CAMERA_STREAM_TLS_TIMEOUT_SEC")]
+    pub tls_timeout_sec: u32,
+    /// For the handshake of RTMP, in seconds.
+    #[config(default = 10, env = "SIGHTLINE_CAMERA_STREAM_HANDSHAKE_TIMEOUT_SEC")]
+    pub handshake_timeout_sec: u32,
+    /// For the server's answer to RTMP's connect, and again for that to the publish, in seconds.
+    #[config(default = 10, env = "SIGHTLINE_CAMERA_STREAM_PUBLISH_TIMEOUT_SEC")]
+    pub publish_timeout_sec: u32,
     /// Without acknowledged progress for this long the link counts as dead, in seconds.
     #[config(default = 5, env = "SIGHTLINE_CAMERA_STREAM_SEND_TIMEOUT_SEC")]
     pub send_timeout_sec: u32,
@@ -221,6 +239,10 @@ pub struct MqttConfig {
     /// `mqtts://host[:port]`; empty: no cloud, `stream.rtmp_server_url` is used.
     #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_URL")]
     pub url: String,
+    /// `https://host[:port]`: where the cloud is asked for a server while the broker can't be reached; empty: the broker's host, port 8080; `off`:
+    /// nowhere. The stream runs without the broker then; commands and status wait for it.
+    #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_HTTPS_URL")]
+    pub https_url: String,
     /// The authority that the broker's certificate must come from (PEM).
     #[config(default = "", env = "SIGHTLINE_CAMERA_MQTT_CA")]
     pub ca: PathBuf,

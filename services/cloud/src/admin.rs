@@ -53,11 +53,11 @@ pub struct Device {
     pub certificate_until: i64,
 }
 
-impl From<DeviceRow> for Device {
-    fn from(row: DeviceRow) -> Self {
+impl Device {
+    fn of(store: &Store, row: DeviceRow) -> Self {
         Self {
             certificate_until: device_certificate_until(&row),
-            playback: sightline_signal::playback_id(&row.stream).as_str().to_owned(),
+            playback: store.playback_of(&row.stream),
             id: row.id,
             may_push: row.may_push,
             created_at: row.created_at,
@@ -121,8 +121,8 @@ pub async fn ensure_device(data_dir: &Path, id: &DeviceId) -> Result<AddedDevice
 /// # Errors
 /// What the database reports.
 pub async fn list_devices(data_dir: &Path) -> Result<Vec<Device>, AdminError> {
-    let rows = Home::open(data_dir).await?.store.devices("", u32::MAX).await?;
-    Ok(rows.into_iter().map(Device::from).collect())
+    let store = Home::open(data_dir).await?.store;
+    Ok(store.devices("", u32::MAX).await?.into_iter().map(|row| Device::of(&store, row)).collect())
 }
 
 /// One device.
@@ -130,7 +130,8 @@ pub async fn list_devices(data_dir: &Path) -> Result<Vec<Device>, AdminError> {
 /// # Errors
 /// [`RegistryError::DeviceUnknown`], or what the database reports.
 pub async fn show_device(data_dir: &Path, id: &DeviceId) -> Result<Device, AdminError> {
-    Ok(Home::open(data_dir).await?.registry()?.known(id).await?.into())
+    let home = Home::open(data_dir).await?;
+    Ok(Device::of(&home.store, home.registry()?.known(id).await?))
 }
 
 /// Revokes a device: its connection is cut, its tokens and certificate are refused, its stream ends within ten seconds

@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     config::Config,
     data_dir::{self, DataDir},
-    devices::{commands::Commands, presence::Presence, registry::Registry, results::Results, settings::SettingsIntake},
+    devices::{commands::Commands, presence::Presence, registry::Registry, renewals::Renewals, results::Results, settings::SettingsIntake},
     error::StartError,
     events::log::EventLog,
     http::{
@@ -193,10 +193,18 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         refusals: Arc::clone(&refusals),
         token_ttl_sec: config.token.ttl_sec,
     }));
+    let renewals = Arc::new(Renewals::new(
+        Authority::open(dir, clock.clone())?,
+        store.clone(),
+        Arc::clone(&events),
+        Arc::clone(&refusals),
+        clock.clone(),
+    ));
     let results = Arc::<Results>::default();
     let bus = config.mqtt.enabled.then(|| {
         let intake = SettingsIntake::new(store.clone(), clock.clone());
-        let uplink = Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake, store.clone());
+        let uplink =
+            Uplink::new(Arc::clone(&allocator), Arc::clone(&presence), Arc::clone(&results), intake, Arc::clone(&renewals), store.clone());
         let parts = broker::Parts {
             store: store.clone(),
             presence: Arc::clone(&presence),
@@ -232,6 +240,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         presence,
         readiness,
         settings_check,
+        renewals,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,

@@ -25,6 +25,7 @@ use sightline_claim::Claim;
 use sightline_listen::cors;
 use sightline_listen::http::{self, Caller, Rules};
 use sightline_listen::{Admission, Arrival, Door, Limits, Proxies, Rarely, descriptors, process};
+use sightline_signal::PlaybackIds;
 use sightline_signal::report::OriginStream;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
@@ -103,8 +104,9 @@ impl Origin {
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let listeners = bind(&config, acceptor.is_some()).await?;
         let addresses = listeners.addresses();
-        let reporter = reporter(&config, addresses)?;
-        let parts = Parts::new(&config);
+        let cluster_key = cluster_key(&config)?;
+        let reporter = reporter(&config, cluster_key.as_deref(), addresses)?;
+        let parts = Parts::new(&config, cluster_key.as_deref());
         if let Some(reporter) = reporter {
             // It reports at once, so that the keys are here early, and again when all listen.
             parts.tasks.spawn(reporter.run(parts.control.clone()));
@@ -140,7 +142,7 @@ impl Origin {
     pub fn check(config: &Config) -> Result<(), StartError> {
         config.check()?;
         Certificate::load(&config.rtmps)?.as_ref().map(Certificate::acceptor).transpose()?;
-        reporter(config, Bound { rtmp: config.rtmp.listen, rtmps: None, http: None }).map(drop)
+        reporter(config, cluster_key(config)?.as_deref(), Bound { rtmp: config.rtmp.listen, rtmps: None, http: None }).map(drop)
     }
 
     /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
@@ -228,11 +230,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, cluster_key: Option<&str>) -> Self {
         let (clock, tasks, shutdown) = (Clock::start(), TaskTracker::new(), CancellationToken::new());
         let incidents = Arc::<Incidents>::default();
         let grace = Duration::from_secs(config.limits.publisher_grace_sec);
-        let hub = Arc::new(Hub::new(clock, ring_limits(config), grace, incidents.clone()));
+        let playback_ids = cluster_key.map_or(PlaybackIds::without_cloud(), PlaybackIds::of_installation);
+        let hub = Arc::new(Hub::new(clock, ring_limits(config), grace, incidents.clone(), playback_ids));
         let counts = Arc::<RecordingCounts>::default();
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
         let remarks = Arc::new(Remarks::default());
@@ -424,10 +427,16 @@ fn make_dir(key: &'static str, path: &Path) -> Result<(), StartError> {
     std::fs::create_dir_all(path).map_err(|source| StartError::File { key, path: path.to_owned(), source })
 }
 
-fn reporter(config: &Config, bound: Bound<SocketAddr>) -> Result<Option<Reporter>, StartError> {
-    let (Some(url), Some(file)) = (&config.cloud.url, &config.cloud.cluster_key_file) else { return Ok(None) };
+/// The key of the installation that the origin belongs to.
+fn cluster_key(config: &Config) -> Result<Option<String>, StartError> {
+    let (Some(_), Some(file)) = (&config.cloud.url, &config.cloud.cluster_key_file) else { return Ok(None) };
     let key =
         std::fs::read_to_string(file).map_err(|source| StartError::File { key: "cloud.cluster_key_file", path: file.clone(), source })?;
+    Ok(Some(key.trim().to_owned()))
+}
+
+fn reporter(config: &Config, cluster_key: Option<&str>, bound: Bound<SocketAddr>) -> Result<Option<Reporter>, StartError> {
+    let (Some(url), Some(key)) = (&config.cloud.url, cluster_key) else { return Ok(None) };
     let app = config.rtmp.apps.first().map_or("live", String::as_str);
     let addresses = Addresses {
         rtmp: config.cloud.rtmp_url.clone().unwrap_or_else(|| format!("rtmp://{}/{app}", bound.rtmp)),
@@ -436,7 +445,7 @@ fn reporter(config: &Config, bound: Bound<SocketAddr>) -> Result<Option<Reporter
     };
     // Differs between starts; no secret hangs on it.
     let boot_id = format!("{:016x}", RandomState::new().hash_one(0_u8));
-    Ok(Some(Reporter::new(url, config.cloud.ca.as_deref(), &config.server_id, key.trim(), boot_id, addresses)?))
+    Ok(Some(Reporter::new(url, config.cloud.ca.as_deref(), &config.server_id, key, boot_id, addresses)?))
 }
 
 #[cfg(test)]

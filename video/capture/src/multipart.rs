@@ -7,9 +7,9 @@
 //! - Spaces around it, `;boundary =--myboundary`: Panasonic BL-VT164P (legege/node-mjpeg-proxy, pull request 8); quotes, as RFC 2045 §5.1 allows.
 //! - No `Content-Length`: Mobotix T25 (AlexxIT/go2rtc, issue 1833). The part ends at the next delimiter.
 //! - No delimiter before the first part: ESP32-CAM's `CameraWebServer` before 2020 (espressif/arduino-esp32, pull request 3720), Tasmota
-//!   (arendst/Tasmota, issue 12376). That part is skipped.
+//!   (arendst/Tasmota, issue 12376). That part is skipped where it begins with a head.
 //! - No boundary named, no `Content-Type` (AlexxIT/go2rtc, issue 545), or another one named than sent: the first line of the body tells. Pictures
-//!   without any delimiter are told apart by JPEG's own markers.
+//!   without any delimiter, whatever was named, are told apart by JPEG's own markers.
 //! - A `Content-Length` that is wrong: the part ends at the next delimiter, or where its picture does. Counted: [`Multipart::faults`].
 //! - Line breaks before the first delimiter (ESP32-CAM's `CameraWebServer` since then begins with `\r\n--`), more of them before a delimiter or
 //!   between the head and the picture, none before a delimiter or after the head, and `\n` alone: they cost nothing.
@@ -151,10 +151,10 @@ impl Multipart {
         if is_delimiter {
             return self.learn_delimiter();
         }
-        self.place = if !self.core.is_empty() {
-            Place::Gap { skipped: 0 }
-        } else if is_picture {
+        self.place = if is_picture {
             Place::Jpeg(JpegEnd::default())
+        } else if !self.core.is_empty() {
+            Place::Gap { skipped: 0 }
         } else {
             match self.buffer.get(..HEAD_BEGINS.len()) {
                 Some(begin) if self.kind.is_empty() && begin[0].is_ascii_alphabetic() => Place::Head,
@@ -319,6 +319,11 @@ impl Multipart {
             Some(Ok(length)) => {
                 self.place = Place::Start;
                 Ok(Some(self.buffer.split_to(length).freeze()))
+            }
+            // Not a picture after all: the boundary that was named tells where one begins.
+            Some(Err(_)) if !self.core.is_empty() => {
+                self.place = Place::Gap { skipped: 0 };
+                self.next()
             }
             Some(Err(_)) => Err(MultipartError::NoPicture),
             None if self.buffer.len() > PART_BYTES_MAX => Err(MultipartError::LongPart),

@@ -1,6 +1,7 @@
 //! RTSP cameras as people have them: each quirk that was reported of other systems, and its neighbours, against `Live`.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+use interop::dice::{self, Dice};
 use interop::quirk_camera::{Answers, Clip, Marks, OptionsAnswer, QuirkCamera, Quirks, RtpInfo, Sequence, Sound, SoundSetup, Ssrc, Times};
 use sightline_capture::{
     Source, SourceEvent, Transport,
@@ -411,6 +412,15 @@ fn whatever_the_packets_hold_the_reader_goes_on() {
     });
 }
 
+/// Decoding times rise, and pictures are shown near the time by the wall.
+fn assert_times(seen: &Seen, of: &dyn std::fmt::Debug) {
+    assert!(seen.times.windows(2).all(|pair| pair[0][0] < pair[1][0]), "{of:?}: decoding times rise: {:?}", seen.times);
+    for [dts, pts, wall] in &seen.times {
+        assert!((pts - dts).abs() <= 100, "{of:?}: shown at {pts} ms, decoded at {dts} ms");
+        assert!((pts - wall).abs() < 1_000, "{of:?}: {pts} ms where the wall has {wall} ms");
+    }
+}
+
 /// gtxaspec/raptor#43, scottlamb/retina#64, AlexxIT/go2rtc#2398, open-nvr/open-nvr#229.
 #[test]
 fn whatever_the_times_are_media_time_is_near_the_wall_s() {
@@ -419,13 +429,102 @@ fn whatever_the_times_are_media_time_is_near_the_wall_s() {
             for sound in [Sound::None, Sound::Pcma] {
                 scope.spawn(move || {
                     let seen = assert_all_pictures(Quirks { times, sound, ..Quirks::default() });
-                    assert!(seen.times.windows(2).all(|pair| pair[0][0] < pair[1][0]), "{times:?}: decoding times rise: {:?}", seen.times);
-                    for [dts, pts, wall] in &seen.times {
-                        assert!((pts - dts).abs() <= 100, "{times:?}: shown at {pts} ms, decoded at {dts} ms");
-                        assert!((pts - wall).abs() < 1_000, "{times:?}: {pts} ms where the wall has {wall} ms");
-                    }
+                    assert_times(&seen, &times);
                 });
             }
         }
     });
+}
+
+/// Cameras of several quirks at once, in each test run; `SIGHTLINE_COMPOSITIONS` makes more.
+const COMPOSITIONS: u64 = 12;
+/// At one time.
+const COMPOSITIONS_AT_ONCE: usize = 24;
+
+/// Any of those that cost no picture and no connection when they are alone.
+fn composed(dice: &mut Dice) -> Quirks {
+    use Sound::{
+        Aac, AacWithBrokenConfig, AacWithBrokenPackets, AacWithSomeBrokenPackets, AacWithoutConfig, AacWithoutFmtp, G722, G726, L16, Latm,
+        Opus, Pcma, Pcma16, PcmaWithEmptyPackets, PcmaWithoutClock, Pcmu, Speex, WithoutMap,
+    };
+    let sounds = [
+        Aac,
+        Pcma,
+        Pcmu,
+        Pcma16,
+        G722,
+        G726,
+        L16,
+        Latm,
+        Opus,
+        Speex,
+        AacWithoutFmtp,
+        AacWithoutConfig,
+        AacWithBrokenConfig,
+        AacWithBrokenPackets,
+        AacWithSomeBrokenPackets,
+        PcmaWithoutClock,
+        WithoutMap,
+        PcmaWithEmptyPackets,
+    ];
+    let answers = [Answers::BareLineFeeds, Answers::WithoutCseq, Answers::WithWrongCseq, Answers::WithoutReason, Answers::WithEmptyHeaders];
+    let ssrcs = [Ssrc::UnlikeSetup, Ssrc::NewEachKeyFrame, Ssrc::NewEachKeyFrameFromAnywhere, Ssrc::NewNowAndThen, Ssrc::NewEachPacket];
+    let times = [Times::StepBack, Times::StepAhead, Times::TenTimesTooFast, Times::HalfAsFast, Times::StandStill];
+    let strays: [&'static [u8]; 4] = [b"\r\n", b"\0\x01\xff", b"RTP ", b"OPTIONS"];
+    let options = dice.roll(6);
+    use OptionsAnswer::{HangsUpBehind, Refused, RefusedForGood, Silence};
+    let refusals = [HangsUpBehind, Silence, Refused(401), Refused(501), RefusedForGood(405)];
+    // Over UDP the sequence numbers are all that tells what is lost.
+    let is_udp = dice.roll(8) == 0;
+    let sequences: &[Sequence] =
+        if is_udp { &[Sequence::Right] } else { &[Sequence::RestartsEachKeyFrame, Sequence::Twice, Sequence::LatePacket] };
+    let ssrcs = if is_udp { &ssrcs[..1] } else { &ssrcs[..] };
+    let times = dice.mostly(Times::Right, &times);
+    // Without a mark and with one time for all of them nothing in RTP tells one picture from the next.
+    let marks: &[Marks] = if times == Times::StandStill { &[Marks::Always] } else { &[Marks::Never, Marks::Always] };
+    Quirks {
+        sound: dice.mostly(Sound::None, &sounds),
+        sound_setup: dice.mostly(SoundSetup::Taken, &[SoundSetup::Refused(400), SoundSetup::Refused(454), SoundSetup::SameChannel]),
+        has_sounds_around: dice.roll(5) == 0,
+        answers: dice.mostly(Answers::Right, &answers),
+        stray: dice.mostly(b"", &strays),
+        ssrc: dice.mostly(Ssrc::Constant, ssrcs),
+        sequence: dice.mostly(Sequence::Right, sequences),
+        times,
+        marks: dice.mostly(Marks::Right, marks),
+        rtp_info: dice.mostly(RtpInfo::Right, &[RtpInfo::None, RtpInfo::WrongSeq, RtpInfo::WrongTime, RtpInfo::Nonsense]),
+        needs_options: options == 0,
+        options: if options == 1 { dice.mostly(OptionsAnswer::HangsUp, &refusals) } else { OptionsAnswer::Right },
+        is_udp,
+        renews_nonce: dice.roll(6) == 0,
+        ignores_keepalive: dice.roll(6) == 0,
+        misnumbers_keepalive: dice.roll(6) == 0,
+        odd_headers: dice.roll(4) == 0,
+        noise: dice.roll(4) == 0,
+        long_headers: dice.roll(4) == 0,
+        lies_of_padding: dice.roll(6) == 0,
+        other_payload_type: dice.roll(6) == 0,
+        broken_packets: dice.roll(6) == 0,
+        garbled: 0,
+    }
+}
+
+#[test]
+fn whatever_a_camera_has_of_all_that_at_once_no_picture_is_lost() {
+    let (seed, count) = (dice::seed(), dice::number("SIGHTLINE_COMPOSITIONS").unwrap_or(COMPOSITIONS));
+    let all: Vec<Quirks> = (0..count).map(|number| composed(&mut Dice::of(seed, number))).collect();
+    let mut failed = 0;
+    for some in all.chunks(COMPOSITIONS_AT_ONCE) {
+        std::thread::scope(|scope| {
+            let running: Vec<_> =
+                some.iter().map(|quirks| (quirks, scope.spawn(move || assert_times(&assert_all_pictures(*quirks), quirks)))).collect();
+            for (quirks, one) in running {
+                if one.join().is_err() {
+                    failed += 1;
+                    eprintln!("failed: {quirks:?}");
+                }
+            }
+        });
+    }
+    assert_eq!(failed, 0, "of {count} cameras with the seed {seed}");
 }

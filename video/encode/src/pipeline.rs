@@ -86,6 +86,8 @@ impl std::fmt::Display for Failure {
 pub struct Pipeline {
     pub events: tokio::sync::mpsc::Receiver<PipelineEvent>,
     orders: SyncSender<EncoderOrder>,
+    /// The most pictures a second that there are, where the source tells before it begins: a file does.
+    pub source_fps: Option<u32>,
 }
 
 /// What a pipeline runs.
@@ -132,6 +134,24 @@ enum Input {
     Live(LiveSource),
 }
 
+impl Input {
+    /// Pictures a second, where they are known before it begins.
+    fn fps(&self) -> Option<f64> {
+        match self {
+            Self::PassThrough(film) | Self::ReEncode(film) => Some(film.fps()),
+            Self::Ffmpeg(foreign) => foreign.fps,
+            Self::Scene { .. } | Self::Stdin(_) | Self::Live(_) => None,
+        }
+    }
+}
+
+/// Whole pictures a second: 29.97 are 30, and a file's own rounding is none of ours.
+fn at_most(fps: f64) -> u32 {
+    /// Less than any standard rate is from the next whole one.
+    const ROUNDING: f64 = 0.05;
+    ((fps - ROUNDING).ceil() as u32).max(1)
+}
+
 /// A file that ffmpeg reads.
 struct Foreign {
     path: PathBuf,
@@ -139,6 +159,7 @@ struct Foreign {
     what: String,
     /// Of its first pictures.
     size: (usize, usize),
+    fps: Option<f64>,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -151,6 +172,7 @@ impl Pipeline {
     /// Looks at the source and starts its thread. Also gives the numbers that the stream will have at most.
     pub fn start(plan: Plan, default: Settings) -> Result<(Self, Settings), SourceError> {
         let (input, settings) = choose(&plan, default)?;
+        let source_fps = input.fps().map(at_most);
         let (event_sender, events) = tokio::sync::mpsc::channel(FRAMES_WAITING_MAX);
         let (orders, orders_receiver) = std::sync::mpsc::sync_channel(ORDERS_WAITING_MAX);
         let watch = plan.motion.as_ref().map(|motion| Watch::new(Detector::new(motion.sensitivity, motion.zones.clone())));
@@ -169,14 +191,14 @@ impl Pipeline {
         if let Err(error) = spawned {
             return Err(SourceError::Thread(error));
         }
-        Ok((Self { events, orders }, settings))
+        Ok((Self { events, orders, source_fps }, settings))
     }
 
     /// A pipeline that an application feeds: the sender of its events, and the receiver of its orders.
     pub fn fed() -> (Self, tokio::sync::mpsc::Sender<PipelineEvent>, Receiver<EncoderOrder>) {
         let (event_sender, events) = tokio::sync::mpsc::channel(FRAMES_WAITING_MAX);
         let (orders, orders_receiver) = std::sync::mpsc::sync_channel(ORDERS_WAITING_MAX);
-        (Self { events, orders }, event_sender, orders_receiver)
+        (Self { events, orders, source_fps: None }, event_sender, orders_receiver)
     }
 
     /// Orders the encoder. An order that does not fit is lost: the thread hangs, and the next order says the same.
@@ -269,7 +291,7 @@ fn through_ffmpeg(path: &Path, decoder: &ffmpeg::Decoder, what: String, limits: 
         tracing::warn!(path = %path.display(), "source file: {remark}");
     }
     let own = Own { size: (width as u32, height as u32), fps: decoder.fps() };
-    (Input::Ffmpeg(Foreign { path: path.to_owned(), what, size: (width, height) }), own.within(limits))
+    (Input::Ffmpeg(Foreign { path: path.to_owned(), what, size: (width, height), fps: decoder.fps() }), own.within(limits))
 }
 
 /// The thread's own side.

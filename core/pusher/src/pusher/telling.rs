@@ -7,7 +7,6 @@ use sightline_signal::{
 
 use super::{Pusher, push_hex, text};
 use crate::{
-    describe::describe,
     io::{Action, FromDevice},
     outbox::{Event, Figures, Told, Verdict},
 };
@@ -82,8 +81,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 session_id: session_id(session),
                 final_metrics: metrics,
             }),
-            Event::Error { code, attempts, next_retry_in_sec } => StatusEvent::ConnectionError(ConnectionError {
-                message: text(describe(code)),
+            Event::Error { code, message, attempts, next_retry_in_sec } => StatusEvent::ConnectionError(ConnectionError {
+                message: text(message),
                 error_code: code,
                 timestamp,
                 reconnect_attempts: attempts,

@@ -270,6 +270,20 @@ fn a_command_that_can_t_be_done_says_why_and_changes_nothing() {
 }
 
 #[test]
+fn more_pictures_than_the_source_gives_are_refused_and_a_preset_has_as_many_as_there_are() {
+    let mut world = World::new(Config { server: fixed(&["rtmp://a/live"]), ..config(Trigger::AlwaysOn) });
+    world.input(Input::SourceRate(12));
+    world.run(2.0);
+    assert_eq!(world.pusher.settings().fps, 12);
+    world.command(r#"{"command_id":"1","cmd":"set_quality","quality":"custom","width":640,"height":480,"fps":13,"bitrate_bps":500000}"#);
+    assert_eq!(world.results.last().unwrap().error_code, Some(ErrorCode::InvalidQuality));
+    world.command(r#"{"command_id":"2","cmd":"set_quality","quality":"custom","width":640,"height":480,"fps":12,"bitrate_bps":500000}"#);
+    world.command(r#"{"command_id":"3","cmd":"set_quality","quality":"low"}"#);
+    assert!(world.results.iter().skip(1).all(|result| result.success), "{:?}", world.results);
+    assert_eq!(world.encoder.map(|settings| (settings.width, settings.fps)), Some((640, 12)));
+}
+
+#[test]
 fn a_new_token_is_fetched_inside_the_running_stream() {
     let mut world = World::new(config(Trigger::AlwaysOn));
     world.run(0.1);

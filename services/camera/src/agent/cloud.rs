@@ -5,23 +5,29 @@ use sightline_media::Instant;
 use sightline_pusher::{FromDevice, Input, ToDevice};
 use sightline_signal::{Command, ErrorCode, Response, StatusEvent, topic::Topic};
 
-use super::{Running, StreamEvent, supervision::Notice};
+use super::{Running, StreamEvent, discovery::Discovery, supervision::Notice};
 use crate::cloud::{mqtt::Incoming, outbox::Outgoing};
 
 impl Running {
     pub(super) fn hear(&mut self, now: Instant, incoming: Incoming) {
         match incoming {
             Incoming::Up => {
+                self.discovery.as_mut().map(Discovery::settled);
                 self.pusher.handle(now, Input::SignalUp);
                 self.notify(Notice::Up);
             }
             Incoming::Down(code) => {
-                self.pusher.handle(now, Input::SignalDown(code));
+                if !self.discovery.as_mut().is_some_and(|discovery| discovery.broker_failed(code)) {
+                    self.pusher.handle(now, Input::SignalDown(code));
+                }
                 self.notify(Notice::Down(code));
             }
             Incoming::Message(Topic::ConfigDesired, payload) => self.notify(Notice::Desired(payload)),
             Incoming::Message(Topic::Response, payload) => match serde_json::from_slice::<Response>(&payload) {
-                Ok(response) => self.pusher.handle(now, Input::Signal(ToDevice::Response(&response))),
+                Ok(response) => {
+                    self.discovery.as_mut().map(Discovery::settled);
+                    self.pusher.handle(now, Input::Signal(ToDevice::Response(&response)));
+                }
                 Err(error) => tracing::warn!(%error, "an answer from the cloud does not parse"),
             },
             Incoming::Message(Topic::Command, payload) => match serde_json::from_slice::<Command>(&payload) {
@@ -69,6 +75,9 @@ impl Running {
             self.show(StreamEvent::Event(Box::new(event)));
         }
         if let (Some(mqtt), Ok(payload)) = (&self.mqtt, payload) {
+            if let Some(discovery) = self.discovery.as_mut().filter(|_| topic == Topic::Request) {
+                discovery.asked(payload.clone());
+            }
             mqtt.publish(Outgoing { topic, payload, retain, is_expendable });
         }
     }

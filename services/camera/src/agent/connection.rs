@@ -2,29 +2,48 @@
 
 use sightline_signal::Text;
 use std::{pin::Pin, sync::Arc};
+use tokio::{sync::watch, time::Instant};
 
 use crate::cloud::{
-    link::{self, DialError, Link, Turn},
+    link::{self, DialError, Link, Stage, StageTimeouts, Turn},
     tcp::Progress,
 };
 
 type Attempt = Pin<Box<dyn Future<Output = Result<Link, DialError>> + Send>>;
+
+/// A dial under way.
+struct Dial {
+    url: Text<192>,
+    attempt: Attempt,
+    stage: watch::Receiver<Stage>,
+    /// Since when it is at this stage; or since when the pusher waits for it, if that is later.
+    since: Instant,
+}
+
+impl Dial {
+    /// Ends with the attempt; or, as an error, once a stage takes too long: the attempt can be watched then.
+    async fn next(&mut self, timeouts: StageTimeouts) -> Result<Result<Link, DialError>, DialError> {
+        loop {
+            let stage = *self.stage.borrow_and_update();
+            let limit = timeouts.of(stage);
+            tokio::select! {
+                done = &mut self.attempt => return Ok(done),
+                Ok(()) = self.stage.changed() => self.since = Instant::now(),
+                () = tokio::time::sleep_until(self.since + limit) => return Err(stage.timeout(limit)),
+            }
+        }
+    }
+}
 
 /// What is there, and what is tried.
 enum State {
     /// Nothing.
     Closed,
     /// The pusher waits for this attempt.
-    Dialling {
-        url: Text<192>,
-        attempt: Attempt,
-    },
+    Dialling(Dial),
     Open(Link),
     /// An attempt that took too long for the pusher. Its success says that the link is back.
-    Watching {
-        url: Text<192>,
-        attempt: Attempt,
-    },
+    Watching(Dial),
     /// A connection that watching has brought. The next dial to the same server takes it.
     Ready {
         url: Text<192>,
@@ -48,6 +67,7 @@ pub(super) enum ConnectionEvent {
 /// The way to one server at a time.
 pub(super) struct Connection {
     tls: Option<Arc<rustls::ClientConfig>>,
+    timeouts: StageTimeouts,
     state: State,
     /// A connection on which nothing moves. It is reset once there is another: the server then learns of it over a link that works, and does not
     /// keep the stream's name for it.
@@ -55,8 +75,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(tls: Option<Arc<rustls::ClientConfig>>) -> Self {
-        Self { tls, state: State::Closed, stalled: None }
+    pub(super) fn new(tls: Option<Arc<rustls::ClientConfig>>, timeouts: StageTimeouts) -> Self {
+        Self { tls, timeouts, state: State::Closed, stalled: None }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -71,17 +91,19 @@ impl Connection {
     /// Dials a server. True: a connection was ready, and is open now.
     pub(super) fn dial(&mut self, url: Text<192>) -> bool {
         let before = std::mem::replace(&mut self.state, State::Closed);
-        let attempt = match before {
+        let dial = match before {
             State::Ready { url: known, link } if known == url => {
                 self.open(link);
                 return true;
             }
-            State::Watching { url: known, attempt } if known == url => attempt,
-            State::Closed | State::Dialling { .. } | State::Open(_) | State::Watching { .. } | State::Ready { .. } => {
-                Box::pin(link::dial(url.to_string(), self.tls.clone()))
+            State::Watching(dial) if dial.url == url => Dial { since: Instant::now(), ..dial },
+            State::Closed | State::Dialling(_) | State::Open(_) | State::Watching(_) | State::Ready { .. } => {
+                let (sender, stage) = watch::channel(Stage::Dns);
+                let attempt = Box::pin(link::dial(url.to_string(), self.tls.clone(), sender));
+                Dial { url, attempt, stage, since: Instant::now() }
             }
         };
-        self.state = State::Dialling { url, attempt };
+        self.state = State::Dialling(dial);
         false
     }
 
@@ -94,8 +116,8 @@ impl Connection {
         }
         match before {
             State::Open(link) => self.stalled = Some(link),
-            State::Dialling { url, attempt } => self.state = State::Watching { url, attempt },
-            State::Closed | State::Watching { .. } | State::Ready { .. } => self.state = before,
+            State::Dialling(dial) => self.state = State::Watching(dial),
+            State::Closed | State::Watching(_) | State::Ready { .. } => self.state = before,
         }
     }
 
@@ -109,19 +131,25 @@ impl Connection {
                 }
                 return ConnectionEvent::Link(turn);
             }
-            State::Dialling { attempt, .. } => match attempt.await {
-                Ok(link) => {
+            State::Dialling(dial) => match dial.next(self.timeouts).await {
+                Ok(Ok(link)) => {
                     self.open(link);
                     return ConnectionEvent::Up;
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     self.state = State::Closed;
                     return ConnectionEvent::Failed(error);
                 }
+                Err(slow) => {
+                    if let State::Dialling(dial) = std::mem::replace(&mut self.state, State::Closed) {
+                        self.state = State::Watching(dial);
+                    }
+                    return ConnectionEvent::Failed(slow);
+                }
             },
-            State::Watching { url, attempt } => match attempt.await {
+            State::Watching(dial) => match (&mut dial.attempt).await {
                 Ok(link) => {
-                    let url = std::mem::take(url);
+                    let url = std::mem::take(&mut dial.url);
                     self.state = State::Ready { url, link };
                     return ConnectionEvent::Back;
                 }
@@ -138,5 +166,42 @@ impl Connection {
             stalled.abort();
         }
         self.state = State::Open(link);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sightline_signal::ErrorCode;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn each_stage_has_a_time_and_a_code_of_its_own_and_a_slow_attempt_goes_on_for_who_watches_it() {
+        let (long, short) = (Duration::from_secs(600), Duration::from_millis(20));
+        for (stage, code) in
+            [(Stage::Dns, ErrorCode::DnsFailed), (Stage::Tcp, ErrorCode::RtmpConnectTimeout), (Stage::Tls, ErrorCode::TlsFailed)]
+        {
+            let mut timeouts = StageTimeouts { dns: long, tcp: long, tls: long };
+            *(match stage {
+                Stage::Dns => &mut timeouts.dns,
+                Stage::Tcp => &mut timeouts.tcp,
+                Stage::Tls => &mut timeouts.tls,
+            }) = short;
+            let mut connection = Connection::new(None, timeouts);
+            let (sender, receiver) = watch::channel(Stage::Dns);
+            let attempt = Box::pin(std::future::pending());
+            connection.state = State::Dialling(Dial { url: Text::new(), attempt, stage: receiver, since: Instant::now() });
+            let mut buffer = [0; 8];
+            let (event, ()) = tokio::join!(connection.next([&[], &[]], &mut buffer), async {
+                sender.send_replace(stage);
+            });
+            assert!(matches!(&event, ConnectionEvent::Failed(error) if error.code == code), "{stage:?}: {event:?}");
+            connection.hang_up(true);
+            assert!(matches!(connection.state, State::Watching(_)));
+            assert!(
+                !connection.dial(Text::new()) && matches!(connection.state, State::Dialling(_)),
+                "the same attempt, with its time anew"
+            );
+        }
     }
 }

@@ -31,8 +31,8 @@ impl VideoEncoder for Broken {
     }
 }
 
-/// Takes a publisher, and all that it sends.
-async fn serve(mut socket: TcpStream) -> std::io::Result<()> {
+/// Takes a publisher, says so, and takes all that it sends.
+pub(super) async fn serve(mut socket: TcpStream, mut on_publish: impl FnMut()) -> std::io::Result<()> {
     let mut session = server::Session::new(server::Config::default(), clock::now(), 7);
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -43,7 +43,10 @@ async fn serve(mut socket: TcpStream) -> std::io::Result<()> {
         loop {
             match session.poll_output() {
                 server::Output::Transmit(bytes) => socket.write_all(&bytes).await?,
-                server::Output::Event(server::Event::PublishRequested { .. }) => session.accept_publish(),
+                server::Output::Event(server::Event::PublishRequested { .. }) => {
+                    session.accept_publish();
+                    on_publish();
+                }
                 server::Output::Event(_) => {}
                 server::Output::Timeout(_) => break,
             }
@@ -62,7 +65,7 @@ async fn run(open: Opening) -> (Vec<ErrorCode>, Option<StreamState>, Outcome) {
     let (sender, mut receiver) = mpsc::channel(64);
     let server = async {
         let (socket, _) = listener.accept().await.unwrap();
-        serve(socket).await
+        serve(socket, || ()).await
     };
     let (outcome, _) = tokio::join!(agent.run(CancellationToken::new(), Some(sender)), server);
     let (mut codes, mut state) = (Vec::new(), None);

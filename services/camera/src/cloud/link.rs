@@ -15,6 +15,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::watch,
 };
 
 use super::tcp::{Probe, Progress};
@@ -71,16 +72,57 @@ pub(crate) enum Turn {
     Closed,
 }
 
-/// Resolves, connects, and shakes hands where the URL says `rtmps`.
-pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Link, DialError> {
+/// What a dial is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    Dns,
+    Tcp,
+    Tls,
+}
+
+/// How long each stage may take (specification §1.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct StageTimeouts {
+    pub(crate) dns: Duration,
+    pub(crate) tcp: Duration,
+    pub(crate) tls: Duration,
+}
+
+impl StageTimeouts {
+    pub(crate) fn of(self, stage: Stage) -> Duration {
+        match stage {
+            Stage::Dns => self.dns,
+            Stage::Tcp => self.tcp,
+            Stage::Tls => self.tls,
+        }
+    }
+}
+
+impl Stage {
+    /// It took too long.
+    pub(crate) fn timeout(self, limit: Duration) -> DialError {
+        let (code, what) = match self {
+            Self::Dns => (ErrorCode::DnsFailed, "no answer from the name servers"),
+            Self::Tcp => (ErrorCode::RtmpConnectTimeout, "no answer to the connection"),
+            Self::Tls => (ErrorCode::TlsFailed, "no answer to the handshake of TLS"),
+        };
+        DialError::new(code, format!("{what} within {} s", limit.as_secs()))
+    }
+}
+
+/// Resolves, connects, and shakes hands where the URL says `rtmps`. `stage` follows it.
+pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>, stage: watch::Sender<Stage>) -> Result<Link, DialError> {
     let parsed = RtmpUrl::parse(&url).map_err(|error| DialError::new(ErrorCode::RtmpConnectRejected, error.to_string()))?;
-    let stream = connect(parsed.host, parsed.port).await?;
+    let addresses = resolve(parsed.host, parsed.port).await?;
+    stage.send_replace(Stage::Tcp);
+    let stream = connect_to(parsed.host, &addresses).await?;
     let probe = Probe::attach(&stream).map_err(|error| DialError::new(tcp_code(&error), error.to_string()))?;
     if !parsed.tls {
         return Ok(Link::over(Box::new(stream), probe));
     }
     let tls =
         tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
+    stage.send_replace(Stage::Tls);
     let stream = tls::handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(tls_code(&error), error.to_string()))?;
     Ok(Link::over(Box::new(stream), probe))
 }
@@ -90,7 +132,10 @@ pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>) ->
 ///
 /// It ends when every address has refused; as long as nobody answers it goes on, and whoever waits for it has a deadline.
 pub(crate) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
-    let addresses = resolve(host, port).await?;
+    connect_to(host, &resolve(host, port).await?).await
+}
+
+async fn connect_to(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
     let began = tokio::time::Instant::now();
     let mut waiting = FuturesUnordered::new();
     let mut refused = 0;

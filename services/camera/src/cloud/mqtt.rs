@@ -6,7 +6,14 @@ use mqtt_protocol_core::mqtt::{
     prelude::*,
 };
 use sightline_signal::{DeviceId, ErrorCode, Online, topic::Topic};
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -19,7 +26,9 @@ use tracing::Instrument as _;
 use crate::cloud::{
     link,
     outbox::{Outbox, Outgoing},
+    renewal::Renewal,
 };
+use crate::optional::when_some;
 use sightline_capture::tls;
 
 /// Messages from the broker that may wait for the agent.
@@ -52,12 +61,18 @@ pub(crate) enum Incoming {
 pub(crate) struct Mqtt {
     pub(crate) incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
+    is_up: Arc<AtomicBool>,
 }
 
 impl Mqtt {
     /// Hands a message over.
     pub(crate) fn publish(&self, message: Outgoing) {
         self.outbox.push(message);
+    }
+
+    /// Whether the broker takes messages now.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
     }
 }
 
@@ -69,7 +84,19 @@ pub(crate) struct Address {
     pub(crate) keep_alive_sec: u16,
     /// Settings from afar are listened for.
     pub(crate) takes_settings: bool,
+    /// Set while the broker takes messages.
+    pub(crate) is_up: Arc<AtomicBool>,
+    /// Its certificate is renewed by this connection.
+    pub(crate) renews: bool,
     pub(crate) tls: Arc<rustls::ClientConfig>,
+}
+
+impl Address {
+    /// Topics that a device can do without: a broker of others may refuse them.
+    fn wished_topics(&self) -> impl Iterator<Item = Topic> {
+        let settings = self.takes_settings.then_some(Topic::ConfigDesired);
+        settings.into_iter().chain(self.renews.then_some(Topic::CertificateResponse))
+    }
 }
 
 /// The retained message that says whether the device is there.
@@ -118,10 +145,11 @@ pub(crate) enum Broken {
 }
 
 /// Starts the client. It ends, with a goodbye, when `stop` is cancelled and what was handed over has gone out.
-pub(crate) fn start(address: Address, tasks: &tokio_util::task::TaskTracker, stop: CancellationToken) -> Mqtt {
+pub(crate) fn start(address: Address, renewal: Option<Renewal>, tasks: &tokio_util::task::TaskTracker, stop: CancellationToken) -> Mqtt {
     let (outbox, (incoming_sender, incoming)) = (Outbox::default(), mpsc::channel(INCOMING_WAITING_MAX));
-    tasks.spawn(run(address, outbox.clone(), incoming_sender, stop).in_current_span());
-    Mqtt { incoming, outbox }
+    let is_up = Arc::clone(&address.is_up);
+    tasks.spawn(run(address, renewal, outbox.clone(), incoming_sender, stop).in_current_span());
+    Mqtt { incoming, outbox, is_up }
 }
 
 /// Why a connection to the broker is not there, or ended.
@@ -133,6 +161,7 @@ struct Trouble {
 
 impl Trouble {
     fn tell(&self, address: &Address, incoming: &mpsc::Sender<Incoming>, what: &str) {
+        address.is_up.store(false, Ordering::Relaxed);
         let (code, error) = (self.code.map(ErrorCode::as_str), &self.message);
         tracing::warn!(code, error, host = address.host, port = address.port, "{what}");
         if let Some(code) = self.code {
@@ -170,16 +199,25 @@ impl From<&str> for Trouble {
     }
 }
 
-async fn run(address: Address, outbox: Outbox, incoming: mpsc::Sender<Incoming>, stop: CancellationToken) {
+async fn run(
+    mut address: Address,
+    mut renewal: Option<Renewal>,
+    outbox: Outbox,
+    incoming: mpsc::Sender<Incoming>,
+    stop: CancellationToken,
+) {
     let mut delay = RETRY_FIRST;
     loop {
         let began = tokio::time::Instant::now();
+        if let Some(renewal) = &renewal {
+            address.tls = renewal.tls();
+        }
         let connected = tokio::select! {
             connected = tokio::time::timeout(CONNECT_TIMEOUT, Connection::open(&address)) => connected,
             () = stop.cancelled() => return,
         };
         match connected {
-            Ok(Ok(connection)) => match connection.serve(&address, &outbox, &incoming, &stop).await {
+            Ok(Ok(connection)) => match connection.serve(&address, &mut renewal, &outbox, &incoming, &stop).await {
                 Ok(()) => return,
                 Err(error) => error.tell(&address, &incoming, "the connection to the broker ended"),
             },
@@ -207,7 +245,7 @@ pub(crate) async fn serve_once(
     let ended = |trouble: Trouble| Broken::Ended(trouble.message);
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, Connection::open(address)).await;
     let connection = connection.map_err(|_| Broken::Silent)?.map_err(ended)?;
-    connection.serve(address, outbox, &incoming, stop).await.map_err(ended)
+    connection.serve(address, &mut None, outbox, &incoming, stop).await.map_err(ended)
 }
 
 type Core = mqtt::Connection<mqtt::role::Client>;
@@ -219,6 +257,10 @@ struct Connection {
     stream: TlsStream<TcpStream>,
     unacknowledged: usize,
     is_subscribed: bool,
+    /// `certificate/response`, for the one that renews.
+    certificate_answer: Option<Vec<u8>>,
+    /// The cloud's clock, as its newest answer had it.
+    server_time: Option<i64>,
 }
 
 impl Connection {
@@ -228,7 +270,7 @@ impl Connection {
         let stream = tls::handshake(stream, &address.host, address.tls.clone()).await?;
         let mut core = Core::new(mqtt::Version::V3_1_1);
         core.set_auto_pub_response(true);
-        let mut connection = Self { core, stream, unacknowledged: 0, is_subscribed: false };
+        let mut connection = Self { core, stream, unacknowledged: 0, is_subscribed: false, certificate_answer: None, server_time: None };
         let will = (Topic::Online.of(&address.device), presence(false));
         let connect = v3_1_1::Connect::builder()
             .client_id(address.device.as_str())
@@ -246,6 +288,7 @@ impl Connection {
     async fn serve(
         mut self,
         address: &Address,
+        renewal: &mut Option<Renewal>,
         outbox: &Outbox,
         incoming: &mpsc::Sender<Incoming>,
         stop: &CancellationToken,
@@ -263,6 +306,14 @@ impl Connection {
                     }
                     last_read = tokio::time::Instant::now();
                     self.receive(&buffer[..read], address, incoming).await?;
+                    if let Some(renewal) = renewal {
+                        self.hand_over(renewal).await;
+                    }
+                }
+                () = when_some(renewal.as_ref().map(Renewal::due)), if can_send => {
+                    if let Some(request) = renewal.as_mut().and_then(Renewal::look) {
+                        self.publish(&address.device, request).await?;
+                    }
                 }
                 message = outbox.next(), if can_send => self.publish(&address.device, message).await?,
                 _ = alive.tick() => {
@@ -279,6 +330,16 @@ impl Connection {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// What has come for the device's certificate.
+    async fn hand_over(&mut self, renewal: &mut Renewal) {
+        if let Some(server_time) = self.server_time.take() {
+            renewal.note_cloud_time(server_time);
+        }
+        if let Some(answer) = self.certificate_answer.take() {
+            renewal.answer(&answer).await;
         }
     }
 
@@ -358,8 +419,8 @@ impl Connection {
             Packet::V3_1_1Suback(answer) => {
                 let is_refused = |code: &mqtt::result_code::SubackReturnCode| *code == mqtt::result_code::SubackReturnCode::Failure;
                 let codes = answer.return_codes();
-                if codes.iter().skip(NEEDED_TOPICS.len()).any(is_refused) {
-                    tracing::warn!("the broker refuses config/desired: settings from afar do not reach this device");
+                for (topic, _) in address.wished_topics().zip(codes.iter().skip(NEEDED_TOPICS.len())).filter(|(_, code)| is_refused(code)) {
+                    tracing::warn!(topic = topic.suffix(), "the broker refuses a topic of this device: what goes by it does not reach it");
                 }
                 if codes.iter().take(NEEDED_TOPICS.len()).any(is_refused) {
                     return Err(Trouble {
@@ -368,6 +429,7 @@ impl Connection {
                     });
                 }
                 self.is_subscribed = true;
+                address.is_up.store(true, Ordering::Relaxed);
                 self.publish(&address.device, Outgoing::retained(Topic::Online, presence(true))).await?;
                 tracing::info!(host = address.host, port = address.port, "connected to the broker");
                 let _ = incoming.try_send(Incoming::Up);
@@ -384,6 +446,7 @@ impl Connection {
             Packet::V3_1_1Publish(message) => {
                 if let Some((device, topic)) = Topic::parse(message.topic_name())
                     && device == address.device
+                    && !self.keeps(topic, message.payload().as_slice())
                     && incoming.try_send(Incoming::Message(topic, message.payload().as_slice().to_vec())).is_err()
                 {
                     tracing::warn!(topic = topic.suffix(), "no room for a message from the cloud");
@@ -394,12 +457,24 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether a message is for this task alone; of others it keeps what it needs.
+    fn keeps(&mut self, topic: Topic, payload: &[u8]) -> bool {
+        if topic == Topic::Response {
+            let answer = serde_json::from_slice::<sightline_signal::Response>(payload);
+            self.server_time = answer.ok().and_then(|answer| answer.server_time).or(self.server_time);
+        }
+        let is_certificate = topic == Topic::CertificateResponse;
+        if is_certificate {
+            self.certificate_answer = Some(payload.to_vec());
+        }
+        is_certificate
+    }
+
     async fn subscribe(&mut self, address: &Address) -> Result<(), Trouble> {
         let id = self.core.acquire_packet_id().map_err(|error| format!("packet id: {error:?}"))?;
-        let settings = address.takes_settings.then_some(Topic::ConfigDesired);
         let entries: Result<Vec<_>, _> = NEEDED_TOPICS
             .into_iter()
-            .chain(settings)
+            .chain(address.wished_topics())
             .map(|topic| SubEntry::new(topic.of(&address.device).as_str(), SubOpts::new().set_qos(Qos::AtLeastOnce)))
             .collect();
         let subscribe = entries

@@ -13,6 +13,7 @@ use super::{
     settable::{Recording, Settable, Stream, StreamType},
 };
 use crate::{
+    cloud::link::StageTimeouts,
     record::recorder::{Mode, RecorderPlan},
     schedule::{Schedule, Window},
 };
@@ -22,12 +23,17 @@ const PREROLL_SEC_MAX: u32 = 60;
 /// The highest frame rate of `custom`. The source's own rate is unknown before it is opened, and nothing here makes more pictures.
 const CUSTOM_FPS_MAX: u32 = 60;
 
+/// The most frames that may wait for the link: 17 s at 30 fps, longer than any latency that is aimed at.
+pub(crate) const QUEUE_FRAMES_MAX: usize = 512;
+
 /// What a camera runs with.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
     pub(crate) local: Local,
     pub(crate) settable: Settable,
     pub(crate) pusher: sightline_pusher::Config,
+    /// Of the way to a server.
+    pub(crate) timeouts: StageTimeouts,
     /// `None`: the source's own numbers where it can be passed through.
     pub(crate) limits: Option<Settings>,
     /// `None`: nothing needs to know of motion.
@@ -58,6 +64,7 @@ impl Checked {
     pub(crate) fn new(local: Local, settable: Settable) -> Result<Self, Problem> {
         let stream = &settable.stream;
         let pusher = pusher_config(&local, stream)?;
+        let timeouts = stage_timeouts(stream)?;
         if !(0.1..=60.0).contains(&stream.keyframe_interval_sec) {
             return problem("stream.keyframe_interval_sec", "take 0.1 to 60 seconds; 2 is usual");
         }
@@ -71,7 +78,7 @@ impl Checked {
         let custom = pusher.custom.map(CustomQuality::settings);
         let limits = stream.quality.0.and_then(|quality| custom.or_else(|| quality.settings()));
         let schedule = schedule(&settable.schedule, pusher.trigger)?;
-        Ok(Self { limits, motion: wants_motion.then_some(motion), schedule, recorder, pusher, local, settable })
+        Ok(Self { limits, motion: wants_motion.then_some(motion), schedule, recorder, pusher, timeouts, local, settable })
     }
 
     /// The same with other settings that may be set from afar.
@@ -106,9 +113,12 @@ fn pusher_config(local: &Local, stream: &Stream) -> Result<sightline_pusher::Con
         reconnect_jitter: stream.reconnect_jitter,
         frame_dropping: stream.enable_frame_dropping,
         target_latency: Duration::from_millis(u64::from(at_least("stream.target_latency_ms", stream.target_latency_ms, 100)?)),
+        queue_frames_max: frame_queue(stream.frame_queue)?,
         queue_bytes_max: at_least("stream.frame_queue_bytes", stream.frame_queue_bytes, 65_536)? as usize,
         min_bitrate_bps: at_least("stream.min_bitrate_bps", stream.min_bitrate_bps, CustomQuality::BITRATE_BPS_MIN)?,
         connect_timeout: secs(at_least("stream.connect_timeout_sec", stream.connect_timeout_sec, 1)?),
+        handshake_timeout: secs(at_least("stream.handshake_timeout_sec", stream.handshake_timeout_sec, 1)?),
+        publish_timeout: secs(at_least("stream.publish_timeout_sec", stream.publish_timeout_sec, 1)?),
         send_timeout: secs(at_least("stream.send_timeout_sec", stream.send_timeout_sec, 1)?),
         metrics_interval: secs(at_least("stream.metrics_interval_sec", stream.metrics_interval_sec, 1)?),
         region: Text::try_from(stream.preferred_region.as_str())
@@ -116,6 +126,25 @@ fn pusher_config(local: &Local, stream: &Stream) -> Result<sightline_pusher::Con
         secure: stream.stream_type == StreamType::Rtmps,
         server: local.server.clone(),
         ..sightline_pusher::Config::new(local.device.clone())
+    })
+}
+
+/// Fewer than two frames would hold up a link that takes them as they come.
+const FRAME_QUEUE_MIN: u32 = 2;
+
+fn frame_queue(frames: u32) -> Result<usize, Problem> {
+    let frames = at_least("stream.frame_queue", frames, FRAME_QUEUE_MIN)? as usize;
+    if frames > QUEUE_FRAMES_MAX {
+        return problem("stream.frame_queue", format!("{frames} is above the most, {QUEUE_FRAMES_MAX}"));
+    }
+    Ok(frames)
+}
+
+fn stage_timeouts(stream: &Stream) -> Result<StageTimeouts, Problem> {
+    Ok(StageTimeouts {
+        dns: secs(at_least("stream.dns_timeout_sec", stream.dns_timeout_sec, 1)?),
+        tcp: secs(at_least("stream.tcp_timeout_sec", stream.tcp_timeout_sec, 1)?),
+        tls: secs(at_least("stream.tls_timeout_sec", stream.tls_timeout_sec, 1)?),
     })
 }
 

@@ -9,7 +9,11 @@ use sightline_signal::{DeviceId, Text};
 use std::path::PathBuf;
 
 use super::{Config, Problem, problem};
-use crate::cloud::mqtt;
+use crate::cloud::{
+    https::Endpoint,
+    mqtt,
+    renewal::{DeviceFiles, Pair},
+};
 
 /// The file's part that no message can change.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub(crate) struct RtmpsAuthority {
 pub(crate) struct Cloud {
     /// `None`: there is no cloud.
     pub(crate) broker: Option<Broker>,
+    /// Where it is asked while the broker is away.
+    pub(crate) https: Option<Endpoint>,
     pub(crate) ca: PathBuf,
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
@@ -78,6 +84,12 @@ impl Local {
             recording_dir: config.recording.dir.clone(),
             cloud: cloud(config)?,
         })
+    }
+
+    /// The files by which the device shows who it is.
+    pub(crate) fn device_files(&self) -> DeviceFiles {
+        let configured = Pair { cert: self.cloud.cert.clone(), key: self.cloud.key.clone() };
+        DeviceFiles { device: self.device.clone(), ca: self.cloud.ca.clone(), configured, state_dir: self.state_dir.clone() }
     }
 
     /// Whether there is a cloud. A server by hand changes where the stream goes and nothing else (specification §1.4): commands, status and
@@ -125,6 +137,9 @@ fn server(config: &Config) -> Result<Option<FixedServer>, Problem> {
     Ok(Some(FixedServer { tc_urls, name }))
 }
 
+/// `mqtt.https_url` where the cloud is asked by MQTT alone.
+const NO_HTTPS: &str = "off";
+
 fn cloud(config: &Config) -> Result<Cloud, Problem> {
     let mqtt = &config.mqtt;
     let broker = if mqtt.url.is_empty() {
@@ -136,5 +151,10 @@ fn cloud(config: &Config) -> Result<Cloud, Problem> {
     if mqtt.keep_alive_sec == 0 {
         return problem("mqtt.keep_alive_sec", "without it nobody would notice a dead connection: take 5 to 600 seconds; 15 is usual");
     }
-    Ok(Cloud { broker, ca: mqtt.ca.clone(), cert: mqtt.cert.clone(), key: mqtt.key.clone(), keep_alive_sec: mqtt.keep_alive_sec })
+    let https = match (&broker, mqtt.https_url.as_str()) {
+        (None, _) | (_, NO_HTTPS) => None,
+        (Some(broker), "") => Some(Endpoint::beside(&broker.host)),
+        (Some(_), url) => Some(Endpoint::parse(url).or_else(|error| problem("mqtt.https_url", error))?),
+    };
+    Ok(Cloud { broker, https, ca: mqtt.ca.clone(), cert: mqtt.cert.clone(), key: mqtt.key.clone(), keep_alive_sec: mqtt.keep_alive_sec })
 }

@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{Finding, clock};
-use crate::config::local::Local;
+use crate::{cloud::renewal::Pair, config::local::Local};
 use sightline_capture::tls;
 
-/// A certificate that ends sooner than this is named, for its renewal takes a person.
+/// A certificate that ends sooner than this is named, for whoever is away then needs a person.
 const ENDS_SOON_SECS: i64 = 30 * 86_400;
 
 /// What the files say.
@@ -55,8 +55,10 @@ enum CertificateError {
 /// Looks through the files of a configuration.
 pub(super) fn read(local: &Local) -> Identity {
     let files = &local.cloud;
+    // What the device has fetched since counts, as with the agent.
+    let pair = Pair::newest(&local.device_files());
     let mut problems = Vec::new();
-    let is_there: Vec<bool> = [("mqtt.ca", &files.ca), ("mqtt.cert", &files.cert), ("mqtt.key", &files.key)]
+    let is_there: Vec<bool> = [("mqtt.ca", &files.ca), ("mqtt.cert", &pair.cert), ("mqtt.key", &pair.key)]
         .into_iter()
         .map(|(key, path)| present(key, path).map_err(|problem| problems.push(problem)).is_ok())
         .collect();
@@ -67,7 +69,7 @@ pub(super) fn read(local: &Local) -> Identity {
     let mut validity = None;
     let mut detail = String::new();
     if has_cert {
-        match certificate(&files.cert) {
+        match certificate(&pair.cert) {
             Ok(found) => {
                 validity = Some((found.from_secs, found.until_secs));
                 detail = judge(&found, local.device.as_str(), clock::now_secs(), &mut problems);
@@ -76,7 +78,7 @@ pub(super) fn read(local: &Local) -> Identity {
         }
     }
     let client = (authority.is_some() && has_cert && has_key)
-        .then(|| tls::client_config(&files.ca, Some((&files.cert, &files.key))))
+        .then(|| tls::client_config(&files.ca, Some((&pair.cert, &pair.key))))
         .and_then(|tls| {
             let mend = "set mqtt.key to the key (PEM) that was made with mqtt.cert";
             tls.map_err(|problem| problems.push((format!("mqtt.key: {problem}"), mend.to_owned()))).ok()
@@ -127,7 +129,7 @@ fn judge(certificate: &Certificate, device_id: &str, now_secs: i64, problems: &m
     if now_secs > *until_secs {
         problems.push((format!("mqtt.cert has ended at {}", clock::shown(*until_secs)), RENEW.to_owned()));
     }
-    let soon = if until_secs - now_secs < ENDS_SOON_SECS { ": soon, renew it" } else { "" };
+    let soon = if until_secs - now_secs < ENDS_SOON_SECS { ": soon; the agent renews it while it is connected" } else { "" };
     format!("certificate of {device_id}, good until {}{soon}; its key fits", clock::shown(*until_secs))
 }
 

@@ -47,7 +47,16 @@ pub(super) async fn talk(subject: Option<&Subject>, identity: Option<&Identity>)
         return Talk::none("not tried: the broker is not reached, or the device's files are not in order");
     };
     let device = subject.checked.pusher.device.clone();
-    let address = mqtt::Address { host, port, device, keep_alive_sec: cloud.keep_alive_sec, takes_settings: false, tls };
+    let address = mqtt::Address {
+        host,
+        port,
+        device,
+        keep_alive_sec: cloud.keep_alive_sec,
+        takes_settings: false,
+        is_up: std::sync::Arc::default(),
+        renews: false,
+        tls,
+    };
     let outbox = Outbox::default();
     let (incoming_sender, mut incoming) = mpsc::channel(MESSAGES_WAITING_MAX);
     let stop = CancellationToken::new();

@@ -146,6 +146,7 @@ impl Allocator {
         let grounds = Grounds {
             device: &device.id,
             stream: &device.stream,
+            playback: self.parts.store.playback_of(&device.stream),
             request,
             servers: &placement.servers,
             asked_bps,

@@ -5,7 +5,7 @@ use crate::{
     servers::inventory::ChosenServer,
     store::answers::Answer,
 };
-use sightline_signal::{Claims, CustomQuality, DeviceId, Redacted, Request, Response, Server, TOKEN_BYTES_MAX, Text, playback_id};
+use sightline_signal::{Claims, CustomQuality, DeviceId, Redacted, Request, Response, Server, TOKEN_BYTES_MAX, Text};
 
 /// Tokens of at most this length pass as `token=…` through nginx-rtmp, which takes 255 bytes of arguments.
 const TOKEN_BYTES_FOR_OTHERS: usize = 248;
@@ -25,6 +25,8 @@ pub(super) enum TokenError {
 pub(super) struct Grounds<'a> {
     pub(super) device: &'a DeviceId,
     pub(super) stream: &'a str,
+    /// What viewers call it.
+    pub(super) playback: String,
     pub(super) request: &'a Request,
     /// The first one first; never empty.
     pub(super) servers: &'a [ChosenServer],
@@ -67,7 +69,7 @@ impl Grounds<'_> {
                 .collect(),
             refresh_at: Some(self.now + refresh_after(self.token_ttl_sec, epoch)),
             server_time: Some(self.now),
-            stream_id: Some(text(&playback_id(self.stream))),
+            stream_id: Some(text(&self.playback)),
             ..Response::default()
         };
         Answer { response, claims, kid: self.kid }

@@ -93,7 +93,7 @@ pub(crate) enum Flaw {
 }
 
 /// One operation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub struct AuditEntry {
     /// Its number, from 1 without a gap.
     pub seq: i64,

@@ -3,6 +3,7 @@
 pub(crate) mod commands;
 pub(crate) mod presence;
 pub(crate) mod registry;
+pub(crate) mod renewals;
 pub(crate) mod results;
 pub(crate) mod revocation;
 pub(crate) mod settings;

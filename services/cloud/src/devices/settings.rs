@@ -16,7 +16,14 @@ use sightline_signal::{
     DeviceId,
     config::{DESIRED_BYTES_MAX, Desired, Reported, SETTABLE, VERSION_MAX, refusal},
 };
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ArrayBuilder, ObjectBuilder, RefOr, Schema, Type,
+        schema::{AdditionalProperties, SchemaType},
+    },
+};
 
 /// The longest report that is taken: as long as what the broker retains.
 const REPORTED_BYTES_MAX: usize = 16 << 10;
@@ -25,14 +32,44 @@ const REPORTS_BURST: u32 = 20;
 /// See [`REPORTS_BURST`].
 const REPORT_REFILL: Duration = Duration::from_secs(1);
 
+/// [`Tables`], as the API's description has them.
+pub(crate) struct SettingTables;
+
+impl PartialSchema for SettingTables {
+    fn schema() -> RefOr<Schema> {
+        let tables = ["stream", "motion", "recording"].into_iter().fold(ObjectBuilder::new(), |tables, name| {
+            tables.property(name, ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Object, Type::Null])))
+        });
+        tables
+            .property(
+                "schedule",
+                ArrayBuilder::new()
+                    .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+                    .items(ObjectBuilder::new().schema_type(Type::Object)),
+            )
+            .description(Some("The names of the camera's file: what is to differ from it"))
+            .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))
+            .into()
+    }
+}
+
+impl ToSchema for SettingTables {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("SettingTables")
+    }
+}
+
 /// What a device shall be set to, and what it is set to. Times are seconds since 1970.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Settings)]
 pub struct SettingsView {
     /// Null: the device's own file is all.
+    #[schema(value_type = Option<Desired<SettingTables>>)]
     pub desired: Option<Desired<Tables>>,
     /// When that was asked for.
     pub desired_at: Option<i64>,
     /// Null: the device has reported nothing yet.
+    #[schema(value_type = Option<Reported<SettingTables>>)]
     pub reported: Option<Reported<Tables>>,
     /// When it reported.
     pub reported_at: Option<i64>,

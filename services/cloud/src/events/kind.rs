@@ -111,7 +111,7 @@ impl Serialize for EventKind {
 }
 
 /// Something that happened.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Event {
     /// Rises, also over restarts; 0 for `stream_metrics`, which is passed on but not kept.
     pub(crate) seq: u64,
@@ -119,9 +119,15 @@ pub(crate) struct Event {
     pub(crate) time: i64,
     /// The device, or the server for kinds that begin with `server_`, or `cloud`.
     pub(crate) device: String,
+    #[schema(schema_with = kind_schema)]
     pub(crate) event: EventKind,
     /// More about it; in a device's own words, without secrets.
     pub(crate) detail: Value,
+}
+
+fn kind_schema() -> utoipa::openapi::schema::Object {
+    let names = EventKind::ALL.map(EventKind::as_str);
+    utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(names)).build()
 }
 
 #[cfg(test)]

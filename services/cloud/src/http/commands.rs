@@ -4,23 +4,20 @@ use super::{
     access::Peer,
     devices::known,
     error::{ApiError, ApiResult},
+    extract::{Body, Id},
 };
 use crate::{
     devices::commands::{Commands, NotSent},
     store::{Store, actor::Action},
 };
-use axum::{
-    Extension, Json,
-    extract::{Path, State, rejection::JsonRejection},
-    http::StatusCode,
-};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use serde_json::json;
-use sightline_signal::{Command, CommandName, CommandResult};
+use sightline_signal::{Command, CommandName, CommandResult, DeviceId};
 use std::sync::Arc;
 
 /// The answer to a command.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct CommandAnswer {
     command_id: String,
     /// `done`, `failed`, or `sent` if the device has not answered yet.
@@ -29,23 +26,37 @@ pub(super) struct CommandAnswer {
     result: Option<CommandResult>,
 }
 
+/// Tells a device to do something.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/command", operation_id = "command_device", params(("id" = DeviceId, Path)), request_body = Command, responses(
+    (status = 200, description = "The device has answered", body = CommandAnswer),
+    (status = 202, description = "It is sent; the device has not answered within three seconds", body = CommandAnswer),
+    (status = 404, description = "`NOT_FOUND`"),
+    (status = 409, description = "`DEVICE_OFFLINE` or `DEVICE_REVOKED`"),
+    (status = 503, description = "`BUSY`: too many commands wait for an answer; or `STORAGE_FAILED`"),
+))]
 pub(super) async fn command(
     State(store): State<Store>,
     State(commands): State<Arc<Commands>>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
-    body: Result<Json<Command>, JsonRejection>,
+    Id(id): Id,
+    Body(command): Body<Command>,
 ) -> ApiResult<(StatusCode, Json<CommandAnswer>)> {
-    let Json(command) = body?;
     send(&store, &commands, &peer, &id, command).await
 }
 
 /// A fresh token inside the running connection, without a lost frame: the device is told to ask for it.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/rotate", operation_id = "rotate_token", params(("id" = DeviceId, Path)), responses(
+    (status = 200, description = "The device has answered", body = CommandAnswer),
+    (status = 202, description = "It is sent; the device has not answered within three seconds", body = CommandAnswer),
+    (status = 404, description = "`NOT_FOUND`"),
+    (status = 409, description = "`DEVICE_OFFLINE` or `DEVICE_REVOKED`"),
+    (status = 503, description = "`BUSY`: too many commands wait for an answer; or `STORAGE_FAILED`"),
+))]
 pub(super) async fn rotate(
     State(store): State<Store>,
     State(commands): State<Arc<Commands>>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> ApiResult<(StatusCode, Json<CommandAnswer>)> {
     send(&store, &commands, &peer, &id, Command::bare(CommandName::Rotate)).await
 }

@@ -3,6 +3,7 @@
 use super::{
     access::Peer,
     error::{ApiError, ApiResult},
+    extract::{Body, Id},
     page::{Page, PageQuery},
 };
 use crate::{
@@ -17,18 +18,15 @@ use crate::{
     servers::inventory::Inventory,
     store::{Store, devices::DeviceRow},
 };
-use axum::{
-    Extension, Json,
-    extract::{Path, State, rejection::JsonRejection},
-    http::StatusCode,
-};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sightline_signal::{DeviceId, ErrorCode, StateReport, playback_id};
+use sightline_signal::{DeviceId, ErrorCode, StateReport};
 use std::sync::Arc;
 
 /// A device with its live state.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Device)]
 pub(super) struct DeviceView {
     id: DeviceId,
     playback: String,
@@ -49,10 +47,10 @@ pub(super) struct DeviceView {
     last_status: Option<Value>,
 }
 
-fn view(presence: &Presence, inventory: &Inventory, row: DeviceRow) -> DeviceView {
+fn view(store: &Store, presence: &Presence, inventory: &Inventory, row: DeviceRow) -> DeviceView {
     let live = presence.device(&row.id);
     DeviceView {
-        playback: playback_id(&row.stream).as_str().to_owned(),
+        playback: store.playback_of(&row.stream),
         online: live.is_online(),
         state: live.state.as_ref().map(|report| report.state.name()),
         may_push: row.may_push,
@@ -77,6 +75,8 @@ pub(super) async fn known(store: &Store, id: &str) -> ApiResult<DeviceRow> {
     store.device(&id).await?.ok_or_else(|| ApiError::not_found(format_args!("device {id}")))
 }
 
+/// All devices with their live state.
+#[utoipa::path(get, path = "/api/v1/devices", operation_id = "list_devices", params(PageQuery), responses((status = 200, description = "A page", body = Page<DeviceView>)))]
 pub(super) async fn list(
     State(store): State<Store>,
     State(presence): State<Arc<Presence>>,
@@ -90,40 +90,78 @@ pub(super) async fn list(
     let has_next = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| has_next).map(|row| row.id.as_str().to_owned());
-    Ok(Json(Page { items: rows.into_iter().map(|row| view(&presence, &inventory, row)).collect(), next }))
+    Ok(Json(Page { items: rows.into_iter().map(|row| view(&store, &presence, &inventory, row)).collect(), next }))
 }
 
+/// One device.
+#[utoipa::path(get, path = "/api/v1/devices/{id}", operation_id = "show_device", params(("id" = DeviceId, Path)), responses(
+    (status = 200, description = "The device", body = DeviceView),
+    (status = 404, description = "`NOT_FOUND`"),
+))]
 pub(super) async fn show(
     State(store): State<Store>,
     State(presence): State<Arc<Presence>>,
     State(inventory): State<Arc<Inventory>>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> ApiResult<Json<DeviceView>> {
-    Ok(Json(view(&presence, &inventory, known(&store, &id).await?)))
+    Ok(Json(view(&store, &presence, &inventory, known(&store, &id).await?)))
 }
 
-/// `{"id"}`
-#[derive(Debug, Deserialize)]
+/// A device to let in.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 pub(super) struct NewDevice {
+    #[schema(value_type = DeviceId)]
     id: String,
 }
 
-/// A new device. Certificate, key and token stay in files on the server: a private key does not travel through an API.
+/// A device that was let in, and where its files are, in the data directory of the cloud.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Enrolled {
+    id: DeviceId,
+    files_in_data_dir: EnrolledFiles,
+}
+
+/// Paths below the data directory.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct EnrolledFiles {
+    /// Its certificate.
+    pem: String,
+    /// Its private key.
+    key: String,
+    /// Its bearer token.
+    token: String,
+    /// The authority that it checks the cloud by.
+    ca: String,
+}
+
+/// A device that was revoked.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Revoked {
+    id: DeviceId,
+    /// Always true.
+    revoked: bool,
+}
+
+/// Lets a device in.
+///
+/// Certificate, key and token stay in files on the server: a private key does not travel through an API.
+#[utoipa::path(post, path = "/api/v1/devices", operation_id = "add_device", request_body = NewDevice, responses(
+    (status = 201, description = "It is let in", body = Enrolled),
+    (status = 409, description = "`DEVICE_EXISTS`, or `DEVICE_RESERVED` for an id of the system"),
+))]
 pub(super) async fn add(
     State(registry): State<Arc<Registry>>,
     State(events): State<Arc<EventLog>>,
     Extension(peer): Extension<Peer>,
-    body: Result<Json<NewDevice>, JsonRejection>,
-) -> ApiResult<(StatusCode, Json<Value>)> {
-    let Json(new) = body?;
+    Body(new): Body<NewDevice>,
+) -> ApiResult<(StatusCode, Json<Enrolled>)> {
     let id = device_id(&new.id)?;
     match registry.add(&peer.operator(), &id).await {
         Ok(_) => {
             events.push(id.as_str(), EventKind::DeviceAdded, json!({})).await;
-            let files = json!({
-                "pem": format!("devices/{id}.pem"), "key": format!("devices/{id}.key"), "token": format!("devices/{id}.token"), "ca": "ca.pem",
-            });
-            Ok((StatusCode::CREATED, Json(json!({ "id": id, "files_in_data_dir": files }))))
+            let of_device = |end: &str| format!("devices/{id}.{end}");
+            let files = EnrolledFiles { pem: of_device("pem"), key: of_device("key"), token: of_device("token"), ca: "ca.pem".to_owned() };
+            Ok((StatusCode::CREATED, Json(Enrolled { id, files_in_data_dir: files })))
         }
         Err(error @ RegistryError::DeviceExists(_)) => Err(ApiError::new(StatusCode::CONFLICT, "DEVICE_EXISTS", error.to_string())),
         Err(error @ RegistryError::DeviceReserved(_)) => {
@@ -133,18 +171,23 @@ pub(super) async fn add(
     }
 }
 
+/// Revokes a device: its connection and its stream end within ten seconds.
+#[utoipa::path(delete, path = "/api/v1/devices/{id}", operation_id = "revoke_device", params(("id" = DeviceId, Path)), responses(
+    (status = 200, description = "It is revoked, now or before", body = Revoked),
+    (status = 404, description = "`NOT_FOUND`"),
+))]
 pub(super) async fn revoke(
     State(store): State<Store>,
     State(registry): State<Arc<Registry>>,
     State(bus): State<Option<Bus>>,
     State(events): State<Arc<EventLog>>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
-) -> ApiResult<Json<Value>> {
+    Id(id): Id,
+) -> ApiResult<Json<Revoked>> {
     let device = known(&store, &id).await?;
     registry.revoke(&peer.operator(), &device.id).await.map_err(|error| ApiError::internal(&error))?;
     if let Some(bus) = bus {
         cut_off(&bus, &events, &device.id).await;
     }
-    Ok(Json(json!({ "id": device.id, "revoked": true })))
+    Ok(Json(Revoked { id: device.id, revoked: true }))
 }

@@ -3,18 +3,21 @@
 use crate::store::error::StoreError;
 use axum::{
     Json,
-    extract::rejection::{JsonRejection, QueryRejection},
+    extract::rejection::{JsonRejection, PathRejection, QueryRejection},
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 /// A stable code, and a text for people.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ApiError {
     #[serde(skip)]
+    #[schema(ignore)]
     status: StatusCode,
+    /// Stable: what a program decides by.
     error_code: &'static str,
+    /// For people; its words may change.
     error_message: String,
 }
 
@@ -54,6 +57,12 @@ impl From<StoreError> for ApiError {
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), "BAD_REQUEST", rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
         Self::new(rejection.status(), "BAD_REQUEST", rejection.body_text())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     error::ApiResult,
-    page::{Page, PageQuery},
+    page::{NewestQuery, Page},
 };
 use crate::events::{kind::Event, log::EventLog};
 use axum::{
@@ -19,15 +19,19 @@ use std::{convert::Infallible, sync::Arc};
 use tokio::sync::broadcast::error::RecvError;
 
 /// Recent events, newest first.
-pub(super) async fn list(State(events): State<Arc<EventLog>>, query: PageQuery) -> ApiResult<Json<Page<Event>>> {
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "list_events", params(NewestQuery), responses((status = 200, description = "A page", body = Page<Event>)))]
+pub(super) async fn list(State(events): State<Arc<EventLog>>, query: NewestQuery) -> ApiResult<Json<Page<Event>>> {
     let limit = query.limit();
-    let items = events.events(query.before()?, query.device.as_deref(), limit).await?;
+    let items = events.events(query.before().and_then(|before| u64::try_from(before).ok()), query.device.as_deref(), limit).await?;
     let is_full = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
     let next = items.last().filter(|_| is_full).map(|event| event.seq.to_string());
     Ok(Json(Page { items, next }))
 }
 
+/// Events as they happen.
+///
 /// Server-sent events: each one named `status`, its data an event as in the list. A listener that is too slow gets `missed`.
+#[utoipa::path(get, path = "/api/v1/events/stream", operation_id = "follow_events", responses((status = 200, description = "Without an end", body = String, content_type = "text/event-stream")))]
 pub(super) async fn stream(State(events): State<Arc<EventLog>>) -> impl IntoResponse {
     let stream = futures_util::stream::unfold(events.subscribe(), |mut events| async move {
         let event = match events.recv().await {

@@ -4,9 +4,11 @@ mod access;
 mod audit;
 mod commands;
 mod console;
+mod description;
 mod devices;
 mod error;
 mod events;
+mod extract;
 mod health;
 mod keys;
 mod listener;
@@ -24,17 +26,21 @@ pub(crate) use listener::serve;
 
 use crate::monitoring;
 use axum::{
-    Router,
+    Extension, Router,
     extract::{DefaultBodyLimit, MatchedPath},
     http::StatusCode,
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
+use description::{Caller, Description};
 use error::ApiError;
 use state::Http;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tower_http::compression::CompressionLayer;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The longest body of any request but a report.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -45,36 +51,52 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// All routes.
 pub(crate) fn router(http: Http, extra: Router) -> Router {
-    let operator = Router::new()
-        .route("/api/v1/devices", get(devices::list).post(devices::add))
-        .route("/api/v1/devices/{id}", get(devices::show).delete(devices::revoke))
-        .route("/api/v1/devices/{id}/command", post(commands::command))
-        .route("/api/v1/devices/{id}/config", get(settings::show).put(settings::set))
-        .route("/api/v1/devices/{id}/rotate", post(commands::rotate))
-        .route("/api/v1/streams", get(streams::list))
-        .route("/api/v1/servers", get(servers::list))
-        .route("/api/v1/events", get(events::list))
-        .route("/api/v1/events/stream", get(events::stream))
-        .route("/api/v1/recordings", get(recordings::list))
-        .route("/api/v1/audit", get(audit::list))
-        .layer(middleware::from_fn_with_state(http.clone(), access::operator_only));
-    let others = Router::new()
-        .route("/api/v1/servers/{id}/report", post(reports::report).layer(DefaultBodyLimit::max(REPORT_BYTES_MAX)))
-        .route("/stream/request", post(requests::request))
-        .route("/.well-known/jwks.json", get(keys::jwks))
-        .route("/api/openapi.json", get(health::openapi))
-        .route("/metrics", get(health::metrics))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready));
-    let ours = operator
-        .merge(others)
+    let (routes, api) = described(&http).split_for_parts();
+    let ours = routes
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(Extension(Description(Arc::new(api))))
         .layer(middleware::from_fn(deadline))
         .merge(Router::new().fallback(console::serve).layer(CompressionLayer::new()))
         .layer(middleware::from_fn(count))
         .with_state(http);
     extra.merge(ours).layer(middleware::from_fn(sightline_listen::cors::live))
+}
+
+/// The routes that are in the API's description, by who may use them.
+fn described(http: &Http) -> OpenApiRouter<Http> {
+    let mut operators = OpenApiRouter::new()
+        .routes(routes!(devices::list, devices::add))
+        .routes(routes!(devices::show, devices::revoke))
+        .routes(routes!(commands::command))
+        .routes(routes!(settings::show, settings::set))
+        .routes(routes!(commands::rotate))
+        .routes(routes!(streams::list))
+        .routes(routes!(servers::list))
+        .routes(routes!(events::list))
+        .routes(routes!(events::stream))
+        .routes(routes!(recordings::list))
+        .routes(routes!(audit::list))
+        .layer(middleware::from_fn_with_state(http.clone(), access::operator_only));
+    let mut devices = OpenApiRouter::new().routes(routes!(requests::request)).routes(routes!(requests::certificate));
+    let mut origins = OpenApiRouter::new().routes(routes!(reports::report)).layer(DefaultBodyLimit::max(REPORT_BYTES_MAX));
+    let mut machines = OpenApiRouter::new()
+        .routes(routes!(keys::jwks))
+        .routes(routes!(description::openapi))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready));
+    let is_open_here = http.operators.is_open_here();
+    let parts = [
+        (&mut operators, Caller::Operator { is_open_here }),
+        (&mut devices, Caller::Device),
+        (&mut origins, Caller::Origin),
+        (&mut machines, Caller::Anyone),
+    ];
+    for (part, caller) in parts {
+        description::complete(part.get_openapi_mut(), caller);
+    }
+    OpenApiRouter::with_openapi(description::begin()).merge(operators).merge(devices).merge(origins).merge(machines)
 }
 
 async fn method_not_allowed(method: axum::http::Method) -> ApiError {

@@ -4,6 +4,7 @@ use super::error::ApiError;
 use axum::http::StatusCode;
 
 /// Recordings are with the origins; this version does not collect them.
+#[utoipa::path(get, path = "/api/v1/recordings", operation_id = "list_recordings", responses((status = 501, description = "`NOT_IMPLEMENTED`")))]
 pub(super) async fn list() -> ApiError {
     ApiError::new(
         StatusCode::NOT_IMPLEMENTED,

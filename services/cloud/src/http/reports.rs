@@ -3,6 +3,7 @@
 use super::{
     access::bearer,
     error::{ApiError, ApiResult},
+    extract::{Id, Report},
     state::ClusterKey,
 };
 use crate::{
@@ -14,9 +15,10 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
+use sightline_signal::DeviceId;
 use sightline_signal::report::{OriginReport, ReportAnswer};
 use std::sync::Arc;
 
@@ -35,12 +37,17 @@ const REGION_BYTES_MAX: usize = 32;
 /// See [`NAME_BYTES_MAX`].
 const URL_BYTES_MAX: usize = 190;
 
+/// An origin registers and reports its load, every two seconds.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/report", operation_id = "report_origin", params(("id" = DeviceId, Path)), request_body = OriginReport, responses(
+    (status = 200, description = "Keys and revocations", body = ReportAnswer),
+    (status = 503, description = "`TOO_MANY_ORIGINS` or `STORAGE_FAILED`"),
+))]
 pub(super) async fn report(
     State(cluster_key): State<ClusterKey>,
     State(reports): State<Arc<Reports>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
-    Json(report): Json<OriginReport>,
+    Report(report): Report<OriginReport>,
 ) -> ApiResult<Json<ReportAnswer>> {
     let taken = take(&cluster_key, &reports, &id, &headers, report).await;
     let outcome = if taken.is_ok() { "taken" } else { "refused" };

@@ -1,9 +1,11 @@
 //! `POST /stream/request`: the specification's HTTP path to the allocator.
 
 use super::access::{Peer, bearer};
+use super::extract::Id;
 use crate::{
     allocate::allocator::{Allocator, Identity},
     clock::Clock,
+    devices::renewals::Renewals,
     identity::authority::Subject,
     secrets::sha256,
     store::Store,
@@ -15,10 +17,23 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 use sightline_listen::Rarely;
-use sightline_signal::ErrorCode;
+use sightline_signal::{CertificateRequest, CertificateResponse, DeviceId, ErrorCode, Text};
 use std::sync::Arc;
 
+/// Where shall this device stream?
+///
+/// As `devices/{id}/stream/request` over MQTT. `retry_after` is a header, too.
+#[utoipa::path(post, path = "/stream/request", operation_id = "request_stream", request_body = sightline_signal::Request, responses(
+    (status = 200, description = "Servers, a name and a token", body = sightline_signal::Response),
+    (status = 400, description = "`BAD_REQUEST`", body = sightline_signal::Response),
+    (status = 401, description = "`UNAUTHORIZED`", body = sightline_signal::Response),
+    (status = 403, description = "`PERMISSION_DENIED`", body = sightline_signal::Response),
+    (status = 409, description = "`INVALID_QUALITY`", body = sightline_signal::Response),
+    (status = 429, description = "`SERVER_OVERLOADED`", body = sightline_signal::Response),
+    (status = 503, description = "`NO_SERVER_AVAILABLE`", body = sightline_signal::Response),
+))]
 pub(super) async fn request(
     State(allocator): State<Arc<Allocator>>,
     State(store): State<Store>,
@@ -29,9 +44,47 @@ pub(super) async fn request(
 ) -> Response {
     let identity = identify(&store, &clock, &peer, &headers).await;
     let answer = allocator.handle_request(&identity, &body).await;
-    let status = status_of(answer.error_code);
-    let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(&answer)).into_response();
-    if let Some(seconds) = answer.retry_after {
+    answered(answer.error_code, answer.retry_after, &answer)
+}
+
+/// A device's next certificate, for a key of its own.
+///
+/// What `certificate/request` is by MQTT, for a device that has no broker, or whose certificate has ended: its bearer token proves it, too.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/certificate", operation_id = "renew_certificate", params(("id" = DeviceId, Path)), request_body = CertificateRequest, responses(
+    (status = 200, description = "The certificate, and when it ends", body = CertificateResponse),
+    (status = 400, description = "`BAD_REQUEST`", body = CertificateResponse),
+    (status = 401, description = "`UNAUTHORIZED`", body = CertificateResponse),
+    (status = 403, description = "`PERMISSION_DENIED`: denied, or too early", body = CertificateResponse),
+    (status = 429, description = "`SERVER_OVERLOADED`: too often", body = CertificateResponse),
+    (status = 503, description = "The database can't do that now", body = CertificateResponse),
+))]
+pub(super) async fn certificate(
+    State(renewals): State<Arc<Renewals>>,
+    State(store): State<Store>,
+    State(clock): State<Clock>,
+    Extension(peer): Extension<Peer>,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let issued_at_ms = match &peer.subject {
+        Some(Subject::Device { issued_at_ms, .. }) => Some(*issued_at_ms),
+        Some(Subject::Operator { .. }) | None => None,
+    };
+    let answer = match identify(&store, &clock, &peer, &headers).await {
+        Identity::Device(device) if device.as_str() == id => renewals.handle_message(&device, issued_at_ms, &body).await,
+        Identity::Device(_) | Identity::Unknown => {
+            let message = "show this device's own certificate, or its token as Authorization: Bearer";
+            CertificateResponse::refused(Text::new(), ErrorCode::Unauthorized, message, None)
+        }
+    };
+    answered(answer.error_code, answer.retry_after, &answer)
+}
+
+/// An answer of the specification, with what it says about itself in status and header.
+fn answered(error_code: Option<ErrorCode>, retry_after_secs: Option<u32>, answer: &impl Serialize) -> Response {
+    let mut response = (status_of(error_code), [(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response();
+    if let Some(seconds) = retry_after_secs {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response

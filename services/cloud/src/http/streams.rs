@@ -11,19 +11,23 @@ use sightline_signal::{DeviceId, LatencyKind, StreamState};
 use std::sync::Arc;
 
 /// A live stream: what the origin measures, joined with what the camera reports.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Stream)]
 pub(super) struct StreamView {
     device: String,
     playback: String,
     state: &'static str,
+    /// Size, `fps` and `bitrate_kbps` as the origin measures them over two seconds.
     width: u32,
     height: u32,
     fps: f64,
     bitrate_kbps: f64,
+    /// As the camera says; null until it reports.
     latency_ms: Option<u32>,
     latency_kind: Option<LatencyKind>,
     viewers: u64,
     server: String,
+    /// When its publisher began.
     since: i64,
     network_quality: Option<f32>,
     quality: Option<&'static str>,
@@ -33,6 +37,8 @@ pub(super) struct StreamView {
     rtmp_url: String,
 }
 
+/// Live streams.
+#[utoipa::path(get, path = "/api/v1/streams", operation_id = "list_streams", params(PageQuery), responses((status = 200, description = "A page", body = Page<StreamView>)))]
 pub(super) async fn list(
     State(inventory): State<Arc<Inventory>>,
     State(presence): State<Arc<Presence>>,

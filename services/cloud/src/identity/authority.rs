@@ -9,8 +9,8 @@ use crate::{
     secrets::random_serial_half,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sightline_signal::DeviceId;
@@ -49,6 +49,17 @@ pub(crate) enum Subject {
         /// Milliseconds since 1970, from the serial number: `rotate` refuses older ones by it.
         issued_at_ms: i64,
     },
+}
+
+/// Why a device's own key gets no certificate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignError {
+    /// What it sent can't be signed.
+    #[error("csr: {0}; a PKCS #10 request (PEM) with a key of ECDSA P-256 is expected")]
+    Request(rcgen::Error),
+    /// No random bytes for a serial number.
+    #[error(transparent)]
+    Serial(DataDirError),
 }
 
 /// Signs certificates.
@@ -98,6 +109,15 @@ impl Authority {
         let params = client_params(device.as_str(), UNIT_DEVICES, issued_at_ms)?;
         self.issue(params, &self.dir.device_file(device, "pem"), &self.dir.device_file(device, "key"))?;
         Ok(issued_at_ms)
+    }
+
+    /// A certificate for a key that a device has made itself; gives it as PEM, and when it ends. Of the request only the key counts.
+    pub(crate) fn sign_device(&self, device: &DeviceId, csr: &str, issued_at_ms: i64) -> Result<(String, i64), SignError> {
+        let request = CertificateSigningRequestParams::from_pem(csr).map_err(SignError::Request)?;
+        let params = client_params(device.as_str(), UNIT_DEVICES, issued_at_ms).map_err(SignError::Serial)?;
+        let valid_until = params.not_after.unix_timestamp();
+        let certificate = params.signed_by(&request.public_key, &self.issuer).map_err(SignError::Request)?;
+        Ok((certificate.pem(), valid_until))
     }
 
     /// The operator's certificate, once.

@@ -24,6 +24,11 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(86_400);
 /// Devices that are read at a time.
 const DEVICES_PER_PAGE: u32 = 500;
 
+/// From when on a device's newest certificate is good, in seconds since 1970; near enough: a day less for clocks that are behind.
+pub(crate) fn device_certificate_from(device: &DeviceRow) -> i64 {
+    device.certificate_issued_at_ms() / 1000
+}
+
 /// When a device's newest certificate ends, in seconds since 1970.
 pub(crate) fn device_certificate_until(device: &DeviceRow) -> i64 {
     device.certificate_issued_at_ms() / 1000 + i64::try_from(LEAF_VALIDITY.as_secs()).unwrap_or(i64::MAX)
@@ -82,7 +87,10 @@ impl Certificates {
             let Some(last) = devices.last() else { break };
             last.id.as_str().clone_into(&mut after);
             for device in devices.iter().filter(|device| device.revoked_at.is_none()) {
-                let mend = format!("`sightline device rotate {}` makes a new one", device.id);
+                let mend = format!(
+                    "the device renews it by itself once it is connected; `sightline device rotate {}` makes one by hand",
+                    device.id
+                );
                 ending += u32::from(self.warn(device.id.as_str(), "device", device_certificate_until(device), &mend).await);
             }
         }

@@ -1,6 +1,6 @@
 //! What the cloud publishes to a device.
 
-use sightline_signal::{Command, Online, Response, topic::Topic};
+use sightline_signal::{CertificateResponse, Command, Online, Response, topic::Topic};
 
 /// How long an answer is worth delivering, in seconds: the device asks again after that.
 const RESPONSE_EXPIRY_SEC: u32 = 15;
@@ -32,6 +32,12 @@ impl Message {
     pub(crate) fn response(response: &Response, correlation: Option<&[u8]>) -> Self {
         let correlation = correlation.map(<[u8]>::to_vec);
         Self { expiry_sec: Some(RESPONSE_EXPIRY_SEC), correlation, ..Self::new(Topic::Response, json(response)) }
+    }
+
+    /// The answer to a device that renews its certificate.
+    pub(crate) fn certificate(response: &CertificateResponse, correlation: Option<&[u8]>) -> Self {
+        let correlation = correlation.map(<[u8]>::to_vec);
+        Self { expiry_sec: Some(RESPONSE_EXPIRY_SEC), correlation, ..Self::new(Topic::CertificateResponse, json(response)) }
     }
 
     pub(crate) fn command(command: &Command) -> Self {

@@ -5,6 +5,7 @@ use crate::{
     allocate::allocator::{Allocator, Identity},
     devices::{
         presence::Presence,
+        renewals::Renewals,
         results::Results,
         settings::{NotStored, SettingsIntake},
     },
@@ -24,7 +25,17 @@ pub(crate) struct Uplink {
     presence: Arc<Presence>,
     results: Arc<Results>,
     settings: SettingsIntake,
+    renewals: Arc<Renewals>,
     store: Store,
+}
+
+/// Who has published a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sender<'a> {
+    /// The operator's name, if it is one.
+    pub(crate) operator: Option<&'a str>,
+    /// When a device's certificate was issued, in milliseconds since 1970.
+    pub(crate) certificate_issued_at_ms: Option<i64>,
 }
 
 impl Uplink {
@@ -33,9 +44,10 @@ impl Uplink {
         presence: Arc<Presence>,
         results: Arc<Results>,
         settings: SettingsIntake,
+        renewals: Arc<Renewals>,
         store: Store,
     ) -> Self {
-        Self { allocator, presence, results, settings, store }
+        Self { allocator, presence, results, settings, renewals, store }
     }
 
     /// Takes a message on a topic of `device`, from the device itself or from the operator of that name.
@@ -48,7 +60,7 @@ impl Uplink {
         topic: Topic,
         payload: &[u8],
         correlation: Option<&[u8]>,
-        operator: Option<&str>,
+        sender: Sender<'_>,
     ) -> Result<Option<Message>, NotStored> {
         if topic.is_up() {
             self.presence.seen(device);
@@ -68,10 +80,14 @@ impl Uplink {
             Topic::Motion => self.presence.motion_message(device, payload).await,
             Topic::Result => self.results.result_message(device, payload),
             Topic::ConfigReported => self.settings.reported_message(device, payload).await,
-            Topic::Command => self.command_message(device, payload, operator).await?,
+            Topic::Command => self.command_message(device, payload, sender.operator).await?,
             Topic::ConfigDesired => self.settings.desired_message(device, payload).await?,
+            Topic::CertificateRequest => {
+                let answer = self.renewals.handle_message(device, sender.certificate_issued_at_ms, payload).await;
+                return Ok(Some(Message::certificate(&answer, correlation)));
+            }
             // Pictures are for other subscribers. Responses are what the cloud publishes itself.
-            Topic::Snapshot | Topic::Response => {}
+            Topic::Snapshot | Topic::Response | Topic::CertificateResponse => {}
         }
         Ok(None)
     }

@@ -44,7 +44,8 @@ struct ServerEntry {
 }
 
 /// A server, for the API.
-#[derive(Clone, serde::Serialize)]
+#[derive(Clone, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Server)]
 pub(crate) struct ServerView {
     pub(crate) id: String,
     pub(crate) name: String,

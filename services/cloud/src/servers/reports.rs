@@ -18,7 +18,7 @@ use crate::{
 };
 use serde_json::json;
 use sightline_signal::{
-    DeviceId, PLAYBACK_ID_BYTES, Text, playback_id,
+    DeviceId,
     report::{OriginDuel, OriginIncident, OriginRefusal, OriginReport, OriginStream, ReportAnswer},
 };
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Reports {
         let mut devices = Vec::new();
         for duel in duels {
             let Ok(device) = DeviceId::new(&duel.device) else { continue };
-            let playback: Text<PLAYBACK_ID_BYTES> = playback_id(&duel.stream);
+            let playback = self.store.playback_of(&duel.stream);
             let detail = json!({
                 "playback": playback, "epoch": duel.epoch, "holder": duel.holder, "rival": duel.rival, "attempts": duel.attempts,
                 "server": id.to_string(),
@@ -106,7 +106,7 @@ impl Reports {
                 _ => continue,
             };
             let Ok(device) = DeviceId::new(&device) else { continue };
-            let playback: Text<PLAYBACK_ID_BYTES> = playback_id(&stream);
+            let playback = self.store.playback_of(&stream);
             let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
             let detail = json!({ "playback": playback, "server": id.to_string(), "message": reason });
             self.events.push(device.as_str(), kind, detail).await;
@@ -120,7 +120,7 @@ impl Reports {
             return;
         }
         let row = |Turn { is_begin, stream, device, epoch }: Turn| {
-            let playback: Text<PLAYBACK_ID_BYTES> = playback_id(&stream);
+            let playback = self.store.playback_of(&stream);
             let action = if is_begin { Action::StreamBegin } else { Action::StreamEnd };
             (action, device, json!({ "playback": playback, "epoch": epoch, "server": id.to_string() }))
         };

@@ -146,6 +146,15 @@ impl Write<'_> {
         renewed.map(|_| ()).at(&self.store.path)
     }
 
+    /// A device has come with a certificate that it was given since: those before it are refused from now on.
+    pub(crate) async fn certificate_seen(&mut self, id: &DeviceId, issued_at_ms: i64) -> Result<(), StoreError> {
+        let update = sqlx::query(
+            "UPDATE devices SET cert_issued_min_ms = $2, cert_issued_min_from_ms = $3 WHERE id = $1 AND cert_issued_min_ms < $2",
+        );
+        let update = update.bind(id.as_str()).bind(issued_at_ms).bind(self.store.clock.unix_millis());
+        update.execute(&mut *self.tx).await.map(|_| ()).at(&self.store.path)
+    }
+
     /// Allows or forbids a device to publish.
     pub(crate) async fn permit_push(&mut self, id: &DeviceId, may_push: bool) -> Result<(), StoreError> {
         let update = sqlx::query("UPDATE devices SET may_push = $2 WHERE id = $1").bind(id.as_str()).bind(may_push);

@@ -1,5 +1,6 @@
 //! What can go wrong with the database.
 
+use crate::data_dir::DataDirError;
 use std::path::{Path, PathBuf};
 
 /// The database refused.
@@ -43,6 +44,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The installation's key can't be read or made.
+    #[error(transparent)]
+    Key(#[from] DataDirError),
     /// The file can't be made.
     #[error("{}: {source}; check that the data directory exists and belongs to this user", path.display())]
     File {

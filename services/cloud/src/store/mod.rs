@@ -20,10 +20,15 @@ pub(crate) mod settings;
 pub(crate) mod signing_keys;
 mod sqlite;
 
-use crate::{audit::chain::Head, clock::Clock, data_dir::DataDir};
+use crate::{
+    audit::chain::Head,
+    clock::Clock,
+    data_dir::{self, DataDir},
+};
 use actor::Actor;
 use error::{At as _, StoreError};
 use reserve::Reserve;
+use sightline_signal::PlaybackIds;
 use std::{
     path::Path,
     sync::{Arc, Mutex},
@@ -41,6 +46,7 @@ pub(crate) struct Store {
     audit_known: Arc<Mutex<Option<Head>>>,
     reserve: Reserve,
     clock: Clock,
+    playback_ids: PlaybackIds,
     /// 0: no limit.
     #[cfg(test)]
     pages_max: Arc<std::sync::atomic::AtomicI64>,
@@ -66,12 +72,18 @@ impl Store {
             audit_known: Arc::default(),
             reserve: Reserve::new(dir.reserve()),
             clock,
+            playback_ids: PlaybackIds::of_installation(data_dir::read_or_make_secret(&dir.file("cluster.key"))?.reveal()),
             #[cfg(test)]
             pages_max: Arc::default(),
         };
         store.check_audit_at_start().await?;
         store.reserve.fill();
         Ok(store)
+    }
+
+    /// What viewers call a stream, by its publishing name.
+    pub(crate) fn playback_of(&self, stream: &str) -> String {
+        self.playback_ids.of(stream).as_str().to_owned()
     }
 
     /// Begins an operation.

@@ -117,3 +117,59 @@ async fn streams_that_begin_and_end_and_publishers_that_an_origin_refused_are_in
     assert_eq!(refused, [("origin:o1", r#"{"reason":"no_token","server":"o1"}"#), ("address:192.0.2.9", known)]);
     assert!(matches!(sightline_cloud::admin::verify_audit(bench.dir()).await.unwrap(), sightline_cloud::admin::Verdict::Intact { .. }));
 }
+
+#[tokio::test]
+async fn the_api_describes_every_operation_with_its_name_and_the_shape_of_every_answer() {
+    let bench = Bench::start().await;
+    let api = bench.get("/api/openapi.json").await;
+    let text = api.to_string();
+    let mut names = std::collections::BTreeSet::new();
+    let operations = api["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter().filter(|(_, operation)| operation["responses"].is_object());
+        methods.map(move |(method, operation)| (format!("{method} {path}"), operation))
+    });
+    for (route, operation) in operations {
+        assert!(names.insert(operation["operationId"].as_str().unwrap()), "{route}: its operation id is another's, too");
+        assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{route}");
+        for (status, answer) in operation["responses"].as_object().unwrap() {
+            let content = answer["content"].as_object().unwrap_or_else(|| panic!("{route}: {status} has no shape"));
+            assert!(content.values().all(|content| content["schema"].is_object()), "{route}: {status}");
+        }
+    }
+    assert_eq!(names.len(), 22, "{names:?}");
+    // Each shape that is referred to is there.
+    for reference in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(api["components"]["schemas"][reference].is_object(), "{reference}");
+    }
+    // Open on this machine: a token is one way, and none is another.
+    assert_eq!(api["paths"]["/api/v1/devices"]["get"]["security"], json!([{ "operator": [] }, {}]));
+}
+
+#[tokio::test]
+async fn what_the_api_can_t_read_is_refused_in_its_own_form() {
+    let bench = Bench::start().await;
+    for (path, status) in [
+        ("/api/v1/devices?limit=-1", 400),
+        ("/api/v1/devices?limit=many", 400),
+        ("/api/v1/events?cursor=-1", 400),
+        ("/api/v1/audit?cursor=zzz", 400),
+        ("/api/v1/devices/%FF", 400),
+        ("/api/v1/devices/nobody", 404),
+    ] {
+        let answer = bench.http.get(bench.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        let body: serde_json::Value = answer.json().await.unwrap();
+        assert!(body["error_code"].is_string() && body["error_message"].is_string(), "{path}: {body}");
+    }
+    let cam = bench.add("cam").await;
+    let put = |body: &'static str| {
+        let url = bench.url(&format!("/api/v1/devices/{cam}/config"));
+        bench.http.put(url).header("content-type", "application/json").body(body).send()
+    };
+    // A whole number is a whole number, however a language writes it.
+    assert_eq!(put(r#"{"settings":{"stream":{"fps":20.0}}}"#).await.unwrap().status(), 200);
+    let refused = put(r#"{"settings":[]}"#).await.unwrap();
+    assert_eq!(refused.status(), 422);
+    let problem: serde_json::Value = refused.json().await.unwrap();
+    assert!(problem["error_message"].as_str().unwrap().starts_with("settings: "), "{problem}");
+}

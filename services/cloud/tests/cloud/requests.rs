@@ -28,7 +28,10 @@ async fn a_request_is_answered_over_mqtt_3_and_5_and_http_with_the_same_json() {
         {
             assert!(!answer[field].is_null(), "{field} in {answer}");
         }
-        assert_eq!(answer["stream_id"].as_str().unwrap(), sightline_signal::playback_id(answer["stream_key"].as_str().unwrap()).as_str());
+        // Viewers' name for it: the API's, and nothing that the publishing name leads to.
+        let device = bench.get(&format!("/api/v1/devices/{cam}")).await;
+        assert_eq!(answer["stream_id"], device["playback"]);
+        assert_ne!(answer["stream_id"].as_str().unwrap(), sightline_signal::playback_id(answer["stream_key"].as_str().unwrap()).as_str());
         let (status, again) = bench.request(&cam, &request(&cam, &format!("v{version}"))).await;
         assert_eq!((status, &again), (200, &answer), "the same request_id has the identical answer");
         epochs.push(epoch_of(token));
@@ -135,4 +138,19 @@ async fn what_a_simple_client_leaves_out_is_as_in_the_seed_and_an_unknown_qualit
     assert_eq!((status, &answer["rtmp_url"], &answer["recommended_fps"]), (200, &json!("rtmp://127.0.0.1:1935/live/"), &json!(20)));
     let (status, answer) = bench.request(&cam, &json!({ "request_id": "best", "device_id": "cam", "quality": "best" })).await;
     assert_eq!((status, &answer["error_code"]), (409, &json!("INVALID_QUALITY")), "{answer}");
+}
+
+#[tokio::test]
+async fn a_device_asks_for_its_next_certificate_by_https_for_itself_alone() {
+    let bench = Bench::start().await;
+    let (cam, other) = (bench.add("cam").await, bench.add("other").await);
+    let ask = async |id: &str, token: &str| {
+        let post = bench.http.post(bench.url(&format!("/api/v1/devices/{id}/certificate"))).bearer_auth(token);
+        let response = post.body(r#"{"request_id":"r1","csr":"x"}"#).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap()["error_code"].clone())
+    };
+    assert_eq!(ask("cam", &bench.token(&cam)).await, (403, json!("PERMISSION_DENIED")), "it is not near its end");
+    assert_eq!(ask("cam", &bench.token(&other)).await, (401, json!("UNAUTHORIZED")));
+    assert_eq!(ask("nobody", "made up").await, (401, json!("UNAUTHORIZED")));
+    assert!(bench.audit_has("device.renew_certificate.refuse").await);
 }

@@ -483,7 +483,7 @@ impl Connection<'_> {
                 self.asking = Some(Asking { name: name.to_owned(), token: token.map(str::to_owned), asked_at, again_at });
             }
             Ok((grant, Begun::Hold(hold))) => {
-                tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, playback = %sightline_signal::playback_id(name), "a publisher began");
+                tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, playback = hold.stream.playback, "a publisher began");
                 session.accept_publish();
                 self.has_token = grant.epoch.is_some();
                 self.budget = Budget::new(grant.bitrate_kbps, ingest.publisher_kbps, ingest.clock.now());

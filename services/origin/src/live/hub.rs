@@ -12,7 +12,7 @@ use crate::live::tap::Tap;
 use crate::live::traffic::Traffic;
 use crate::record::health::RecordingHealth;
 use sightline_media::Instant;
-use sightline_signal::Text;
+use sightline_signal::PlaybackIds;
 use sightline_signal::report::{OriginDuel, OriginIncident, OriginStream, RevokedStream};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,6 +28,7 @@ pub(crate) struct Hub {
     limits: Limits,
     /// How long a stream stays for its viewers after its publisher has gone.
     grace: Duration,
+    playback_ids: PlaybackIds,
     pub(crate) incidents: Arc<Incidents>,
     pub(crate) refusals: Refusals,
     pub(crate) traffic: Arc<Traffic>,
@@ -90,11 +91,12 @@ impl Drop for Hold {
 }
 
 impl Hub {
-    pub(crate) fn new(clock: Clock, limits: Limits, grace: Duration, incidents: Arc<Incidents>) -> Self {
+    pub(crate) fn new(clock: Clock, limits: Limits, grace: Duration, incidents: Arc<Incidents>, playback_ids: PlaybackIds) -> Self {
         Self {
             clock,
             limits,
             grace,
+            playback_ids,
             incidents,
             refusals: Refusals::default(),
             traffic: Arc::default(),
@@ -111,7 +113,7 @@ impl Hub {
     /// Gives a publisher its stream, or says why not. The one before it is told to end.
     pub(crate) fn begin(self: &Arc<Self>, grant: &Grant, claimant: Claimant) -> Result<Begun, Refusal> {
         let (now, unix_secs) = (self.clock.now(), self.clock.wall().unix_secs());
-        let playback = playback_of(&grant.stream);
+        let playback = self.playback_of(&grant.stream);
         let mut inner = self.inner();
         let holder = inner.streams.get(&playback).and_then(|stream| stream.holder());
         let took_from_sender = match self.settle(&mut inner, grant, claimant, holder, now)? {
@@ -192,6 +194,11 @@ impl Hub {
         self.inner().duels.total()
     }
 
+    /// The playback id of a publishing name, as a map's key.
+    pub(crate) fn playback_of(&self, stream: &str) -> String {
+        self.playback_ids.of(stream).as_str().to_owned()
+    }
+
     /// The stream of a playback id.
     pub(crate) fn find(&self, playback: &str) -> Option<Arc<Stream>> {
         self.inner().streams.get(playback).cloned()
@@ -220,7 +227,7 @@ impl Hub {
             if inner.fences.revoked_up_to() == asked_after {
                 inner.fences.set_revoked_up_to(up_to.unwrap_or(0));
             }
-            let live = |revoked: &RevokedStream| Some((inner.streams.get(&playback_of(&revoked.stream))?.clone(), revoked.epoch_min));
+            let live = |revoked: &RevokedStream| Some((inner.streams.get(&self.playback_of(&revoked.stream))?.clone(), revoked.epoch_min));
             revoked.iter().filter_map(live).collect()
         };
         for (stream, epoch_min) in found {
@@ -253,10 +260,4 @@ impl Hub {
             !is_over
         });
     }
-}
-
-/// The playback id as a map's key.
-fn playback_of(stream: &str) -> String {
-    let id: Text<{ sightline_signal::PLAYBACK_ID_BYTES }> = sightline_signal::playback_id(stream);
-    id.as_str().to_owned()
 }

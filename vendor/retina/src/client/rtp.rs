@@ -81,6 +81,9 @@ pub struct InorderParser {
     /// sightline: packets in a row that were skipped because their sequence number is behind, and the number of the last.
     behind: (u16, u16),
 
+    /// sightline: the RTP time of the last packet that was taken.
+    last_time: Option<u32>,
+
     /// sightline: the camera does not count its packets. Over TCP none is lost, so it need not.
     uncounted: bool,
 }
@@ -130,6 +133,7 @@ impl InorderParser {
             unknown_rtcp_session,
             seen_unknown_rtcp_session: false,
             behind: (0, 0),
+            last_time: None,
             uncounted: false,
         }
     }
@@ -204,7 +208,14 @@ impl InorderParser {
             let follows = packets > 0 && sequence_number == last.wrapping_add(1);
             let step = 0_u16.wrapping_sub(loss);
             self.behind = (packets.saturating_add(1), sequence_number);
-            if (follows && (is_tcp || step > 100)) || (is_tcp && step > 100) {
+            // Late packets and those that come twice are of a time that was.
+            let is_newer = self
+                .last_time
+                .is_some_and(|last| header.timestamp().wrapping_sub(last) as i32 > 0);
+            if is_tcp && is_newer && packets == 0 {
+                debug!("packets are counted anew from seq={sequence_number}, with a new picture");
+                loss = 0;
+            } else if (follows && (is_tcp || step > 100)) || (is_tcp && step > 100) {
                 debug!("packets are counted anew from seq={sequence_number}, not {:?}", self.seq);
                 loss = u16::from(follows);
             } else if is_tcp && self.behind.0 > BEHIND_MAX {
@@ -222,6 +233,7 @@ impl InorderParser {
             }
         }
         self.behind = (0, 0);
+        self.last_time = Some(header.timestamp());
         let timestamp = match timeline.advance_to(header.timestamp()) {
             Ok(ts) => ts,
             Err(description) => bail!(ErrorInt::RtpPacketError {

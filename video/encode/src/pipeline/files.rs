@@ -38,6 +38,11 @@ pub(super) struct Film {
 }
 
 impl Film {
+    /// Pictures a second.
+    pub(super) fn fps(&self) -> f64 {
+        self.clip.character().fps
+    }
+
     /// Looks whether sound that is no AAC can be made AAC. It is started anew with each round.
     pub(super) fn new(clip: Clip) -> Self {
         let mut film = Self { clip, has_foreign_sound: false };
@@ -218,7 +223,7 @@ impl Worker {
 
     /// What ffmpeg makes of a file, round after round: not every demuxer can go back to the beginning.
     pub(super) fn encode_ffmpeg(&self, foreign: &Foreign, settings: Settings) -> Stop {
-        let Foreign { path, what, size: (width, height) } = foreign;
+        let Foreign { path, what, size: (width, height), .. } = foreign;
         let mut player = None;
         loop {
             let decoder = match ffmpeg::Decoder::start(path, Size::Exactly(*width, *height), what) {

@@ -8,9 +8,11 @@ use crate::{
         authority::{OPERATOR, Subject},
         operator_certificates::OperatorCertificates,
     },
+    mqtt::uplink::Sender,
     store::{
         Store,
         actor::{Action, Actor, Channel},
+        error::StoreError,
     },
 };
 use serde_json::json;
@@ -62,9 +64,27 @@ impl Access {
                 // In the hour after a rotation the old one still opens, but not against the new one: a copied key is of no use any more once
                 // the device has fetched the new one.
                 let is_outdone = self.connections.has_newer(id, *issued_at_ms);
-                if is_outdone { Err(Refusal::Outdone) } else { Ok(Some(device.created_at)) }
+                if is_outdone {
+                    return Err(Refusal::Outdone);
+                }
+                // The first time that it shows one which it has fetched itself.
+                if *issued_at_ms > device.certificate_issued_at_ms()
+                    && let Err(error) = self.first_seen(id, *issued_at_ms).await
+                {
+                    tracing::warn!(%error, device = %id, "a device's new certificate is in use, and the old one could not be ended");
+                }
+                Ok(Some(device.created_at))
             }
         }
+    }
+
+    /// A device shows a certificate for the first time that it has fetched itself: the one before ends.
+    async fn first_seen(&self, id: &DeviceId, issued_at_ms: i64) -> Result<(), StoreError> {
+        let actor = Actor::Device(id.clone());
+        let mut write = self.store.write(&actor).await?;
+        write.certificate_seen(id, issued_at_ms).await?;
+        let detail = json!({ "issued_at": issued_at_ms / 1000 });
+        write.commit(Action::DeviceTakeCertificate, id.as_str(), detail).await
     }
 
     pub(super) fn may_publish(&self, topic: &str) -> bool {
@@ -98,11 +118,11 @@ impl Access {
         self.refusals.record(&actor, action, subject, reason, detail).await;
     }
 
-    /// The operator's name, if it is one.
-    pub(super) fn operator(&self) -> Option<&str> {
+    /// Who publishes.
+    pub(super) fn sender(&self) -> Sender<'_> {
         match &self.subject {
-            Subject::Operator { name, .. } => Some(name),
-            Subject::Device { .. } => None,
+            Subject::Operator { name, .. } => Sender { operator: Some(name), certificate_issued_at_ms: None },
+            Subject::Device { issued_at_ms, .. } => Sender { operator: None, certificate_issued_at_ms: Some(*issued_at_ms) },
         }
     }
 

@@ -16,7 +16,10 @@ use crate::{
     devices::presence::Presence,
     events::{kind::EventKind, log::EventLog},
     identity::{authority::Subject, operator_certificates::OperatorCertificates},
-    mqtt::{downlink::Message, uplink::Uplink},
+    mqtt::{
+        downlink::Message,
+        uplink::{Sender, Uplink},
+    },
     store::{
         Store,
         actor::{Action, Actor},
@@ -143,7 +146,7 @@ impl Broker {
         // Its topic was checked when the client connected.
         let Some((device, topic)) = Topic::parse(&publication.topic) else { return };
         // An operator's: it is audited, or not passed on. A device's goes at once: what it says next must not be overtaken by it.
-        if !topic.is_up() && self.uplink.receive(&device, topic, &publication.payload, None, None).await.is_err() {
+        if !topic.is_up() && self.uplink.receive(&device, topic, &publication.payload, None, Sender::default()).await.is_err() {
             return;
         }
         publication.expires_at = will.expiry_sec.map(|seconds| self.clock.now() + Duration::from_secs(u64::from(seconds)));

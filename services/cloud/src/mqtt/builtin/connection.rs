@@ -352,8 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
 
     async fn pass_on(&self, session: &Session, device: &DeviceId, topic: Topic, publication: Publication) -> Taken {
         let correlation = publication.properties.as_ref().and_then(|properties| properties.correlation.clone());
-        let received =
-            self.broker.uplink.receive(device, topic, &publication.payload, correlation.as_deref(), self.access.operator()).await;
+        let received = self.broker.uplink.receive(device, topic, &publication.payload, correlation.as_deref(), self.access.sender()).await;
         let Ok(reply) = received else { return Taken::NotStored };
         self.broker.route(Some(session.id), device, topic, publication);
         if let Some(reply) = reply {

@@ -51,7 +51,13 @@ pub(super) fn is_kept(topic: Topic) -> bool {
     match topic {
         Topic::Online | Topic::State | Topic::Status | Topic::Motion | Topic::ConfigDesired | Topic::ConfigReported => true,
         // A command that is kept is carried out again at every connection, a request answered, a picture shown as new.
-        Topic::Command | Topic::Request | Topic::Response | Topic::Result | Topic::Snapshot => false,
+        Topic::Command
+        | Topic::Request
+        | Topic::Response
+        | Topic::Result
+        | Topic::Snapshot
+        | Topic::CertificateRequest
+        | Topic::CertificateResponse => false,
     }
 }
 
