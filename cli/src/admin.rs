@@ -6,7 +6,7 @@ use crate::{
     device_config, operators, settings,
     terminal::{self, WrongUse},
 };
-use sightline_cloud::admin::{self, AddedDevice, Verdict};
+use sightline_cloud::admin::{self, AddedDevice, CheckpointVerdict, Verdict};
 use sightline_cloud::backup::Copied;
 use sightline_signal::DeviceId;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,14 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
         DeviceAction::Config(config) => device_config::run(&existing_dir(&device.cloud)?, &config, json).await?,
         DeviceAction::Allow { id } => permit(&existing_dir(&device.cloud)?, &id, true, json).await?,
         DeviceAction::Deny { id } => permit(&existing_dir(&device.cloud)?, &id, false, json).await?,
+        DeviceAction::Remove { id } => {
+            admin::remove_device(&existing_dir(&device.cloud)?, &id).await?;
+            if json {
+                terminal::print(&serde_json::json!({"id": id, "removed": true}).to_string())
+            } else {
+                terminal::print(&format!("{id} is removed: its connections end within 10 seconds; the audit log keeps what it did"))
+            }
+        }
         DeviceAction::Revoke { id } => {
             admin::revoke_device(&existing_dir(&device.cloud)?, &id).await?;
             if json {
@@ -149,10 +157,19 @@ pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {
             }
             Ok(())
         }
-        AuditAction::Verify => {
+        AuditAction::Checkpoint => {
+            terminal::print(&serde_json::to_string(&admin::sign_audit_checkpoint(&dir).await?)?);
+            Ok(())
+        }
+        AuditAction::Verify { checkpoint } => {
+            let checkpoints = compare(&dir, &checkpoint).await?;
             let verdict = admin::verify_audit(&dir).await?;
             if audit.cloud.json {
-                terminal::print(&serde_json::to_string(&verdict)?);
+                let mut shown = serde_json::to_value(&verdict)?;
+                if let (Some(shown), false) = (shown.as_object_mut(), checkpoints.is_empty()) {
+                    shown.insert("checkpoints".to_owned(), serde_json::to_value(&checkpoints)?);
+                }
+                terminal::print(&shown.to_string());
             }
             match verdict {
                 Verdict::Intact { rows, head } => {
@@ -160,7 +177,7 @@ pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {
                     if !audit.cloud.json {
                         terminal::print(&format!("the audit log is intact: {rows} entries, the last one's hash is {head}"));
                     }
-                    Ok(())
+                    checkpoints.iter().zip(&checkpoint).try_for_each(|(verdict, file)| judge(verdict, file, audit.cloud.json))
                 }
                 Verdict::Broken { seq, reason } => Err(format!("the audit log is broken at entry {seq}: {reason}").into()),
                 Verdict::Truncated { rows, rows_expected } => {
@@ -168,5 +185,36 @@ pub(crate) async fn audit(audit: Audit) -> Result<(), Failure> {
                 }
             }
         }
+    }
+}
+
+/// How each file's checkpoint compares with the log.
+async fn compare(dir: &Path, files: &[PathBuf]) -> Result<Vec<CheckpointVerdict>, Failure> {
+    let mut verdicts = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let checkpoint = serde_json::from_str(&text).map_err(|error| format!("{}: no checkpoint: {error}", file.display()))?;
+        verdicts.push(admin::compare_audit_checkpoint(dir, &checkpoint).await?);
+    }
+    Ok(verdicts)
+}
+
+fn judge(verdict: &CheckpointVerdict, file: &Path, is_json: bool) -> Result<(), Failure> {
+    let file = file.display();
+    match verdict {
+        CheckpointVerdict::Held { rows } => {
+            if !is_json {
+                terminal::print(&format!("it holds the checkpoint of {file}: {rows} entries"));
+            }
+            Ok(())
+        }
+        CheckpointVerdict::Lost { rows, rows_found } => Err(format!(
+            "the audit log does not hold the checkpoint of {file} ({rows} entries; {rows_found} are there): it was rolled back or rewritten"
+        )
+        .into()),
+        CheckpointVerdict::OtherKey => {
+            Err(format!("{file} is signed by another key than audit.key: that was replaced, or it is another installation's").into())
+        }
+        CheckpointVerdict::Forged => Err(format!("{file}: its signature is wrong: it was changed").into()),
     }
 }

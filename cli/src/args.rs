@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Restore(Backup),
     /// Check a configuration file, or print one to start from
     Config(Config),
+    /// Print completions for a shell
+    Completions(Completions),
 }
 
 #[derive(ClapArgs, Debug)]
@@ -257,9 +259,13 @@ Stop the camera first: its own program holds the camera and the connection to th
 
 Exit status: 0 nothing failed, 1 something did, 2 wrong use.")]
 pub(crate) struct Doctor {
-    /// The camera's settings (TOML). Without it, what needs none is looked at: hardware, cameras, encoder, network link, clock
+    /// The settings (TOML) of a camera, a cloud or an origin. Without it, what needs none is looked at: hardware, cameras, encoder, network link, clock
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Whose settings they are [default: told from the keys]
+    #[arg(long, value_enum, requires = "config")]
+    pub(crate) role: Option<RoleArg>,
 
     /// Print JSON
     #[arg(long)]
@@ -362,6 +368,11 @@ pub(crate) enum DeviceAction {
         /// Its id
         id: DeviceId,
     },
+    /// Remove a device for good, with its files: its certificate and tokens are refused; the audit log keeps what it did
+    Remove {
+        /// Its id
+        id: DeviceId,
+    },
     /// Give a device a new certificate, key and HTTP token; the old ones end
     Rotate {
         /// Its id
@@ -455,7 +466,14 @@ pub(crate) enum AuditAction {
         limit: u32,
     },
     /// Check the chain: any changed, missing or added entry is found and named
-    Verify,
+    Verify {
+        /// A checkpoint that was kept elsewhere (an origin's data_dir/audit-checkpoint.json, or what `audit checkpoint` printed): a log that
+        /// does not hold it was rolled back or rewritten
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Vec<PathBuf>,
+    },
+    /// Print a signed checkpoint of the log, to keep on another machine
+    Checkpoint,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -504,4 +522,15 @@ pub(crate) enum ConfigAction {
         #[arg(value_enum)]
         role: RoleArg,
     },
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  sightline completions bash > ~/.local/share/bash-completion/completions/sightline
+  sightline completions zsh > ~/.zfunc/_sightline
+  sightline completions fish > ~/.config/fish/completions/sightline.fish")]
+pub(crate) struct Completions {
+    /// Whose
+    pub(crate) shell: clap_complete::Shell,
 }

@@ -1,25 +1,29 @@
 //! `sightline doctor`: the deployment checklist, for people and for programs.
 
+mod cloud;
+mod files;
+mod item;
+mod origin;
+mod ports;
+
 use crate::{
     Failure,
     args::{self, RoleArg},
     cameras::{self, Cameras},
-    settings,
-    terminal::{self, WrongUse},
+    settings, terminal,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use sightline_camera::doctor::{self, Item, Part, Report, Verdict};
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 /// True: nothing failed.
 pub(crate) async fn run(doctor: args::Doctor) -> Result<bool, Failure> {
     let cameras = match &doctor.config {
         None => vec![None],
         Some(file) => {
-            let role = settings::role_of(file)?;
+            let role = doctor.role.map_or_else(|| settings::role_of(file), Ok)?;
             if role != RoleArg::Camera {
-                let text = format!("{} is no camera's configuration, and no other is looked at by this version", file.display());
-                return Err(WrongUse(text).into());
+                return Ok(show_one(&examine_server(role, file).await?, doctor.json)? == 0);
             }
             match cameras::load(file)? {
                 Cameras::One(config) => vec![Some(*config)],
@@ -34,8 +38,9 @@ pub(crate) async fn run(doctor: args::Doctor) -> Result<bool, Failure> {
     let failed = reports.iter().map(|report| report.failed).sum::<usize>();
     let ids = || cameras.iter().map(|config| config.as_ref().map_or("", |config| config.device_id.as_str()));
     match (&reports[..], doctor.json) {
-        ([report], true) => terminal::print(&serde_json::to_string(report)?),
-        ([report], false) => terminal::print(describe(report, is_utf8()).trim_end()),
+        ([report], is_json) => {
+            show_one(report, is_json)?;
+        }
         (all, true) => {
             let all: Vec<_> = ids().zip(all).map(|(id, report)| serde_json::json!({"device_id": id, "report": report})).collect();
             terminal::print(&serde_json::to_string(&all)?);
@@ -49,10 +54,38 @@ pub(crate) async fn run(doctor: args::Doctor) -> Result<bool, Failure> {
     Ok(failed == 0)
 }
 
-async fn examine(config: Option<&sightline_camera::Config>) -> Report {
+/// A cloud's or an origin's machine.
+async fn examine_server(role: RoleArg, file: &Path) -> Result<Report, Failure> {
+    let line = progress_line();
+    let progress = |what: &'static str| line.set_message(format!("looking at {what}"));
+    let now_sec = jiff::Timestamp::now().as_second();
+    let report = match role {
+        RoleArg::Origin => origin::examine(&settings::file::load(file)?, now_sec, &progress).await,
+        RoleArg::Cloud | RoleArg::Camera => cloud::examine(&settings::file::load(file)?, now_sec, &progress).await,
+    };
+    line.finish_and_clear();
+    Ok(report)
+}
+
+/// Prints a report; how many of its items failed.
+fn show_one(report: &Report, is_json: bool) -> Result<usize, Failure> {
+    if is_json {
+        terminal::print(&serde_json::to_string(report)?);
+    } else {
+        terminal::print(describe(report, is_utf8()).trim_end());
+    }
+    Ok(report.failed)
+}
+
+fn progress_line() -> ProgressBar {
     let line = ProgressBar::new_spinner()
         .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
     line.enable_steady_tick(Duration::from_millis(120));
+    line
+}
+
+async fn examine(config: Option<&sightline_camera::Config>) -> Report {
+    let line = progress_line();
     let report = doctor::examine(config, &|what| line.set_message(format!("looking at {what}"))).await;
     line.finish_and_clear();
     report
@@ -67,8 +100,12 @@ fn is_utf8() -> bool {
 fn describe(report: &Report, is_utf8: bool) -> String {
     let mut text = String::new();
     for (part, title) in [(Part::Device, "Device"), (Part::Cloud, "Cloud"), (Part::Network, "Network")] {
-        let _ = writeln!(text, "{title}");
-        for item in report.items.iter().filter(|item| item.part == part) {
+        let mut items = report.items.iter().filter(|item| item.part == part).peekable();
+        // A server has no device.
+        if items.peek().is_some() || part == Part::Cloud {
+            let _ = writeln!(text, "{title}");
+        }
+        for item in items {
             describe_item(&mut text, item, is_utf8);
         }
     }
@@ -99,7 +136,7 @@ fn describe_item(text: &mut String, item: &Item, is_utf8: bool) {
 /// `mqtt_settings`: MQTT settings.
 fn title(item: &str) -> String {
     let words = item.split('_').map(|word| match word {
-        "mqtt" | "rtmp" => word.to_ascii_uppercase(),
+        "mqtt" | "rtmp" | "rtmps" | "http" => word.to_ascii_uppercase(),
         _ => word.to_owned(),
     });
     words.collect::<Vec<_>>().join(" ")

@@ -64,6 +64,10 @@ async fn run(args: Args) -> Result<bool, Failure> {
         Command::Backup(backup) => admin::backup(backup).await,
         Command::Restore(backup) => admin::restore(backup).await,
         Command::Config(config) => settings::command(config),
+        Command::Completions(completions) => {
+            terminal::print(terminal::completions(completions.shell).trim_end());
+            Ok(())
+        }
     }?;
     Ok(true)
 }

@@ -18,6 +18,8 @@ pub(crate) fn start_logging(args: &Args) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // It would be told on standard error, which is what can't be written: a full disk under the log ends no task.
+    let logs = logs.log_internal_errors(false);
     match args.log_format {
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => logs.json().with_current_span(false).init(),
@@ -82,7 +84,28 @@ pub(crate) fn print(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// What a shell completes, from the definitions that the command line is read by.
+pub(crate) fn completions(shell: clap_complete::Shell) -> String {
+    use clap::CommandFactory as _;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "sightline", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
 /// Writes what is for people to standard error.
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shells_complete_subcommands_and_their_options() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let script = completions(shell);
+            assert!(["doctor", "rotate", "log-format"].iter().all(|word| script.contains(word)), "{shell}");
+        }
+    }
 }

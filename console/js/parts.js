@@ -91,7 +91,7 @@ export function copyRow(label, value) {
 
 const EVENT_TONES = {
   stream_started: 'live', device_online: 'live', server_up: 'live', connection_error: 'bad', server_down: 'bad', device_revoked: 'bad', device_duel: 'bad',
-  certificate_ends: 'warn', storage_failed: 'bad', motion: 'warn', server_restarted: 'warn', stream_duel: 'bad', stream_limited: 'bad', recording_failed: 'bad', recording_resumed: 'live',
+  certificate_ends: 'warn', audit_rolled_back: 'bad', storage_failed: 'bad', motion: 'warn', server_restarted: 'warn', stream_duel: 'bad', stream_limited: 'bad', recording_failed: 'bad', recording_resumed: 'live',
 };
 
 /** A list of events, newest first. */

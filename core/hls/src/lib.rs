@@ -1,4 +1,12 @@
-//! HLS without HTTP: frames in, segments and playlists out (RFC 8216). A [`Muxer`] makes one live playlist.
+//! HLS without HTTP: frames in, segments, parts and playlists out (RFC 8216, and its second edition for low latency).
+//! A [`Muxer`] makes one live playlist.
+//!
+//! What it holds to, whatever the frames are:
+//! - `TARGETDURATION` and `PART-TARGET` never change. A segment that gets no key frame in time is cut without one.
+//! - A URI never names two contents, and numbers never go back: both begin at a number that the caller takes from a clock, and names carry
+//!   a mark of the run. A player's cache holds nothing of another run.
+//! - What is listed is served, and for one playlist's length after it left.
+//! - Parameter sets are in the key frames, too: readers that never ask for another initialisation segment decode a size change.
 #![no_std]
 #![deny(missing_docs, clippy::indexing_slicing, clippy::std_instead_of_core)]
 
@@ -7,5 +15,9 @@ extern crate alloc;
 extern crate std;
 
 mod muxer;
+mod pace;
+mod playlist;
+mod segment;
+mod sets;
 
-pub use muxer::{Config, Muxer, SEGMENT_BYTES_MAX};
+pub use muxer::{Config, Lookup, Muxer, Run, SEGMENT_BYTES_MAX, Wait};

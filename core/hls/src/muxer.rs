@@ -1,16 +1,16 @@
-//! One live HLS playlist of fMP4 segments (RFC 8216).
+//! One live HLS playlist of fMP4 segments and their parts.
 
-use alloc::{collections::VecDeque, string::String, vec::Vec};
+use crate::pace::{Pace, Targets};
+use crate::segment::{Part, Segment, ticks_of};
+use crate::sets;
+use alloc::{collections::VecDeque, vec::Vec};
 use bytes::Bytes;
-use core::fmt::Write as _;
+use core::fmt;
 use core::time::Duration;
-use sightline_media::{Frame, MediaTime, Track};
+use sightline_media::{Frame, MediaTime, Track, TrackId, WallTime};
 
 /// The most bytes one segment gathers before it is cut without a key frame: a stream that never sends one must not fill the memory.
 pub const SEGMENT_BYTES_MAX: usize = 32 << 20;
-
-/// Segments kept behind the playlist, for viewers that fetch the oldest one late.
-const SEGMENTS_BEHIND: usize = 3;
 
 /// How a playlist is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,58 +19,120 @@ pub struct Config {
     pub segment_duration_min: Duration,
     /// Segments in the playlist. The seed's 60 s of 3 s make 20.
     pub playlist_segments: usize,
+    /// What a part holds, about: whole frames of it.
+    pub part_duration: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { segment_duration_min: Duration::from_secs(3), playlist_segments: 20 }
+        Self { segment_duration_min: Duration::from_secs(3), playlist_segments: 20, part_duration: Duration::from_millis(200) }
     }
 }
 
-#[derive(Debug)]
-struct Segment {
-    sequence: u64,
-    init: u64,
-    is_discontinuous: bool,
-    duration_ticks: i64,
-    bytes: Bytes,
+/// What tells the URIs of one playlist from those of all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// The number of the first segment: from a clock that counts seconds it is above all numbers of the runs before.
+    pub first_sequence: u64,
+    /// At random; in every name.
+    pub mark: u32,
 }
 
-/// Frames in, a playlist and its segments out. Knows no HTTP and no clock.
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.mark)
+    }
+}
+
+/// What a name of the playlist stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lookup {
+    /// An initialisation segment.
+    Init(Bytes),
+    /// A segment, or a part of one.
+    Media(Bytes),
+    /// It comes next, or soon: wait for it.
+    Soon,
+    /// It is of another run, has left, or was never here.
+    Gone,
+}
+
+/// Whether a playlist has what a player waits for (`_HLS_msn`, `_HLS_part`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// It has it.
+    Over,
+    /// It comes.
+    On,
+    /// So far ahead that the player is wrong.
+    TooFar,
+}
+
+/// Frames in; a playlist, its segments and their parts out. Knows no HTTP and no clock.
 ///
-/// URIs in the playlist are relative: `init-{n}.mp4` and `seg-{sequence}.m4s`.
+/// URIs in the playlist are relative: `init-{n}-{run}.mp4`, `seg-{n}-{run}.m4s` and `part-{n}-{nth}-{run}.m4s`.
 #[derive(Debug)]
 pub struct Muxer {
     config: Config,
+    run: Run,
+    pace: Pace,
     tracks: Vec<Track>,
-    init: Option<(u64, Bytes)>,
-    init_before: Option<(u64, Bytes)>,
+    /// The parameter sets of the pictures, for their key frames.
+    sets: Vec<u8>,
+    /// Initialisation segments of what is kept, the newest last, each by the number of its first segment.
+    inits: VecDeque<(u64, Bytes)>,
     segments: VecDeque<Segment>,
     next_sequence: u64,
-    discontinuities_gone: u64,
-    open: Vec<Frame<Bytes>>,
-    open_bytes: usize,
+    /// Fragments count from one, and may wrap: players only compare neighbours.
+    fragments: u32,
+    open: Option<Segment>,
+    /// Of the part that is being made.
+    frames: Vec<Frame<Bytes>>,
+    frame_bytes: usize,
+    /// Pictures of the open segment, or sounds where there are none.
+    timed_frames: i64,
+    segment_began: Option<MediaTime>,
+    part_began: Option<MediaTime>,
+    /// Of the sound: how long its last frame was.
+    sound_ticks: i64,
+    sound_at: Option<MediaTime>,
+    /// From media time to the wall's, in microseconds, since the last discontinuity.
+    wall_offset_micros: Option<i64>,
+    discontinuities: u64,
     is_discontinuous: bool,
     /// The open segment ends at the next key frame.
     ends_early: bool,
+    is_ended: bool,
 }
 
 impl Muxer {
     /// An empty playlist.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, run: Run) -> Self {
         Self {
             config,
+            run,
+            pace: Pace::new(config.segment_duration_min, config.part_duration),
             tracks: Vec::new(),
-            init: None,
-            init_before: None,
+            sets: Vec::new(),
+            inits: VecDeque::new(),
             segments: VecDeque::new(),
-            next_sequence: 0,
-            discontinuities_gone: 0,
-            open: Vec::new(),
-            open_bytes: 0,
+            next_sequence: run.first_sequence,
+            fragments: 0,
+            open: None,
+            frames: Vec::new(),
+            frame_bytes: 0,
+            timed_frames: 0,
+            segment_began: None,
+            part_began: None,
+            sound_ticks: 0,
+            sound_at: None,
+            wall_offset_micros: None,
+            // Small: hls.js 1.6 counts up to it from zero, and stands still on the way to a large one.
+            discontinuities: 0,
             is_discontinuous: false,
             ends_early: false,
+            is_ended: false,
         }
     }
 
@@ -86,64 +148,191 @@ impl Muxer {
         }
         let bytes = sightline_mp4::init_segment(&tracks)?;
         self.cut(None);
-        let number = self.init.as_ref().map_or(0, |(number, _)| number + 1);
-        self.init_before = self.init.replace((number, bytes));
-        self.is_discontinuous = number > 0;
+        self.is_discontinuous = !self.inits.is_empty();
+        // One of which no segment was made has no reader.
+        self.inits.retain(|(number, _)| *number < self.next_sequence);
+        self.inits.push_back((self.next_sequence, bytes));
+        let video = tracks.iter().find(|track| track.config.codec().is_video());
+        self.sets = video.map(|track| sets::with_lengths(&track.config)).unwrap_or_default();
         self.tracks = tracks;
+        self.pace.forget();
         Ok(())
     }
 
-    /// The next frame, in decoding order. Before the first key frame nothing is kept.
-    pub fn push(&mut self, frame: &Frame<Bytes>) {
+    /// The next frame, in decoding order, and when it came. Before the first key frame nothing is kept.
+    pub fn push(&mut self, frame: &Frame<Bytes>, came: WallTime) {
         let has_video = self.tracks.iter().any(|track| track.config.codec().is_video());
         let Some(codec) = self.tracks.iter().find(|track| track.id == frame.track).map(|track| track.config.codec()) else { return };
-        let is_video = codec.is_video();
-        let can_start = frame.is_keyframe && is_video == has_video;
-        if self.init.is_none() || (self.open.is_empty() && !can_start) {
+        let is_timing = codec.is_video() == has_video;
+        let can_start = frame.is_keyframe && is_timing;
+        if self.inits.is_empty() || self.is_ended || (self.segment_began.is_none() && !can_start) {
             return;
         }
-        let ticks_min = MediaTime::from_micros(i64::try_from(self.config.segment_duration_min.as_micros()).unwrap_or(i64::MAX)).ticks_90k;
-        let is_long = self.open.first().is_some_and(|first| (frame.dts - first.dts).ticks_90k >= ticks_min);
-        if (can_start && (is_long || (self.ends_early && !self.open.is_empty()))) || self.open_bytes >= SEGMENT_BYTES_MAX {
+        if is_timing {
+            self.end_what_is_long(frame, can_start);
+            self.pace.see(frame.dts, can_start);
+        } else if self.frame_bytes >= SEGMENT_BYTES_MAX {
             self.cut(Some(frame.dts));
         }
-        self.open_bytes += frame.cost_bytes();
-        self.open.push(frame.clone());
+        self.take(frame, came, is_timing);
+    }
+
+    /// Ends the part, or the segment, that can't take another frame.
+    fn end_what_is_long(&mut self, frame: &Frame<Bytes>, can_start: bool) {
+        let (Some(segment_began), Some(part_began)) = (self.segment_began, self.part_began) else { return };
+        if self.pace.is_too_long((frame.dts - part_began).ticks_90k) {
+            self.end_part_before_last();
+        }
+        let ticks = (frame.dts - segment_began).ticks_90k;
+        let is_due = can_start && (self.ends_early || self.pace.ends_at_key(ticks));
+        let held = self.frame_bytes + self.open.as_ref().map_or(0, |open| open.parts.iter().map(|part| part.bytes.len()).sum());
+        if is_due || self.pace.ends_anyway(ticks) || held >= SEGMENT_BYTES_MAX {
+            self.cut(Some(frame.dts));
+        } else if self.pace.ends_part(self.part_began.map_or(0, |began| (frame.dts - began).ticks_90k)) {
+            self.end_part(Some(frame.dts));
+        }
+    }
+
+    /// The last picture was shown for longer than those before: the part ends before it, and the next one begins with it.
+    fn end_part_before_last(&mut self) {
+        let has_video = self.frames.iter().any(|frame| frame.track == TrackId::VIDEO);
+        let is_timing = |frame: &Frame<Bytes>| !has_video || frame.track == TrackId::VIDEO;
+        let Some(last) = self.frames.iter().rposition(is_timing).filter(|&last| last > 0) else { return };
+        let rest = self.frames.split_off(last);
+        self.end_part(rest.first().map(|frame| frame.dts));
+        self.frame_bytes = rest.iter().map(Frame::cost_bytes).sum();
+        self.frames = rest;
+    }
+
+    fn take(&mut self, frame: &Frame<Bytes>, came: WallTime, is_timing: bool) {
+        let offset = came.unix_micros.saturating_sub(frame.dts.as_micros());
+        // What was kept for a first viewer comes at once: the frame that is the latest tells the time.
+        let offset = self.wall_offset_micros.map_or(offset, |known| if self.has_promised() { known } else { known.min(offset) });
+        self.wall_offset_micros = Some(offset);
+        self.segment_began.get_or_insert(frame.dts);
+        self.part_began.get_or_insert(frame.dts);
+        self.timed_frames += i64::from(is_timing);
+        if !is_timing && let Some(last) = self.sound_at.replace(frame.dts) {
+            self.sound_ticks = (frame.dts - last).ticks_90k;
+        }
+        let mut frame = frame.clone();
+        if frame.is_keyframe
+            && let Some(track) = self.tracks.iter().find(|track| track.id == frame.track)
+        {
+            frame.payload = sets::put_before(&self.sets, track.config.codec(), &frame.payload);
+        }
+        self.frame_bytes += frame.cost_bytes();
+        self.frames.push(frame);
+    }
+
+    fn has_promised(&self) -> bool {
+        self.pace.targets().is_some()
+    }
+
+    /// Ends the part that is being made. `ends_at`: where the next frame that times the stream begins.
+    fn end_part(&mut self, ends_at: Option<MediaTime>) {
+        let frames = core::mem::take(&mut self.frames);
+        self.frame_bytes = 0;
+        let (Some(began), Some(first), Some(last)) = (self.part_began.take(), frames.first(), frames.last()) else { return };
+        let end = ends_at.unwrap_or(last.dts);
+        self.part_began = ends_at;
+        self.fragments = self.fragments.wrapping_add(1);
+        let last_sound = frames.iter().rfind(|frame| frame.track != TrackId::VIDEO).filter(|_| self.sound_ticks > 0);
+        let sound_ends = last_sound.map(|frame| frame.dts + MediaTime::from_ticks(self.sound_ticks));
+        let has_video = frames.iter().any(|frame| frame.track == TrackId::VIDEO);
+        let end_of = |track: TrackId| if has_video && track != TrackId::VIDEO { sound_ends } else { ends_at };
+        let Ok(bytes) = sightline_mp4::fragment_of(self.fragments, &frames, end_of) else { return };
+        let is_independent = frames.iter().find(|frame| !has_video || frame.track == TrackId::VIDEO).is_some_and(|frame| frame.is_keyframe);
+        let began_unix_micros = self.wall_offset_micros.unwrap_or_default().saturating_add(first.dts.as_micros());
+        let part = Part { duration_ticks: (end - began).ticks_90k.max(1), is_independent, bytes };
+        self.open_or_new(began_unix_micros).parts.push(part);
+    }
+
+    fn open_or_new(&mut self, began_unix_micros: i64) -> &mut Segment {
+        let is_new = self.open.is_none();
+        let discontinuities = self.discontinuities;
+        let is_discontinuous = is_new && core::mem::take(&mut self.is_discontinuous);
+        self.discontinuities += u64::from(is_discontinuous);
+        let (sequence, has_parts) = (self.next_sequence, self.has_promised());
+        let init = self.inits.back().map_or(sequence, |(number, _)| *number);
+        self.open.get_or_insert_with(|| Segment {
+            sequence,
+            init,
+            is_discontinuous,
+            discontinuities,
+            duration_ticks: 0,
+            began_unix_micros,
+            has_parts,
+            parts: Vec::new(),
+            bytes: Bytes::new(),
+        })
     }
 
     /// Closes the open segment. `ends_at`: where the next frame begins.
     fn cut(&mut self, ends_at: Option<MediaTime>) {
-        let frames = core::mem::take(&mut self.open);
-        self.open_bytes = 0;
-        let (Some(first), Some(last), Some((init, _))) = (frames.first(), frames.last(), &self.init) else { return };
+        self.end_part(ends_at);
+        let began = self.segment_began;
+        (self.segment_began, self.part_began) = (None, None);
+        let frames = core::mem::take(&mut self.timed_frames);
+        let Some(mut segment) = self.open.take() else { return };
         self.ends_early = false;
-        let end = ends_at.unwrap_or(last.dts);
-        let sequence = self.next_sequence;
-        // A fragment's number starts at 1 and may wrap: players only compare neighbours.
-        let Ok(bytes) = sightline_mp4::fragment((sequence as u32).wrapping_add(1), &frames, ends_at) else { return };
-        self.segments.push_back(Segment {
-            sequence,
-            init: *init,
-            is_discontinuous: core::mem::take(&mut self.is_discontinuous),
-            duration_ticks: (end - first.dts).ticks_90k.max(1),
-            bytes,
-        });
         self.next_sequence += 1;
-        while self.segments.len() > self.config.playlist_segments.max(1) + SEGMENTS_BEHIND {
+        segment.duration_ticks = ticks_of(&segment.parts).max(1);
+        segment.bytes = segment.parts.iter().map(|part| part.bytes.as_ref()).collect::<Vec<_>>().concat().into();
+        // One copy of them: the parts are slices of the whole.
+        let mut at = 0;
+        for part in &mut segment.parts {
+            let end = at + part.bytes.len();
+            part.bytes = segment.bytes.slice(at..end);
+            at = end;
+        }
+        if let Some((began, offset)) = began.zip(self.wall_offset_micros).filter(|_| !self.has_promised()) {
+            segment.began_unix_micros = offset.saturating_add(began.as_micros());
+        }
+        let targets = self.pace.promise(segment.duration_ticks, frames);
+        // The first one, too, where it happens to keep to them: a player that sees no part waits for whole segments.
+        segment.has_parts |= segment.parts.iter().all(|part| part.duration_ticks <= targets.part_ticks);
+        self.segments.push_back(segment);
+        self.drop_what_has_left();
+    }
+
+    /// What has left the playlist is kept for one playlist's length more.
+    fn drop_what_has_left(&mut self) {
+        let kept = self.config.playlist_segments.max(1) * 2;
+        while self.segments.len() > kept {
             self.segments.pop_front();
         }
-        // What has left the playlist is counted, so that its discontinuity number stays right.
-        if let Some(gone) = self.segments.len().checked_sub(self.config.playlist_segments.max(1) + 1)
-            && self.segments.get(gone).is_some_and(|segment| segment.is_discontinuous)
-        {
-            self.discontinuities_gone += 1;
-        }
+        let oldest = self.segments.front().map_or(self.next_sequence, |segment| segment.init);
+        self.inits.retain(|(number, _)| *number >= oldest);
     }
 
     /// The playlist's segments: the newest `playlist_segments`.
-    fn listed(&self) -> impl Iterator<Item = &Segment> {
+    pub(crate) fn listed(&self) -> impl DoubleEndedIterator<Item = &Segment> + Clone {
         let skipped = self.segments.len().saturating_sub(self.config.playlist_segments.max(1));
         self.segments.iter().skip(skipped)
+    }
+
+    pub(crate) const fn targets(&self) -> Option<Targets> {
+        self.pace.targets()
+    }
+
+    pub(crate) const fn run(&self) -> Run {
+        self.run
+    }
+
+    pub(crate) const fn open_segment(&self) -> Option<&Segment> {
+        self.open.as_ref()
+    }
+
+    /// Of the segment that is open, or opens next.
+    pub(crate) const fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// No frame comes any more.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.is_ended
     }
 
     /// True as soon as a segment can be played.
@@ -152,45 +341,63 @@ impl Muxer {
         !self.segments.is_empty()
     }
 
-    /// The media playlist. Without a segment yet it is empty but valid.
+    /// How long a segment is at most; zero before the first.
     #[must_use]
-    pub fn playlist(&self) -> String {
-        let longest_ticks = self.listed().map(|segment| segment.duration_ticks).max().unwrap_or(0);
-        let floor_secs = i64::try_from(self.config.segment_duration_min.as_secs()).unwrap_or(i64::MAX).max(1);
-        let target_secs = (longest_ticks + MediaTime::TICKS_PER_SECOND / 2).div_euclid(MediaTime::TICKS_PER_SECOND).max(floor_secs);
-        let first = self.listed().next().map_or(self.next_sequence, |segment| segment.sequence);
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _ = write!(
-            text,
-            "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{target_secs}\n#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n#EXT-X-INDEPENDENT-SEGMENTS\n",
-            self.discontinuities_gone
-        );
-        let mut init = None;
-        for segment in self.listed() {
-            if segment.is_discontinuous {
-                text.push_str("#EXT-X-DISCONTINUITY\n");
-            }
-            if init != Some(segment.init) {
-                init = Some(segment.init);
-                let _ = writeln!(text, "#EXT-X-MAP:URI=\"init-{}.mp4\"", segment.init);
-            }
-            let millis = segment.duration_ticks / 90;
-            let _ = writeln!(text, "#EXTINF:{}.{:03},\nseg-{}.m4s", millis / 1000, millis % 1000, segment.sequence);
+    pub fn target_duration(&self) -> Duration {
+        Duration::from_secs(self.targets().map_or(0, |targets| u64::try_from(targets.segment_secs).unwrap_or_default()))
+    }
+
+    /// Whether the playlist has the segment `sequence`, or its part `part` (counted from zero), or what is behind them.
+    #[must_use]
+    pub fn wait_for(&self, sequence: u64, part: Option<u64>) -> Wait {
+        if self.is_ended || sequence < self.next_sequence {
+            return Wait::Over;
         }
-        text
+        if sequence > self.next_sequence + 1 {
+            return Wait::TooFar;
+        }
+        let parts = self.open.as_ref().filter(|open| open.sequence == sequence && open.has_parts).map_or(0, |open| open.parts.len());
+        if part.is_some_and(|part| usize::try_from(part).is_ok_and(|part| part < parts)) { Wait::Over } else { Wait::On }
     }
 
-    /// The initialisation segment `init-{number}.mp4`; the present one and the one before it are kept.
+    /// What a name of the playlist stands for.
     #[must_use]
-    pub fn init(&self, number: u64) -> Option<Bytes> {
-        [&self.init, &self.init_before].into_iter().flatten().find(|(kept, _)| *kept == number).map(|(_, bytes)| bytes.clone())
+    pub fn lookup(&self, name: &str) -> Lookup {
+        self.find(name).unwrap_or(Lookup::Gone)
     }
 
-    /// The segment `seg-{sequence}.m4s`, while it is kept.
-    #[must_use]
-    pub fn segment(&self, sequence: u64) -> Option<Bytes> {
-        self.segments.iter().find(|segment| segment.sequence == sequence).map(|segment| segment.bytes.clone())
+    fn find(&self, name: &str) -> Option<Lookup> {
+        let (stem, suffix) = name.split_once('.')?;
+        let mut fields = stem.split('-');
+        let (kind, number) = (fields.next()?, fields.next()?.parse::<u64>().ok()?);
+        let nth = if kind == "part" { Some(fields.next()?.parse::<usize>().ok()?) } else { None };
+        let is_ours = fields.next().and_then(|mark| u32::from_str_radix(mark, 16).ok()) == Some(self.run.mark) && fields.next().is_none();
+        match (kind, suffix, nth) {
+            _ if !is_ours => None,
+            ("init", "mp4", None) => self.inits.iter().find(|(known, _)| *known == number).map(|(_, bytes)| Lookup::Init(bytes.clone())),
+            ("seg", "m4s", None) => self.segment(number).map(|segment| Lookup::Media(segment.bytes.clone())),
+            ("part", "m4s", Some(nth)) => self.part(number, nth),
+            _ => None,
+        }
+    }
+
+    fn segment(&self, sequence: u64) -> Option<&Segment> {
+        let oldest = self.segments.front()?.sequence;
+        self.segments.get(usize::try_from(sequence.checked_sub(oldest)?).ok()?)
+    }
+
+    fn part(&self, sequence: u64, nth: usize) -> Option<Lookup> {
+        if sequence < self.next_sequence {
+            return self.segment(sequence)?.parts.get(nth).map(|part| Lookup::Media(part.bytes.clone()));
+        }
+        let known = self.open.as_ref().filter(|open| open.sequence == sequence);
+        let parts = known.map_or(&[][..], |open| open.parts.as_slice());
+        match parts.get(nth) {
+            Some(part) => Some(Lookup::Media(part.bytes.clone())),
+            // The one that was hinted at.
+            None if !self.is_ended && sequence == self.next_sequence && nth == parts.len() => Some(Lookup::Soon),
+            None => None,
+        }
     }
 
     /// The segment that is open, or opens next, ends at its next key frame, however short: someone waits for it.
@@ -200,147 +407,26 @@ impl Muxer {
 
     /// Forgets all segments: no one fetches them. Numbers go on, and the next segment begins behind a discontinuity.
     pub fn clear(&mut self) {
-        let listed_gaps = self.listed().filter(|segment| segment.is_discontinuous).count();
-        self.discontinuities_gone += u64::try_from(listed_gaps).unwrap_or(0);
+        self.discontinue();
         self.segments = VecDeque::new();
-        self.open = Vec::new();
-        self.open_bytes = 0;
-        self.ends_early = false;
-        self.is_discontinuous = self.next_sequence > 0;
+        let newest = self.inits.pop_back();
+        self.inits = newest.into_iter().collect();
     }
 
     /// The stream paused or its time jumped: the next segment begins behind a discontinuity.
     pub fn discontinue(&mut self) {
         self.cut(None);
-        self.is_discontinuous = self.next_sequence > 0;
+        self.is_discontinuous = self.next_sequence > self.run.first_sequence;
+        (self.wall_offset_micros, self.sound_at, self.sound_ticks) = (None, None, 0);
+        self.pace.forget();
+    }
+
+    /// The stream is over: what is there is listed, and the playlist has its end.
+    pub fn end(&mut self) {
+        self.cut(None);
+        self.is_ended = true;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sightline_media::{TrackConfig, TrackId, aac::AudioConfig, avc::DecoderConfig};
-
-    fn video_track() -> Track {
-        let sps = [
-            0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0, 0x00, 0x00, 0x7d, 0x20,
-            0x00, 0x17, 0x70, 0x01, 0xe3, 0x06, 0x32, 0xc0,
-        ];
-        Track {
-            id: TrackId::VIDEO,
-            config: TrackConfig::H264(DecoderConfig::from_sets(&sps, &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0]).unwrap()),
-        }
-    }
-
-    fn audio_track() -> Track {
-        Track { id: TrackId::AUDIO, config: TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap()) }
-    }
-
-    fn frame(index: i64, is_keyframe: bool) -> Frame<Bytes> {
-        let time = MediaTime::from_millis(index * 40);
-        let payload = Bytes::from(alloc::format!("frame {index}"));
-        Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe, is_disposable: false, payload }
-    }
-
-    fn parsed(muxer: &Muxer) -> m3u8_rs::MediaPlaylist {
-        m3u8_rs::parse_media_playlist_res(muxer.playlist().as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn segments_are_cut_at_key_frames_and_roll_out() {
-        let mut muxer = Muxer::new(Config { segment_duration_min: Duration::from_secs(2), playlist_segments: 3 });
-        muxer.set_tracks(&[video_track()]).unwrap();
-        for index in 0..=25 * 20 {
-            muxer.push(&frame(index, index % 25 == 0));
-        }
-        let list = parsed(&muxer);
-        assert_eq!((list.segments.len(), list.media_sequence, list.target_duration), (3, 7, 2));
-        assert!(list.segments.iter().all(|segment| (segment.duration - 2.0).abs() < 0.001));
-        assert_eq!(list.segments[0].map.as_ref().unwrap().uri, "init-0.mp4");
-        assert!(muxer.segment(9).is_some() && muxer.segment(4).is_some() && muxer.segment(3).is_none());
-    }
-
-    #[test]
-    fn nothing_is_kept_before_the_first_key_frame() {
-        let mut muxer = Muxer::new(Config::default());
-        muxer.push(&frame(0, true));
-        muxer.set_tracks(&[video_track()]).unwrap();
-        muxer.push(&frame(1, false));
-        assert!(muxer.open.is_empty() && !muxer.is_playable());
-        assert!(parsed(&muxer).segments.is_empty());
-    }
-
-    #[test]
-    fn other_parameter_sets_come_behind_a_discontinuity() {
-        let mut muxer = Muxer::new(Config { segment_duration_min: Duration::from_secs(1), playlist_segments: 4 });
-        muxer.set_tracks(&[video_track()]).unwrap();
-        for index in 0..60 {
-            muxer.push(&frame(index, index % 25 == 0));
-        }
-        muxer.set_tracks(&[video_track(), audio_track()]).unwrap();
-        for index in 60..120 {
-            muxer.push(&frame(index, index % 25 == 10));
-        }
-        let list = parsed(&muxer);
-        let marks: Vec<bool> = list.segments.iter().map(|segment| segment.discontinuity).collect();
-        assert_eq!(marks.iter().filter(|&&mark| mark).count(), 1);
-        let changed = list.segments.iter().find(|segment| segment.discontinuity).unwrap();
-        assert_eq!(changed.map.as_ref().unwrap().uri, "init-1.mp4");
-        assert!(muxer.init(0).is_some() && muxer.init(1).is_some());
-        for index in 120..600 {
-            muxer.push(&frame(index, index % 25 == 10));
-        }
-        assert_eq!(parsed(&muxer).discontinuity_sequence, 1);
-    }
-
-    #[test]
-    fn a_playlist_that_was_cleared_goes_on_behind_a_discontinuity() {
-        let mut muxer = Muxer::new(Config { segment_duration_min: Duration::from_secs(2), playlist_segments: 4 });
-        muxer.set_tracks(&[video_track()]).unwrap();
-        muxer.end_segment_early();
-        for index in 0..=25 {
-            muxer.push(&frame(index, index % 25 == 0));
-        }
-        assert_eq!(parsed(&muxer).segments.len(), 1, "the first ends early");
-        for index in 26..=75 {
-            muxer.push(&frame(index, index % 25 == 0));
-        }
-        assert_eq!(parsed(&muxer).segments.len(), 2, "the others do not");
-        for round in 0..2 {
-            muxer.clear();
-            assert!(!muxer.is_playable());
-            for index in 200..=250 {
-                muxer.push(&frame(round * 500 + index, index % 25 == 0));
-            }
-            let list = parsed(&muxer);
-            let media_sequence = 2 + u64::try_from(round).unwrap();
-            assert_eq!((list.media_sequence, list.segments.len()), (media_sequence, 1));
-            assert!(list.segments[0].discontinuity);
-            assert_eq!(list.discontinuity_sequence, u64::try_from(round).unwrap());
-        }
-    }
-
-    #[test]
-    fn frames_of_one_byte_can_t_fill_the_memory_either() {
-        let mut muxer = Muxer::new(Config { segment_duration_min: Duration::from_secs(1), playlist_segments: 1 });
-        muxer.set_tracks(&[video_track()]).unwrap();
-        let (first, byte) = (frame(0, true), Bytes::from_static(b"x"));
-        muxer.push(&first);
-        for _ in 0..200_000 {
-            muxer.push(&Frame { payload: byte.clone(), is_keyframe: false, ..first.clone() });
-            assert!(muxer.open.len() <= SEGMENT_BYTES_MAX / sightline_media::FRAME_OVERHEAD_BYTES + 1);
-        }
-    }
-
-    #[test]
-    fn a_stream_without_key_frames_can_t_fill_the_memory() {
-        let mut muxer = Muxer::new(Config { segment_duration_min: Duration::from_secs(1), playlist_segments: 1 });
-        muxer.set_tracks(&[video_track()]).unwrap();
-        let large = Bytes::from(alloc::vec![0; 8 << 20]);
-        muxer.push(&frame(0, true));
-        for index in 1..40 {
-            muxer.push(&Frame { payload: large.clone(), ..frame(index, false) });
-        }
-        assert!(muxer.open_bytes <= SEGMENT_BYTES_MAX + (8 << 20));
-    }
-}
+mod tests;

@@ -23,6 +23,14 @@ const MDAT_HEADER_BYTES: usize = 8;
 /// # Errors
 /// [`Error::Empty`] without frames, [`Error::TooLarge`].
 pub fn fragment(sequence: u32, frames: &[Frame<Bytes>], ends_at: Option<MediaTime>) -> Result<Bytes, Error> {
+    fragment_of(sequence, frames, |_| ends_at)
+}
+
+/// [`fragment`], whose tracks end each at a time of its own.
+///
+/// # Errors
+/// As [`fragment`].
+pub fn fragment_of(sequence: u32, frames: &[Frame<Bytes>], ends_at: impl Fn(TrackId) -> Option<MediaTime>) -> Result<Bytes, Error> {
     let mut track_ids: Vec<TrackId> = frames.iter().map(|frame| frame.track).collect();
     track_ids.sort_unstable();
     track_ids.dedup();
@@ -30,7 +38,7 @@ pub fn fragment(sequence: u32, frames: &[Frame<Bytes>], ends_at: Option<MediaTim
     let mut payload_bytes = 0_usize;
     for &track in &track_ids {
         let samples: Vec<&Frame<Bytes>> = frames.iter().filter(|frame| frame.track == track).collect();
-        runs.push((payload_bytes, run(track, &samples, ends_at)?));
+        runs.push((payload_bytes, run(track, &samples, ends_at(track))?));
         payload_bytes += samples.iter().map(|frame| frame.payload.len()).sum::<usize>();
     }
     if runs.is_empty() {

@@ -71,6 +71,7 @@ extern crate std;
 mod backoff;
 mod bandwidth;
 mod config;
+mod debut;
 mod describe;
 mod flight;
 mod gate;

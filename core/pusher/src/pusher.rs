@@ -17,6 +17,7 @@ use sightline_signal::{
 use crate::{
     backoff::Backoff,
     config::{Config, Trigger},
+    debut::Debut,
     describe::{describe, describe_timeout},
     flight::Flight,
     io::{EncoderAction, Input, Status, ToDevice},
@@ -87,6 +88,8 @@ pub struct Pusher<P, const QUEUE: usize> {
     /// Made once, and begun anew for each link; it keeps the tracks.
     session: client::Session<P, SESSION_QUEUE>,
     streaming_since: Option<Instant>,
+    /// `stream_started` waits for it.
+    debut: Option<Debut>,
     /// Tries left for a name that the server may still hold for the connection that was lost.
     held_name_tries: u32,
     /// When the cloud was last asked for a token because the name was refused.
@@ -137,6 +140,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             backoff: Backoff::new(config.reconnect_interval, config.reconnect_jitter, seed),
             session: client::Session::idle(),
             streaming_since: None,
+            debut: None,
             held_name_tries: 0,
             asked_for_name_at: None,
             in_session: Deque::new(),
@@ -288,8 +292,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     /// What ends while it streams: metrics, a tick of the rate control, a frame's time in the queue, the link's time to take bytes.
-    fn streaming_timeouts(&self) -> [Option<Instant>; 4] {
+    fn streaming_timeouts(&self) -> [Option<Instant>; 5] {
         [
+            self.debut.as_ref().map(Debut::ends_at),
             self.timers.get(Timer::Metrics),
             self.rate.next_tick(),
             if self.config.frame_dropping { self.queue.expires_at() } else { None },
@@ -538,6 +543,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     #[inline(never)]
     fn drop_link(&mut self) {
         self.moves_to = None;
+        self.announce();
         if self.streaming_since.take().is_some() {
             self.outbox.encoder(EncoderAction::Stop);
         }

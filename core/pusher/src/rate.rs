@@ -51,6 +51,18 @@ pub(crate) struct LinkSample {
     pub(crate) delivered_bps: Option<f32>,
     /// The same over the last moments alone.
     pub(crate) fresh_bps: Option<f32>,
+    /// Bytes that have arrived on this link.
+    pub(crate) arrived: u64,
+}
+
+/// What has arrived over a longer time. Behind a proxy that takes bytes in bursts the moments say nothing: each burst looks like a fast link.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    since: Instant,
+    arrived: u64,
+    ticks: u16,
+    /// Those at which frames waited.
+    short: u16,
 }
 
 /// What changed.
@@ -80,6 +92,7 @@ pub(crate) struct RateControl {
     is_held: bool,
     starved_since: Option<Instant>,
     has_starved: bool,
+    stretch: Option<Stretch>,
 }
 
 impl RateControl {
@@ -98,6 +111,7 @@ impl RateControl {
             is_held: false,
             starved_since: None,
             has_starved: false,
+            stretch: None,
         }
     }
 
@@ -131,6 +145,7 @@ impl RateControl {
         self.cut_at = None;
         self.clear_since = None;
         self.is_held = false;
+        self.stretch = None;
         self.told_bps = self.present_bps as u32;
     }
 
@@ -143,7 +158,13 @@ impl RateControl {
     fn starves(&mut self, now: Instant, sample: LinkSample) -> bool {
         if self.present_bps > self.floor_bps as f32 * FED_SHARE {
             self.starved_since = None;
+        }
+        let was_short = self.stretch_was_short(now, sample);
+        if was_short == Some(false) {
             self.has_starved = false;
+        } else if was_short == Some(true) && !self.has_starved {
+            self.has_starved = true;
+            return true;
         }
         if self.is_starved(sample) {
             let since = *self.starved_since.get_or_insert(now);
@@ -153,6 +174,22 @@ impl RateControl {
             }
         }
         false
+    }
+
+    /// Once a stretch: whether less than the floor has arrived in it, while frames waited for a third of it and more.
+    fn stretch_was_short(&mut self, now: Instant, sample: LinkSample) -> Option<bool> {
+        let is_short = self.is_held || sample.lag >= self.share(LAG_SHARE);
+        let stretch = self.stretch.get_or_insert(Stretch { since: now, arrived: sample.arrived, ticks: 0, short: 0 });
+        stretch.ticks = stretch.ticks.saturating_add(1);
+        stretch.short = stretch.short.saturating_add(u16::from(is_short));
+        let Stretch { since, arrived, ticks, short } = *stretch;
+        let took = now.since(since);
+        if took < STARVED_AFTER {
+            return None;
+        }
+        self.stretch = None;
+        let bps = sample.arrived.saturating_sub(arrived) as f32 * 8.0 / took.as_secs_f32();
+        Some(bps < self.floor_bps as f32 && short >= ticks / 3)
     }
 
     /// When to call [`Self::tick`].
@@ -275,8 +312,13 @@ mod tests {
         now_ms: u64,
         waiting: VecDeque<(u64, Instant)>,
         in_network: u64,
+        in_proxy: u64,
         acknowledged: u64,
         lag_max: Duration,
+        /// Bytes that a proxy holds: it acknowledges at once what fits, and is silent then until half of it has gone on. 0: none is there.
+        proxy_bytes: u64,
+        is_proxy_full: bool,
+        starved: u32,
     }
 
     impl World {
@@ -284,7 +326,19 @@ mod tests {
             let mut control = RateControl::new(target_bps, 150_000, Duration::from_secs(3));
             control.restart(Instant::ZERO);
             let flight = Flight::new(Instant::ZERO);
-            Self { control, flight, now_ms: 0, waiting: VecDeque::new(), in_network: 0, acknowledged: 0, lag_max: Duration::ZERO }
+            Self {
+                control,
+                flight,
+                now_ms: 0,
+                waiting: VecDeque::new(),
+                in_network: 0,
+                in_proxy: 0,
+                acknowledged: 0,
+                lag_max: Duration::ZERO,
+                proxy_bytes: 0,
+                is_proxy_full: false,
+                starved: 0,
+            }
         }
 
         fn run(&mut self, seconds: u64, kbps: u64) {
@@ -302,15 +356,26 @@ mod tests {
                     self.flight.hand_frame(captured_at);
                     self.in_network += bytes;
                 }
-                let carried = self.in_network.min(kbps * 20 / 8);
-                self.in_network -= carried;
-                self.acknowledged += carried;
+                let step = kbps * 20 / 8;
+                let taken = if self.proxy_bytes == 0 {
+                    step
+                } else {
+                    self.in_proxy = self.in_proxy.saturating_sub(step);
+                    self.is_proxy_full &= self.in_proxy > self.proxy_bytes / 2;
+                    if self.is_proxy_full { 0 } else { self.proxy_bytes - self.in_proxy }
+                };
+                let taken = self.in_network.min(taken);
+                self.in_network -= taken;
+                self.acknowledged += taken;
+                self.in_proxy += taken;
+                self.is_proxy_full |= self.in_proxy >= self.proxy_bytes;
                 self.flight.report(now, self.acknowledged, self.in_network, |_| {});
                 let oldest = self.flight.oldest().or_else(|| self.waiting.front().map(|(_, at)| *at));
                 let lag = oldest.map_or(Duration::ZERO, |at| now.since(at));
                 self.lag_max = self.lag_max.max(lag);
-                self.control
-                    .tick(now, LinkSample { lag, delivered_bps: self.flight.delivered_bps(now), fresh_bps: self.flight.fresh_bps(now) });
+                let (delivered_bps, fresh_bps) = (self.flight.delivered_bps(now), self.flight.fresh_bps(now));
+                let sample = LinkSample { lag, delivered_bps, fresh_bps, arrived: self.flight.acknowledged() };
+                self.starved += u32::from(self.control.tick(now, sample) == Some(Decision::Starved));
             }
         }
     }
@@ -334,6 +399,19 @@ mod tests {
         assert!(world.control.bitrate_bps() >= 700_000, "one hole is not the link's rate: {}", world.control.bitrate_bps());
         world.run(5, 4000);
         assert!(!world.control.is_held && world.control.bitrate_bps() > 1_900_000, "{}", world.control.bitrate_bps());
+    }
+
+    #[test]
+    fn a_link_below_the_floor_is_told_once_behind_a_proxy_that_takes_bytes_in_bursts_too() {
+        for proxy_bytes in [0, 16 << 10, 32 << 10, 64 << 10] {
+            let mut world = World::new(1_000_000);
+            world.proxy_bytes = proxy_bytes;
+            world.run(if cfg!(miri) { 46 } else { 120 }, 60);
+            assert_eq!(world.starved, 1, "{proxy_bytes}");
+        }
+        let mut world = World::new(1_000_000);
+        world.run(if cfg!(miri) { 31 } else { 90 }, 400);
+        assert_eq!(world.starved, 0, "above the floor");
     }
 
     #[test]

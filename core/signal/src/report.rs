@@ -51,6 +51,33 @@ pub struct OriginReport {
     /// Publishers that were refused since the last report that was taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<OriginRefusal>,
+    /// The checkpoint that it keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_checkpoint: Option<AuditCheckpoint>,
+}
+
+/// The head of the cloud's audit log at a time, signed: what a later log must still hold. Origins keep the newest one.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AuditCheckpoint {
+    /// Entries of the log.
+    pub rows: u64,
+    /// The last entry's hash, in hexadecimal.
+    pub hash: String,
+    /// When it was signed, seconds since 1970.
+    pub time: i64,
+    /// The public key (Ed25519), base64url without padding.
+    pub key: String,
+    /// Of [`Self::signed_text`], likewise.
+    pub signature: String,
+}
+
+impl AuditCheckpoint {
+    /// What is signed.
+    #[must_use]
+    pub fn signed_text(&self) -> String {
+        alloc::format!("sightline audit checkpoint\n{}\n{}\n{}\n", self.rows, self.hash, self.time)
+    }
 }
 
 /// Publishers that were refused, from one address and for one reason.
@@ -137,6 +164,9 @@ pub struct ReportAnswer {
     /// What the next report sends as `revoked_after`, once `revoked` is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_up_to: Option<u64>,
+    /// The newest checkpoint of the audit log, to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_checkpoint: Option<AuditCheckpoint>,
 }
 
 /// A stream that lost its right.

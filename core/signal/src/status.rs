@@ -23,12 +23,18 @@ pub enum LatencyKind {
 /// The figures of `stream_started`.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct StartMetrics {
-    /// Frames a second that the encoder was set to.
+    /// Frames sent a second, over the first second.
     pub fps: f32,
-    /// Bit rate that the encoder was set to.
+    /// Bits sent a second, in thousands, over the same.
     pub bitrate_kbps: f32,
     /// Whether the server has accepted the stream.
     pub is_connected: bool,
+    /// Of the pictures, in pixels. Ours, not the seed's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    /// The same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
     /// What the uplink carried before the stream began, where it was tried: at least this. Ours, not the seed's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink_kbps: Option<f32>,
@@ -134,6 +140,7 @@ pub struct ConnectionError {
 
 /// `devices/{id}/stream/status`: one event, its name in `event`.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is no allocator here to box it with")]
 pub enum StatusEvent {
     /// The server accepted the stream.
     Started(StreamStarted),

@@ -4,7 +4,7 @@ use crate::cursor::Cursor;
 use crate::script::Peer;
 use crate::served::Served;
 use sightline_hls::Muxer;
-use sightline_media::{Instant, MediaTime, Track};
+use sightline_media::{Instant, MediaTime, Track, WallTime};
 use sightline_rtmp::server::{Event, shared};
 use sightline_rtmp::{flv, player};
 
@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
 /// Serialises what came in every form, and reads one of them back.
 fn pass_on(events: &[Event]) {
     let mut tracks: Vec<Track> = vec![];
-    let mut muxer = Muxer::new(sightline_hls::Config::default());
+    let mut muxer = Muxer::new(sightline_hls::Config::default(), sightline_hls::Run { first_sequence: 0, mark: 0 });
     let mut messages = Vec::new();
     let mut frames = Vec::new();
     for event in events {
@@ -59,7 +59,7 @@ fn pass_on(events: &[Event]) {
                 };
                 let tag = flv::frame_tag(frame, codec);
                 assert!(tag.len() > flv::TAG_HEADER_BYTES + 4 && tag.ends_with(&(tag.len() as u32 - 4).to_be_bytes()));
-                muxer.push(frame);
+                muxer.push(frame, WallTime::from_unix_micros(0));
                 messages.extend_from_slice(&shared::frame_message(frame, codec, CHUNK_SIZE));
                 frames.push(frame);
             }
@@ -69,7 +69,7 @@ fn pass_on(events: &[Event]) {
             _ => {}
         }
     }
-    assert!(muxer.playlist().starts_with("#EXTM3U"));
+    assert!(muxer.playlist(false).is_none_or(|text| text.starts_with("#EXTM3U")));
     let mut player = player::Session::play("rtmp://h/live", "cam", 1);
     let mut peer = Peer::new();
     peer.put_opening(0, 2);

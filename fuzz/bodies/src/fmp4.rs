@@ -3,8 +3,8 @@
 use crate::cursor::Cursor;
 use crate::script::avc_record;
 use bytes::Bytes;
-use sightline_hls::{Config, Muxer};
-use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, aac, avc};
+use sightline_hls::{Config, Lookup, Muxer, Run};
+use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, WallTime, aac, avc};
 use std::time::Duration;
 
 /// Tracks, then frames.
@@ -28,8 +28,9 @@ pub fn run(data: &[u8]) {
     let config = Config {
         segment_duration_min: Duration::from_millis(u64::from(cursor.u8()) * 20),
         playlist_segments: usize::from(cursor.u8() % 8),
+        part_duration: Duration::from_millis(u64::from(cursor.u8()) * 4),
     };
-    let mut muxer = Muxer::new(config);
+    let mut muxer = Muxer::new(config, Run { first_sequence: 7, mark: 1 });
     let _ = muxer.set_tracks(&tracks);
     let (mut frames, mut ticks) = (vec![], 0_i64);
     while !cursor.is_empty() {
@@ -41,7 +42,7 @@ pub fn run(data: &[u8]) {
         let payload = Bytes::from(vec![0x65; usize::from(cursor.u8())]);
         let track = if choice & 0x40 == 0 { TrackId::VIDEO } else { TrackId::AUDIO };
         let frame = Frame { track, dts, pts, is_keyframe: choice & 0x20 == 0, is_disposable: choice & 0x10 != 0, payload };
-        muxer.push(&frame);
+        muxer.push(&frame, WallTime::from_unix_micros(ticks));
         frames.push(frame);
         if choice == 0x7f {
             muxer.discontinue();
@@ -50,9 +51,26 @@ pub fn run(data: &[u8]) {
     if let Ok(fragment) = sightline_mp4::fragment(1, &frames, None) {
         assert_boxes(&fragment);
     }
-    assert!(muxer.playlist().starts_with("#EXTM3U"));
-    for sequence in 0..8 {
-        muxer.segment(sequence).iter().for_each(|segment| assert_boxes(segment));
+    for is_over in [false, true] {
+        if is_over {
+            muxer.end();
+        }
+        assert_all_is_there(&muxer);
+    }
+}
+
+/// What the playlist names is there, but for the part that comes next.
+fn assert_all_is_there(muxer: &Muxer) {
+    let Some(text) = muxer.playlist(false) else { return };
+    assert!(text.starts_with("#EXTM3U") && muxer.playlist(true).is_some());
+    for line in text.lines() {
+        let name = if line.starts_with('#') { line.split('"').nth(1) } else { Some(line) };
+        match name.map(|name| muxer.lookup(name)) {
+            Some(Lookup::Init(bytes) | Lookup::Media(bytes)) => assert_boxes(&bytes),
+            Some(Lookup::Soon) => assert!(line.contains("PRELOAD-HINT")),
+            Some(Lookup::Gone) => panic!("{line} is listed and gone"),
+            None => {}
+        }
     }
 }
 

@@ -281,13 +281,16 @@ fn without_a_configuration_the_machine_alone_is_looked_at() {
 }
 
 #[test]
-fn wrong_use_is_told_from_what_fails() {
+fn wrong_use_is_told_from_what_fails_and_a_cloud_s_file_has_a_checklist_of_its_own() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("cloud.toml");
-    std::fs::write(&file, "data_dir = 'x'\n").unwrap();
+    std::fs::write(&file, "data_dir = 'x'\n[http]\nlisten = '127.0.0.1:0'\n[mqtt]\nlisten = '127.0.0.1:0'\n").unwrap();
     let run = |args: &[&str]| Command::new(sightline()).arg("doctor").args(args).output().unwrap();
     assert_eq!(run(&["--nonsense"]).status.code(), Some(2));
-    let cloud = run(&["--config", file.to_str().unwrap()]);
-    assert_eq!(cloud.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&cloud.stderr).contains("no camera's configuration"));
+    assert_eq!(run(&["--role", "cloud"]).status.code(), Some(2));
+    let cloud = run(&["--config", file.to_str().unwrap(), "--json"]);
+    assert_eq!(cloud.status.code(), Some(0));
+    let report: Value = serde_json::from_slice(&cloud.stdout).unwrap();
+    let allocator = report["items"].as_array().unwrap().iter().find(|item| item["item"] == "allocator").unwrap();
+    assert_eq!((&allocator["part"], &allocator["result"]), (&"cloud".into(), &"not_applicable".into()), "it does not run");
 }

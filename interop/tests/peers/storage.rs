@@ -1,4 +1,4 @@
-//! The cloud on a disk that fills while it serves.
+//! The cloud on a disk that fills, or fails, while it serves.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
@@ -109,4 +109,55 @@ fn a_disk_that_fills_costs_only_what_came_meanwhile() {
     cloud.signal("-TERM");
     assert!(cloud.wait(LIMIT).success());
     assert!(verify(&dir));
+}
+
+/// An error of the disk and a file system that the kernel has made read-only: writes of a running cloud fail, those of its log too, and work
+/// again.
+#[test]
+fn a_disk_that_fails_or_is_made_read_only_costs_only_what_came_meanwhile() {
+    const ERRORS: [(&str, u32); 2] = [("EIO", 5), ("EROFS", 30)];
+    let home = TempDir::new().unwrap();
+    let file = |name: &str| home.path().join(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/failing_disk.c");
+    output(Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(file("failing_disk.so")).arg(source).arg("-ldl"));
+    let [http, mqtts] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+    let dir = file("cloud");
+    let text = format!(
+        "data_dir = '{}'\n[http]\nlisten = '{http}'\n[mqtt]\nlisten = '{mqtts}'\n[[servers]]\nid = 'other'\nrtmp_url = 'rtmp://127.0.0.1:9/live'\n",
+        dir.display()
+    );
+    std::fs::write(file("cloud.toml"), text).unwrap();
+    let mut command = Command::new(sightline());
+    command.args(["cloud", "--config"]).arg(file("cloud.toml"));
+    command.env("LD_PRELOAD", file("failing_disk.so")).env("FAILING_DISK_DIR", home.path()).env("FAILING_DISK_FLAG", file("flag"));
+    let mut cloud = Process::start("cloud", home.path(), &mut command);
+    eventually("the cloud is up", LIMIT, || get_json(&format!("http://{http}/.well-known/jwks.json")));
+    output(Command::new(sightline()).args(["device", "add", "cam", "--dir"]).arg(&dir));
+    let bearer = format!("Authorization: Bearer {}", std::fs::read_to_string(dir.join("devices/cam.token")).unwrap());
+    let ready = || ask(&format!("http://{http}/readyz"), &[]).0;
+    let start = || {
+        let json = ["-H", "Content-Type: application/json", "-d", "{\"cmd\":\"start\"}"];
+        ask(&format!("http://{http}/api/v1/devices/cam/command"), &json)
+    };
+    for (name, error) in ERRORS {
+        assert_eq!((ready(), request(&http, &bearer, &format!("before-{name}"))), (200, 200));
+        std::fs::write(file("flag"), error.to_string()).unwrap();
+        eventually("it is not ready", LIMIT, || (ready() == 503).then_some(()));
+        for number in 0..5 {
+            assert_eq!(request(&http, &bearer, &format!("meanwhile-{name}-{number}")), 503, "{name}");
+            assert_eq!(start().1["error_code"], "STORAGE_FAILED", "nothing is carried out that is not in the log");
+        }
+        assert!(get_json(&format!("http://{http}/api/v1/devices/cam")).is_some(), "what is there can be read");
+        std::fs::remove_file(file("flag")).unwrap();
+        assert_eq!(request(&http, &bearer, &format!("after-{name}")), 200, "the first write after it");
+        eventually("it is ready", LIMIT, || (ready() == 200).then_some(()));
+    }
+    assert!(cloud.is_running() && verify(&dir));
+    cloud.signal("-TERM");
+    assert!(cloud.wait(LIMIT).success());
+    assert!(verify(&dir));
+    // A token that was handed out has its row.
+    let audit = output(Command::new(sightline()).args(["audit", "show", "--limit", "100", "--dir"]).arg(&dir));
+    let issued = String::from_utf8_lossy(&audit).matches("allocation.issue").count();
+    assert_eq!(issued, 2 * ERRORS.len());
 }

@@ -208,7 +208,7 @@ impl Agent {
             starts_stream: motion.starts_stream,
             awaits_stream: false,
         });
-        let pusher = Pusher::new(self.checked.pusher, seed);
+        let pusher = Box::new(Pusher::new(self.checked.pusher, seed));
         let mut running = Running {
             idle: (self.recorder.is_some() || motion.is_some()).then(|| pusher.settings()),
             pusher,
@@ -313,7 +313,8 @@ pub(crate) struct Controls {
 }
 
 struct Running {
-    pusher: Pusher<Bytes, QUEUE_FRAMES_MAX>,
+    /// Its queue is some 50 KB: no part of the loop's future, which is moved about.
+    pusher: Box<Pusher<Bytes, QUEUE_FRAMES_MAX>>,
     pipeline: Pipeline,
     recorder: Option<Recorder>,
     motion: Option<MotionEvents>,

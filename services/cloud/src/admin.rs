@@ -3,16 +3,8 @@
 //! It works while the cloud runs on the same directory: both meet in the database, and the cloud looks every second for what
 //! was changed here.
 
-pub use crate::{
-    audit::chain::{AuditEntry, Verdict},
-    devices::{
-        registry::{AddedDevice, RegistryError},
-        settings::{SettingsProblem, SettingsView},
-    },
-    identity::operator_certificates::{AddedOperator, OperatorCertificate, OperatorError},
-    store::settings::Tables,
-};
 use crate::{
+    audit::checkpoints::{self, CheckpointKey},
     clock::Clock,
     data_dir::{self, DataDir},
     devices::{registry::Registry, settings},
@@ -29,9 +21,21 @@ use crate::{
         devices::DeviceRow,
     },
 };
+pub use crate::{
+    audit::{
+        chain::{AuditEntry, Verdict},
+        checkpoints::CheckpointVerdict,
+    },
+    devices::{
+        registry::{AddedDevice, RegistryError},
+        settings::{SettingsProblem, SettingsView},
+    },
+    identity::operator_certificates::{AddedOperator, OperatorCertificate, OperatorError},
+    store::settings::Tables,
+};
 use serde::Serialize;
 use serde_json::json;
-use sightline_signal::DeviceId;
+use sightline_signal::{DeviceId, report::AuditCheckpoint};
 use std::path::{Path, PathBuf};
 
 /// A device as the database has it. Times are seconds since 1970.
@@ -141,6 +145,14 @@ pub async fn show_device(data_dir: &Path, id: &DeviceId) -> Result<Device, Admin
 /// [`RegistryError::DeviceUnknown`], or what the database reports.
 pub async fn revoke_device(data_dir: &Path, id: &DeviceId) -> Result<(), AdminError> {
     Ok(Home::open(data_dir).await?.registry()?.revoke(&Actor::Cli, id).await?)
+}
+
+/// Removes a device for good: its identity, its files and what was kept for it. Its tokens are void, its connections end; the audit log stays.
+///
+/// # Errors
+/// [`RegistryError::DeviceUnknown`], or what files and database report.
+pub async fn remove_device(data_dir: &Path, id: &DeviceId) -> Result<(), AdminError> {
+    Ok(Home::open(data_dir).await?.registry()?.remove(&Actor::Cli, id).await?)
 }
 
 /// A new certificate, key and bearer token for a device. The old bearer token ends at once, the old certificate after an hour.
@@ -264,6 +276,24 @@ pub async fn prepare(data_dir: &Path, host_names: &[String]) -> Result<Prepared,
 /// What the database reports before a row can be named.
 pub async fn verify_audit(data_dir: &Path) -> Result<Verdict, AdminError> {
     Ok(Home::open(data_dir).await?.store.verify_audit().await?)
+}
+
+/// Signs the audit log as it is, for a place outside of this machine.
+///
+/// # Errors
+/// What files and database report.
+pub async fn sign_audit_checkpoint(data_dir: &Path) -> Result<AuditCheckpoint, AdminError> {
+    let home = Home::open(data_dir).await?;
+    Ok(checkpoints::sign(&CheckpointKey::open(&home.dir)?, &home.store, &home.clock).await?)
+}
+
+/// Whether the audit log still holds a checkpoint that was kept elsewhere.
+///
+/// # Errors
+/// What files and database report.
+pub async fn compare_audit_checkpoint(data_dir: &Path, checkpoint: &AuditCheckpoint) -> Result<CheckpointVerdict, AdminError> {
+    let home = Home::open(data_dir).await?;
+    Ok(checkpoints::compare(&CheckpointKey::open(&home.dir)?, &home.store, checkpoint).await?)
 }
 
 /// The newest entries of the audit log, newest first; `before` (exclusive) pages back.

@@ -2,7 +2,10 @@
 
 use crate::{
     allocate::allocator::{Allocator, Parts},
-    audit::refusals::Refusals,
+    audit::{
+        checkpoints::{CheckpointKey, Checkpoints},
+        refusals::Refusals,
+    },
     clock::Clock,
     config::Config,
     data_dir::{self, DataDir},
@@ -225,6 +228,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         commands: Arc::clone(&commands),
         refusals,
         lives: Lives::new(clock.unix_secs()),
+        checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
     });
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {

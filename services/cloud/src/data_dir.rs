@@ -1,7 +1,7 @@
 //! The data directory: the one place that knows every file's name.
 //!
 //! `ca.pem`, `ca.key`, `server.pem|key`, `operator.pem|key`, `operator.token`, `cluster.key`, `devices/{id}.pem|key|token`, `operators.json`, `operators/{name}.pem|key`,
-//! `sightline.sqlite`, `audit.head`, `reserve`, `cloud.lock`, `sightline.migrate.lock`. Only the owner can read the secret ones.
+//! `sightline.sqlite`, `audit.head`, `audit.key`, `reserve`, `cloud.lock`, `sightline.migrate.lock`. Only the owner can read the secret ones.
 
 use crate::secrets::{CryptoError, Secret, random_secret};
 use sightline_claim::{Claim, ClaimError};

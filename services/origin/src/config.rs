@@ -112,6 +112,9 @@ pub struct Http {
     /// Segments in an HLS playlist.
     #[config(env = "SIGHTLINE_ORIGIN_HTTP_HLS_SEGMENTS", default = 20)]
     pub hls_segments: usize,
+    /// What a part of an HLS segment holds, in milliseconds: what players of low-latency HLS fetch before the segment is whole.
+    #[config(env = "SIGHTLINE_ORIGIN_HTTP_HLS_PART_MS", default = 200)]
+    pub hls_part_ms: u64,
     /// HTTP connections at a time, at most; fewer where the limit of open files is low: a fifth of it.
     #[config(env = "SIGHTLINE_ORIGIN_HTTP_CONNECTIONS", default = 20_000)]
     pub connections: usize,

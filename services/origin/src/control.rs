@@ -1,11 +1,13 @@
 //! The origin towards its operators: reports to the cloud, metrics, and the sweep.
 
+pub(crate) mod checkpoint;
 pub(crate) mod metrics;
 pub(crate) mod report;
 pub(crate) mod sweep;
 
 use crate::auth::keys::Keys;
 use crate::live::hub::Hub;
+use checkpoint::KeptCheckpoint;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,7 @@ pub(crate) struct Control {
     pub(crate) server: Server,
     pub(crate) keys: Arc<Keys>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) checkpoint: KeptCheckpoint,
     pub(crate) shutdown: CancellationToken,
 }
 

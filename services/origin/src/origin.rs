@@ -4,6 +4,7 @@ use crate::auth::keys::Keys;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
 use crate::config::{Config, Play as PlayRule};
+use crate::control::checkpoint::KeptCheckpoint;
 use crate::control::metrics::{self, ConnectionCounts};
 use crate::control::report::{Addresses, Reporter};
 use crate::control::{Control, Server, sweep};
@@ -15,6 +16,7 @@ use crate::ingest::rtmp::{self, Rtmp};
 use crate::live::hub::Hub;
 use crate::live::incidents::Incidents;
 use crate::live::ring;
+use crate::play::hls::{self, Recent};
 use crate::play::{self, Pace, Play};
 use crate::record::health::RecordingCounts;
 use crate::record::tap::Recordings;
@@ -116,6 +118,7 @@ impl Origin {
         }
         parts.listen(&config, listeners, acceptor);
         parts.tasks.spawn(sweep::run(parts.control.clone()));
+        parts.tasks.spawn(hls::forget_ended(parts.rtmp.play.clone(), parts.shutdown.clone()));
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();
         let recordings = config.record.enabled.then(|| config.recordings_dir());
@@ -258,7 +261,8 @@ impl Parts {
                 is_open: config.auth.play == PlayRule::Open,
                 pace: pace(config),
                 chunk_size: session.chunk_size,
-                hls: hls(config),
+                hls: hls_config(config),
+                recent: Recent::default(),
                 tasks: tasks.clone(),
             }),
             session,
@@ -270,7 +274,8 @@ impl Parts {
             region: config.region.clone(),
             capacity_kbps: config.cloud.capacity_kbps,
         };
-        let control = Control { server, keys, hub, shutdown: shutdown.clone() };
+        let checkpoint = KeptCheckpoint::load(&config.data_dir);
+        let control = Control { server, keys, hub, checkpoint, shutdown: shutdown.clone() };
         Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, recordings: counts, tasks, shutdown }
     }
 
@@ -393,10 +398,11 @@ fn pace(config: &Config) -> Pace {
     Pace { stuck: Duration::from_secs(config.limits.viewer_stuck_sec), merge: Duration::from_millis(config.rtmp.merge_ms) }
 }
 
-fn hls(config: &Config) -> sightline_hls::Config {
+fn hls_config(config: &Config) -> sightline_hls::Config {
     sightline_hls::Config {
         segment_duration_min: Duration::from_secs(config.http.hls_segment_sec),
         playlist_segments: config.http.hls_segments,
+        part_duration: Duration::from_millis(config.http.hls_part_ms),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What viewers get: RTMP, HTTP-FLV, HLS and snapshots.
 
 mod flv;
-mod hls;
+pub(crate) mod hls;
 pub(crate) mod http;
 mod refreshed;
 pub(crate) mod rtmp_alone;
@@ -34,6 +34,8 @@ pub(crate) struct Play {
     pub(crate) chunk_size: u32,
     /// How playlists are cut.
     pub(crate) hls: sightline_hls::Config,
+    /// Of streams that are there, or were a moment ago.
+    pub(crate) recent: hls::Recent,
     pub(crate) tasks: TaskTracker,
 }
 

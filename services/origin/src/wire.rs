@@ -57,6 +57,9 @@ pub(crate) struct WireCursor {
     cursor: Cursor,
     /// The configuration whose headers it has; 0 is none.
     config_id: u64,
+    /// Of FLV, whose header promises them: whether there is sound, and whether there are pictures.
+    promised: (bool, bool),
+    is_over: bool,
 }
 
 impl WireCursor {
@@ -65,13 +68,25 @@ impl WireCursor {
         self.cursor.needed_from()
     }
 
+    /// The kinds of its tracks have changed, and its header is wrong: players wait for ever for sound that has gone
+    /// (flv.js#746, mpegts.js#191). Nothing more comes.
+    pub(crate) fn is_over(self) -> bool {
+        self.is_over
+    }
+
     /// Appends to `out` what comes next, about `bytes_max` at most.
     pub(crate) fn fill(&mut self, stream: &Stream, wire: Wire, scratch: &mut Scratch, out: &mut VecDeque<Bytes>, bytes_max: usize) {
         stream.take(&mut self.cursor, scratch, bytes_max);
         for packet in scratch.drain(..) {
             if packet.config.id != self.config_id {
+                let kinds = kinds(&packet);
                 if self.config_id == 0 {
                     out.extend(wire.opening(&packet));
+                    self.promised = kinds;
+                }
+                if wire == Wire::Flv && kinds != self.promised {
+                    self.is_over = true;
+                    break;
                 }
                 self.config_id = packet.config.id;
                 out.push_back(wire.headers(&packet));
@@ -81,12 +96,18 @@ impl WireCursor {
     }
 }
 
+/// Whether there is sound, and whether there are pictures.
+fn kinds(packet: &Packet) -> (bool, bool) {
+    let has = |is_video: bool| packet.config.tracks.iter().any(|track| track.config.codec().is_video() == is_video);
+    (has(false), has(true))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::live::ring::Limits;
     use crate::live::stream::Publisher;
-    use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac::AudioConfig};
+    use sightline_media::{Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac::AudioConfig, avc::DecoderConfig};
     use tokio_util::sync::CancellationToken;
 
     /// A stream of sound with one frame.
@@ -128,6 +149,24 @@ mod tests {
         let out = fill(&stream(), &mut WireCursor::default(), Wire::Flv);
         assert_eq!(out.len(), 3);
         assert_eq!(out[0][..5], *b"FLV\x01\x04");
+    }
+
+    #[test]
+    fn an_flv_ends_where_the_kinds_of_its_tracks_change() {
+        let (stream, [mut flv, mut rtmp]) = (stream(), [WireCursor::default(); 2]);
+        let wire = Wire::Rtmp { chunk_size: 4096 };
+        fill(&stream, &mut flv, Wire::Flv);
+        fill(&stream, &mut rtmp, wire);
+        assert!(!flv.is_over());
+        let sps = [
+            0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0, 0x00, 0x00, 0x7d, 0x20,
+            0x00, 0x17, 0x70, 0x01, 0xe3, 0x06, 0x32, 0xc0,
+        ];
+        let config = TrackConfig::H264(DecoderConfig::from_sets(&sps, &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0]).unwrap());
+        stream.set_track(1, Track { id: TrackId::VIDEO, config }).unwrap();
+        push(&stream, 20);
+        assert!(fill(&stream, &mut flv, Wire::Flv).is_empty() && flv.is_over());
+        assert!(!fill(&stream, &mut rtmp, wire).is_empty() && !rtmp.is_over());
     }
 
     #[test]

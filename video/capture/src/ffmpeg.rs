@@ -410,6 +410,10 @@ fn command(input: Input<'_>, wanted: Wanted) -> Command {
         // `V`: no covers and thumbnails. Each picture with its own time, to the millisecond: nothing is doubled, and nothing is left out.
         command.args(["-map", "0:V:0", "-vf", &size.filter(), "-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-enc_time_base:v", "1:1000"]);
     }
+    if wanted == Wanted::Sound {
+        // Beside pictures that are read here, by the file's own clock: ffmpeg would count from the file's first picture or sound.
+        command.arg("-copyts");
+    }
     if let Wanted::PicturesAndSound(_) | Wanted::Sound = wanted {
         command.args(["-map", "0:a:0?", "-c:a", "aac", "-b:a", "128k", "-af", SOUND_FILTER]);
     }

@@ -164,7 +164,7 @@ impl Truth {
     }
 }
 
-fn played(path: &Path) -> Result<Played, SourceError> {
+fn played(path: &Path, is_whole: bool) -> Result<Played, SourceError> {
     let mut played = Played::default();
     match open_file(path, UNBOUNDED)? {
         Opened::Clip(clip) => {
@@ -200,8 +200,9 @@ fn played(path: &Path) -> Result<Played, SourceError> {
             }
             times.sort_unstable();
             let numbers = decoded(&stream, kind, path);
-            // Cut or damaged, not all of them can be decoded.
-            let numbers = numbers.into_iter().map(Some).chain(std::iter::repeat(None));
+            // Not all of them can be decoded: the first of an open group, and whatever a cut goes through.
+            let missing = if is_whole { times.len().saturating_sub(numbers.len()) } else { 0 };
+            let numbers = std::iter::repeat_n(None, missing).chain(numbers.into_iter().map(Some)).chain(std::iter::repeat(None));
             let shown = times.into_iter().zip(numbers).filter(|((_, is_hidden), _)| !is_hidden);
             played.pictures = shown.map(|((time, _), number)| (time, number.unwrap_or(NOT_DECODED))).collect();
         }
@@ -325,7 +326,7 @@ fn try_one(dice: &mut Dice, dir: &Path) -> Option<String> {
     }
     std::fs::write(&path, left).unwrap();
     let (expected, began) = (probed(&path), Instant::now());
-    let found = played(&path);
+    let found = played(&path, kept == bytes.len() && !is_damaged);
     let took = began.elapsed();
     let told = format!("{told}; damaged: {is_damaged}, {kept} of {} bytes: ffprobe has {expected}", bytes.len());
     let is_whole = kept == bytes.len();

@@ -472,8 +472,9 @@ fn composed(dice: &mut Dice) -> Quirks {
     let times = [Times::StepBack, Times::StepAhead, Times::TenTimesTooFast, Times::HalfAsFast, Times::StandStill];
     let strays: [&'static [u8]; 4] = [b"\r\n", b"\0\x01\xff", b"RTP ", b"OPTIONS"];
     let options = dice.roll(6);
-    use OptionsAnswer::{HangsUpBehind, Refused, RefusedForGood, Silence};
-    let refusals = [HangsUpBehind, Silence, Refused(401), Refused(501), RefusedForGood(405)];
+    use OptionsAnswer::{HangsUpBehind, Refused, RefusedForGood};
+    // One that is silent costs the time until it is taken for that: it has a test of its own.
+    let refusals = [HangsUpBehind, Refused(401), Refused(501), RefusedForGood(405)];
     // Over UDP the sequence numbers are all that tells what is lost.
     let is_udp = dice.roll(8) == 0;
     let sequences: &[Sequence] =

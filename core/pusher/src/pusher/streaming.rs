@@ -8,6 +8,7 @@ use sightline_signal::{ErrorCode, StartMetrics, StreamState};
 use super::timers::Timer;
 use super::{HEALTHY_AFTER, KEYFRAME_REQUEST_INTERVAL, Pusher, SESSION_QUEUE};
 use crate::{
+    debut::Debut,
     io::EncoderAction,
     outbox::{Event, Figures},
     rate::{Decision, LinkSample},
@@ -36,14 +37,26 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         let settings = self.settings();
         self.outbox.encoder(EncoderAction::Start(settings));
         self.enter(StreamState::Streaming, None);
+        self.debut = Some(Debut::new(now));
+    }
+
+    /// Tells that the stream has started, with what was measured since; with what the encoder was set to where that is nothing yet.
+    #[inline(never)]
+    pub(super) fn announce(&mut self) {
+        let Some(debut) = self.debut.take() else { return };
+        let settings = self.settings();
+        let measured = debut.measured();
+        let size = self.picture();
         self.outbox.event(Event::Started {
             session: self.session_number,
             place: self.servers.as_ref().map_or(0, Servers::next),
             quality: self.quality(),
             metrics: StartMetrics {
-                fps: settings.fps as f32,
-                bitrate_kbps: settings.bitrate_bps as f32 / 1000.0,
+                fps: measured.map_or(settings.fps as f32, |measured| measured.fps),
+                bitrate_kbps: measured.map_or(settings.bitrate_bps as f32 / 1000.0, |measured| measured.bitrate_kbps),
                 is_connected: true,
+                width: size.map(|(width, _)| width),
+                height: size.map(|(_, height)| height),
                 uplink_kbps: self.opening.uplink_bps.take().map(|bps| bps as f32 / 1000.0),
             },
         });
@@ -82,7 +95,11 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         if !self.is_asking && self.servers.as_ref().and_then(Servers::refresh_at).is_some_and(|at| now >= at) {
             self.send_request();
         }
+        if self.debut.as_ref().is_some_and(|debut| now >= debut.ends_at()) {
+            self.announce();
+        }
         if self.timers.take_ended(Timer::Metrics, now) {
+            self.announce();
             self.timers.set(Timer::Metrics, Some(now + self.config.metrics_interval));
             self.publish_metrics(now);
         }
@@ -98,6 +115,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             lag: self.oldest().map_or(Duration::ZERO, |oldest| now.since(oldest).saturating_sub(self.flight.base())),
             delivered_bps: self.flight.delivered_bps(now),
             fresh_bps: self.flight.fresh_bps(now),
+            arrived: self.flight.acknowledged(),
         }
     }
 
@@ -161,6 +179,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                     self.session_bytes = self.session_bytes.saturating_sub(frame.len() as u64);
                     if frame.track == TrackId::VIDEO {
                         self.flight.hand_frame(captured_at);
+                    }
+                    if let Some(debut) = &mut self.debut {
+                        debut.sent(now, frame.track, frame.len());
                     }
                     if let Some(tally) = &mut self.tally {
                         match frame.track {

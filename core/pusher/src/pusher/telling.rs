@@ -66,7 +66,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 message: text("Live streaming started"),
                 timestamp,
                 state: StreamState::Streaming,
-                server_url: self.tc_url_at(place),
+                server_url: with_slash(self.tc_url_at(place)),
                 stream_key: text("***"),
                 quality,
                 session_id: session_id(session),
@@ -91,9 +91,13 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
         }
     }
 
+    /// The size of the pictures, as their configuration has it.
+    pub(super) fn picture(&self) -> Option<(u32, u32)> {
+        self.session.tracks().find_map(|track| track.config.size())
+    }
+
     fn state_report(&self, figures: Figures, timestamp: i64) -> StateReport {
-        let picture = self.session.tracks().find_map(|track| track.config.size());
-        let (width, height) = picture.unwrap_or((self.target.width, self.target.height));
+        let (width, height) = self.picture().unwrap_or((self.target.width, self.target.height));
         let Figures { fps, bitrate_kbps, latency_ms, latency_kind, network_quality } = figures;
         StateReport {
             state: self.state,
@@ -120,6 +124,13 @@ fn result(verdict: Verdict, timestamp: i64) -> CommandResult {
         error_message: refused.map(|(_, message)| text(message)),
         timestamp,
     }
+}
+
+/// The application's URL as answers have it: with a slash at its end.
+fn with_slash(mut tc_url: Text<192>) -> Text<192> {
+    // One that is so long stays without.
+    let _ = tc_url.push('/');
+    tc_url
 }
 
 fn session_id(session: u32) -> Text<32> {

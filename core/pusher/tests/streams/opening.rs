@@ -5,8 +5,8 @@ use crate::world::{FRAMES_IN_ONE, World, config, fixed};
 use sightline_pusher::{Config, Input, Trigger};
 use sightline_signal::{CustomQuality, ErrorCode, Quality, Settings, StatusEvent, StreamStarted, StreamState};
 
-/// A camera of this quality on a link of so many bits a second, streaming.
-fn started(quality: Quality, link_bps: f64) -> (World, StreamStarted) {
+/// A camera of this quality on a link of so many bits a second, streaming: the numbers that it began with, and what it told.
+fn started(quality: Quality, link_bps: f64) -> (World, Settings, StreamStarted) {
     let custom = CustomQuality::new(Settings { width: 1280, height: 960, fps: 20, bitrate_bps: 2_000_000 }, 20).ok();
     let mut world = World::new(Config { quality, custom, server: fixed(&["rtmp://a/live"]), ..config(Trigger::Manual) });
     world.set_rate(link_bps / 8.0);
@@ -15,9 +15,11 @@ fn started(quality: Quality, link_bps: f64) -> (World, StreamStarted) {
         world.run(0.1);
         assert!(world.now.as_micros() < 4_000_000, "a picture within three seconds");
     }
+    let settings = world.pusher.settings();
+    world.run(1.1);
     let started =
         world.events.iter().find_map(|(_, event)| if let StatusEvent::Started(started) = event { Some(started.clone()) } else { None });
-    (world, started.unwrap())
+    (world, settings, started.unwrap())
 }
 
 #[test]
@@ -30,8 +32,7 @@ fn the_uplink_picks_the_preset_that_the_stream_begins_with() {
         (Quality::Low, 20e6, Quality::Low, (640, 15)),
     ];
     for (wanted, link_bps, picked, (width, fps)) in cases {
-        let (world, first) = started(wanted, link_bps);
-        let settings = world.pusher.settings();
+        let (_, settings, first) = started(wanted, link_bps);
         assert_eq!((first.quality, settings.width, settings.fps), (picked, width, fps), "{wanted:?} on {link_bps}: {first:?}");
         let uplink_bps = first.metrics.uplink_kbps.unwrap() * 1000.0;
         assert!(
@@ -39,12 +40,15 @@ fn the_uplink_picks_the_preset_that_the_stream_begins_with() {
             "{uplink_bps} of {link_bps}"
         );
         assert!(settings.bitrate_bps as f32 <= uplink_bps);
+        let (asked, sent) = (settings.fps as f32 / FRAMES_IN_ONE as f32, first.metrics);
+        assert!((sent.fps / asked - 1.0).abs() < 0.2 && sent.bitrate_kbps > 50.0 && sent.bitrate_kbps < 4500.0, "{asked} {sent:?}");
+        assert_eq!(first.server_url, "rtmp://a/live/");
     }
 }
 
 #[test]
 fn a_stream_on_a_slow_link_begins_without_a_lag_and_grows_with_the_link() {
-    let (mut world, _) = started(Quality::High, 0.8e6);
+    let (mut world, ..) = started(Quality::High, 0.8e6);
     world.run(10.0);
     assert!(
         world.received.len() > 130 / FRAMES_IN_ONE as usize && world.errors().is_empty(),
@@ -69,11 +73,10 @@ fn a_stream_on_a_slow_link_begins_without_a_lag_and_grows_with_the_link() {
 
 #[test]
 fn below_the_least_preset_pictures_are_fewer_and_below_the_least_rate_it_is_told() {
-    let (world, small) = started(Quality::High, 220e3);
-    let settings = world.pusher.settings();
+    let (world, settings, small) = started(Quality::High, 220e3);
     assert_eq!((small.quality, world.errors().len()), (Quality::Low, 0));
     assert!(settings.fps < 15 && settings.bitrate_bps < 300_000, "{settings:?}");
-    let (mut world, _) = started(Quality::High, 100e3);
+    let (mut world, ..) = started(Quality::High, 100e3);
     let told = |world: &World| world.errors().iter().filter(|(code, ..)| *code == ErrorCode::BandwidthInsufficient).count();
     assert_eq!(told(&world), 1);
     world.run(40.0);
@@ -82,8 +85,7 @@ fn below_the_least_preset_pictures_are_fewer_and_below_the_least_rate_it_is_told
 
 #[test]
 fn a_custom_quality_keeps_its_name_and_begins_at_the_rate_that_fits() {
-    let (world, first) = started(Quality::Custom, 1.2e6);
-    let settings = world.pusher.settings();
+    let (_, settings, first) = started(Quality::Custom, 1.2e6);
     assert_eq!((first.quality, settings.width, settings.fps), (Quality::Custom, 1280, 20));
     assert!((700_000..=1_200_000).contains(&settings.bitrate_bps), "{settings:?}");
 }
@@ -114,7 +116,7 @@ fn later_connections_and_those_that_are_not_to_be_checked_publish_at_once() {
         assert!(world.pusher.is_streaming());
         assert_eq!(world.pusher.settings().bitrate_bps, 2_000_000);
     }
-    let (mut world, _) = started(Quality::High, 4e6);
+    let (mut world, ..) = started(Quality::High, 4e6);
     world.run(10.0);
     world.link = None;
     world.input(Input::LinkClosed(None));

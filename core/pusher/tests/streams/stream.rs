@@ -412,6 +412,8 @@ fn a_server_that_says_nothing_is_given_up_and_told() {
     world.link = None;
     world.run(12.0);
     assert_eq!(world.errors()[0].0, ErrorCode::RtmpConnectTimeout);
+    let told = |error: &StatusEvent| matches!(error, StatusEvent::ConnectionError(error) if error.message == "The server did not finish the RTMP handshake in time");
+    assert!(world.events.iter().any(|(_, event)| told(event)));
 }
 
 #[test]

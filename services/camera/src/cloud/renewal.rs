@@ -27,8 +27,8 @@ use crate::blocking;
 const LOOK_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// After a request without an answer, or with a refusal that names no time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(600);
-/// What the cloud's clock may be ahead of ours to be taken for right: decades are nonsense.
-const AHEAD_MAX_SEC: i64 = 30 * 366 * 86_400;
+/// What the cloud's clock may be ahead of ours to be taken for right: a clock that begins in 1970 is behind by less, and centuries are nonsense.
+const AHEAD_MAX_SEC: i64 = 100 * 366 * 86_400;
 /// Only its owner may read a file with a key in it.
 const MODE_SECRET: u32 = 0o600;
 
@@ -52,15 +52,16 @@ impl Pair {
     /// The newest pair of a device: the configured one, or one that it has fetched since.
     pub(crate) fn newest(files: &DeviceFiles) -> Self {
         let configured = files.configured.clone();
-        let since = validity(&configured.cert, None).map_or(i64::MIN, |(from, _)| from);
+        // The one that is good for longer: what was signed later. From when on they are good is the same for all.
+        let until = validity(&configured.cert, None).map_or(i64::MIN, |(_, until)| until);
         let renewed = places(files).into_iter().filter_map(|path| {
-            let (from, _) = validity(&path, Some(&files.device))?;
+            let (_, until) = validity(&path, Some(&files.device))?;
             // One whose key does not fit is as none.
             client_config(&files.ca, Some((&path, &path))).ok()?;
-            Some((from, path))
+            Some((until, path))
         });
         match renewed.max() {
-            Some((from, path)) if from > since => Self { cert: path.clone(), key: path },
+            Some((later, path)) if later > until => Self { cert: path.clone(), key: path },
             Some(_) | None => configured,
         }
     }

@@ -4,8 +4,8 @@
 //! of any bit of any row breaks the chain at that row. The number of rows and the last hash are kept twice more: in the row
 //! `audit_head`, and in the file `audit.head` beside the database. So rows cut off at the end are noticed as well.
 //!
-//! What it can't show: someone who can write the whole data directory can make a new, consistent log. Keep a copy of
-//! `audit.head` elsewhere (`sightline audit verify` prints it); a log that no longer contains that head was rewritten. A crash
+//! What it can't show: someone who can write the whole data directory can make a new, consistent log. That one does not hold the signed
+//! checkpoints that origins keep (`checkpoints.rs`). A crash
 //! between a commit and the file's renewal leaves the file behind the table; that is no fault.
 
 use crate::secrets::hex;

@@ -8,7 +8,7 @@ use crate::{
     store::{
         Store, Write,
         actor::{Action, Actor},
-        devices::{Credentials, DeviceRow},
+        devices::{Credentials, DeviceRow, ROTATION_GRACE_MS},
         error::StoreError,
     },
 };
@@ -16,9 +16,6 @@ use serde::Serialize;
 use serde_json::json;
 use sightline_signal::DeviceId;
 use std::path::PathBuf;
-
-/// How long a device's older certificate stays valid after `rotate`: it has to fetch the new one first.
-const ROTATION_GRACE_MS: i64 = 3_600_000;
 
 /// Why the registry refuses.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +94,8 @@ impl Registry {
         if write.is_enrolled(id).await? {
             return Err(RegistryError::DeviceExists(id.clone()));
         }
-        let (token_sha256, issued_at_ms) = self.issue(id)?;
+        let last_ms = self.store.device(id).await?.map_or(0, |revoked| revoked.certificate_issued_at_ms());
+        let (token_sha256, issued_at_ms) = self.issue(id, last_ms)?;
         // A device enrolled anew must not come back with the certificate that it was revoked with.
         let credentials =
             Credentials { token_sha256: &token_sha256, cert_issued_min_ms: issued_at_ms, cert_issued_min_from_ms: issued_at_ms };
@@ -119,6 +117,22 @@ impl Registry {
             Err(error) if self.store.open_reserve(&error) => Ok(self.write_revocation(actor, &device).await?),
             written => Ok(written?),
         }
+    }
+
+    /// Removes a device for good: its identity, its files, what was kept for it. Its tokens are void, the audit log stays.
+    pub(crate) async fn remove(&self, actor: &Actor, id: &DeviceId) -> Result<(), RegistryError> {
+        let device = self.known(id).await?;
+        let mut write = self.store.write(actor).await?;
+        let epoch_min = write.remove(id, &device.stream).await?;
+        write.commit(Action::DeviceRemove, id.as_str(), json!({ "epoch_min": epoch_min })).await?;
+        for extension in ["pem", "key", "token"] {
+            let path = self.dir.device_file(id, extension);
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(DataDirError::File { path, source }.into()),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Takes a device's right to publish; it keeps its identity. The tokens that it was given are void: origins refuse them, and
@@ -150,7 +164,7 @@ impl Registry {
     /// A new certificate, key and bearer token.
     pub(crate) async fn rotate(&self, actor: &Actor, id: &DeviceId) -> Result<AddedDevice, RegistryError> {
         let mut write = self.write_active(actor, id).await?;
-        let (token_sha256, issued_at_ms) = self.issue(id)?;
+        let (token_sha256, issued_at_ms) = self.issue(id, self.known(id).await?.certificate_issued_at_ms())?;
         let old_until_ms = self.clock.unix_millis() + ROTATION_GRACE_MS;
         let credentials =
             Credentials { token_sha256: &token_sha256, cert_issued_min_ms: issued_at_ms, cert_issued_min_from_ms: old_until_ms };
@@ -177,9 +191,9 @@ impl Registry {
     }
 
     /// Writes certificate, key and token; gives the token's hash and when the certificate was issued.
-    fn issue(&self, id: &DeviceId) -> Result<([u8; 32], i64), RegistryError> {
+    fn issue(&self, id: &DeviceId, last_ms: i64) -> Result<([u8; 32], i64), RegistryError> {
         let token = random_secret()?;
-        let issued_at_ms = self.authority.issue_device(id)?;
+        let issued_at_ms = self.authority.issue_device(id, last_ms)?;
         write(&self.dir.device_file(id, "token"), token.reveal(), MODE_SECRET)?;
         Ok((sha256(token.reveal()), issued_at_ms))
     }
@@ -189,6 +203,34 @@ impl Registry {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_removed_device_leaves_no_identity_void_tokens_and_its_rows_in_the_audit_log() {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, clock) = (DataDir::open(home.path()).unwrap(), Clock::default());
+        let authority = Authority::open(&dir, clock.clone()).unwrap();
+        let store = Store::open(&dir, clock.clone()).await.unwrap();
+        let registry = Registry::new(dir.clone(), authority, store.clone(), clock.clone());
+        let cam = DeviceId::new("cam").unwrap();
+        let added = registry.add(&Actor::Cli, &cam).await.unwrap();
+        let token = sha256(crate::data_dir::read(&added.token).unwrap().trim());
+        let first = registry.known(&cam).await.unwrap();
+        let seen = store.newest_epoch().await.unwrap();
+        registry.remove(&Actor::Cli, &cam).await.unwrap();
+        assert!(matches!(registry.remove(&Actor::Cli, &cam).await, Err(RegistryError::DeviceUnknown(_))));
+        assert!(store.device_by_token(&token).await.unwrap().is_none() && store.devices("", 10).await.unwrap().is_empty());
+        assert!([&added.pem, &added.key, &added.token].iter().all(|path| !path.exists()));
+        assert_eq!(store.streams_revoked_after(seen).await.unwrap().items[0].stream, first.stream);
+        assert_eq!(store.devices_revoked_after(seen).await.unwrap().items, std::slice::from_ref(&cam), "a running cloud cuts it");
+        let actions: Vec<_> = store.audit_entries(None, 10).await.unwrap().into_iter().map(|entry| entry.action).collect();
+        assert_eq!(actions, ["device.remove", "device.add"]);
+        // The name may be given again; what the first one was given opens nothing.
+        clock.advance(Duration::from_secs(1));
+        registry.add(&Actor::Cli, &cam).await.unwrap();
+        let second = registry.known(&cam).await.unwrap();
+        assert!(second.stream != first.stream && !second.takes_certificate(first.certificate_issued_at_ms(), clock.unix_millis()));
+        assert!(store.devices_revoked_after(seen).await.unwrap().items.is_empty());
+    }
 
     #[tokio::test]
     async fn an_old_certificate_is_valid_for_an_hour_after_a_new_one_and_then_refused() {
@@ -204,6 +246,8 @@ mod tests {
         registry.rotate(&Actor::Cli, &cam).await.unwrap();
         let takes = async |issued_at_ms: i64| registry.known(&cam).await.unwrap().takes_certificate(issued_at_ms, clock.unix_millis());
         assert!(takes(first_ms).await);
+        let row = registry.known(&cam).await.unwrap();
+        assert!(!row.takes_certificate(first_ms, clock.unix_millis() - 86_400_000), "the clock was a day ahead at that rotation");
         clock.advance(Duration::from_secs(3599));
         assert!(takes(first_ms).await);
         clock.advance(Duration::from_secs(2));

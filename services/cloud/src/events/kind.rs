@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum EventKind {
+    AuditRolledBack,
     CertificateEnds,
     CertificateRenewed,
     StreamStarted,
@@ -32,7 +33,8 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
+        Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
         Self::StreamStarted,
@@ -60,6 +62,7 @@ impl EventKind {
     /// The name in the API.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::AuditRolledBack => "audit_rolled_back",
             Self::CertificateEnds => "certificate_ends",
             Self::CertificateRenewed => "certificate_renewed",
             Self::StreamStarted => "stream_started",

@@ -37,7 +37,7 @@ pub(super) struct DeviceView {
     created_at: i64,
     last_seen: Option<i64>,
     revoked_at: Option<i64>,
-    /// When its newest certificate ends; nothing renews it by itself.
+    /// When its newest certificate ends.
     certificate_until: i64,
     /// The server of its newest allocation.
     server: Option<String>,
@@ -190,4 +190,35 @@ pub(super) async fn revoke(
         cut_off(&bus, &events, &device.id).await;
     }
     Ok(Json(Revoked { id: device.id, revoked: true }))
+}
+
+/// A device that was removed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Removed {
+    id: DeviceId,
+    /// Always true.
+    removed: bool,
+}
+
+/// Removes a device for good.
+///
+/// Its identity, its files and what was kept for it. Its tokens are void, its connections end; the audit log stays.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/remove", operation_id = "remove_device", params(("id" = DeviceId, Path)), responses(
+    (status = 200, description = "It is removed", body = Removed),
+    (status = 404, description = "`NOT_FOUND`"),
+))]
+pub(super) async fn remove(
+    State(store): State<Store>,
+    State(registry): State<Arc<Registry>>,
+    State(bus): State<Option<Bus>>,
+    State(events): State<Arc<EventLog>>,
+    Extension(peer): Extension<Peer>,
+    Id(id): Id,
+) -> ApiResult<Json<Removed>> {
+    let device = known(&store, &id).await?;
+    registry.remove(&peer.operator(), &device.id).await.map_err(|error| ApiError::internal(&error))?;
+    if let Some(bus) = bus {
+        cut_off(&bus, &events, &device.id).await;
+    }
+    Ok(Json(Removed { id: device.id, removed: true }))
 }

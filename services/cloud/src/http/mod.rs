@@ -70,6 +70,7 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(devices::show, devices::revoke))
         .routes(routes!(commands::command))
         .routes(routes!(settings::show, settings::set))
+        .routes(routes!(devices::remove))
         .routes(routes!(commands::rotate))
         .routes(routes!(streams::list))
         .routes(routes!(servers::list))

@@ -23,8 +23,11 @@ use std::{
 const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Two years.
 pub(crate) const LEAF_VALIDITY: Duration = Duration::from_secs(2 * 365 * 86_400);
-/// Certificates are valid from a day ago on: a camera's clock may be behind.
-const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
+/// Certificates are valid from 2024 on, before any clock that is right: a camera's clock may be behind, and what a cloud signs whose own clock is
+/// years ahead must not be good only then.
+const VALID_FROM_SEC: u64 = 1_704_067_200;
+/// A clock that shows less was never set: what is signed by it ends as if it were the beginning of 2026, when this was written.
+const CLOCK_LEAST_SEC: u64 = 1_767_225_600;
 /// The server's own certificate is renewed at a start this long before its end.
 const RENEW_BEFORE: Duration = Duration::from_secs(60 * 86_400);
 
@@ -103,9 +106,10 @@ impl Authority {
         valid_until(&self.dir.file("ca.pem")).unwrap_or_default()
     }
 
-    /// A device's certificate and key; returns when it was issued, in milliseconds since 1970.
-    pub(crate) fn issue_device(&self, device: &DeviceId) -> Result<i64, DataDirError> {
-        let issued_at_ms = self.clock.unix_millis();
+    /// A device's certificate and key; returns when it was issued, in milliseconds since 1970: after `last_ms`, whatever the clock says.
+    /// Certificates of one device are ordered by it.
+    pub(crate) fn issue_device(&self, device: &DeviceId, last_ms: i64) -> Result<i64, DataDirError> {
+        let issued_at_ms = self.clock.unix_millis().max(last_ms.saturating_add(1));
         let params = client_params(device.as_str(), UNIT_DEVICES, issued_at_ms)?;
         self.issue(params, &self.dir.device_file(device, "pem"), &self.dir.device_file(device, "key"))?;
         Ok(issued_at_ms)
@@ -162,7 +166,8 @@ impl Authority {
 
     /// Whether a certificate can stay: it is not near its end, and contains all of `names`.
     fn is_good(&self, pem_path: &Path, names: &[String]) -> bool {
-        is_good_until(pem_path, self.clock.unix_secs() + i64::try_from(RENEW_BEFORE.as_secs()).unwrap_or(i64::MAX), names)
+        let now_secs = self.clock.unix_secs();
+        is_good_until(pem_path, now_secs, now_secs + i64::try_from(RENEW_BEFORE.as_secs()).unwrap_or(i64::MAX), names)
     }
 
     fn issue(&self, params: CertificateParams, pem_path: &Path, key_path: &Path) -> Result<(), DataDirError> {
@@ -214,9 +219,10 @@ pub(crate) fn shown(certificate: &CertificateDer<'_>) -> Option<Shown> {
 
 fn params(validity: Duration, common_name: &str, unit: &str, now_ms: i64) -> Result<CertificateParams, DataDirError> {
     let mut params = CertificateParams::default();
-    let now = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_millis(u64::try_from(now_ms).unwrap_or_default());
-    params.not_before = now - CLOCK_SKEW;
-    params.not_after = now + validity;
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let now = Duration::from_millis(u64::try_from(now_ms).unwrap_or_default()).max(Duration::from_secs(CLOCK_LEAST_SEC));
+    params.not_before = epoch + Duration::from_secs(VALID_FROM_SEC);
+    params.not_after = epoch + now + validity;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Sightline");
     params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
@@ -249,10 +255,12 @@ pub(crate) fn valid_until(path: &Path) -> Option<i64> {
 }
 
 /// Whether the certificate is valid until `until_secs` and contains all of `names`.
-fn is_good_until(path: &Path, until_secs: i64, names: &[String]) -> bool {
+fn is_good_until(path: &Path, now_secs: i64, until_secs: i64, names: &[String]) -> bool {
     let Ok(der) = CertificateDer::from_pem_file(path) else { return false };
     let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&der) else { return false };
-    if parsed.validity().not_after.timestamp() < until_secs {
+    // One of an earlier version may begin years from now, if the clock was ahead when it was made.
+    let begins_late = parsed.validity().not_before.timestamp() > now_secs.max(i64::try_from(VALID_FROM_SEC).unwrap_or(i64::MAX));
+    if parsed.validity().not_after.timestamp() < until_secs || begins_late {
         return false;
     }
     if names.is_empty() {
@@ -295,10 +303,34 @@ mod tests {
         authority.ensure_operator().unwrap();
         // The registry reserves this id; here it shows that the name alone gives no right.
         let impostor = DeviceId::new(OPERATOR).unwrap();
-        let issued = authority.issue_device(&impostor).unwrap();
+        let issued = authority.issue_device(&impostor, 0).unwrap();
         let read = |path: std::path::PathBuf| shown(&CertificateDer::from_pem_file(path).unwrap()).unwrap().subject;
         assert!(matches!(read(dir.file("operator.pem")), Subject::Operator { name, .. } if name == OPERATOR));
         assert_eq!(read(dir.device_file(&impostor, "pem")), Subject::Device { id: impostor, issued_at_ms: issued });
+    }
+
+    #[test]
+    fn what_a_cloud_signs_while_its_clock_is_wrong_is_good_once_it_is_right() {
+        let home = tempfile::tempdir().unwrap();
+        let (dir, clock) = (DataDir::open(home.path()).unwrap(), Clock::default());
+        let now = clock.unix_secs();
+        // 2040, more or less.
+        clock.advance(Duration::from_secs(14 * 365 * 86_400));
+        let authority = Authority::open(&dir, clock).unwrap();
+        authority.ensure_server(&[]).unwrap();
+        let cam = DeviceId::new("cam").unwrap();
+        let issued = authority.issue_device(&cam, 0).unwrap();
+        for path in [dir.file("ca.pem"), dir.file("server.pem"), dir.device_file(&cam, "pem")] {
+            let der = CertificateDer::from_pem_file(path).unwrap();
+            let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+            assert!(parsed.validity().not_before.timestamp() <= now && parsed.validity().not_after.timestamp() > now);
+        }
+        // The clock is back: the next certificate is a later one all the same.
+        let back = Authority::open(&dir, Clock::default()).unwrap();
+        assert!(back.issue_device(&cam, issued).unwrap() > issued);
+        // A clock that was never set.
+        let unset = params(LEAF_VALIDITY, "cam", UNIT_DEVICES, 0).unwrap();
+        assert!(unset.not_before.unix_timestamp() <= now && unset.not_after.unix_timestamp() > now);
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl Certificates {
     /// Takes a server's certificate that was replaced on the disk. Once a day renews it, and looks at those of devices.
     pub(crate) async fn look(&mut self) {
         let now = self.clock.now();
-        if self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_INTERVAL) {
+        // A clock that was set may have ended it at once.
+        let is_over = self.server.until() <= self.clock.unix_secs();
+        if is_over || self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_INTERVAL) {
             self.looked_at = Some(now);
             if let Err(error) = self.authority.ensure_server(&self.host_names) {
                 tracing::error!(%error, "the server's certificate can't be renewed");

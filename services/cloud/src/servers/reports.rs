@@ -6,7 +6,7 @@ use super::{
     lives::{Lives, Turn},
 };
 use crate::{
-    audit::refusals::Refusals,
+    audit::{checkpoints::Checkpoints, refusals::Refusals},
     devices::commands::Commands,
     events::{kind::EventKind, log::EventLog},
     identity::signing_keys::SigningKeys,
@@ -45,6 +45,7 @@ pub(crate) struct Reports {
     pub(crate) commands: Arc<Commands>,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) lives: Lives,
+    pub(crate) checkpoints: Checkpoints,
 }
 
 impl Reports {
@@ -53,25 +54,30 @@ impl Reports {
         let (boot_id, region, revoked_after) = (report.boot_id.clone(), report.region.clone(), report.revoked_after);
         let known_boot = self.inventory.boot_id(id.as_str());
         let (duels, incidents, refusals) = (report.duels.clone(), report.incidents.clone(), report.refusals.clone());
-        let streams = report.streams.clone();
+        let (streams, kept) = (report.streams.clone(), report.audit_checkpoint.clone());
         let is_new = self.inventory.report(report)?;
         if known_boot.as_deref() != Some(boot_id.as_str()) {
             self.booted(id, &boot_id, &region).await?;
         } else if is_new {
             tracing::info!(server = %id, "an origin is back");
         }
+        // Before the answer, which brings the origin a newer one.
+        if let Some(kept) = kept {
+            self.checkpoints.shown_by(id, &kept).await?;
+        }
         self.fought(id, &duels).await;
         self.happened(id, incidents).await;
         self.turned(id, &streams).await;
         self.refused(id, &refusals).await;
         let jwks = self.keys.jwks();
+        let audit_checkpoint = self.checkpoints.newest().await;
         // An answer may get lost, so only the origin knows what it has applied.
         Ok(match revoked_after {
             Some(cursor) => {
                 let revoked = self.store.streams_revoked_after(cursor).await?;
-                ReportAnswer { jwks, revoked: revoked.items, revoked_up_to: Some(revoked.up_to) }
+                ReportAnswer { jwks, revoked: revoked.items, revoked_up_to: Some(revoked.up_to), audit_checkpoint }
             }
-            None => ReportAnswer { jwks, revoked: self.store.streams_revoked_last().await?, revoked_up_to: None },
+            None => ReportAnswer { jwks, revoked: self.store.streams_revoked_last().await?, revoked_up_to: None, audit_checkpoint },
         })
     }
 

@@ -145,6 +145,20 @@ impl Store {
         Ok(())
     }
 
+    /// The head as the database has it.
+    pub(crate) async fn audit_head(&self) -> Result<Head, StoreError> {
+        let mut connection = self.pool.acquire().await.at(&self.path)?;
+        head_of(&mut connection).await.at(&self.path)
+    }
+
+    /// `None` if the log holds a head of before; otherwise the number of its rows.
+    pub(crate) async fn holds_audit_head(&self, known: &Head) -> Result<Option<i64>, StoreError> {
+        let mut connection = self.pool.acquire().await.at(&self.path)?;
+        let head = head_of(&mut connection).await.at(&self.path)?;
+        let is_held = contains(&mut connection, &head, known).await.at(&self.path)?;
+        Ok((!is_held).then_some(head.count))
+    }
+
     /// Logs what changed nothing: a refusal, a command. A row that can't be written is reported and lost.
     pub(crate) async fn log(&self, actor: &Actor, action: Action, subject: &str, detail: Value) {
         let logged = match self.write(actor).await {

@@ -8,6 +8,9 @@ use super::{
 use sightline_signal::DeviceId;
 use sqlx::Row as _;
 
+/// How long a device's older certificate stays valid after `rotate`: it has to fetch the new one first.
+pub(crate) const ROTATION_GRACE_MS: i64 = 3_600_000;
+
 /// A device as it is stored. Times are seconds since 1970.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DeviceRow {
@@ -29,7 +32,9 @@ impl DeviceRow {
 
     /// Whether a certificate of this device is valid: not revoked, and not replaced by a newer one.
     pub(crate) fn takes_certificate(&self, issued_at_ms: i64, now_ms: i64) -> bool {
-        self.revoked_at.is_none() && (issued_at_ms >= self.cert_issued_min_ms || now_ms < self.cert_issued_min_from_ms)
+        // A grace that is farther away than it lasts was given by a clock that was ahead.
+        let grace_ms = self.cert_issued_min_from_ms.saturating_sub(now_ms);
+        self.revoked_at.is_none() && (issued_at_ms >= self.cert_issued_min_ms || (1..=ROTATION_GRACE_MS).contains(&grace_ms))
     }
 }
 

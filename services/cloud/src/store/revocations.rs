@@ -10,6 +10,8 @@ use sqlx::Row as _;
 
 /// Revoked streams in one answer to an origin: about a megabyte.
 const REVOKED_STREAMS_MAX: i64 = 10_000;
+/// The names of removed devices are kept for an hour: clouds look every second.
+const REMOVED_KEPT_MS: i64 = 3_600_000;
 
 /// What was revoked since a cursor.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -20,12 +22,14 @@ pub(crate) struct Revoked<T> {
 }
 
 impl Store {
-    /// Devices that were revoked after the cursor.
+    /// Devices that were revoked or removed after the cursor.
     pub(crate) async fn devices_revoked_after(&self, cursor: u64) -> Result<Revoked<DeviceId>, StoreError> {
         let rows = sqlx::query(
             "SELECT devices.id, revoked_streams.epoch_min FROM revoked_streams \
              JOIN devices ON devices.stream = revoked_streams.stream \
-             WHERE revoked_streams.epoch_min > $1 AND devices.revoked_at IS NOT NULL ORDER BY revoked_streams.epoch_min",
+             WHERE revoked_streams.epoch_min > $1 AND devices.revoked_at IS NOT NULL \
+             UNION ALL SELECT device, epoch FROM removed_devices \
+             WHERE epoch > $1 AND device NOT IN (SELECT id FROM devices) ORDER BY 2",
         )
         .bind(signed(cursor))
         .fetch_all(&self.pool)
@@ -52,6 +56,14 @@ impl Store {
         Ok(Revoked { up_to: items.last().map_or(cursor, |last| last.epoch_min), items })
     }
 
+    /// Forgets the names of removed devices, once every cloud that runs has seen them.
+    pub(crate) async fn drop_removed_devices(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let drop_seen = sqlx::query("DELETE FROM removed_devices WHERE epoch < $1").bind(self.clock.unix_millis() - REMOVED_KEPT_MS);
+        drop_seen.execute(&mut *tx).await.at(&self.path)?;
+        tx.commit().await.map(drop).at(&self.path)
+    }
+
     /// The newest revoked streams, for an origin that keeps no cursor.
     pub(crate) async fn streams_revoked_last(&self) -> Result<Vec<RevokedStream>, StoreError> {
         let rows = sqlx::query("SELECT stream, epoch_min FROM revoked_streams ORDER BY epoch_min DESC LIMIT $1")
@@ -73,6 +85,24 @@ impl Write<'_> {
             .await
             .at(&self.store.path)?;
         self.void_tokens(stream).await
+    }
+
+    /// Removes a device: nothing of it stays but the audit log, and that its tokens are void. Returns the lowest epoch that may publish.
+    pub(crate) async fn remove(&mut self, id: &DeviceId, stream: &str) -> Result<u64, StoreError> {
+        let epoch_min = self.void_tokens(stream).await?;
+        for delete in [
+            "DELETE FROM answers WHERE device = $1",
+            "DELETE FROM allocations WHERE device = $1",
+            "DELETE FROM device_settings WHERE device = $1",
+            "DELETE FROM devices WHERE id = $1",
+        ] {
+            sqlx::query(delete).bind(id.as_str()).execute(&mut *self.tx).await.at(&self.store.path)?;
+        }
+        let removed = sqlx::query(
+            "INSERT INTO removed_devices (device, epoch) VALUES ($1, $2) ON CONFLICT (device) DO UPDATE SET epoch = excluded.epoch",
+        );
+        removed.bind(id.as_str()).bind(signed(epoch_min)).execute(&mut *self.tx).await.at(&self.store.path)?;
+        Ok(epoch_min)
     }
 
     /// Voids every token that was given out for a stream. Returns the lowest epoch that may publish from now on.

@@ -90,6 +90,9 @@ impl Watch {
             tracing::warn!(%error, "when devices were last seen was not stored");
         }
         self.store.fill_reserve();
+        if let Err(error) = self.store.drop_removed_devices().await {
+            tracing::warn!(%error, "the names of removed devices were not forgotten");
+        }
         if let Err(error) = self.store.drop_old_answers().await {
             tracing::warn!(%error, "old answers were not dropped");
         }

@@ -132,7 +132,12 @@ impl Reporter {
         control.hub.duels_reported(&duels);
         control.hub.incidents.reported(&incidents);
         control.hub.refusals.reported(&refusals);
-        tokio::task::block_in_place(|| control.keys.replace(&answer.jwks));
+        tokio::task::block_in_place(|| {
+            control.keys.replace(&answer.jwks);
+            if let Some(checkpoint) = &answer.audit_checkpoint {
+                control.checkpoint.take(checkpoint);
+            }
+        });
         control.hub.revoke(&answer.revoked, asked_after, answer.revoked_up_to);
         Ok(())
     }
@@ -170,6 +175,7 @@ impl Reporter {
             duels: control.hub.duels(),
             incidents: control.hub.incidents.due(),
             refusals: control.hub.refusals.due(),
+            audit_checkpoint: control.checkpoint.shown(),
         }
     }
 }

@@ -44,6 +44,9 @@ impl Viewer {
                 self.stream.traffic.send(Protocol::Flv, bytes.len());
                 return Some((Ok(bytes), self));
             }
+            if self.cursor.is_over() {
+                return None;
+            }
             self.head.borrow_and_update();
             self.cursor.fill(&self.stream, Wire::Flv, &mut self.scratch, &mut self.out, BATCH_BYTES);
             if !self.out.is_empty() {

@@ -1,16 +1,18 @@
 //! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id.
 
-use super::hls::{self, Playlist};
+use super::hls::{self, Answer, Question};
 use super::snapshot::snapshot;
 use super::{Play, flv};
 use crate::live::traffic::{Protocol, Traffic};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use sightline_hls::Lookup;
 use std::sync::Arc;
 
 /// Live: never from a cache.
@@ -70,16 +72,27 @@ async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>) -> Respons
 }
 
 /// `/live/{playback}/…`.
-async fn file(State(play): State<Arc<Play>>, Path((playback, file)): Path<(String, String)>) -> Response {
-    let Some(stream) = play.find(&playback) else { return not_found() };
+async fn file(
+    State(play): State<Arc<Play>>,
+    Path((playback, file)): Path<(String, String)>,
+    question: Result<Query<Question>, QueryRejection>,
+) -> Response {
+    let Some(stream) = play.find(&playback) else { return last_words(&play, &playback, &file) };
     match file.as_str() {
-        "index.m3u8" => match hls::first_playlist(&play, &stream).await {
-            Some(playlist) => {
-                stream.traffic.send(Protocol::Hls, playlist.len());
-                with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(playlist))
+        "index.m3u8" => {
+            let answer = match question {
+                Ok(Query(question)) => hls::playlist(&play, &stream, question).await,
+                Err(_) => Answer::Wrong("_HLS_msn and _HLS_part are numbers, and _HLS_skip is YES"),
+            };
+            match answer {
+                Answer::Text(text) => {
+                    stream.traffic.send(Protocol::Hls, text.len());
+                    playlist(text)
+                }
+                Answer::Later => not_yet("the stream has no segment yet: try again in a few seconds"),
+                Answer::Wrong(problem) => error(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem),
             }
-            None => not_yet("the stream has no segment yet: try again in a few seconds"),
-        },
+        }
         "snapshot.jpg" => match snapshot(&play, &stream).await {
             Ok(jpeg) => {
                 stream.traffic.send(Protocol::Snapshot, jpeg.len());
@@ -87,23 +100,34 @@ async fn file(State(play): State<Arc<Play>>, Path((playback, file)): Path<(Strin
             }
             Err(failure) => error(StatusCode::NOT_FOUND, "NO_PICTURE", &failure.to_string()),
         },
-        _ => hls_part(&stream.traffic, &hls::playlist_of(&play, &stream), &file),
+        name => hls_file(Some(&stream.traffic), hls::file(&play, &stream, name).await),
     }
 }
 
-/// `init-{n}.mp4` and `seg-{n}.m4s`.
-fn hls_part(traffic: &Traffic, hls: &Playlist, file: &str) -> Response {
-    let number = |prefix: &str, suffix: &str| -> Option<u64> { file.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok() };
-    let found = if let Some(number) = number("init-", ".mp4") {
-        hls.init(number).map(|bytes| ("video/mp4", bytes))
-    } else {
-        number("seg-", ".m4s").and_then(|number| hls.segment(number)).map(|bytes| ("video/iso.segment", bytes))
-    };
-    match found {
-        Some((kind, bytes)) => {
-            traffic.send(Protocol::Hls, bytes.len());
-            with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes))
-        }
-        None => error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such file of this stream; it may have left the playlist"),
+/// Of a stream that was over a moment ago: players that have its playlist learn it from there.
+fn last_words(play: &Play, playback: &str, file: &str) -> Response {
+    if file == "index.m3u8" {
+        return hls::last_playlist(play, playback).map_or_else(not_found, playlist);
     }
+    let found = hls::last_file(play, playback, file);
+    if found == Lookup::Gone { not_found() } else { hls_file(None, found) }
+}
+
+fn playlist(text: String) -> Response {
+    with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(text))
+}
+
+/// `init-….mp4`, `seg-….m4s` and `part-….m4s`.
+fn hls_file(traffic: Option<&Traffic>, found: Lookup) -> Response {
+    let (kind, bytes) = match found {
+        Lookup::Init(bytes) => ("video/mp4", bytes),
+        Lookup::Media(bytes) => ("video/iso.segment", bytes),
+        Lookup::Soon | Lookup::Gone => {
+            return error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such file of this stream; it may have left the playlist");
+        }
+    };
+    if let Some(traffic) = traffic {
+        traffic.send(Protocol::Hls, bytes.len());
+    }
+    with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes))
 }

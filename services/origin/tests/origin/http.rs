@@ -70,3 +70,59 @@ async fn pages_of_anywhere_may_play_and_errors_have_one_form() {
     drop(camera);
     origin.shutdown().await;
 }
+
+/// The names of a playlist: its lines that are no tags.
+fn names(playlist: &str) -> Vec<&str> {
+    playlist.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+/// RFC 8216bis §6.2.5.2 and §4.4.5.3; hls.js#760.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_of_low_latency_hls_waits_for_what_it_names_and_learns_the_end() {
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |config| config.limits.publisher_grace_sec = 1).await;
+    let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 1)).await.unwrap();
+    let (http, playback) = (origin.http_addr().unwrap(), playback_id("s1"));
+    let ask = async |file: &str| {
+        let answer = reqwest::get(format!("http://{http}/live/{playback}/{file}")).await.unwrap();
+        (answer.status().as_u16(), answer.bytes().await.unwrap())
+    };
+    let text = async |file: &str| {
+        let (status, body) = ask(file).await;
+        assert_eq!(status, 200, "{file}");
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    let mut sending = tokio::task::JoinSet::new();
+    sending.spawn(async move { camera.stream_for(Duration::from_millis(3500)).await });
+    let first = text("index.m3u8").await;
+    let sequence: u64 = first.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")).unwrap().parse().unwrap();
+    let next = sequence + names(&first).len() as u64;
+    // The hint is answered once it is there, and so is the playlist that has it.
+    let hint = first.split("PRELOAD-HINT:TYPE=PART,URI=\"").nth(1).unwrap().split('"').next().unwrap();
+    let asked = format!("index.m3u8?_HLS_msn={next}&_HLS_part=0");
+    let ((status, part), listed) = tokio::join!(ask(hint), text(&asked));
+    assert!(status == 200 && part.get(4..8) == Some(b"moof") && listed.contains(&format!("part-{next}-0-")), "{listed}");
+    let whole = text(&format!("index.m3u8?_HLS_msn={next}&_HLS_skip=YES")).await;
+    assert!(names(&whole).len() > names(&first).len());
+    assert!(whole.contains("#EXT-X-PROGRAM-DATE-TIME:20"));
+    for (file, status) in
+        [("index.m3u8?_HLS_part=1", 400), ("index.m3u8?_HLS_msn=x", 400), ("index.m3u8?_HLS_msn=99999999999", 400), ("seg-1.m4s", 404)]
+    {
+        assert_eq!(ask(file).await.0, status, "{file}");
+    }
+    assert!(sending.join_next().await.unwrap().unwrap());
+    // It has hung up. Until its grace is over the playlist stands; then it has its end, and its last segments.
+    let end = loop {
+        let (status, body) = ask("index.m3u8").await;
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        if text.ends_with("#EXT-X-ENDLIST\n") {
+            break text;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    for name in names(&end) {
+        assert_eq!(ask(name).await.0, 200, "{name}");
+    }
+    origin.shutdown().await;
+}

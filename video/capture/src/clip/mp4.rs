@@ -68,8 +68,8 @@ pub(crate) fn read(file: &File, index: &mut Index) -> Result<Foreign, ClipError>
     }
     let Some(moov) = moov else { return Err(ClipError::NoMoov) };
     match read_movie(file, &moov, &moofs, index) {
-        // Of an index that is cut short the tracks that are whole are played.
-        Ok(_) if is_cut && !index.has_video() => Err(ClipError::NoMoov),
+        // Of an index that is cut short the tracks that are whole are played; what is not read here has its turn with ffmpeg.
+        Ok(None) if is_cut && !index.has_video() => Err(ClipError::NoMoov),
         Err(ClipError::NoVideo) if is_cut => Err(ClipError::NoMoov),
         read => read,
     }
