@@ -444,16 +444,20 @@ const COMPOSITIONS_AT_ONCE: usize = 24;
 /// Any of those that cost no picture and no connection when they are alone.
 fn composed(dice: &mut Dice) -> Quirks {
     use Sound::{
-        Aac, AacWithBrokenConfig, AacWithBrokenPackets, AacWithSomeBrokenPackets, AacWithoutConfig, AacWithoutFmtp, G726, Opus, Pcma,
-        Pcma16, PcmaWithEmptyPackets, PcmaWithoutClock, Pcmu, WithoutMap,
+        Aac, AacWithBrokenConfig, AacWithBrokenPackets, AacWithSomeBrokenPackets, AacWithoutConfig, AacWithoutFmtp, G722, G726, L16, Latm,
+        Opus, Pcma, Pcma16, PcmaWithEmptyPackets, PcmaWithoutClock, Pcmu, Speex, WithoutMap,
     };
     let sounds = [
         Aac,
         Pcma,
         Pcmu,
         Pcma16,
+        G722,
         G726,
+        L16,
+        Latm,
         Opus,
+        Speex,
         AacWithoutFmtp,
         AacWithoutConfig,
         AacWithBrokenConfig,
@@ -467,8 +471,15 @@ fn composed(dice: &mut Dice) -> Quirks {
     let ssrcs = [Ssrc::UnlikeSetup, Ssrc::NewEachKeyFrame, Ssrc::NewEachKeyFrameFromAnywhere, Ssrc::NewNowAndThen, Ssrc::NewEachPacket];
     let times = [Times::StepBack, Times::StepAhead, Times::TenTimesTooFast, Times::HalfAsFast, Times::StandStill];
     let strays: [&'static [u8]; 4] = [b"\r\n", b"\0\x01\xff", b"RTP ", b"OPTIONS"];
-    use OptionsAnswer::{HangsUp, HangsUpBehind, Refused, RefusedForGood, Right};
     let options = dice.roll(6);
+    use OptionsAnswer::{HangsUpBehind, Refused, RefusedForGood};
+    // One that is silent costs the time until it is taken for that: it has a test of its own.
+    let refusals = [HangsUpBehind, Refused(401), Refused(501), RefusedForGood(405)];
+    // Over UDP the sequence numbers are all that tells what is lost.
+    let is_udp = dice.roll(8) == 0;
+    let sequences: &[Sequence] =
+        if is_udp { &[Sequence::Right] } else { &[Sequence::RestartsEachKeyFrame, Sequence::Twice, Sequence::LatePacket] };
+    let ssrcs = if is_udp { &ssrcs[..1] } else { &ssrcs[..] };
     let times = dice.mostly(Times::Right, &times);
     // Without a mark and with one time for all of them nothing in RTP tells one picture from the next.
     let marks: &[Marks] = if times == Times::StandStill { &[Marks::Always] } else { &[Marks::Never, Marks::Always] };
@@ -478,15 +489,14 @@ fn composed(dice: &mut Dice) -> Quirks {
         has_sounds_around: dice.roll(5) == 0,
         answers: dice.mostly(Answers::Right, &answers),
         stray: dice.mostly(b"", &strays),
-        ssrc: dice.mostly(Ssrc::Constant, &ssrcs),
-        sequence: dice.mostly(Sequence::Right, &[Sequence::RestartsEachKeyFrame, Sequence::Twice, Sequence::LatePacket]),
+        ssrc: dice.mostly(Ssrc::Constant, ssrcs),
+        sequence: dice.mostly(Sequence::Right, sequences),
         times,
         marks: dice.mostly(Marks::Right, marks),
         rtp_info: dice.mostly(RtpInfo::Right, &[RtpInfo::None, RtpInfo::WrongSeq, RtpInfo::WrongTime, RtpInfo::Nonsense]),
         needs_options: options == 0,
-        // One that is silent costs the time until it is taken for that.
-        options: if options == 1 { dice.pick(&[HangsUp, HangsUpBehind, Refused(405), Refused(501), RefusedForGood(503)]) } else { Right },
-        is_udp: false,
+        options: if options == 1 { dice.mostly(OptionsAnswer::HangsUp, &refusals) } else { OptionsAnswer::Right },
+        is_udp,
         renews_nonce: dice.roll(6) == 0,
         ignores_keepalive: dice.roll(6) == 0,
         misnumbers_keepalive: dice.roll(6) == 0,

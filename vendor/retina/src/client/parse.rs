@@ -569,7 +569,8 @@ pub(crate) fn parse_setup(response: &crate::rtsp::msg::Response) -> Result<Setup
             // sightline: a name, or nothing: then it is where the connection goes. Both are UDP's alone.
             source = s.parse().ok();
         } else if let Some(s) = part.strip_prefix("server_port=") {
-            server_port = parse_server_port(s).ok();
+            // sightline: one that is no number says nothing.
+            server_port = parse_server_port(s).ok().or(server_port);
         }
     }
     Ok(SetupResponse {
