@@ -34,15 +34,14 @@ impl Dice {
     }
 }
 
-/// The seed of this run: `SIGHTLINE_SEED`, or one by the clock. Printed, so that a failure can be had again.
-///
-/// # Panics
-/// If the clock is before 1970.
+/// The seed of a run in which nobody asks for another: each commit meets the same inputs, and a failure is the commit's.
+const SEED: u64 = 20_261_130;
+
+/// The seed of this run: `SIGHTLINE_SEED`, or [`SEED`]. Printed, so that a failure can be had again.
 #[must_use]
 #[expect(clippy::print_stdout, reason = "a test's own words")]
 pub fn seed() -> u64 {
-    let by_clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock that is set").as_secs();
-    let seed = number("SIGHTLINE_SEED").unwrap_or_else(by_clock);
+    let seed = number("SIGHTLINE_SEED").unwrap_or(SEED);
     println!("SIGHTLINE_SEED={seed}");
     seed
 }
