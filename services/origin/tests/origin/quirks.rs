@@ -4,6 +4,7 @@ use crate::clip::{Clip, clip, larger_clip, sliced_clip};
 use crate::tokens::{Signer, claims};
 use crate::{files, origin_with, until};
 use bytes::Bytes;
+use interop::dice::{self, Dice};
 use sightline_media::{Frame, MediaTime, TrackId, avc};
 use sightline_origin::Origin;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ const CLIP_MS: i64 = 2000;
 const PICTURES: usize = 100;
 
 /// What a publisher does otherwise than our own.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Quirks {
     name: &'static str,
     chunk_size: u32,
@@ -36,7 +37,7 @@ struct Quirks {
     is_apart: bool,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 enum Header {
     Record,
     None,
@@ -44,7 +45,7 @@ enum Header {
     AnnexB,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 enum Framing {
     Lengths,
     ShortLengths,
@@ -100,6 +101,50 @@ const ALL: [Quirks; 25] = [
     Quirks { name: "size", changes_size: true, ..PLAIN },
     Quirks { name: "slices_apart", is_apart: true, ..PLAIN },
 ];
+
+/// Publishers of several quirks at once, in each test run; `SIGHTLINE_COMPOSITIONS` makes more.
+const COMPOSITIONS: u64 = 6;
+/// At one time: a processor sends them in real time.
+const COMPOSITIONS_AT_ONCE: usize = 25;
+
+/// Each quirk by itself is in [`ALL`].
+fn composed(seed: u64, number: u64) -> Quirks {
+    let mut dice = Dice::of(seed, number);
+    let (is_apart, is_slow) = (dice.roll(5) == 0, dice.roll(8) == 0);
+    let times = ALL.map(|quirks| quirks.time);
+    Quirks {
+        name: Box::leak(format!("composed_{number}").into_boxed_str()),
+        chunk_size: if is_slow { 1 } else { dice.mostly(4096, &[10_000_000, 0x7fff_ffff, 128, 65_536]) },
+        header: dice.mostly(Header::Record, &[Header::None, Header::Empty, Header::AnnexB]),
+        framing: dice.mostly(Framing::Lengths, &[Framing::ShortLengths, Framing::StartCodes, Framing::Both]),
+        has_adts: dice.roll(3) == 0,
+        key_flag: dice.mostly(None, &[Some(false), Some(true)]),
+        time: dice.pick(&times),
+        changes_size: !is_apart && dice.roll(4) == 0,
+        has_sound: !is_slow && dice.roll(4) > 0,
+        is_apart,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_publisher_has_of_all_that_at_once_every_picture_is_recorded_and_decodes() {
+    let (seed, count) = (dice::seed(), dice::number("SIGHTLINE_COMPOSITIONS").unwrap_or(COMPOSITIONS));
+    let all: Vec<Quirks> = (0..count).map(|number| composed(seed, number)).collect();
+    let (_, _) = (clip(), (larger_clip(), sliced_clip()));
+    let mut problems = Vec::new();
+    for some in all.chunks(COMPOSITIONS_AT_ONCE) {
+        let signer = Signer::new("k1");
+        let (origin, dir) = origin_with(&signer, |_| {}).await;
+        futures_util::future::join_all(some.iter().map(|quirks| publish(&origin, &signer, *quirks))).await;
+        until("the end of the streams", async || origin.streams().is_empty()).await;
+        origin.shutdown().await;
+        problems.extend(some.iter().filter_map(|quirks| {
+            let files = files(&dir.path().join("recordings").join(quirks.name), "mp4");
+            problem_of(*quirks, &files).map(|problem| format!("{quirks:?}: {problem}"))
+        }));
+    }
+    assert!(problems.is_empty(), "{} of {count}\n{}", problems.len(), problems.join("\n"));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_picture_of_every_publisher_is_recorded_and_decodes() {
