@@ -68,7 +68,7 @@ impl WireCursor {
         self.cursor.needed_from()
     }
 
-    /// The kinds of its tracks have changed, and its header is wrong: players wait for ever for sound that has gone
+    /// Sound or pictures that its header promises have gone: players wait for ever for sound that has gone
     /// (flv.js#746, mpegts.js#191). Nothing more comes.
     pub(crate) fn is_over(self) -> bool {
         self.is_over
@@ -84,7 +84,8 @@ impl WireCursor {
                     out.extend(wire.opening(&packet));
                     self.promised = kinds;
                 }
-                if wire == Wire::Flv && kinds != self.promised {
+                let is_gone = (self.promised.0 && !kinds.0) || (self.promised.1 && !kinds.1);
+                if wire == Wire::Flv && is_gone {
                     self.is_over = true;
                     break;
                 }
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_flv_ends_where_the_kinds_of_its_tracks_change() {
+    fn an_flv_ends_where_what_its_header_promises_goes_and_not_where_more_comes() {
         let (stream, [mut flv, mut rtmp]) = (stream(), [WireCursor::default(); 2]);
         let wire = Wire::Rtmp { chunk_size: 4096 };
         fill(&stream, &mut flv, Wire::Flv);
@@ -165,8 +166,11 @@ mod tests {
         let config = TrackConfig::H264(DecoderConfig::from_sets(&sps, &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0]).unwrap());
         stream.set_track(1, Track { id: TrackId::VIDEO, config }).unwrap();
         push(&stream, 20);
-        assert!(fill(&stream, &mut flv, Wire::Flv).is_empty() && flv.is_over());
+        assert!(!fill(&stream, &mut flv, Wire::Flv).is_empty() && !flv.is_over(), "pictures have come: sound goes on");
         assert!(!fill(&stream, &mut rtmp, wire).is_empty() && !rtmp.is_over());
+        // One that was promised pictures, of a stream that has sound alone now.
+        let mut promised = WireCursor { promised: (true, true), config_id: u64::MAX, ..WireCursor::default() };
+        assert!(fill(&self::stream(), &mut promised, Wire::Flv).is_empty() && promised.is_over());
     }
 
     #[test]
