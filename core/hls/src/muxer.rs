@@ -216,10 +216,10 @@ impl Muxer {
             self.sound_ticks = (frame.dts - last).ticks_90k;
         }
         let mut frame = frame.clone();
-        if frame.is_keyframe
-            && let Some(track) = self.tracks.iter().find(|track| track.id == frame.track)
-        {
-            frame.payload = sets::put_before(&self.sets, track.config.codec(), &frame.payload);
+        let codec = self.tracks.iter().find(|track| track.id == frame.track).map(|track| track.config.codec());
+        // Each frame of sound is a key frame, too, and has no sets.
+        if let Some(codec) = codec.filter(|codec| frame.is_keyframe && codec.is_video()) {
+            frame.payload = sets::put_before(&self.sets, codec, &frame.payload);
         }
         self.frame_bytes += frame.cost_bytes();
         self.frames.push(frame);

@@ -36,7 +36,7 @@ fn hevc_sets(record: &[u8], push: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// A key frame with its sets before it, where it has none of its own.
+/// A key picture with its sets before it, where it has none of its own. `sets`: those of the pictures.
 pub(crate) fn put_before(sets: &[u8], codec: Codec, payload: &Bytes) -> Bytes {
     let is_set = |nal: &[u8]| match (codec, nal.first()) {
         (Codec::H264, Some(header)) => matches!(header & 0x1f, 7 | 8),

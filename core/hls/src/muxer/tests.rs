@@ -235,6 +235,22 @@ fn parameter_sets_are_in_the_key_frames_too() {
     assert_eq!(sets::put_before(&sets, sightline_media::Codec::H264, &own), own);
 }
 
+/// Each frame of sound is a key frame, and has no parameter sets.
+#[test]
+fn sound_beside_pictures_goes_on_byte_for_byte() {
+    let mut muxer = muxer(1, 4);
+    muxer.set_tracks(&[video_track(0xc0), audio_track()]).unwrap();
+    for picture in 0..60 {
+        let picture = frame_at(picture * 40, picture % 25 == 0);
+        muxer.feed(&picture);
+        muxer.feed(&Frame { track: TrackId::AUDIO, is_keyframe: true, payload: Bytes::from_static(b"sound"), ..picture });
+    }
+    let Lookup::Media(bytes) = muxer.lookup("seg-1000-00000abc.m4s") else { panic!("it is there") };
+    let sets = sets::with_lengths(&video_track(0xc0).config);
+    assert_eq!(bytes.windows(sets.len()).filter(|window| *window == sets).count(), 1, "the key frame's alone");
+    assert_eq!(bytes.windows(5).filter(|window| *window == b"sound").count(), 25);
+}
+
 #[test]
 fn parts_are_listed_at_the_end_and_the_next_one_is_hinted_at() {
     let mut muxer = muxer(2, 20);
