@@ -407,7 +407,10 @@ mod tests {
     use sightline_media::TrackConfig;
     use std::{
         cell::{Cell, RefCell},
-        sync::{Arc, mpsc::sync_channel},
+        sync::{
+            Arc,
+            mpsc::{Receiver, sync_channel},
+        },
     };
 
     const MEDIUM: Settings = Settings { width: 1280, height: 720, fps: 20, bitrate_bps: 1_000_000 };
@@ -483,21 +486,18 @@ mod tests {
         }
     }
 
+    fn worker(plan: Plan, events: tokio::sync::mpsc::Sender<PipelineEvent>, orders: Receiver<EncoderOrder>) -> Worker {
+        let (has_camera_given, takes_hevc) = (Cell::new(false), Cell::new(true));
+        Worker { plan, full: MEDIUM, events, orders, has_camera_given, takes_hevc, watch: RefCell::new(None) }
+    }
+
     #[test]
     fn a_camera_s_pictures_are_scaled_and_thinned_out_to_what_is_asked_for_and_back() {
         let (event_sender, events) = tokio::sync::mpsc::channel(64);
         let (orders_sender, orders) = sync_channel(4);
         let camera = V4l2Camera { path: "/dev/video0".into(), format: None };
         let plan = plan(Source::V4l2(camera.clone()), Some(MEDIUM));
-        let worker = Worker {
-            plan,
-            full: MEDIUM,
-            events: event_sender,
-            orders,
-            has_camera_given: Cell::new(false),
-            takes_hevc: Cell::new(true),
-            watch: RefCell::new(None),
-        };
+        let worker = worker(plan, event_sender, orders);
         let camera = LiveSource::V4l2(camera);
         let decoder = Decoder::for_keyframes().unwrap();
         let run = Run::new(&worker, &camera, MEDIUM, StdInstant::now());
@@ -545,15 +545,7 @@ mod tests {
             let (_orders_sender, orders) = sync_channel(4);
             let source = Source::Test { has_grain: false };
             let plan = plan(source, limits);
-            let worker = Worker {
-                plan,
-                full: MEDIUM,
-                events: event_sender,
-                orders,
-                has_camera_given: Cell::new(false),
-                takes_hevc: Cell::new(true),
-                watch: RefCell::new(None),
-            };
+            let worker = worker(plan, event_sender, orders);
             let camera = LiveSource::V4l2(V4l2Camera { path: "/dev/video0".into(), format: None });
             let mut run = Run::new(&worker, &camera, MEDIUM, StdInstant::now());
             let config = TrackConfig::H264(avc::DecoderConfig::from_sets(SPS, PPS).unwrap());
