@@ -1,4 +1,4 @@
-// The bare player: /player.html?id=ID (or playback=ID), with nothing on the page but the video.
+// The bare player: /player.html?id=ID (or playback=ID), with &token=KEY where playing needs a right, and with nothing on the page but the video.
 
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
@@ -16,7 +16,7 @@ if (playback && /^[A-Za-z0-9_-]{1,64}$/.test(playback)) {
     document.body.dataset.state = state;
     document.body.dataset.via = via;
     show(state === 'codec' ? t('player_codec', { codec }) : texts[state]);
-  });
+  }, () => query.get('token') ?? '');
 } else {
   show('player.html?id=ID');
 }

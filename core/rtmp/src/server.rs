@@ -103,8 +103,14 @@ impl Query {
     /// The value of the first parameter of that name, as it was sent.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.split('&').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == key)).map(|(_, value)| value)
+        parameter(&self.0, key)
     }
+}
+
+/// The value of a query's first parameter of that name, as it was sent.
+#[must_use]
+pub fn parameter<'a>(query: &'a str, key: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == key)).map(|(_, value)| value)
 }
 
 impl core::fmt::Debug for Query {

@@ -9,6 +9,9 @@ pub(crate) mod rtmp_fanout;
 pub(crate) mod rtmp_viewer;
 mod snapshot;
 
+use crate::auth::viewing::{Admitted, Viewing};
+use crate::auth::wish::{PlayRefusal, Wish};
+use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::live::hub::Hub;
 use crate::live::stream::Stream;
@@ -27,8 +30,9 @@ const VIEWER_READ_BYTES: usize = 1024;
 pub(crate) struct Play {
     pub(crate) clock: Clock,
     pub(crate) hub: Arc<Hub>,
-    /// Whether anyone may play.
-    pub(crate) is_open: bool,
+    /// Who may play.
+    pub(crate) viewing: Arc<Viewing>,
+    pub(crate) callbacks: Arc<Callbacks>,
     pub(crate) pace: Pace,
     /// Of the chunks that RTMP viewers get, in bytes.
     pub(crate) chunk_size: u32,
@@ -48,10 +52,18 @@ pub(crate) struct Pace {
     pub(crate) merge: Duration,
 }
 
+/// Why there is nothing to watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Missing {
+    Right(PlayRefusal),
+    Stream,
+}
+
 impl Play {
-    /// The stream of a playback id, for whoever may play.
-    pub(crate) fn find(&self, playback: &str) -> Option<Arc<Stream>> {
-        if self.is_open { self.hub.find(playback) } else { None }
+    /// Lets someone watch a stream by a connection of its own. The right comes first: without one nobody learns which streams there are.
+    pub(crate) fn begin(&self, wish: Wish<'_>) -> Result<(Arc<Stream>, Admitted), Missing> {
+        let admitted = self.viewing.begin(wish).map_err(Missing::Right)?;
+        Ok((self.hub.find(wish.playback).ok_or(Missing::Stream)?, admitted))
     }
 
     fn rtmp(&self) -> Wire {
