@@ -129,7 +129,7 @@ export async function listen(listener, signal) {
         for (const part of parts) deliver(part, listener);
       }
     } catch { /* The page's own polling shows that the cloud is gone; here it is only tried again. */ }
-    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+    if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
   }
 }
 
