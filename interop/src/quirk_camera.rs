@@ -1,5 +1,6 @@
 //! An RTSP camera that departs from what it announces, as real ones do: each quirk is a switch. RTP goes over TCP, in RTSP's own connection, or over UDP.
 
+mod composed;
 mod packets;
 
 use packets::{base64, framed, packets_of, rtp};
@@ -205,6 +206,8 @@ pub struct Quirks {
     pub options: OptionsAnswer,
     /// Its RTP goes over UDP, whatever is asked for.
     pub is_udp: bool,
+    /// Over UDP it does not say which ports it sends from.
+    pub hides_ports: bool,
     /// It wants Digest authentication, with a new nonce after each request.
     pub renews_nonce: bool,
     /// It asks for a keepalive each second, and does not answer it.
@@ -513,6 +516,7 @@ impl Connection {
                 };
                 let odd = if quirks.odd_headers { " source=camera.local; server_port=x;" } else { "" };
                 let way = match quirks.is_udp {
+                    true if quirks.hides_ports => "RTP/AVP;unicast;".to_owned(),
                     true => format!("RTP/AVP;unicast;server_port={};", self.server_ports(is_sound)),
                     false => format!("RTP/AVP/TCP;unicast;{channels}"),
                 };
