@@ -1,6 +1,6 @@
 //! What is where in a file: the samples of its tracks, and the configurations that they go by.
 
-use sightline_media::{MediaTime, TrackConfig, TrackId, aac::AudioConfig, avc};
+use sightline_media::{MediaTime, TrackConfig, TrackId, aac::AudioConfig, avc, coded, intake::Family};
 
 use crate::error::{ClipError, SAMPLE_BYTES_MAX, SAMPLES_MAX};
 
@@ -18,6 +18,8 @@ const STEP_BRIDGE: MediaTime = MediaTime::from_millis(40);
 pub(crate) enum Coding {
     /// H.264; its parameter sets where the container has them, and the bytes of the length before each NAL unit.
     Video(Option<Box<avc::DecoderConfig>>, usize),
+    /// H.265, its record already for lengths of four bytes, and the bytes of the length before each NAL unit.
+    Hevc(coded::Config, usize),
     /// AAC.
     Audio(AudioConfig),
 }
@@ -28,7 +30,25 @@ impl Coding {
         match self {
             // Samples are handed out with lengths of four bytes.
             Self::Video(config, _) => config.as_deref().map(|config| TrackConfig::H264(config.clone().with_long_lengths())),
+            Self::Hevc(config, _) => Some(TrackConfig::Coded(config.clone())),
             Self::Audio(config) => Some(TrackConfig::Aac(config.clone())),
+        }
+    }
+
+    /// The bytes of the length before each NAL unit; `None`: there are no NAL units.
+    pub(crate) fn length_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Video(_, length_bytes) | Self::Hevc(_, length_bytes) => Some(*length_bytes),
+            Self::Audio(_) => None,
+        }
+    }
+
+    /// How its pictures are coded.
+    pub(crate) fn family(&self) -> Option<Family> {
+        match self {
+            Self::Video(..) => Some(Family::H264),
+            Self::Hevc(..) => Some(Family::Hevc),
+            Self::Audio(_) => None,
         }
     }
 }
