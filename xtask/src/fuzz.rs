@@ -41,7 +41,8 @@ pub(crate) fn fuzz(args: &[&str]) -> Result<(), Problem> {
         return coverage();
     }
     step("build the fuzz targets");
-    build(&["--release", "--bins"], &format!("{RUSTFLAGS} -Clink-dead-code"))?;
+    // Without the code that a target never calls: each run clears and looks through the counters of all that is linked.
+    build(&["--release", "--bins"], RUSTFLAGS)?;
     let mut results = vec![];
     for target in targets {
         step(&format!("fuzz {target}"));
@@ -106,8 +107,9 @@ fn hunt(target: &str, secs: &str) -> Result<String, Problem> {
     let output = command.output().map_err(|error| Problem(format!("{target}: {error}")))?;
     let text = String::from_utf8_lossy(&output.stderr);
     let edges = text.lines().rev().find_map(|line| Some(line.split_once(" cov: ")?.1.split(' ').next()?.to_owned())).unwrap_or_default();
-    let executions = text.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")).unwrap_or("0").trim();
-    let mut line = format!("{target:<14} {executions:>12} executions {edges:>6} edges");
+    let figure = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0").trim();
+    let (executions, each_sec) = (figure("stat::number_of_executed_units:"), figure("stat::average_exec_per_sec:"));
+    let mut line = format!("{target:<14} {executions:>12} executions {each_sec:>7} a second {edges:>6} edges");
     if !output.status.success() {
         let tail: Vec<&str> = text.lines().rev().take(30).collect();
         line = format!("{line}  {FOUND}: see {}\n{}", findings.display(), tail.into_iter().rev().collect::<Vec<_>>().join("\n"));

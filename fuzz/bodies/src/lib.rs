@@ -10,11 +10,15 @@ pub mod amf0;
 pub mod bodies;
 pub mod chunks;
 pub mod client;
+pub mod clip;
 mod cursor;
 pub mod fmp4;
 pub mod intake;
+pub mod matroska;
 pub mod media;
+pub mod mjpeg;
 pub mod player;
+pub mod rtsp;
 mod script;
 pub mod seeds;
 mod served;
@@ -22,12 +26,14 @@ pub mod server;
 pub mod server_script;
 pub mod signal;
 pub mod source_clock;
+mod stream_seeds;
+pub mod token;
 
 /// A target's function.
 pub type Body = fn(&[u8]);
 
 /// All targets by name, as in `fuzz/fuzz_targets` and `fuzz/corpus`.
-pub const TARGETS: [(&str, Body); 12] = [
+pub const TARGETS: [(&str, Body); 17] = [
     ("chunks", chunks::run),
     ("amf0", amf0::run),
     ("server", server::run),
@@ -40,4 +46,9 @@ pub const TARGETS: [(&str, Body); 12] = [
     ("intake", intake::run),
     ("source_clock", source_clock::run),
     ("signal", signal::run),
+    ("rtsp", rtsp::run),
+    ("mjpeg", mjpeg::run),
+    ("clip", clip::run),
+    ("matroska", matroska::run),
+    ("token", token::run),
 ];
