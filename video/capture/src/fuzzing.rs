@@ -94,9 +94,12 @@ fn take_parts(
     let Some((body, multipart)) = reader else { return Ok(false) };
     while let Some(piece) = body.take(buffer).map_err(|error| error.to_string())? {
         multipart.feed(&piece);
-    }
-    while let Some(part) = multipart.next().map_err(|error| error.to_string())? {
-        parts.push(part);
+        while let Some(part) = multipart.next().map_err(|error| error.to_string())? {
+            parts.push(part);
+        }
+        if multipart.is_over() {
+            break;
+        }
     }
     Ok(multipart.is_over() || body.is_over())
 }

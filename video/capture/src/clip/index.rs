@@ -152,7 +152,8 @@ impl Index {
         let mut from = 0;
         while from < mine.len() {
             let start = self.samples[mine[from]].dts;
-            let together = mine[from..].iter().take_while(|&&at| self.samples[at].dts < start + STEP_MIN).count();
+            // The first at least, also at the end of what a time can be.
+            let together = mine[from..].iter().take_while(|&&at| self.samples[at].dts < start + STEP_MIN).count().max(1);
             let next = mine.get(from + together).map_or(start + STEP_BRIDGE, |&at| self.samples[at].dts);
             let share = (next - start).ticks_90k / i64::try_from(together).unwrap_or(1);
             let step = MediaTime::from_ticks(share.clamp(STEP_MIN.ticks_90k, STEP_BRIDGE.ticks_90k));
