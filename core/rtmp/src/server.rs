@@ -8,6 +8,8 @@
 mod clock;
 mod demuxer;
 mod link;
+#[cfg(feature = "fuzzing")]
+mod opened;
 pub mod shared;
 
 use crate::amf0::Value;

@@ -12,6 +12,8 @@ mod clock;
 mod config;
 mod control;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ingest;
 mod live;
 mod origin;

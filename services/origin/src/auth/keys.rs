@@ -34,7 +34,8 @@ impl Keys {
         keys
     }
 
-    fn set(&self, jwks: &Jwks) {
+    /// Replaces the set, here alone.
+    pub(crate) fn set(&self, jwks: &Jwks) {
         let mut decoded = HashMap::new();
         for key in jwks.keys.iter().take(KEYS_MAX) {
             match DecodingKey::from_ed_components(&key.x) {
