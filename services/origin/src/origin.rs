@@ -17,6 +17,7 @@ use crate::live::hub::Hub;
 use crate::live::incidents::Incidents;
 use crate::live::ring;
 use crate::play::hls::{self, Recent};
+use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
 use crate::record::health::RecordingCounts;
 use crate::record::tap::Recordings;
@@ -81,6 +82,9 @@ struct Bound<T> {
     http: Option<T>,
 }
 
+/// A port that WHEP's media goes through, if it does.
+type Media = Option<whep::Bound>;
+
 impl std::fmt::Debug for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Origin").field("addresses", &self.addresses).finish_non_exhaustive()
@@ -105,10 +109,12 @@ impl Origin {
         let certificate = Certificate::load(&config.rtmps)?;
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let listeners = bind(&config, acceptor.is_some()).await?;
+        let media = bind_media(&config).await?;
+        let media_address = media.as_ref().map(|bound| bound.address);
         let addresses = listeners.addresses();
         let cluster_key = cluster_key(&config)?;
         let reporter = reporter(&config, cluster_key.as_deref(), addresses)?;
-        let parts = Parts::new(&config, cluster_key.as_deref());
+        let parts = Parts::new(&config, cluster_key.as_deref(), media)?;
         if let Some(reporter) = reporter {
             // It reports at once, so that the keys are here early, and again when all listen.
             parts.tasks.spawn(reporter.run(parts.control.clone()));
@@ -122,7 +128,7 @@ impl Origin {
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();
         let recordings = config.record.enabled.then(|| config.recordings_dir());
-        tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
+        tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), whep = or_off(media_address), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
         let measured = parts.measured();
         let Parts { rtmp, tasks, shutdown, .. } = parts;
         Ok(Self {
@@ -169,6 +175,12 @@ impl Origin {
     #[must_use]
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.addresses.http
+    }
+
+    /// Where WHEP's media port is, if there is one.
+    #[must_use]
+    pub fn whep_addr(&self) -> Option<SocketAddr> {
+        self.play.whep.as_ref().map(|whep| whep.address())
     }
 
     /// How many RTMP and RTMPS connections there are, and what became of those before.
@@ -233,7 +245,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config, cluster_key: Option<&str>) -> Self {
+    fn new(config: &Config, cluster_key: Option<&str>, media: Media) -> Result<Self, StartError> {
         let (clock, tasks, shutdown) = (Clock::start(), TaskTracker::new(), CancellationToken::new());
         let incidents = Arc::<Incidents>::default();
         let grace = Duration::from_secs(config.limits.publisher_grace_sec);
@@ -243,6 +255,7 @@ impl Parts {
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
         let remarks = Arc::new(Remarks::default());
         let session = session(config);
+        let whep = media.map(|bound| whep(config, bound, clock, &hub, (&tasks, &shutdown))).transpose()?;
         let rtmp = Rtmp {
             door: rtmp_door(config, &tasks, &shutdown),
             fates: Arc::default(),
@@ -263,6 +276,7 @@ impl Parts {
                 chunk_size: session.chunk_size,
                 hls: hls_config(config),
                 recent: Recent::default(),
+                whep: whep.map(Arc::new),
                 tasks: tasks.clone(),
             }),
             session,
@@ -276,7 +290,7 @@ impl Parts {
         };
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
         let control = Control { server, keys, hub, checkpoint, shutdown: shutdown.clone() };
-        Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, recordings: counts, tasks, shutdown }
+        Ok(Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, recordings: counts, tasks, shutdown })
     }
 
     fn measured(&self) -> Measured {
@@ -347,6 +361,28 @@ async fn bind(config: &Config, has_tls: bool) -> Result<Bound<TcpListener>, Star
         rtmps: if has_tls { Some(listen("rtmps.listen", config.rtmps.listen).await?) } else { None },
         http: if config.http.enabled { Some(listen("http.listen", config.http.listen).await?) } else { None },
     })
+}
+
+async fn bind_media(config: &Config) -> Result<Media, StartError> {
+    if !config.whep.enabled {
+        return Ok(None);
+    }
+    whep::Bound::bind(config.whep.listen, config.http.listen.ip()).await.map(Some)
+}
+
+fn whep(
+    config: &Config,
+    bound: whep::Bound,
+    clock: Clock,
+    hub: &Hub,
+    (tasks, shutdown): (&TaskTracker, &CancellationToken),
+) -> Result<Whep, StartError> {
+    let rules = whep::Rules {
+        candidates: config.whep.candidates.clone(),
+        viewers_max: config.limits.whep_viewers,
+        history_bytes: config.limits.gop_cache_bytes,
+    };
+    Whep::new(bound, rules, clock, hub.traffic.clone(), tasks, shutdown)
 }
 
 fn rtmp_door(config: &Config, tasks: &TaskTracker, shutdown: &CancellationToken) -> Arc<Door> {

@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// them with the first key frame.
 const PICTURES_WAIT: Duration = Duration::from_secs(1);
 
+/// Pictures after which their order is known: encoders have a B-frame among the first three, or none.
+const ORDER_PICTURES: usize = 8;
+
 /// The stream has another publisher now than the one that sent this.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Superseded;
@@ -274,6 +277,19 @@ impl Stream {
     /// The last key frame, with the configuration to decode it.
     pub(crate) fn last_key_frame(&self) -> Option<Arc<Packet>> {
         self.ring().last_start().cloned()
+    }
+
+    /// The configuration of the last group of pictures, and whether its pictures come in another order than they are shown; `None` while
+    /// they are too few to tell.
+    pub(crate) fn last_group(&self) -> Option<(Arc<StreamConfig>, Option<bool>)> {
+        let ring = self.ring();
+        let first = ring.last_start()?;
+        let times = || ring.group().filter(|packet| packet.frame.track == TrackId::VIDEO).map(|packet| packet.frame.pts);
+        // A decoder that reorders delays its first picture for it.
+        let is_delayed = first.frame.pts > first.frame.dts;
+        let reorders = times().zip(times().skip(1)).any(|(before, after)| after < before);
+        let is_known = reorders || !is_delayed || times().nth(ORDER_PICTURES).is_some();
+        Some((first.config.clone(), is_known.then_some(reorders)))
     }
 
     /// Keeps frames for who reads now and then, and is no viewer, until the guard is dropped.

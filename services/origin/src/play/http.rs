@@ -1,39 +1,30 @@
-//! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id.
+//! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id; and where they begin with WHEP.
 
+use super::answers::{NO_STORE, error, not_allowed, not_found, not_yet, with_headers};
 use super::hls::{self, Answer, Question};
 use super::snapshot::snapshot;
+use super::whep::http as whep;
 use super::{Play, flv};
 use crate::live::traffic::{Protocol, Traffic};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::response::Response;
+use axum::routing::{delete, get, post};
 use sightline_hls::Lookup;
 use std::sync::Arc;
 
-/// Live: never from a cache.
-const NO_STORE: &str = "no-store";
 /// A segment never changes.
 const IMMUTABLE: &str = "public, max-age=3600, immutable";
 
 /// The routes under `/live`.
 pub(crate) fn router(play: Arc<Play>) -> Router {
     let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file));
+    let live = live.route("/live/{playback}/whep", post(whep::post).fallback(posted_only));
+    let live = live.route("/live/{playback}/whep/{session}", delete(whep::delete).patch(whep::patch).fallback(ended_only));
     live.method_not_allowed_fallback(other_method).with_state(play)
-}
-
-/// As the cloud's API has it: a stable code, and a text for people.
-fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    let body = serde_json::json!({ "error_code": code, "error_message": message }).to_string();
-    with_headers(status, "application/json", NO_STORE, Body::from(body))
-}
-
-fn not_found() -> Response {
-    error(StatusCode::NOT_FOUND, "NOT_FOUND", "no live stream has this playback id")
 }
 
 /// Whatever no route has.
@@ -42,24 +33,17 @@ pub(crate) async fn no_route() -> Response {
 }
 
 pub(crate) async fn other_method() -> Response {
-    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this can only be read: GET or HEAD");
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-    response
+    not_allowed("this can only be read: GET or HEAD", "GET, HEAD, OPTIONS")
 }
 
-/// There will be something soon.
-fn not_yet(message: &str) -> Response {
-    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", message);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
-    response
+/// A WHEP player's first request.
+async fn posted_only() -> Response {
+    not_allowed("a WHEP player sends its offer here: POST", "POST, OPTIONS")
 }
 
-fn with_headers(status: StatusCode, kind: &'static str, cache: &'static str, body: Body) -> Response {
-    let mut response = (status, body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
-    response
+/// A WHEP session.
+async fn ended_only() -> Response {
+    not_allowed("a WHEP session is ended or told addresses: DELETE or PATCH", "DELETE, PATCH, OPTIONS")
 }
 
 /// `/live/{playback}.flv`.

@@ -11,6 +11,8 @@ mod peers;
 mod quirks;
 mod recording;
 mod tokens;
+mod watcher;
+mod whep;
 
 use clip::clip;
 use peers::{Monotone, Player, Publisher};
