@@ -1,6 +1,6 @@
 //! The answer to a player's offer: what is sent, and where we are. ICE-lite, one connection for all, sent only (RFC 9725's sibling WHEP).
 
-use crate::offer::{IceText, Medium, MediumKind, Offer, OfferedCodec, Setup};
+use crate::offer::{IceText, Medium, MediumKind, Offer, OfferedCodec, Setup, Transport};
 use core::fmt::Write as _;
 use core::net::{IpAddr, SocketAddr};
 use sightline_media::{Codec, TrackConfig};
@@ -66,7 +66,7 @@ pub fn choose_video(offer: &Offer, config: &TrackConfig, ssrc: u32) -> Result<Ch
     if !matches!(codec, Codec::H264 | Codec::Hevc) {
         return Err(Mismatch::NotByWebRtc(codec.name()));
     }
-    let mut media = offer.media.iter().enumerate().filter(|(_, medium)| medium.kind == MediumKind::Video && medium.receives).peekable();
+    let mut media = offer.media.iter().enumerate().filter(|(_, medium)| is_place(medium, MediumKind::Video)).peekable();
     media.peek().ok_or(Mismatch::NoMedium)?;
     let found = media.find_map(|(at, medium)| Some((at, video_codec(medium, config)?)));
     let (medium, codec) =
@@ -74,10 +74,17 @@ pub fn choose_video(offer: &Offer, config: &TrackConfig, ssrc: u32) -> Result<Ch
     Ok(Chosen { medium, codec: codec.clone(), ssrc })
 }
 
-/// The player's codec in which sound of Opus can be sent.
+fn is_place(medium: &Medium, kind: MediumKind) -> bool {
+    medium.kind == kind && medium.receives && medium.has_rtcp_mux && medium.transport.is_some()
+}
+
+/// The player's codec in which sound of Opus can be sent; `None` too where sound would need a connection of its own beside pictures.
 #[must_use]
 pub fn choose_opus(offer: &Offer, ssrc: u32) -> Option<Chosen> {
-    let mut media = offer.media.iter().enumerate().filter(|(_, medium)| medium.kind == MediumKind::Audio && medium.receives);
+    if !offer.is_bundled && offer.media.iter().any(|medium| is_place(medium, MediumKind::Video)) {
+        return None;
+    }
+    let mut media = offer.media.iter().enumerate().filter(|(_, medium)| is_place(medium, MediumKind::Audio));
     media.find_map(|(at, medium)| {
         let codec = medium.codecs.iter().find(|codec| codec.name == "OPUS" && codec.clock_rate == 48_000)?;
         Some(Chosen { medium: at, codec: codec.clone(), ssrc })
@@ -93,6 +100,13 @@ fn video_codec<'a>(medium: &'a Medium, config: &TrackConfig) -> Option<&'a Offer
     // The player's own decoder takes what the parameter sets say; the number is that of the nearest profile.
     let ours = avc.picture().profile;
     fragments().find(|codec| profile(codec) == Some(ours)).or_else(|| fragments().next())
+}
+
+/// The connection that these tracks of an offer share: that of the first of them in the offer's order (RFC 9143 §7.3.1).
+#[must_use]
+pub fn transport<'a>(offer: &'a Offer, tracks: &[Chosen]) -> Option<&'a Transport> {
+    let first = tracks.iter().map(|track| track.medium).min()?;
+    offer.media.get(first)?.transport.as_ref()
 }
 
 impl Answer<'_> {
@@ -124,7 +138,8 @@ impl Answer<'_> {
         for (at, byte) in self.fingerprint.iter().enumerate() {
             let _ = write!(out, "{}{byte:02X}", if at == 0 { "" } else { ":" });
         }
-        let setup = if offer.setup == Setup::Passive { "active" } else { "passive" };
+        let is_passive = transport(offer, self.tracks).is_some_and(|player| player.setup == Setup::Passive);
+        let setup = if is_passive { "active" } else { "passive" };
         let _ = write!(out, "\r\na=setup:{setup}\r\n");
         put_mid(out, medium);
         let _ = write!(out, "a=sendonly\r\na=msid:{STREAM_ID} {kind}\r\na=rtcp-mux\r\n");

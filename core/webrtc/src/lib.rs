@@ -24,11 +24,11 @@ mod session;
 mod srtp;
 mod stun;
 
-pub use answer::{Answer, CANDIDATES_MAX, Chosen, Mismatch, choose_opus, choose_video};
+pub use answer::{Answer, CANDIDATES_MAX, Chosen, Mismatch, choose_opus, choose_video, transport};
 pub use feed::{Feed, Outgoing};
 pub use framing::{Deframer, LENGTH_BYTES as FRAMING_BYTES, frame};
 pub use history::{History, Packet, RESEND_PACKETS};
-pub use offer::{IceText, Medium, MediumKind, OFFER_BYTES_MAX, Offer, OfferError, OfferedCodec, Setup};
+pub use offer::{IceText, Medium, MediumKind, OFFER_BYTES_MAX, Offer, OfferError, OfferedCodec, Setup, Transport};
 pub use rtcp::{Feedback, SenderReport, bye, ntp, parse as parse_rtcp};
 pub use rtp::{DATAGRAM_BYTES, HEADER_BYTES, Header, PAYLOAD_BYTES_MAX, Payload, payloads};
 pub use session::{Burst, Identity, Moment, Over, Session, Transmit};

@@ -22,6 +22,13 @@ const FINGERPRINT_BYTES: usize = 32;
 pub struct Offer {
     /// Its media, in their order: an answer has as many.
     pub media: Vec<Medium>,
+    /// Whether all of them may share one connection. Otherwise one of them is answered.
+    pub is_bundled: bool,
+}
+
+/// How a player is reached.
+#[derive(Clone, Debug)]
+pub struct Transport {
     /// How its ICE checks are known.
     pub ice: IceText,
     /// The SHA-256 of its certificate, from its DTLS handshake.
@@ -84,6 +91,8 @@ pub struct Medium {
     pub has_reduced_rtcp: bool,
     /// In the player's order of preference.
     pub codecs: Vec<OfferedCodec>,
+    /// The connection that it would have if it were the first; `None` where the offer has none for it.
+    pub transport: Option<Transport>,
 }
 
 /// A codec that a player names.
@@ -128,9 +137,9 @@ pub enum OfferError {
     /// It has no fingerprint by SHA-256.
     #[error("the offer has no a=fingerprint:sha-256, which names the player's certificate")]
     NoFingerprint,
-    /// Its media don't share one connection.
-    #[error("the media of the offer are not bundled on one connection with a=rtcp-mux (RFC 9143), which WHEP asks for")]
-    NotBundled,
+    /// RTP and RTCP have a port each.
+    #[error("no medium of the offer has a=rtcp-mux (RFC 5761), which WHEP asks for")]
+    NoRtcpMux,
 }
 
 impl Offer {
@@ -146,7 +155,7 @@ impl Offer {
         if lines.next() != Some("v=0") {
             return Err(OfferError::NoSdp);
         }
-        let (mut session, mut media) = (Attributes::default(), Vec::<(Medium, Attributes)>::new());
+        let (mut session, mut media, mut is_bundled) = (Attributes::default(), Vec::<(Medium, Attributes)>::new(), false);
         for line in lines {
             let (key, value) = line.split_once('=').filter(|(key, _)| key.len() == 1).ok_or(OfferError::NoSdp)?;
             match key {
@@ -157,42 +166,38 @@ impl Offer {
                         medium.handle_attribute(value);
                         attributes.handle(value);
                     }
-                    None => session.handle(value),
+                    None => {
+                        is_bundled |= value.starts_with("group:BUNDLE ");
+                        session.handle(value);
+                    }
                 },
                 _ => {}
             }
         }
-        Self::gather(&session, media)
+        Self::gather(&session, media, is_bundled)
     }
 
-    /// What stands beside the media counts for all of them; all share the connection of the first that is wanted.
-    fn gather(session: &Attributes<'_>, media: Vec<(Medium, Attributes<'_>)>) -> Result<Self, OfferError> {
-        let wanted = media.iter().filter(|(medium, _)| medium.kind != MediumKind::Other);
-        let first = wanted.clone().next().map(|(_, attributes)| attributes).ok_or(OfferError::NoMedia)?;
-        // A medium that is bundled only (RFC 9143 §7.2.1) need not say again what the first of them says.
-        let ufrag = first.ufrag.or(session.ufrag).ok_or(OfferError::NoIce)?;
-        let password = first.password.or(session.password).ok_or(OfferError::NoIce)?;
-        let is_within =
-            |text: &str, least: usize| (least..=ICE_TEXT_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_within(ufrag, UFRAG_MIN) || !is_within(password, PASSWORD_MIN) {
-            return Err(OfferError::NoIce);
+    /// What stands beside the media counts for all of them. A medium that is bundled only (RFC 9143 §7.2.1) need not say again what the first of
+    /// them says.
+    fn gather(session: &Attributes<'_>, media: Vec<(Medium, Attributes<'_>)>, is_bundled: bool) -> Result<Self, OfferError> {
+        let wanted = || media.iter().filter(|(medium, _)| medium.kind != MediumKind::Other);
+        let common = wanted().next().map(|(_, attributes)| attributes.or(session)).ok_or(OfferError::NoMedia)?;
+        // The first says what is wrong, if something is.
+        common.transport()?;
+        if !wanted().any(|(medium, _)| medium.has_rtcp_mux) {
+            return Err(OfferError::NoRtcpMux);
         }
-        let fingerprint = first.fingerprint.or(session.fingerprint).ok_or(OfferError::NoFingerprint)?;
-        let is_one = |attributes: &Attributes<'_>| attributes.ufrag.is_none_or(|other| other == ufrag);
-        if !wanted.clone().all(|(medium, attributes)| medium.has_rtcp_mux && is_one(attributes)) {
-            return Err(OfferError::NotBundled);
-        }
-        Ok(Self {
-            ice: IceText { ufrag: ufrag.to_owned(), password: password.to_owned() },
-            fingerprint,
-            setup: first.setup.or(session.setup).unwrap_or(Setup::ActPass),
-            media: media.into_iter().map(|(medium, _)| medium).collect(),
-        })
+        let transport = |attributes: &Attributes<'_>| {
+            let own = attributes.or(session);
+            if is_bundled { own.or(&common) } else { own }.transport().ok()
+        };
+        let media = media.iter().map(|(medium, attributes)| Medium { transport: transport(attributes), ..medium.clone() }).collect();
+        Ok(Self { media, is_bundled })
     }
 }
 
 /// What may stand beside a medium, or beside all of them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Attributes<'a> {
     ufrag: Option<&'a str>,
     password: Option<&'a str>,
@@ -201,6 +206,30 @@ struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
+    fn or(&self, other: &Self) -> Self {
+        Self {
+            // They belong together.
+            ufrag: if self.password.is_some() { self.ufrag } else { other.ufrag },
+            password: self.password.or(other.password),
+            fingerprint: self.fingerprint.or(other.fingerprint),
+            setup: self.setup.or(other.setup),
+        }
+    }
+
+    fn transport(&self) -> Result<Transport, OfferError> {
+        let (Some(ufrag), Some(password)) = (self.ufrag, self.password) else { return Err(OfferError::NoIce) };
+        let is_within =
+            |text: &str, least: usize| (least..=ICE_TEXT_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_within(ufrag, UFRAG_MIN) || !is_within(password, PASSWORD_MIN) {
+            return Err(OfferError::NoIce);
+        }
+        Ok(Transport {
+            ice: IceText { ufrag: ufrag.to_owned(), password: password.to_owned() },
+            fingerprint: self.fingerprint.ok_or(OfferError::NoFingerprint)?,
+            setup: self.setup.unwrap_or(Setup::ActPass),
+        })
+    }
+
     fn handle(&mut self, attribute: &'a str) {
         let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
         match name {
@@ -263,6 +292,7 @@ impl Medium {
             has_rtcp_mux: false,
             has_reduced_rtcp: false,
             codecs: formats.iter().filter_map(|format| format.parse().ok()).filter(|number| *number < 128).map(named).collect(),
+            transport: None,
         })
     }
 
@@ -307,5 +337,105 @@ impl Medium {
         let (number, rest) = value.split_once(' ')?;
         let number: u8 = number.parse().ok()?;
         Some((self.codecs.iter_mut().find(|codec| codec.payload_type == number)?, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{Answer, choose_opus, choose_video};
+    use sightline_media::{TrackConfig, avc::DecoderConfig};
+
+    /// As Chromium 156 and aiortc 1.14 sent them, and in the shape of Firefox's.
+    const OFFERS: [(&str, &str); 3] = [
+        ("chromium", include_str!("offers/chromium.sdp")),
+        ("aiortc", include_str!("offers/aiortc.sdp")),
+        ("firefox", include_str!("offers/firefox.sdp")),
+    ];
+
+    fn config() -> TrackConfig {
+        // Constrained Baseline, as cameras that save send it.
+        let sps = [
+            0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40, 0x16, 0xec, 0x04, 0x40, 0x00, 0x00, 0x03, 0x00, 0x40, 0x00, 0x00, 0x0c, 0x83, 0xc6,
+            0x0c, 0xa8,
+        ];
+        TrackConfig::H264(DecoderConfig::from_sets(&sps, &[0x68, 0xce, 0x0f, 0xc8]).unwrap())
+    }
+
+    #[test]
+    fn every_player_s_offer_is_answered_with_its_own_numbers_on_one_connection() {
+        for (player, text) in OFFERS {
+            let offer = Offer::parse(text).unwrap_or_else(|error| panic!("{player}: {error}"));
+            let video = choose_video(&offer, &config(), 7).unwrap_or_else(|error| panic!("{player}: {error}"));
+            assert_eq!(video.codec.parameter("packetization-mode"), Some("1"), "{player}");
+            assert!(video.codec.parameter("profile-level-id").unwrap().starts_with("42"), "{player}");
+            let audio = choose_opus(&offer, 8).unwrap();
+            let ice = IceText { ufrag: "ours".to_owned(), password: "x".repeat(32) };
+            let tracks = [video, audio];
+            let at = ["192.0.2.1:8189".parse().unwrap(), "[2001:db8::1]:8189".parse().unwrap()];
+            let answer = Answer { session_id: 1, ice: &ice, fingerprint: [0xab; 32], udp: &at, tcp: &at, tracks: &tracks };
+            let text = answer.text(&offer);
+            assert_eq!(text.matches("\r\nm=").count(), offer.media.len(), "{player}: as many media as in the offer");
+            assert_eq!(text.matches("\r\na=sendonly\r\n").count(), 2, "{player}: {text}");
+            assert_eq!(text.matches("a=candidate:").count(), 8, "{player}: {text}");
+            assert!(
+                text.contains("a=setup:passive\r\n") && text.contains(&format!("a=rtpmap:{} H264/90000\r\n", tracks[0].codec.payload_type))
+            );
+            assert!(text.lines().all(|line| line.split_once('=').is_some_and(|(key, _)| key.len() == 1)), "{player}: {text}");
+            // Our own answer reads as an offer would.
+            assert_eq!(Offer::parse(&text).unwrap().media.len(), offer.media.len());
+        }
+    }
+
+    #[test]
+    fn the_profile_nearest_to_the_stream_s_is_taken_and_one_without_fragments_is_not() {
+        let chromium = Offer::parse(OFFERS[0].1).unwrap();
+        let high = [
+            0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0, 0x00, 0x00, 0x7d, 0x20,
+            0x00, 0x17, 0x70, 0x01, 0xe3, 0x06, 0x32, 0xc0,
+        ];
+        let high = TrackConfig::H264(DecoderConfig::from_sets(&high, &[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0]).unwrap());
+        let chosen = choose_video(&chromium, &high, 7).unwrap();
+        assert_eq!(chosen.codec.parameter("profile-level-id").unwrap()[..2], *"42", "it decodes what the parameter sets say");
+        let main = Offer::parse(&OFFERS[0].1.replace("4d001f", "640c1f")).unwrap();
+        assert_eq!(choose_video(&main, &high, 7).unwrap().codec.parameter("profile-level-id").unwrap()[..2], *"64");
+        let without = Offer::parse(&OFFERS[0].1.replace("packetization-mode=1", "packetization-mode=0")).unwrap();
+        assert!(choose_video(&without, &high, 7).is_err());
+        assert!(choose_video(&Offer::parse(&OFFERS[0].1.replace("a=recvonly", "a=sendonly")).unwrap(), &high, 7).is_err());
+    }
+
+    #[test]
+    fn media_of_an_offer_that_are_not_bundled_have_a_connection_each_and_one_is_taken() {
+        let text = OFFERS[2].1.replace("a=group:BUNDLE 0 1\n", "").replace("a=ice-ufrag:7e51abe5\na=mid:1", "a=ice-ufrag:other\na=mid:1");
+        let offer = Offer::parse(&text).unwrap();
+        let ufrags: Vec<_> = offer.media.iter().map(|medium| medium.transport.as_ref().unwrap().ice.ufrag.as_str()).collect();
+        assert_eq!((offer.is_bundled, &ufrags[..]), (false, &["7e51abe5", "other"][..]));
+        assert!(choose_video(&offer, &config(), 1).is_ok() && choose_opus(&offer, 1).is_none());
+    }
+
+    #[test]
+    fn what_is_no_offer_is_named() {
+        let firefox = OFFERS[2].1;
+        let error = |text: &str| Offer::parse(text).unwrap_err();
+        assert_eq!(error("{}"), OfferError::NoSdp);
+        assert_eq!(error("v=0\r\nno line\r\n"), OfferError::NoSdp);
+        assert_eq!(error("v=0\r\ns=-\r\n"), OfferError::NoMedia);
+        assert_eq!(error(&firefox.replace("a=ice-pwd", "a=x")), OfferError::NoIce);
+        assert_eq!(error(&firefox.replace("0892ce337c1cf75d543873fab9fda4e2", "short")), OfferError::NoIce);
+        assert_eq!(error(&firefox.replace("a=fingerprint:sha-256", "a=fingerprint:sha-1")), OfferError::NoFingerprint);
+        assert_eq!(error(&firefox.replace("a=rtcp-mux", "a=x")), OfferError::NoRtcpMux);
+        assert_eq!(error(&"x".repeat(OFFER_BYTES_MAX + 1)), OfferError::TooLong);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text: String, at in 0_usize..2000, player in 0_usize..3) {
+            let _ = Offer::parse(&text);
+            let whole = OFFERS[player].1;
+            let at = whole.floor_char_boundary(at.min(whole.len()));
+            if let Ok(offer) = Offer::parse(&[&whole[..at], &text, &whole[at..]].concat()) {
+                let _ = (choose_video(&offer, &config(), 1), choose_opus(&offer, 1));
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 use crate::answer::Chosen;
 use crate::feed::Feed;
 use crate::history::History;
-use crate::offer::{IceText, Setup};
+use crate::offer::{IceText, Setup, Transport};
 use crate::pace::Bucket;
 use crate::rtcp::{self, Feedback, SenderReport};
 use crate::srtp::{Keys, Profile, RtcpReceiver, RtcpSender, RtpSender};
@@ -198,14 +198,14 @@ impl<P: Copy + Eq> Session<P> {
     #[must_use]
     pub fn new(
         identity: &Identity,
-        offer: &crate::Offer,
+        player: &Transport,
         ours: IceText,
         [video, audio]: [Option<&Chosen>; 2],
         seed: u64,
         now: Instant,
     ) -> Self {
         let mut dtls = Dtls::new_12(identity.config.clone(), identity.certificate.clone(), identity.time(now));
-        dtls.set_active(offer.setup == Setup::Passive);
+        dtls.set_active(player.setup == Setup::Passive);
         let sent = |chosen: &Chosen, seed| Sent {
             feed: Feed::new(chosen.ssrc, chosen.codec.payload_type, seed),
             resends: VecDeque::new(),
@@ -213,8 +213,8 @@ impl<P: Copy + Eq> Session<P> {
         };
         Self {
             ours,
-            theirs: offer.ice.clone(),
-            fingerprint: offer.fingerprint,
+            theirs: player.ice.clone(),
+            fingerprint: player.fingerprint,
             identity: identity.clone(),
             dtls,
             dtls_timeout: None,

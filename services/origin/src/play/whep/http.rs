@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use sightline_listen::http::ClientAddress;
 use sightline_media::{Codec, StreamConfig, TrackConfig, TrackId};
-use sightline_webrtc::{Answer, Chosen, OFFER_BYTES_MAX, Offer, Session, choose_opus, choose_video};
+use sightline_webrtc::{Answer, Chosen, Mismatch, OFFER_BYTES_MAX, Offer, Session, choose_opus, choose_video, transport};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +141,7 @@ impl Asking<'_> {
         let (Some(ice), Some(id)) = (new_ice(), random_text(SECRET_BYTES)) else { return Err(Refusal::Random) };
         let candidates = self.whep.candidates(self.asked, self.viewer);
         let chosen: Vec<Chosen> = tracks.iter().flatten().cloned().collect();
+        let Some(player) = transport(self.offer, &chosen) else { return Err(Refusal::Codec(Mismatch::NoMedium.to_string())) };
         let answer = Answer {
             session_id: random_number() >> 2,
             ice: &ice,
@@ -155,14 +156,14 @@ impl Asking<'_> {
             id: id.clone(),
             playback: self.stream.playback.clone(),
             ufrag: ice.ufrag.clone(),
-            player: self.offer.ice.ufrag.clone(),
+            player: player.ice.ufrag.clone(),
             etag: etag.clone(),
             outlet,
             place,
             count: self.stream.count_viewer(Protocol::Whep),
         };
         let [video, audio] = [tracks[0].as_ref(), tracks[1].as_ref()];
-        let session = Session::new(&self.whep.identity, self.offer, ice.clone(), [video, audio], random_number(), self.whep.clock.now());
+        let session = Session::new(&self.whep.identity, player, ice.clone(), [video, audio], random_number(), self.whep.clock.now());
         self.join(audio.is_some(), |outlet| Viewer::new(parts(outlet), session));
         Ok((id, etag, text))
     }
