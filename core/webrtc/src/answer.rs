@@ -146,11 +146,7 @@ impl Answer<'_> {
         if medium.has_reduced_rtcp {
             out.push_str("a=rtcp-rsize\r\n");
         }
-        let name = match codec.name.as_str() {
-            "OPUS" => "opus/48000/2".to_owned(),
-            name => format!("{name}/{}", codec.clock_rate),
-        };
-        let _ = write!(out, "a=rtpmap:{number} {name}\r\n");
+        let _ = write!(out, "a=rtpmap:{number} {}\r\n", codec.map);
         if !codec.parameters.is_empty() {
             let _ = write!(out, "a=fmtp:{number} {}\r\n", codec.parameters);
         }
@@ -166,6 +162,9 @@ fn put_refusal(out: &mut String, medium: &Medium) {
     let (kind, protocol, format) = &medium.line;
     let _ = write!(out, "m={kind} 0 {protocol} {format}\r\nc=IN IP4 0.0.0.0\r\n");
     put_mid(out, medium);
+    if let Some(codec) = medium.codecs.first().filter(|codec| !codec.map.is_empty()) {
+        let _ = write!(out, "a=rtpmap:{} {}\r\n", codec.payload_type, codec.map);
+    }
     out.push_str("a=inactive\r\n");
 }
 

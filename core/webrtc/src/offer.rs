@@ -102,6 +102,8 @@ pub struct OfferedCodec {
     pub payload_type: u8,
     /// Its name in capitals: `H264`.
     pub name: String,
+    /// The same with its rate, as it was written: `opus/48000/2`. Empty for codecs whose numbers are known to all.
+    pub map: String,
     /// Ticks of its times in a second.
     pub clock_rate: u32,
     /// Its parameters, as they were written: `packetization-mode=1;profile-level-id=42e01f`.
@@ -276,6 +278,7 @@ impl Medium {
         let named = |number: u8| OfferedCodec {
             payload_type: number,
             name: String::new(),
+            map: String::new(),
             clock_rate: 0,
             parameters: String::new(),
             feedback: Vec::new(),
@@ -316,6 +319,7 @@ impl Medium {
     /// `102 H264/90000`.
     fn handle_map(&mut self, value: &str) {
         let Some((codec, name)) = self.codec(value) else { return };
+        name.trim().clone_into(&mut codec.map);
         let mut parts = name.split('/');
         codec.name = parts.next().unwrap_or_default().to_ascii_uppercase();
         codec.clock_rate = parts.next().and_then(|rate| rate.parse().ok()).unwrap_or_default();
@@ -382,6 +386,13 @@ mod tests {
                 text.contains("a=setup:passive\r\n") && text.contains(&format!("a=rtpmap:{} H264/90000\r\n", tracks[0].codec.payload_type))
             );
             assert!(text.lines().all(|line| line.split_once('=').is_some_and(|(key, _)| key.len() == 1)), "{player}: {text}");
+            // Some players ask of a medium that is refused what its number means.
+            let refused = Answer { tracks: &tracks[..1], ..answer }.text(&offer);
+            let (_, audio) = refused.split_once("\r\nm=audio 0 ").unwrap();
+            assert!(
+                audio.contains("\r\na=rtpmap:") && audio.contains("opus/48000/2\r\n") && audio.contains("a=inactive"),
+                "{player}: {refused}"
+            );
             // Our own answer reads as an offer would.
             assert_eq!(Offer::parse(&text).unwrap().media.len(), offer.media.len());
         }

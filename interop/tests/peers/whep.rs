@@ -1,4 +1,4 @@
-//! WHEP in real headless Chromium, by UDP, and where a network lets only TCP out.
+//! WHEP and WHIP in real headless Chromium, by UDP, and where a network lets only TCP out.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use interop::{
@@ -38,6 +38,20 @@ setInterval(async () => {
   }
   window.reading = reading;
 }, 100);
+";
+
+/// Publishes a camera and a microphone that are made up.
+const PUBLISH: &str = r"
+(async () => {
+  const peer = window.sender = new RTCPeerConnection();
+  const media = await navigator.mediaDevices.getUserMedia({video: {width: 320, height: 240}, audio: true});
+  for (const track of media.getTracks()) peer.addTransceiver(track, {direction: 'sendonly'});
+  await peer.setLocalDescription();
+  const request = {method: 'POST', headers: {'content-type': 'application/sdp'}, body: peer.localDescription.sdp};
+  const answer = await fetch(URL, request);
+  window.said = answer.status;
+  await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
+})().catch(error => { window.said = String(error); });
 ";
 
 fn origin(dir: &Path) -> (Process, String, String) {
@@ -98,4 +112,22 @@ fn chromium_plays_pictures_and_sound_over_a_publisher_s_restart_with_another_siz
     play("line => !/^a=candidate.* udp /.test(line)");
     let by_tcp = reading(&browser, "pictures by TCP", |reading| reading["decoded"].as_u64() > Some(20));
     assert_eq!(by_tcp["protocol"], "tcp", "{by_tcp}");
+}
+
+#[test]
+fn what_chromium_publishes_by_whip_it_plays_by_whep_and_ffmpeg_by_rtmp() {
+    let dir = TempDir::new().unwrap();
+    let (origin, rtmp, http) = origin(dir.path());
+    let [sender, browser] = [Browser::start_with_camera(800, 600), Browser::start(800, 600)];
+    sender.open(&format!("http://{http}/healthz"));
+    let _ = sender.run(&PUBLISH.replace("URL", &format!("'http://{http}/live/cam/whip'")));
+    let playback = playback(&origin);
+    browser.open(&format!("http://{http}/healthz"));
+    let url = format!("'http://{http}/live/{playback}/whep'");
+    let _ = browser.run(&PLAY.replace("URL", &url).replace("FILTER", "line => true"));
+    let is_live = |reading: &Value| reading["decoded"].as_u64() > Some(20) && reading["width"] == 320;
+    let _ = reading(&browser, "pictures", is_live);
+    let probed = interop::media::probe(&format!("rtmp://{rtmp}/live/{playback}"));
+    assert!(probed.to_string().contains("\"h264\""), "{probed}");
+    assert_eq!(sender.run("return window.said"), 201);
 }

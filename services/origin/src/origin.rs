@@ -13,6 +13,7 @@ use crate::ingest::Ingest;
 use crate::ingest::fates::Fates;
 use crate::ingest::remarks::Remarks;
 use crate::ingest::rtmp::{self, Rtmp};
+use crate::ingest::whip::{self, Whip};
 use crate::live::hub::Hub;
 use crate::live::incidents::Incidents;
 use crate::live::ring;
@@ -66,6 +67,7 @@ pub struct Origin {
     _claim: Claim,
     hub: Arc<Hub>,
     play: Arc<Play>,
+    whip: Option<Arc<Whip>>,
     door: Arc<Door>,
     fates: Arc<Fates>,
     measured: Measured,
@@ -130,11 +132,12 @@ impl Origin {
         let recordings = config.record.enabled.then(|| config.recordings_dir());
         tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), whep = or_off(media_address), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
         let measured = parts.measured();
-        let Parts { rtmp, tasks, shutdown, .. } = parts;
+        let Parts { rtmp, whip, tasks, shutdown, .. } = parts;
         Ok(Self {
             _claim: claim,
             hub,
             play: rtmp.play.clone(),
+            whip,
             door: rtmp.door.clone(),
             fates: rtmp.fates.clone(),
             measured,
@@ -156,7 +159,7 @@ impl Origin {
 
     /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
     pub fn router(&self) -> Router {
-        play::http::router(self.play.clone()).layer(middleware::from_fn(cors::live))
+        routes(&self.play, self.whip.as_ref()).layer(middleware::from_fn(cors::live))
     }
 
     /// Where RTMP listens.
@@ -237,6 +240,7 @@ impl Measured {
 /// The handles that the tasks of an origin work with: each says what it may touch.
 struct Parts {
     rtmp: Arc<Rtmp>,
+    whip: Option<Arc<Whip>>,
     control: Arc<Control>,
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
@@ -290,7 +294,9 @@ impl Parts {
         };
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
         let control = Control { server, keys, hub, checkpoint, shutdown: shutdown.clone() };
-        Ok(Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, recordings: counts, tasks, shutdown })
+        let rtmp = Arc::new(rtmp);
+        let whip = Whip::new(&rtmp);
+        Ok(Self { rtmp, whip, control: Arc::new(control), remarks, recordings: counts, tasks, shutdown })
     }
 
     fn measured(&self) -> Measured {
@@ -315,7 +321,7 @@ impl Parts {
             let process = process::metrics(env!("CARGO_PKG_VERSION"));
             measured.metrics() + &metrics::http_connections(counted.counts()) + &process
         };
-        let routes = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
+        let routes = routes(&self.rtmp.play, self.whip.as_ref()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let routes = routes.fallback(play::http::no_route).method_not_allowed_fallback(play::http::other_method);
         let router = routes.layer(middleware::from_fn(cors::live));
         // Checked with the settings.
@@ -349,6 +355,15 @@ impl Bound<TcpListener> {
     fn addresses(&self) -> Bound<SocketAddr> {
         let local = |listener: &TcpListener| listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         Bound { rtmp: local(&self.rtmp), rtmps: self.rtmps.as_ref().map(local), http: self.http.as_ref().map(local) }
+    }
+}
+
+/// What is under `/live`.
+fn routes(play: &Arc<Play>, whip: Option<&Arc<Whip>>) -> Router {
+    let routes = play::http::router(play.clone());
+    match whip {
+        Some(whip) => routes.merge(whip::http::router(whip.clone())),
+        None => routes,
     }
 }
 

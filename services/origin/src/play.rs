@@ -1,6 +1,6 @@
 //! What viewers get: RTMP, HTTP-FLV, HLS, WHEP and snapshots.
 
-mod answers;
+pub(crate) mod answers;
 mod flv;
 pub(crate) mod hls;
 pub(crate) mod http;

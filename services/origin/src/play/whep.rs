@@ -10,7 +10,8 @@ mod sound;
 mod table;
 mod viewer;
 
-pub(crate) use port::Bound;
+pub(crate) use port::{Bound, Way};
+pub(crate) use table::{Datagram, Guest};
 
 use crate::clock::Clock;
 use crate::error::StartError;
@@ -87,8 +88,24 @@ impl Whep {
         self.port.address
     }
 
+    /// A publisher is to come: its datagrams go to it.
+    pub(crate) fn expect(&self, guest: Guest) {
+        self.table.expect(guest);
+    }
+
+    /// It has gone, and its connections with it.
+    pub(crate) fn forget(&self, ufrag: &str, ways: impl Iterator<Item = Way>) {
+        self.table.forget_guest(ufrag);
+        ways.for_each(|way| self.port.close(way));
+    }
+
+    /// Sends a datagram of a publisher's.
+    pub(crate) fn send(&self, way: Way, bytes: &[u8]) {
+        self.port.send_one(way, bytes);
+    }
+
     /// Addresses for an answer: those of the settings, the one that the viewer asked by, and the one of this machine that leads to it.
-    fn candidates(&self, asked: Option<IpAddr>, viewer: Option<IpAddr>) -> Vec<SocketAddr> {
+    pub(crate) fn candidates(&self, asked: Option<IpAddr>, viewer: Option<IpAddr>) -> Vec<SocketAddr> {
         let here = self.port.address;
         let mut found = self.candidates.clone();
         if here.ip().is_unspecified() {
@@ -112,12 +129,12 @@ impl Whep {
 }
 
 /// A name and a password for the checks of a session.
-fn new_ice() -> Option<IceText> {
+pub(crate) fn new_ice() -> Option<IceText> {
     Some(IceText { ufrag: random_text(UFRAG_BYTES)?, password: random_text(SECRET_BYTES)? })
 }
 
 /// Letters and digits that nobody guesses.
-fn random_text(bytes: usize) -> Option<String> {
+pub(crate) fn random_text(bytes: usize) -> Option<String> {
     use base64::Engine as _;
     let mut random = vec![0; bytes];
     aws_lc_rs::rand::fill(&mut random).ok()?;

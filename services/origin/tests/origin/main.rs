@@ -13,6 +13,7 @@ mod recording;
 mod tokens;
 mod watcher;
 mod whep;
+mod whip;
 
 use clip::clip;
 use peers::{Monotone, Player, Publisher};

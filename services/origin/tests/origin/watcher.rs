@@ -1,4 +1,4 @@
-//! A WHEP player that is not ours: str0m, over UDP, or over TCP as a browser whose network lets no UDP out.
+//! A WHEP player and a WHIP publisher that are not ours: str0m, over UDP, or over TCP as a browser whose network lets no UDP out.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, StatusCode};
@@ -21,13 +21,13 @@ pub(crate) struct Picture {
     pub(crate) annex_b: Vec<u8>,
 }
 
-enum Wire {
+pub(crate) enum Wire {
     Udp(UdpSocket),
     Tcp(TcpStream, BytesMut),
 }
 
 impl Wire {
-    fn local(&self) -> SocketAddr {
+    pub(crate) fn local(&self) -> SocketAddr {
         match self {
             Self::Udp(socket) => socket.local_addr().unwrap(),
             Self::Tcp(socket, _) => socket.local_addr().unwrap(),
@@ -35,7 +35,7 @@ impl Wire {
     }
 
     /// False when the connection has ended.
-    async fn send(&mut self, bytes: &[u8], to: SocketAddr) -> bool {
+    pub(crate) async fn send(&mut self, bytes: &[u8], to: SocketAddr) -> bool {
         match self {
             Self::Udp(socket) => socket.send_to(bytes, to).await.is_ok(),
             Self::Tcp(socket, _) => {
@@ -46,7 +46,7 @@ impl Wire {
     }
 
     /// The next datagram; `None` when the connection has ended.
-    async fn receive(&mut self) -> Option<(Bytes, SocketAddr)> {
+    pub(crate) async fn receive(&mut self) -> Option<(Bytes, SocketAddr)> {
         match self {
             Self::Udp(socket) => {
                 let mut space = [0; 2000];

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What offers and answers are.
-const SDP: &str = "application/sdp";
+pub(crate) const SDP: &str = "application/sdp";
 /// What a player sends of its own addresses (RFC 8840).
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// How long a stream that has just begun may take to its first key frame: an encoder's start.
@@ -244,7 +244,7 @@ fn no_session() -> Response {
     error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such WHEP session; it may have ended")
 }
 
-fn created(location: &str, etag: &str, answer: String) -> Response {
+pub(crate) fn created(location: &str, etag: &str, answer: String) -> Response {
     let mut response = (StatusCode::CREATED, Body::from(answer)).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(SDP));
@@ -257,13 +257,13 @@ fn created(location: &str, etag: &str, answer: String) -> Response {
     response
 }
 
-fn is_kind(headers: &HeaderMap, kind: &str) -> bool {
+pub(crate) fn is_kind(headers: &HeaderMap, kind: &str) -> bool {
     let found = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     found.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind)
 }
 
 /// The address in the URL that the viewer used: it leads to this machine from where the viewer is, also through a port that is mapped.
-fn asked_address(headers: &HeaderMap) -> Option<IpAddr> {
+pub(crate) fn asked_address(headers: &HeaderMap) -> Option<IpAddr> {
     let host = headers.get(HOST)?.to_str().ok()?;
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?.0,

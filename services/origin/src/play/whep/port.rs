@@ -29,7 +29,7 @@ const TCP_QUEUE: usize = 512;
 
 /// How a viewer is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Udp {
         peer: SocketAddr,
         /// The address of ours that it sends to: answers come from there.

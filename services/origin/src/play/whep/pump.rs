@@ -142,6 +142,9 @@ impl Pump {
         while let Some(transmit) = session.poll_transmit() {
             self.port.send_one(transmit.way, &transmit.bytes);
         }
+        if session.needs_key_frame() {
+            self.stream.request_key_frame();
+        }
         let mut is_paced = false;
         if session.is_connected() {
             viewer.place.settle();
