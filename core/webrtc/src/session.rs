@@ -554,3 +554,7 @@ impl Sent {
         false
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -67,7 +67,7 @@ fn sha1_hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 20] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use is::stun::TransId;
 
@@ -75,7 +75,7 @@ mod tests {
         IceText { ufrag: ufrag.into(), password: password.into() }
     }
 
-    fn request(username: &str, password: &str, nominates: bool) -> Vec<u8> {
+    pub(crate) fn request(username: &str, password: &str, nominates: bool) -> Vec<u8> {
         let mut builder = StunMessageBuilder::new().binding().request().username(username).prio(7).ice_controlling(1);
         if nominates {
             builder = builder.use_candidate();

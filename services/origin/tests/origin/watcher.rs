@@ -77,6 +77,10 @@ pub(crate) struct Watcher {
     pub(crate) session: String,
     pub(crate) answer: String,
     is_alive: bool,
+    /// Of the packets that come, how many get lost: one in so many.
+    pub(crate) loses_one_in: Option<usize>,
+    pub(crate) lost: usize,
+    received: usize,
 }
 
 impl Watcher {
@@ -128,7 +132,12 @@ impl Watcher {
         // To the player its one way is a datagram's, whatever carries it.
         let known: String = answer.lines().filter(|line| !line.contains(" tcp ")).map(|line| format!("{line}\r\n")).collect();
         rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&known).unwrap()).unwrap();
-        Ok(Self { rtc, wire, video, session, answer, is_alive: true })
+        // str0m asks again for what is lost only where there is a stream for it (RFC 4588), unless it is told to.
+        let ssrc: u32 = answer.split_once("a=ssrc:").unwrap().1.split_once(' ').unwrap().0.parse().unwrap();
+        if let Some(stream) = rtc.direct_api().stream_rx(&ssrc.into()) {
+            stream.suppress_nack(false);
+        }
+        Ok(Self { rtc, wire, video, session, answer, is_alive: true, loses_one_in: None, lost: 0, received: 0 })
     }
 
     /// Whether the connection is still up.
@@ -163,6 +172,15 @@ impl Watcher {
         None
     }
 
+    /// Whether this packet of media gets lost.
+    fn loses(&mut self, bytes: &[u8]) -> bool {
+        let is_media = bytes[0] >= 128 && !(192..=223).contains(&bytes[1]);
+        self.received += usize::from(is_media);
+        let is_lost = is_media && self.loses_one_in.is_some_and(|number| self.received % number == 0);
+        self.lost += usize::from(is_lost);
+        is_lost
+    }
+
     async fn turn(&mut self, deadline: Instant) -> Option<MediaData> {
         let until = match self.rtc.poll_output().unwrap() {
             Output::Transmit(transmit) => {
@@ -176,6 +194,7 @@ impl Watcher {
         let local = self.wire.local();
         let received = tokio::time::timeout(until.saturating_duration_since(Instant::now()), self.wire.receive()).await;
         let input = match &received {
+            Ok(Some((bytes, _))) if self.loses(bytes) => return None,
             Ok(Some((bytes, source))) => {
                 let Ok(contents) = bytes[..].try_into() else { return None };
                 Input::Receive(Instant::now(), Receive { proto: Protocol::Udp, source: *source, destination: local, contents })

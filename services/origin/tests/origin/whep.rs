@@ -85,6 +85,33 @@ async fn a_player_begins_with_the_group_of_pictures_and_stays_while_the_publishe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_player_loses_it_is_sent_again_and_no_picture_is_missing() {
+    let (origin, _dir, signer) = origin().await;
+    let (http, playback) = (origin.http_addr().unwrap(), playback_id("s1"));
+    let mut publisher = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 1)).await.unwrap();
+    assert!(publisher.stream_for(Duration::from_millis(100)).await);
+    let mut watcher = Watcher::connect(http, &playback, false).await.unwrap();
+    watcher.loses_one_in = Some(9);
+    let watching = async {
+        // The last of the group of pictures that the player begins with has its own time, as has all that follows.
+        let begin = pictures(&mut watcher, 3).await;
+        assert!(begin[0].is_keyframe);
+        let mut last = begin[2].ticks;
+        while watcher.lost < 8 {
+            let picture = watcher.picture(LIMIT).await.expect("pictures go on");
+            assert!(picture.is_contiguous && (1..7201).contains(&(picture.ticks - last)), "{last} then {}", picture.ticks);
+            last = picture.ticks;
+        }
+    };
+    let publishing = publisher.stream_for(Duration::from_millis(2000));
+    tokio::select! {
+        () = watching => {}
+        _ = async { publishing.await; std::future::pending::<()>().await } => {}
+    }
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_player_that_needs_a_key_frame_has_one_at_once_and_one_that_leaves_is_gone() {
     let (origin, _dir, signer) = origin().await;
     let (http, playback) = (origin.http_addr().unwrap(), playback_id("s1"));
