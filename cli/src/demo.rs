@@ -125,6 +125,8 @@ fn origin_config(dir: &Path, addresses: &Addresses, prepared: &Prepared) -> sigh
     config.rtmps.cert = Some(prepared.server_pem.clone());
     config.rtmps.key = Some(prepared.server_key.clone());
     config.http.enabled = false;
+    // WHEP's media is where the pages are.
+    config.http.listen = addresses.http;
     config.cloud.url = Some(format!("http://{}", addresses.http));
     config.cloud.cluster_key_file = Some(prepared.cluster_key.clone());
     config.cloud.rtmp_url = Some(format!("rtmp://{}/live", addresses.rtmp));

@@ -69,7 +69,16 @@ impl Browser {
     /// If it does not start.
     #[must_use]
     pub fn start(width: u32, height: u32) -> Self {
-        Self::start_with(width, height, false)
+        Self::start_with(width, height, false, &[])
+    }
+
+    /// The same with a camera and a microphone that are made up, and that every page may use.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_with_camera(width: u32, height: u32) -> Self {
+        Self::start_with(width, height, false, &["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"])
     }
 
     /// The same, for pages whose certificates come from an authority that the person has accepted.
@@ -78,10 +87,10 @@ impl Browser {
     /// If it does not start.
     #[must_use]
     pub fn start_trusting(width: u32, height: u32) -> Self {
-        Self::start_with(width, height, true)
+        Self::start_with(width, height, true, &[])
     }
 
-    fn start_with(width: u32, height: u32, is_trusting: bool) -> Self {
+    fn start_with(width: u32, height: u32, is_trusting: bool, more: &[&str]) -> Self {
         let profile = TempDir::new().expect("a temporary directory");
         let port = free_port();
         let driver = Process::start("chromedriver", profile.path(), Command::new("chromedriver").arg(format!("--port={port}")));
@@ -89,7 +98,7 @@ impl Browser {
         eventually("chromedriver is ready", Duration::from_secs(20), || {
             request("GET", &format!("{address}/status"), None).filter(|status| status["ready"] == true)
         });
-        let arguments = [
+        let mut arguments = vec![
             "--headless=new".to_owned(),
             "--no-sandbox".to_owned(),
             "--disable-gpu".to_owned(),
@@ -102,6 +111,7 @@ impl Browser {
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", profile.path().join("chromium").display()),
         ];
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "acceptInsecureCerts": is_trusting, "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments}}}});
         let opened = request("POST", &format!("{address}/session"), Some(&wanted)).expect("chromedriver opens a session");
         let id = opened["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {opened}")).to_owned();

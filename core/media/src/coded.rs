@@ -131,6 +131,12 @@ impl Config {
         if self.codec == Codec::Vp9 { vp9_record(&self.record) } else { None }
     }
 
+    /// HEVC's VPS, SPS and PPS, and what else of its record comes before the first picture, as NAL units; none for other codecs.
+    pub fn hevc_parameter_sets(&self) -> impl Iterator<Item = &[u8]> {
+        let record: &[u8] = if self.codec == Codec::Hevc { &self.record } else { &[] };
+        hevc_sets(record).map(|(_, set)| set)
+    }
+
     /// FLAC's STREAMINFO block, 34 bytes.
     #[must_use]
     pub fn flac_stream_info(&self) -> Option<&[u8]> {

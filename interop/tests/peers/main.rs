@@ -27,3 +27,4 @@ mod restart;
 mod storage;
 mod triggers;
 mod v4l2;
+mod whep;

@@ -11,8 +11,10 @@ use axum::response::{IntoResponse as _, Response};
 
 /// What is public.
 const PREFIX: &str = "/live/";
-/// What may be asked for.
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+/// What may be asked for: WHEP's players send an offer, and end their session.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
+/// What a POST may hold (RFC 9725 §4.2).
+const ACCEPT_POST: (HeaderName, HeaderValue) = (HeaderName::from_static("accept-post"), HeaderValue::from_static("application/sdp"));
 const ANY: HeaderValue = HeaderValue::from_static("*");
 /// For how long a browser need not ask again, in seconds.
 const MAX_AGE_SEC: HeaderValue = HeaderValue::from_static("86400");
@@ -35,6 +37,7 @@ pub async fn live(request: Request, next: Next) -> Response {
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE_SEC);
         headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
         headers.insert(ALLOW, METHODS);
+        headers.insert(ACCEPT_POST.0, ACCEPT_POST.1);
     }
     response
 }

@@ -17,6 +17,11 @@ impl Clock {
         Instant::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// What the system's clock showed at the start, for libraries that have no time of their own.
+    pub(crate) fn began(self) -> std::time::Instant {
+        self.start
+    }
+
     /// When an instant is, for a timer.
     pub(crate) fn at(self, instant: Instant) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.start + std::time::Duration::from_micros(instant.as_micros()))

@@ -39,6 +39,9 @@ pub struct Config {
     /// HLS, HTTP-FLV and snapshots.
     #[config(nested)]
     pub http: Http,
+    /// WHEP: WebRTC to browsers.
+    #[config(nested)]
+    pub whep: Whep,
     /// Who may publish and play.
     #[config(nested)]
     pub auth: Auth,
@@ -136,6 +139,21 @@ pub struct Http {
     /// address, for limits by address. From anyone else it is ignored.
     #[config(default = [], env = "SIGHTLINE_ORIGIN_HTTP_TRUSTED_PROXIES", parse_env = confique::env::parse::list_by_comma)]
     pub trusted_proxies: Vec<String>,
+}
+
+/// WHEP.
+#[derive(Clone, Debug, confique::Config)]
+pub struct Whep {
+    /// Whether browsers may play over WebRTC: `POST /live/{playback}/whep`.
+    #[config(env = "SIGHTLINE_ORIGIN_WHEP_ENABLED", default = true)]
+    pub enabled: bool,
+    /// The address for the media, UDP and TCP. Default: port 8189 of `http.listen`'s address, or another port where that one is taken.
+    #[config(env = "SIGHTLINE_ORIGIN_WHEP_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Where viewers reach that port, if not at the address of the URL they use: public addresses of a machine behind address translation,
+    /// 203.0.113.7, or 203.0.113.7:8189 where the port differs.
+    #[config(default = [], env = "SIGHTLINE_ORIGIN_WHEP_CANDIDATES", parse_env = confique::env::parse::list_by_comma)]
+    pub candidates: Vec<String>,
 }
 
 /// Who may publish and play.
@@ -244,6 +262,9 @@ pub struct Limits {
     /// passed through sends what it makes. A burst of 90 s at that rate is free; who goes on is ended (`stream_limited`).
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_PUBLISHER_KBPS", default = 20_000)]
     pub publisher_kbps: u32,
+    /// WHEP viewers at a time, all streams together. One address has at most two fifths of them.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_WHEP_VIEWERS", default = 4_000)]
+    pub whep_viewers: usize,
     /// A viewer whose connection takes nothing for this long is disconnected, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_STUCK_SEC", default = 10)]
     pub viewer_stuck_sec: u64,
@@ -293,6 +314,7 @@ impl Config {
         }
         crate::relay::Relays::check(&self.relays)?;
         self.callbacks.check().map_err(|reason| StartError::Setting { key: "callbacks", reason })?;
+        crate::play::whep::check_candidates(&self.whep.candidates)?;
         if self.rtmp.apps.is_empty() && self.apps.is_empty() {
             return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });
         }

@@ -51,6 +51,12 @@ pub enum StartError {
         /// What is wrong, and the fix.
         reason: &'static str,
     },
+    /// WebRTC can't be had.
+    #[error("whep: {reason}; set whep.enabled = false to start without it")]
+    WebRtc {
+        /// Why.
+        reason: String,
+    },
     /// The system's trusted certificates can't be read, which reports to an `https://` cloud need.
     #[error("the trusted certificates of this system can't be read: {0}; install ca-certificates, or set cloud.ca")]
     Roots(std::io::Error),

@@ -4,6 +4,7 @@ pub(crate) mod budget;
 pub(crate) mod fates;
 pub(crate) mod remarks;
 pub(crate) mod rtmp;
+pub(crate) mod whip;
 
 use crate::auth::duels::Claimant;
 use crate::auth::grant::{Grant, Refusal};

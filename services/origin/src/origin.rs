@@ -16,10 +16,12 @@ use crate::ingest::Ingest;
 use crate::ingest::fates::Fates;
 use crate::ingest::remarks::Remarks;
 use crate::ingest::rtmp::{self, Rtmp};
+use crate::ingest::whip::{self, Whip};
 use crate::live::hub::Hub;
 use crate::live::incidents::Incidents;
 use crate::live::ring;
 use crate::play::hls::{self, Recent};
+use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
 use crate::record::health::RecordingCounts;
 use crate::record::tap::Recordings;
@@ -69,6 +71,7 @@ pub struct Origin {
     _claim: Claim,
     hub: Arc<Hub>,
     play: Arc<Play>,
+    whip: Option<Arc<Whip>>,
     door: Arc<Door>,
     fates: Arc<Fates>,
     measured: Measured,
@@ -84,6 +87,9 @@ struct Bound<T> {
     rtmps: Option<T>,
     http: Option<T>,
 }
+
+/// A port that WHEP's media goes through, if it does.
+type Media = Option<whep::Bound>;
 
 impl std::fmt::Debug for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -109,10 +115,12 @@ impl Origin {
         let certificate = Certificate::load(&config.rtmps)?;
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let listeners = bind(&config, acceptor.is_some()).await?;
+        let media = bind_media(&config).await?;
+        let media_address = media.as_ref().map(|bound| bound.address);
         let addresses = listeners.addresses();
         let cluster_key = cluster_key(&config)?;
         let reporter = reporter(&config, cluster_key.as_deref(), addresses)?;
-        let parts = Parts::new(&config, cluster_key.as_deref());
+        let parts = Parts::new(&config, cluster_key.as_deref(), media)?;
         if let Some(reporter) = reporter {
             // It reports at once, so that the keys are here early, and again when all listen.
             parts.tasks.spawn(reporter.run(parts.control.clone()));
@@ -127,13 +135,14 @@ impl Origin {
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();
         let recordings = config.record.enabled.then(|| config.recordings_dir());
-        tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
+        tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), whep = or_off(media_address), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
         let measured = parts.measured();
-        let Parts { rtmp, tasks, shutdown, .. } = parts;
+        let Parts { rtmp, whip, tasks, shutdown, .. } = parts;
         Ok(Self {
             _claim: claim,
             hub,
             play: rtmp.play.clone(),
+            whip,
             door: rtmp.door.clone(),
             fates: rtmp.fates.clone(),
             measured,
@@ -155,7 +164,7 @@ impl Origin {
 
     /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
     pub fn router(&self) -> Router {
-        play::http::router(self.play.clone()).layer(middleware::from_fn(cors::live))
+        routes(&self.play, self.whip.as_ref()).layer(middleware::from_fn(cors::live))
     }
 
     /// Where RTMP listens.
@@ -174,6 +183,12 @@ impl Origin {
     #[must_use]
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.addresses.http
+    }
+
+    /// Where WHEP's media port is, if there is one.
+    #[must_use]
+    pub fn whep_addr(&self) -> Option<SocketAddr> {
+        self.play.whep.as_ref().map(|whep| whep.address())
     }
 
     /// How many RTMP and RTMPS connections there are, and what became of those before.
@@ -233,6 +248,7 @@ impl Measured {
 /// The handles that the tasks of an origin work with: each says what it may touch.
 struct Parts {
     rtmp: Arc<Rtmp>,
+    whip: Option<Arc<Whip>>,
     control: Arc<Control>,
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
@@ -242,7 +258,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config, cluster_key: Option<&str>) -> Self {
+    fn new(config: &Config, cluster_key: Option<&str>, media: Media) -> Result<Self, StartError> {
         let (clock, tasks, shutdown) = (Clock::start(), TaskTracker::new(), CancellationToken::new());
         let incidents = Arc::<Incidents>::default();
         let grace = Duration::from_secs(config.limits.publisher_grace_sec);
@@ -256,6 +272,7 @@ impl Parts {
         let viewing = viewing(config, clock, &keys, &rules);
         let remarks = Arc::new(Remarks::default());
         let session = session(config);
+        let whep = media.map(|bound| whep(config, bound, clock, &hub, (&tasks, &shutdown))).transpose()?;
         let rtmp = Rtmp {
             door: rtmp_door(config, &tasks, &shutdown),
             fates: Arc::default(),
@@ -279,6 +296,7 @@ impl Parts {
                 chunk_size: session.chunk_size,
                 hls: hls_config(config),
                 recent: Recent::default(),
+                whep: whep.map(Arc::new),
                 tasks: tasks.clone(),
             }),
             session,
@@ -294,7 +312,9 @@ impl Parts {
         let parts = relay::Parts { clock, hub: hub.clone(), incidents, tasks: tasks.clone(), shutdown: shutdown.clone() };
         let relays = Arc::new(Relays::new(&config.relays, parts));
         let control = Control { server, keys, viewing, relays: relays.states.clone(), hub, checkpoint, shutdown: shutdown.clone() };
-        Self { rtmp: Arc::new(rtmp), control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown }
+        let rtmp = Arc::new(rtmp);
+        let whip = Whip::new(&rtmp);
+        Ok(Self { rtmp, whip, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
     }
 
     fn measured(&self) -> Measured {
@@ -324,7 +344,7 @@ impl Parts {
             let process = process::metrics(env!("CARGO_PKG_VERSION"));
             measured.metrics() + &metrics::http_connections(counted.counts()) + &process
         };
-        let routes = play::http::router(self.rtmp.play.clone()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
+        let routes = routes(&self.rtmp.play, self.whip.as_ref()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let routes = routes.fallback(play::http::no_route).method_not_allowed_fallback(play::http::other_method);
         let router = routes.layer(middleware::from_fn(cors::live));
         // Checked with the settings.
@@ -361,6 +381,15 @@ impl Bound<TcpListener> {
     }
 }
 
+/// What is under `/live`.
+fn routes(play: &Arc<Play>, whip: Option<&Arc<Whip>>) -> Router {
+    let routes = play::http::router(play.clone());
+    match whip {
+        Some(whip) => routes.merge(whip::http::router(whip.clone())),
+        None => routes,
+    }
+}
+
 async fn bind(config: &Config, has_tls: bool) -> Result<Bound<TcpListener>, StartError> {
     async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
         TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
@@ -370,6 +399,28 @@ async fn bind(config: &Config, has_tls: bool) -> Result<Bound<TcpListener>, Star
         rtmps: if has_tls { Some(listen("rtmps.listen", config.rtmps.listen).await?) } else { None },
         http: if config.http.enabled { Some(listen("http.listen", config.http.listen).await?) } else { None },
     })
+}
+
+async fn bind_media(config: &Config) -> Result<Media, StartError> {
+    if !config.whep.enabled {
+        return Ok(None);
+    }
+    whep::Bound::bind(config.whep.listen, config.http.listen.ip()).await.map(Some)
+}
+
+fn whep(
+    config: &Config,
+    bound: whep::Bound,
+    clock: Clock,
+    hub: &Hub,
+    (tasks, shutdown): (&TaskTracker, &CancellationToken),
+) -> Result<Whep, StartError> {
+    let rules = whep::Rules {
+        candidates: config.whep.candidates.clone(),
+        viewers_max: config.limits.whep_viewers,
+        history_bytes: config.limits.gop_cache_bytes,
+    };
+    Whep::new(bound, rules, clock, hub.traffic.clone(), tasks, shutdown)
 }
 
 fn rtmp_door(config: &Config, tasks: &TaskTracker, shutdown: &CancellationToken) -> Arc<Door> {

@@ -1,5 +1,7 @@
-//! What viewers get: RTMP, HTTP-FLV, HLS and snapshots.
+//! What viewers get: RTMP, HTTP-FLV, HLS, WHEP and snapshots.
 
+pub(crate) mod answers;
+mod asking;
 mod flv;
 pub(crate) mod hls;
 pub(crate) mod http;
@@ -8,6 +10,7 @@ pub(crate) mod rtmp_alone;
 pub(crate) mod rtmp_fanout;
 pub(crate) mod rtmp_viewer;
 mod snapshot;
+pub(crate) mod whep;
 
 use crate::auth::viewing::{Admitted, Viewing};
 use crate::auth::wish::{PlayRefusal, Wish};
@@ -40,6 +43,8 @@ pub(crate) struct Play {
     pub(crate) hls: sightline_hls::Config,
     /// Of streams that are there, or were a moment ago.
     pub(crate) recent: hls::Recent,
+    /// `None`: switched off.
+    pub(crate) whep: Option<Arc<whep::Whep>>,
     pub(crate) tasks: TaskTracker,
 }
 

@@ -9,6 +9,7 @@ pub(crate) enum Way {
     Rtmp,
     Flv,
     Hls,
+    Whep,
     Snapshot,
 }
 
@@ -19,6 +20,7 @@ impl Way {
             Self::Rtmp => "rtmp",
             Self::Flv => "flv",
             Self::Hls => "hls",
+            Self::Whep => "whep",
             Self::Snapshot => "snapshot",
         }
     }

@@ -110,7 +110,8 @@ pub(crate) fn streams(hub: &Hub) -> String {
     text.family("frames_total", Kind::Counter, "Frames of publishers, by track.").each("track", [("video", pictures), ("audio", sound)]);
     let sent = Protocol::ALL.map(|protocol| (protocol.name(), traffic.sent_bytes(protocol)));
     text.family("sent_bytes_total", Kind::Counter, "Bytes to viewers, by protocol; without those of TLS and HTTP.").each("protocol", sent);
-    let connected = [Protocol::Rtmp, Protocol::Rtmps, Protocol::Flv].map(|protocol| (protocol.name(), traffic.viewers(protocol)));
+    let connected =
+        [Protocol::Rtmp, Protocol::Rtmps, Protocol::Flv, Protocol::Whep].map(|protocol| (protocol.name(), traffic.viewers(protocol)));
     text.family("viewers", Kind::Gauge, "Viewers now, by protocol; those of HLS have no connection to count.").each("protocol", connected);
     text.0
 }

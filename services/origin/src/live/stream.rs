@@ -16,12 +16,15 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long a publisher that has announced sound alone may have pictures still to come: those whose configuration stands in the pictures themselves announce
 /// them with the first key frame.
 const PICTURES_WAIT: Duration = Duration::from_secs(1);
+
+/// Pictures after which their order is known: encoders have a B-frame among the first three, or none.
+const ORDER_PICTURES: usize = 8;
 
 /// The stream has another publisher now than the one that sent this.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +49,8 @@ pub(crate) struct Stream {
     lone_viewers: AtomicU64,
     /// Publishers that the stream has had.
     publishers: AtomicU64,
+    /// A viewer needs a key frame: for publishers that can be asked.
+    key_frame: Notify,
     /// Cancelled when the stream ends: its viewers leave.
     pub(crate) ended: CancellationToken,
 }
@@ -115,6 +120,7 @@ impl Stream {
             viewers: AtomicU64::new(0),
             lone_viewers: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
+            key_frame: Notify::new(),
             ended: CancellationToken::new(),
         }
     }
@@ -274,6 +280,29 @@ impl Stream {
     /// The last key frame, with the configuration to decode it.
     pub(crate) fn last_key_frame(&self) -> Option<Arc<Packet>> {
         self.ring().last_start().cloned()
+    }
+
+    /// The configuration of the last group of pictures, and whether its pictures come in another order than they are shown; `None` while
+    /// they are too few to tell.
+    pub(crate) fn last_group(&self) -> Option<(Arc<StreamConfig>, Option<bool>)> {
+        let ring = self.ring();
+        let first = ring.last_start()?;
+        let times = || ring.group().filter(|packet| packet.frame.track == TrackId::VIDEO).map(|packet| packet.frame.pts);
+        // A decoder that reorders delays its first picture for it.
+        let is_delayed = first.frame.pts > first.frame.dts;
+        let reorders = times().zip(times().skip(1)).any(|(before, after)| after < before);
+        let is_known = reorders || !is_delayed || times().nth(ORDER_PICTURES).is_some();
+        Some((first.config.clone(), is_known.then_some(reorders)))
+    }
+
+    /// A viewer would be helped by a new key frame.
+    pub(crate) fn request_key_frame(&self) {
+        self.key_frame.notify_one();
+    }
+
+    /// Until a viewer would be.
+    pub(crate) async fn key_frame_requested(&self) {
+        self.key_frame.notified().await;
     }
 
     /// Keeps frames for who reads now and then, and is no viewer, until the guard is dropped.

@@ -10,11 +10,12 @@ pub(crate) enum Protocol {
     Flv,
     Hls,
     Snapshot,
+    Whep,
 }
 
 impl Protocol {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 5] = [Self::Rtmp, Self::Rtmps, Self::Flv, Self::Hls, Self::Snapshot];
+    pub(crate) const ALL: [Self; 6] = [Self::Rtmp, Self::Rtmps, Self::Flv, Self::Hls, Self::Snapshot, Self::Whep];
 
     /// As metrics name it.
     pub(crate) fn name(self) -> &'static str {
@@ -24,6 +25,7 @@ impl Protocol {
             Self::Flv => "flv",
             Self::Hls => "hls",
             Self::Snapshot => "snapshot",
+            Self::Whep => "whep",
         }
     }
 }

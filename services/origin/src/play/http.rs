@@ -1,47 +1,33 @@
-//! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id.
+//! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id; and where they begin with WHEP.
 
+use super::answers::{NO_STORE, error, not_allowed, not_found, not_yet, with_headers};
+use super::asking::{Viewer, refused};
 use super::hls::{self, Answer, Question};
 use super::snapshot::snapshot;
+use super::whep::http as whep;
 use super::{Missing, Play, flv};
-use crate::auth::wish::{PlayRefusal, Way, Wish};
-use crate::callbacks::{Subject, Verdict};
+use crate::auth::wish::{PlayRefusal, Way};
+use crate::callbacks::Verdict;
 use crate::live::traffic::{Protocol, Traffic};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::request::Parts;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::response::Response;
+use axum::routing::{delete, get, post};
 use sightline_hls::Lookup;
-use sightline_listen::http::ClientAddress;
-use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-/// Live: never from a cache.
-const NO_STORE: &str = "no-store";
-/// The application whose rules hold: the first part of the path.
-const APP: &str = "live";
 /// A segment never changes.
 const IMMUTABLE: &str = "public, max-age=3600, immutable";
 
 /// The routes under `/live`.
 pub(crate) fn router(play: Arc<Play>) -> Router {
     let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file));
+    let live = live.route("/live/{playback}/whep", post(whep::post).fallback(posted_only));
+    let live = live.route("/live/{playback}/whep/{session}", delete(whep::delete).patch(whep::patch).fallback(ended_only));
     live.method_not_allowed_fallback(other_method).with_state(play)
-}
-
-/// As the cloud's API has it: a stable code, and a text for people.
-fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    let body = serde_json::json!({ "error_code": code, "error_message": message }).to_string();
-    with_headers(status, "application/json", NO_STORE, Body::from(body))
-}
-
-fn not_found() -> Response {
-    error(StatusCode::NOT_FOUND, "NOT_FOUND", "no live stream has this playback id")
 }
 
 /// Whatever no route has.
@@ -50,68 +36,17 @@ pub(crate) async fn no_route() -> Response {
 }
 
 pub(crate) async fn other_method() -> Response {
-    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this can only be read: GET or HEAD");
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-    response
+    not_allowed("this can only be read: GET or HEAD", "GET, HEAD, OPTIONS")
 }
 
-/// There will be something soon.
-fn not_yet(message: &str) -> Response {
-    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", message);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
-    response
+/// A WHEP player's first request.
+async fn posted_only() -> Response {
+    not_allowed("a WHEP player sends its offer here: POST", "POST, OPTIONS")
 }
 
-fn with_headers(status: StatusCode, kind: &'static str, cache: &'static str, body: Body) -> Response {
-    let mut response = (status, body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
-    response
-}
-
-/// Who asks, and what they show: `?token=`, or `Authorization: Bearer`.
-struct Viewer {
-    address: IpAddr,
-    token: Option<String>,
-    query: String,
-}
-
-#[derive(Default, serde::Deserialize)]
-struct Shown {
-    token: Option<String>,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Viewer {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        // Mounted without our door, nobody says who asks: an address that no right is bound to.
-        let address = parts.extensions.get().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |ClientAddress(address)| *address);
-        let shown = Query::<Shown>::try_from_uri(&parts.uri).map(|Query(shown)| shown.token).unwrap_or_default();
-        let bearer = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let token = shown.or_else(|| bearer.map(|token| token.trim().to_owned())).filter(|token| !token.is_empty());
-        Ok(Self { address, token, query: parts.uri.query().unwrap_or_default().to_owned() })
-    }
-}
-
-impl Viewer {
-    fn wish<'a>(&'a self, playback: &'a str, way: Way) -> Wish<'a> {
-        Wish { app: APP, playback, token: self.token.as_deref(), address: self.address, way }
-    }
-}
-
-impl Viewer {
-    /// For an operator's endpoint; without what only players of HLS add.
-    fn subject(&self, playback: &str) -> Subject {
-        let own = self.query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("_HLS_"));
-        let query = own.collect::<Vec<_>>().join("&");
-        Subject { app: APP.to_owned(), name: playback.to_owned(), query, address: self.address }
-    }
-}
-
-fn refused(refusal: PlayRefusal) -> Response {
-    error(refusal.status(), refusal.code(), &refusal.to_string())
+/// A WHEP session.
+async fn ended_only() -> Response {
+    not_allowed("a WHEP session is ended or told addresses: DELETE or PATCH", "DELETE, PATCH, OPTIONS")
 }
 
 /// `/live/{playback}.flv`.

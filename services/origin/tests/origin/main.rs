@@ -14,6 +14,9 @@ mod recording;
 mod relays;
 mod tokens;
 mod viewing;
+mod watcher;
+mod whep;
+mod whip;
 
 use clip::clip;
 use peers::{Monotone, Player, Publisher};

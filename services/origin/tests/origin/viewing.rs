@@ -11,8 +11,8 @@ use sightline_signal::PlaybackIds;
 use sightline_signal::report::{PlaybackKey, PlaybackKeys};
 use std::time::Duration;
 
-/// The answer by each way: FLV, playlist, snapshot, RTMP.
-async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 4] {
+/// The answer by each way: FLV, playlist, snapshot, WHEP, RTMP.
+async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 5] {
     let http = origin.http_addr().unwrap();
     let query = if token.is_empty() { String::new() } else { format!("?token={token}") };
     let ask = async |path: &str| {
@@ -26,6 +26,9 @@ async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 4] {
         let text = answer.text().await.unwrap();
         ["NO_PICTURE", "NOT_READY"].iter().any(|code| text.contains(code))
     };
+    // An offer that is none: whoever may watch hears of that.
+    let offer = reqwest::Client::new().post(format!("http://{http}/live/{playback}/whep{query}")).header("content-type", "application/sdp");
+    let offered = offer.body("v=0").send().await.unwrap().text().await.unwrap();
     let mut player = Player::connect(origin.rtmp_addr(), &format!("{playback}{query}")).await;
     let plays = tokio::time::timeout(Duration::from_secs(5), async {
         loop {
@@ -36,7 +39,7 @@ async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 4] {
             }
         }
     });
-    [ask(".flv").await, ask("/index.m3u8").await, ask("/snapshot.jpg").await, plays.await.unwrap_or(false)]
+    [ask(".flv").await, ask("/index.m3u8").await, ask("/snapshot.jpg").await, offered.contains("BAD_OFFER"), plays.await.unwrap_or(false)]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +60,7 @@ async fn open_signed_and_closed_by_every_way_out() {
         let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 5)).await.unwrap();
         let watched = async {
             for (token, expected) in [right.as_str(), "", &expired, &wrong, &elsewhere].into_iter().zip(expected) {
-                assert_eq!(answers(&origin, &playback, token).await, [expected; 4], "{rule:?} {token}");
+                assert_eq!(answers(&origin, &playback, token).await, [expected; 5], "{rule:?} {token}");
             }
         };
         tokio::select! {
