@@ -120,7 +120,9 @@ fn main() {
     };
     for number in 0..count {
         let quirks = quirk_camera::Quirks::composed(&mut Dice::of(seed, number));
-        let plain = quirk_camera::Quirks { sound: quirks.sound, is_udp: quirks.is_udp, ..quirk_camera::Quirks::default() };
+        // With the same sound, which may have to be encoded.
+        let quirk_camera::Quirks { sound, sound_setup, has_sounds_around, is_udp, .. } = quirks;
+        let plain = quirk_camera::Quirks { sound, sound_setup, has_sounds_around, is_udp, ..Default::default() };
         all.push((start(format!("{plain:?}"), plain), start(format!("{quirks:?}"), quirks)));
     }
     let mut start = |name: String, quirks: quirk_mjpeg::Quirks| {
