@@ -90,7 +90,8 @@ fn pass_on(events: &[Event]) {
             player::Output::Idle => break,
         }
     }
-    let essence = |frame: &sightline_media::Frame<bytes::Bytes>| (frame.track, frame.is_keyframe, frame.payload.clone());
+    // Not whether it is a key frame: that may have been said in a message of its own.
+    let essence = |frame: &sightline_media::Frame<bytes::Bytes>| (frame.track, frame.payload.clone());
     // A picture whose slices came apart is put together once more.
     if events.iter().any(|event| matches!(event, Event::Quirk { what } if *what == Mend::SlicesApart.name())) {
         return;
