@@ -176,7 +176,7 @@ impl Watcher {
     fn loses(&mut self, bytes: &[u8]) -> bool {
         let is_media = bytes[0] >= 128 && !(192..=223).contains(&bytes[1]);
         self.received += usize::from(is_media);
-        let is_lost = is_media && self.loses_one_in.is_some_and(|number| self.received % number == 0);
+        let is_lost = is_media && self.loses_one_in.is_some_and(|number| self.received.is_multiple_of(number));
         self.lost += usize::from(is_lost);
         is_lost
     }
