@@ -2,9 +2,10 @@
 
 use crate::{
     Failure,
-    args::{Audit, AuditAction, Backup, CloudDir, Device, DeviceAction, Operator},
+    args::{Audit, AuditAction, Backup, CloudDir, Device, DeviceAction, Operator, Token},
     device_config, operators, settings,
     terminal::{self, WrongUse},
+    tokens,
 };
 use sightline_cloud::admin::{self, AddedDevice, CheckpointVerdict, Verdict};
 use sightline_cloud::backup::Copied;
@@ -33,6 +34,10 @@ fn existing_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
 
 pub(crate) async fn operator(operator: Operator) -> Result<(), Failure> {
     operators::run(&existing_dir(&operator.cloud)?, operator).await
+}
+
+pub(crate) async fn token(token: Token) -> Result<(), Failure> {
+    tokens::run(&existing_dir(&token.cloud)?, token).await
 }
 
 pub(crate) async fn device(device: Device) -> Result<(), Failure> {

@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Device(Device),
     /// Give operators certificates of their own, and take them back
     Operator(Operator),
+    /// Make keys that play one stream, for links and for what needs one fixed address; look at them, take them back
+    Token(Token),
     /// What a camera has recorded on its own disk: list it, export a time range
     Recordings(Recordings),
     /// Read the audit log and check that no one has changed it
@@ -322,6 +324,48 @@ pub(crate) struct Operator {
     pub(crate) cloud: CloudDir,
 }
 
+#[derive(ClapArgs, Debug)]
+#[command(
+    after_help = "A key goes behind each address of the stream as ?token=KEY: /live/ID.flv?token=KEY. These work while the cloud runs: whoever watches with a key that was removed is cut off within 10 seconds."
+)]
+pub(crate) struct Token {
+    #[command(subcommand)]
+    pub(crate) action: TokenAction,
+    #[command(flatten)]
+    pub(crate) cloud: CloudDir,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum TokenAction {
+    /// Make a key. It is shown once: what is kept is a hash
+    Add {
+        /// The device whose stream it plays
+        device: DeviceId,
+        /// What it is for, for people
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// How long it is good, in seconds; without it, until it is removed
+        #[arg(long, value_name = "SECONDS")]
+        ttl_sec: Option<u64>,
+        /// The only address, or network such as 10.0.0.0/8, that it is good from
+        #[arg(long, value_name = "NETWORK", default_value = "")]
+        address: String,
+        /// The only ways that it is good for, by comma: rtmp,flv,hls,whep,snapshot,frames,vod
+        #[arg(long, value_name = "WAYS", value_delimiter = ',')]
+        ways: Vec<String>,
+        /// How many may watch with it at a time; 0: any number
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        viewers_max: u32,
+    },
+    /// All keys with their last use
+    List,
+    /// Take a key back
+    Remove {
+        /// Its id, from `list`
+        id: String,
+    },
+}
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum OperatorAction {
     /// Make a certificate and key for an operator
@@ -513,6 +557,14 @@ pub(crate) enum ConfigAction {
         #[arg(long, value_enum)]
         role: Option<RoleArg>,
         /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make an origin's file of an nginx.conf of the RTMP module: what maps is mapped, each directive that does not is named
+    ImportNginx {
+        /// The file; those that it includes are read, too
+        file: PathBuf,
+        /// Print JSON: `config`, and `directives` with what became of each
         #[arg(long)]
         json: bool,
     },

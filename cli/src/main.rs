@@ -7,6 +7,7 @@ mod cameras;
 mod demo;
 mod device_config;
 mod doctor;
+mod nginx;
 mod operators;
 mod probe;
 mod push;
@@ -14,6 +15,7 @@ mod recordings;
 mod roles;
 mod settings;
 mod terminal;
+mod tokens;
 
 use args::{Args, Command};
 use clap::Parser as _;
@@ -59,6 +61,7 @@ async fn run(args: Args) -> Result<bool, Failure> {
         Command::Push(push) => push::run(push).await,
         Command::Device(device) => admin::device(device).await,
         Command::Operator(operator) => admin::operator(operator).await,
+        Command::Token(token) => admin::token(token).await,
         Command::Recordings(recordings) => recordings::run(&recordings),
         Command::Audit(audit) => admin::audit(audit).await,
         Command::Backup(backup) => admin::backup(backup).await,

@@ -8,7 +8,7 @@ pub(crate) mod table;
 use crate::{
     Failure,
     args::{self, ConfigAction, RoleArg},
-    cameras, terminal,
+    cameras, nginx, terminal,
 };
 use confique::Config as _;
 use file::{load, table_of};
@@ -21,6 +21,7 @@ pub(crate) fn command(config: args::Config) -> Result<(), Failure> {
             terminal::print(&template(role));
             Ok(())
         }
+        ConfigAction::ImportNginx { file, json } => nginx::command(&file, json),
         ConfigAction::Check { file, role, json } => {
             let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
             let table = table_of(&file, &text)?;

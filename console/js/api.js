@@ -68,6 +68,47 @@ export async function command(device, body) {
   return response.json();
 }
 
+/** How long a token to watch is good, in seconds, and how long before its end another is asked for. */
+const PLAYBACK_TTL_SEC = 3600;
+const PLAYBACK_RENEW_SEC = 60;
+const playbackTokens = new Map();
+
+/** A token to watch a device's stream; '' where there is none to have: then the origin says why. */
+export async function playbackToken(device) {
+  const known = playbackTokens.get(device);
+  if (known && known.until > Date.now()) return known.asked;
+  const asked = call(`api/v1/streams/${encodeURIComponent(device)}/playback`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ ttl_sec: PLAYBACK_TTL_SEC }),
+  }).then((response) => response.json()).then(({ token: signed }) => signed);
+  playbackTokens.set(device, { until: Date.now() + (PLAYBACK_TTL_SEC - PLAYBACK_RENEW_SEC) * 1000, asked: asked.catch(() => {
+    playbackTokens.delete(device);
+    return '';
+  }) });
+  return playbackTokens.get(device).asked;
+}
+
+/** The keys that play a device's stream. */
+export async function playbackKeys(device) {
+  return (await list('api/v1/playback-keys')).filter((key) => key.device === device);
+}
+
+/** Makes one; the answer has its secret, this once. */
+export async function addPlaybackKey(device, name, ttlSec) {
+  const response = await call('api/v1/playback-keys', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ device, name, ttl_sec: ttlSec }),
+  });
+  return response.json();
+}
+
+/** Takes one back. */
+export async function removePlaybackKey(id) {
+  await call(`api/v1/playback-keys/${encodeURIComponent(id)}`, { method: 'DELETE' });
+}
+
 const RECONNECT_MS = 3000;
 
 /**
@@ -88,7 +129,7 @@ export async function listen(listener, signal) {
         for (const part of parts) deliver(part, listener);
       }
     } catch { /* The page's own polling shows that the cloud is gone; here it is only tried again. */ }
-    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+    if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
   }
 }
 

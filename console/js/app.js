@@ -5,7 +5,7 @@ import { cameraPage } from './camera.js';
 import { h, setAttribute, svg } from './dom.js';
 import { fleetPage } from './fleet.js';
 import { currentLanguage, t, toggleLanguage } from './i18n.js';
-import { refresh, run, store, watch } from './store.js';
+import { leave, refresh, run, store, watch } from './store.js';
 import { eventsPage, serversPage } from './tables.js';
 
 const app = document.getElementById('app');
@@ -94,6 +94,11 @@ function signInForm() {
 }
 
 window.addEventListener('hashchange', open);
+window.addEventListener('pagehide', () => {
+  page?.close();
+  leave();
+});
+window.addEventListener('pageshow', (event) => event.persisted && location.reload());
 watch(update);
 build();
 run();

@@ -1,11 +1,12 @@
 // One camera: the live picture, its figures, its controls, where else to play it, and what happened.
 
-import { command } from './api.js';
+import { command, playbackToken } from './api.js';
 import { h, icon, setAttribute, setText, toast } from './dom.js';
 import { bitrate, clock, duration, latency, number } from './format.js';
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
 import { copyRow, isBlind, problemText, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
+import { Sharing } from './sharing.js';
 import { refresh, store } from './store.js';
 
 const QUALITIES = ['low', 'medium', 'high', 'ultra'];
@@ -21,6 +22,7 @@ export function cameraPage(id) {
   const quality = h('div', { class: 'quality' }, h('div', { class: 'quality-head' }, h('span', { class: 'label', text: t('network') }), h('strong', {})), spark.node);
   const controls = new Controls(id);
   const urls = h('div', { class: 'urls' });
+  const sharing = new Sharing(id);
   const events = h('div', {});
   let [urlsOf, eventsOf] = [null, null];
   const problem = h('p', { class: 'banner bad', role: 'status', hidden: true });
@@ -31,7 +33,7 @@ export function cameraPage(id) {
       h('h1', { text: id }), badge),
     missing, problem,
     h('div', { class: 'camera' },
-      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls)),
+      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls, sharing.node)),
       h('aside', { class: 'camera-side' },
         h('section', { class: 'panel' }, h('h2', { text: t('controls') }), controls.node),
         h('section', { class: 'panel' }, h('h2', { text: t('figures') }), figures, quality),
@@ -59,6 +61,7 @@ export function cameraPage(id) {
     if (urlsOf !== key) {
       urlsOf = key;
       urls.replaceChildren(...urlRows(camera));
+      sharing.update(camera);
     }
     if (eventsOf !== store.events) {
       eventsOf = store.events;
@@ -79,6 +82,7 @@ function updateFigures(node, camera) {
     ['viewers', number(live.viewers)],
     ['uptime', duration(Date.now() / 1000 - live.since), clock(live.since)],
     ['server', live.server],
+    ...(live.relays ?? []).map((relay) => ['relays', `${relay.name}: ${t(`relay_${relay.state}`)}`, relay.error ?? relay.target]),
   ] : [['status', stateText(camera)], ['server', camera.server ?? '–']];
   node.replaceChildren(...rows.map(([key, value, note]) =>
     h('div', {}, h('dt', { text: t(key) }), h('dd', { title: note || null }, value, note && h('small', { class: 'muted', text: note })))));
@@ -125,11 +129,12 @@ class Stage {
     this.node.classList.toggle('is-live', Boolean(playback));
     if (!playback) return this.say(t('player_offline'), camera.online ? t('player_start_hint') : '');
     const texts = { connecting: t('player_connecting'), retrying: t('player_retry'), playing: '', unsupported: t('player_none') };
-    this.player = new LivePlayer(this.video, playback, (state, _via, codec) => {
+    const onState = (state, _via, codec) => {
       this.state = state;
       this.say(state === 'codec' ? t('player_codec', { codec }) : texts[state]);
       this.showBuffer();
-    });
+    };
+    this.player = new LivePlayer(this.video, playback, onState, () => playbackToken(camera.id));
   }
 
   showBuffer() {

@@ -1,5 +1,6 @@
 // The fleet: a grid of cards that are updated in place.
 
+import { playbackToken } from './api.js';
 import { h, icon, setAttribute, setText } from './dom.js';
 import { ago, bitrate, latency, number } from './format.js';
 import { t } from './i18n.js';
@@ -177,7 +178,7 @@ class Card {
       video.muted = true;
       video.addEventListener('playing', () => { video.dataset.ready = ''; }, { once: true });
       this.thumb.insertBefore(video, this.badge);
-      this.player = { playback, video, engine: new LivePlayer(video, playback) };
+      this.player = { playback, video, engine: new LivePlayer(video, playback, undefined, () => playbackToken(this.camera.id)) };
     }
     // Until the video plays, and where it can't, there is a picture all the same.
     if (!this.player || !('ready' in this.player.video.dataset)) this.snapshot();
@@ -204,6 +205,9 @@ class Card {
     next.onerror = () => {
       this.isLoading = false;
     };
-    next.src = `live/${encodeURIComponent(live.playback)}/snapshot.jpg?t=${Date.now()}`;
+    playbackToken(this.camera.id).then((token) => {
+      const right = token ? `&token=${encodeURIComponent(token)}` : '';
+      next.src = `live/${encodeURIComponent(live.playback)}/snapshot.jpg?t=${Date.now()}${right}`;
+    });
   }
 }

@@ -55,11 +55,15 @@ const hasMediaSource = () => 'MediaSource' in window || 'ManagedMediaSource' in 
 
 /** Plays one stream on one video element until it is destroyed; it reconnects for ever. */
 export class LivePlayer {
-  /** `onState(state, via, codec)`: `connecting`, `playing`, `retrying`, `unsupported` or `codec`, which this browser lacks; via `flv` or `hls`. */
-  constructor(video, playback, onState = () => {}) {
+  /**
+   * `onState(state, via, codec)`: `connecting`, `playing`, `retrying`, `unsupported` or `codec`, which this browser lacks; via `flv` or `hls`.
+   * `token()`: the right to watch, or a promise of it; it is asked for again at each connection.
+   */
+  constructor(video, playback, onState = () => {}, token = () => '') {
     this.video = video;
     this.base = `live/${encodeURIComponent(playback)}`;
     this.onState = onState;
+    this.token = token;
     this.flvFailures = 0;
     this.failures = 0;
     this.engine = null;
@@ -93,9 +97,17 @@ export class LivePlayer {
     }
   }
 
+  /** The address of a file of the stream, with the right to it. */
+  async address(file) {
+    const token = await this.token();
+    const url = new URL(`${this.base}${file}`, location.href);
+    if (token) url.searchParams.set('token', token);
+    return url.href;
+  }
+
   async openFlv() {
     this.via = 'flv';
-    await script('vendor/mpegts-1.8.2.js');
+    const [url] = await Promise.all([this.address('.flv'), script('vendor/mpegts-1.8.2.js')]);
     if (this.isDestroyed) return;
     const { mpegts } = window;
     mpegts.LoggingControl.enableAll = false;
@@ -104,7 +116,7 @@ export class LivePlayer {
       return this.openHls();
     }
     const player = mpegts.createPlayer(
-      { type: 'flv', isLive: true, url: new URL(`${this.base}.flv`, location.href).href },
+      { type: 'flv', isLive: true, url },
       {
         enableWorker: false,
         enableStashBuffer: false, // It would hold data back until a buffer is full: pure delay.
@@ -134,7 +146,8 @@ export class LivePlayer {
 
   async openHls() {
     this.via = 'hls';
-    const url = `${this.base}/index.m3u8`;
+    const url = await this.address('/index.m3u8');
+    if (this.isDestroyed) return;
     const isNative = this.video.canPlayType('application/vnd.apple.mpegurl') !== '';
     if (hasMediaSource()) {
       await script('vendor/hls.light-1.7.4.min.js');

@@ -28,10 +28,17 @@ export function refresh() {
   wake();
 }
 
+const leaving = new AbortController();
+
+/** Lets the connections go: a page that the browser keeps for its back button would keep them, and a browser has six to a host. */
+export function leave() {
+  leaving.abort();
+}
+
 /** Polls and listens as long as the page lives. */
 export async function run() {
-  listen(onEvent, new AbortController().signal);
-  for (;;) {
+  listen(onEvent, leaving.signal);
+  while (!leaving.signal.aborted) {
     if (!document.hidden || !store.isLoaded) await poll();
     await new Promise((resolve) => {
       wake = resolve;

@@ -5,6 +5,11 @@ use serde_json::{Value, json};
 use std::{path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 
+/// The key Tab, by its number in the WebDriver specification.
+pub const TAB: &str = "\u{e004}";
+/// The key Enter.
+pub const ENTER: &str = "\u{e007}";
+
 /// A browser with one page.
 #[derive(Debug)]
 pub struct Browser {
@@ -139,6 +144,12 @@ impl Browser {
     #[must_use]
     pub fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Presses a key and lets it go: a character, or one of WebDriver's names for keys (`TAB`, `ENTER`).
+    pub fn press(&self, key: &str) {
+        let keys = json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]);
+        self.command("actions", &json!({"actions": [{"type": "key", "id": "keyboard", "actions": keys}]}));
     }
 
     /// Looks at the page's video.

@@ -1,5 +1,6 @@
 //! An RTSP camera that departs from what it announces, as real ones do: each quirk is a switch. RTP goes over TCP, in RTSP's own connection, or over UDP.
 
+mod composed;
 mod packets;
 
 use packets::{base64, framed, packets_of, rtp};
@@ -205,6 +206,8 @@ pub struct Quirks {
     pub options: OptionsAnswer,
     /// Its RTP goes over UDP, whatever is asked for.
     pub is_udp: bool,
+    /// Over UDP it does not say which ports it sends from.
+    pub hides_ports: bool,
     /// It wants Digest authentication, with a new nonce after each request.
     pub renews_nonce: bool,
     /// It asks for a keepalive each second, and does not answer it.
@@ -513,6 +516,7 @@ impl Connection {
                 };
                 let odd = if quirks.odd_headers { " source=camera.local; server_port=x;" } else { "" };
                 let way = match quirks.is_udp {
+                    true if quirks.hides_ports => "RTP/AVP;unicast;".to_owned(),
                     true => format!("RTP/AVP;unicast;server_port={};", self.server_ports(is_sound)),
                     false => format!("RTP/AVP/TCP;unicast;{channels}"),
                 };
@@ -566,8 +570,9 @@ impl Connection {
         let again =
             if self.quirks.has_sounds_around { "m=audio 0 RTP/AVP 99\r\na=rtpmap:99 G726-32/8000\r\na=control:track3\r\n" } else { "" };
         let (before, after) = if self.quirks.has_sounds_around { (sound.as_str(), again) } else { ("", sound.as_str()) };
+        let odd = if self.quirks.odd_headers { "this is no line of SDP\r\n" } else { "" };
         format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=quirks\r\nt=0 0\r\n{before}m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=quirks\r\n{odd}t=0 0\r\n{before}m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
              a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\na=control:track1\r\n{after}"
         )
     }

@@ -1,5 +1,6 @@
 //! An HTTP camera (MJPEG) that departs from what it announces, as real ones do: each quirk is a switch.
 
+use crate::dice::Dice;
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -59,6 +60,34 @@ pub struct Quirks {
     pub has_text_between: bool,
     /// No delimiter at all: picture follows picture.
     pub has_no_delimiters: bool,
+}
+
+impl Quirks {
+    /// A camera of several quirks at once.
+    #[must_use]
+    pub fn composed(dice: &mut Dice) -> Self {
+        let heads = [
+            Head::ContentLength("-1"),
+            Head::ContentLength("100"),
+            Head::ContentLength("x"),
+            Head::NoBoundary,
+            Head::NoContentType,
+            Head::BoundaryWithDashes,
+            Head::BoundaryInQuotes,
+            Head::OtherBoundary,
+            Head::NoStatusLine,
+            Head::NoHead,
+            Head::Http09,
+            Head::Icy,
+            Head::BareLineFeeds,
+            Head::Chunked,
+            Head::ChunkedInNameOnly,
+        ];
+        let off = i64::try_from(dice.roll(12_000)).unwrap_or(0) - 4_000;
+        let lengths = [Length::None, Length::Off(off), Length::Named("-1"), Length::Named("8000000"), Length::Named("x")];
+        let (head, length) = (dice.mostly(Head::Right, &heads), dice.mostly(Length::Right, &lengths));
+        Self { head, length, has_text_between: dice.roll(3) == 0, has_no_delimiters: dice.roll(6) == 0 }
+    }
 }
 
 /// A running camera. Dropped, it hangs up.

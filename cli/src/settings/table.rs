@@ -43,6 +43,7 @@ pub(crate) fn print_rows(rows: &[Shown]) {
 fn shown(key: &str, value: &toml::Value) -> String {
     match value.as_str().filter(|_| matches!(key, "source" | "source_sub")) {
         Some(source) => format!("\"{}\"", sightline_camera::SourceName::from(source)),
+        None if key == "relays" => without_keys(value).to_string(),
         None => without_rights(value).to_string(),
     }
 }
@@ -55,6 +56,20 @@ fn without_rights(value: &toml::Value) -> toml::Value {
         toml::Value::Table(table) => toml::Value::Table(table.iter().map(|(key, value)| (key.clone(), without_rights(value))).collect()),
         toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) | toml::Value::Datetime(_) => value.clone(),
     }
+}
+
+/// Relays without the keys of their targets, which stand in the path.
+fn without_keys(value: &toml::Value) -> toml::Value {
+    let relays = value.as_array().into_iter().flatten().filter_map(toml::Value::as_table);
+    let shown = relays.map(|relay| {
+        let fields = relay.iter().map(|(key, value)| match (key.as_str(), value.as_str()) {
+            ("name" | "streams", Some(text)) => (key.clone(), toml::Value::String(text.to_owned())),
+            ("url", Some(url)) => (key.clone(), toml::Value::String(sightline_origin::RelayUrl::from(url).to_string())),
+            _ => (key.clone(), toml::Value::String("***".to_owned())),
+        });
+        toml::Value::Table(fields.collect())
+    });
+    toml::Value::Array(shown.collect())
 }
 
 /// User, password, query and fragment of a URL may be secrets, whatever the setting.
@@ -110,6 +125,13 @@ mod tests {
         let value = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.value.as_str());
         assert_eq!((value("source"), value("stream.stream_key")), (Some("\"rtsp://host/1\""), Some("\"***\"")));
         assert!(!json_of(&rows).to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_relay_is_shown_without_its_key() {
+        let table: toml::Table = "[[relays]]\nname = 'yt'\nurl = 'rtmp://a.example/live2/hunter2'\nkye = 'hunter2'".parse().unwrap();
+        let shown = json_of(&settings_of(&sightline_origin::Config::META, &table)).to_string();
+        assert!(shown.contains("rtmp://a.example:1935/live2/***") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 #[cfg(feature = "alloc")]
 use crate::frame::Frame;
 use crate::{
-    avc::{ConfigError, DECODER_CONFIG_BYTES_MAX, DecoderConfig, LENGTH_BYTES, NalKind},
+    avc::{self, ConfigError, DECODER_CONFIG_BYTES_MAX, DecoderConfig, LENGTH_BYTES, NalKind},
+    nal::{Family, Look, config_beside},
     time::MediaTime,
     track::{Track, TrackConfig, TrackId},
 };
@@ -75,11 +76,11 @@ pub struct AccessUnit<'a> {
     pub pps: Option<&'a [u8]>,
     /// Bytes that [`write_avcc`] will write.
     pub avcc_bytes: usize,
-    /// True when it holds an IDR slice.
-    pub is_idr: bool,
+    /// True when a decoder can begin at it: it holds an IDR slice or a recovery point.
+    pub is_keyframe: bool,
     /// True when it holds a slice at all.
     pub has_picture: bool,
-    /// True when no slice of it is a reference.
+    /// True when no slice of it is a reference, and it is no key frame.
     pub is_disposable: bool,
 }
 
@@ -87,24 +88,30 @@ impl<'a> AccessUnit<'a> {
     /// Looks through one access unit.
     #[must_use]
     pub fn scan(stream: &'a [u8]) -> Self {
-        let mut unit = Self { is_disposable: true, ..Self::default() };
-        for nal in NalUnits::new(stream) {
+        Self::of(NalUnits::new(stream))
+    }
+
+    /// The same of one that is in AVCC form already, with lengths of four bytes.
+    #[must_use]
+    pub fn scan_avcc(payload: &'a [u8]) -> Self {
+        Self::of(avc::NalUnits::new(payload, LENGTH_BYTES))
+    }
+
+    fn of(units: impl Iterator<Item = &'a [u8]>) -> Self {
+        let (mut unit, mut look) = (Self::default(), Look::default());
+        for nal in units {
+            look.see(Family::H264, nal);
             let header = nal.first().copied().unwrap_or(0);
             match NalKind::of(header) {
                 NalKind::Sps => unit.sps = Some(nal),
                 NalKind::Pps => unit.pps = Some(nal),
-                NalKind::Slice | NalKind::Idr => {
-                    unit.has_picture = true;
-                    unit.is_idr |= NalKind::of(header) == NalKind::Idr;
-                    unit.is_disposable &= header & 0x60 == 0;
-                }
-                NalKind::Delimiter | NalKind::Sei | NalKind::Other(_) => {}
+                NalKind::Slice | NalKind::Idr | NalKind::Delimiter | NalKind::Sei | NalKind::Other(_) => {}
             }
             if is_sent(header) {
                 unit.avcc_bytes += LENGTH_BYTES + nal.len();
             }
         }
-        unit.is_disposable &= unit.has_picture;
+        (unit.has_picture, unit.is_keyframe, unit.is_disposable) = (look.has_picture, look.is_keyframe(), look.is_disposable());
         unit
     }
 }
@@ -121,7 +128,7 @@ impl AccessUnit<'_> {
             track: TrackId::VIDEO,
             dts: time,
             pts: time,
-            is_keyframe: self.is_idr,
+            is_keyframe: self.is_keyframe,
             is_disposable: self.is_disposable,
             payload: P::from(payload),
         }
@@ -163,11 +170,12 @@ impl Intake {
         if sps == self.sps.as_slice() && pps == self.pps.as_slice() {
             return Ok(Arrival { track: None, unit });
         }
-        let track = if sps.is_empty() || pps.is_empty() {
-            None
-        } else {
-            Some(Track { id: TrackId::VIDEO, config: TrackConfig::H264(DecoderConfig::from_sets(sps, pps)?) })
+        let config = match (config_beside(NalUnits::new(stream)), sps.is_empty() || pps.is_empty()) {
+            (Some(beside), _) => Some(beside?),
+            (None, true) => None,
+            (None, false) => Some(DecoderConfig::from_sets(sps, pps)?),
         };
+        let track = config.map(|config| Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
         let kept = |set: &[u8]| ParameterSet::from_slice(set).map_err(|_| ConfigError::TooLong);
         (self.sps, self.pps) = (kept(sps)?, kept(pps)?);
         self.has_track |= track.is_some();
@@ -218,12 +226,25 @@ pub struct LentUnit<'a> {
     pub sps: Option<&'a [u8]>,
     /// The last PPS before it.
     pub pps: Option<&'a [u8]>,
-    /// True when it holds an IDR slice.
-    pub is_idr: bool,
+    /// What leads it.
+    head: &'a [u8],
+    /// True when a decoder can begin at it: it holds an IDR slice or a recovery point.
+    pub is_keyframe: bool,
     /// True when it holds a slice at all.
     pub has_picture: bool,
-    /// True when no slice of it is a reference.
+    /// True when no slice of it is a reference, and it is no key frame.
     pub is_disposable: bool,
+}
+
+impl LentUnit<'_> {
+    /// As [`config_beside`]; all sets that there are lead it.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the sets can't be read.
+    #[must_use]
+    pub fn config(&self) -> Option<Result<DecoderConfig, ConfigError>> {
+        config_beside(NalUnits::new(self.head).chain(avc::NalUnits::new(self.avcc, LENGTH_BYTES)))
+    }
 }
 
 /// Turns an access unit into AVCC form where it lies: for encoders whose buffers are lent, not copied. Converts in a single pass.
@@ -234,7 +255,7 @@ pub struct LentUnit<'a> {
 #[must_use]
 pub fn lend_avcc(unit: &mut [u8]) -> Option<LentUnit<'_>> {
     let (mut from, mut at) = (None, find_start_code(unit)?.checked_sub(1)?);
-    let (mut is_idr, mut has_picture, mut is_disposable) = (false, false, true);
+    let mut look = Look::default();
     while at < unit.len() {
         let header = unit.get(at + LENGTH_BYTES).copied();
         let is_sent = header.is_some_and(is_sent);
@@ -248,17 +269,16 @@ pub fn lend_avcc(unit: &mut [u8]) -> Option<LentUnit<'_>> {
             from = from.or(Some(at));
             unit.get_mut(at..at + LENGTH_BYTES)?.copy_from_slice(&u32::try_from(next - at - LENGTH_BYTES).ok()?.to_be_bytes());
         }
-        let kind = NalKind::of(header.unwrap_or(0));
-        if matches!(kind, NalKind::Slice | NalKind::Idr) {
-            has_picture = true;
-            is_idr |= kind == NalKind::Idr;
-            is_disposable &= header.is_some_and(|header| header & 0x60 == 0);
+        if let Some(nal) = unit.get(at + LENGTH_BYTES..next) {
+            look.see(Family::H264, nal);
         }
         at = next;
     }
     let (head, avcc) = unit.split_at_mut_checked(from?)?;
+    let head: &[u8] = head;
     let AccessUnit { sps, pps, .. } = AccessUnit::scan(head);
-    Some(LentUnit { avcc, sps, pps, is_idr, has_picture, is_disposable: is_disposable && has_picture })
+    let (is_keyframe, is_disposable) = (look.is_keyframe(), look.is_disposable());
+    Some(LentUnit { avcc, sps, pps, head, is_keyframe, has_picture: look.has_picture, is_disposable })
 }
 
 /// Undoes [`lend_avcc`]: each length becomes a start code again. For who can't use what was lent, or lends it once more.
@@ -296,7 +316,7 @@ mod tests {
         assert_eq!(track.and_then(|track| track.config.size()), Some((1920, 1080)));
         let again = [&SPS[..], &PPS, &[0, 0, 1, 0x65, 1]].concat();
         let arrival = intake.take(&again).unwrap();
-        assert!(arrival.track.is_none() && arrival.unit.is_idr && intake.has_track());
+        assert!(arrival.track.is_none() && arrival.unit.is_keyframe && intake.has_track());
         for _ in 0..2 {
             assert!(intake.take(&[0, 0, 1, 0x67, 0x64]).is_err(), "each time that they come");
         }
@@ -318,7 +338,7 @@ mod tests {
         let length = write_avcc(&unit, &mut written).unwrap();
         let found = lend_avcc(&mut lent).unwrap();
         assert_eq!((&*found.avcc, found.sps, found.pps), (&written[..length], Some(&[0x67, 1][..]), Some(&[0x68, 2][..])));
-        assert!(found.is_idr && found.has_picture && !found.is_disposable);
+        assert!(found.is_keyframe && found.has_picture && !found.is_disposable);
         put_start_codes(found.avcc);
         assert_eq!(lent, unit);
         // A start code of three bytes, a delimiter in the middle, parameter sets alone, nothing.
@@ -357,8 +377,8 @@ mod tests {
             if let Some(lent) = lend_avcc(&mut unit) {
                 proptest::prop_assert_eq!(&*lent.avcc, &written[..length]);
                 let scanned = AccessUnit::scan(&before);
-                let found = (lent.is_idr, lent.has_picture, lent.is_disposable);
-                proptest::prop_assert_eq!(found, (scanned.is_idr, scanned.has_picture, scanned.is_disposable));
+                let found = (lent.is_keyframe, lent.has_picture, lent.is_disposable);
+                proptest::prop_assert_eq!(found, (scanned.is_keyframe, scanned.has_picture, scanned.is_disposable));
                 put_start_codes(lent.avcc);
             } else {
                 proptest::prop_assert_eq!(length, 0);
@@ -386,7 +406,7 @@ mod tests {
     fn an_access_unit_becomes_avcc_without_its_parameter_sets() {
         let stream = [0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 2, 0, 0, 1, 6, 5, 0x80, 0, 0, 1, 0x65, 7, 8];
         let unit = AccessUnit::scan(&stream);
-        assert!(unit.is_idr && unit.has_picture && !unit.is_disposable);
+        assert!(unit.is_keyframe && unit.has_picture && !unit.is_disposable);
         assert_eq!((unit.sps, unit.pps), (Some(&[0x67, 1][..]), Some(&[0x68, 2][..])));
         let mut out = [0; 14];
         assert_eq!(unit.avcc_bytes, out.len());

@@ -5,20 +5,20 @@
 //! bytes, a key frame where a decoder can begin, and the track before the first frame that needs it.
 
 mod assembly;
+mod framing;
 mod hevc;
 mod kind;
-mod nal;
 mod sets;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+pub use crate::nal::Family;
 pub use assembly::Assembly;
-pub use kind::Family;
-use kind::Role;
-use nal::Framing;
+use framing::Framing;
 use sets::Sets;
 
+use crate::nal::{Look, Role};
 use crate::track::TrackConfig;
 
 /// Frames at a stream's beginning in which start codes are looked for within every NAL unit: who writes them writes them from the start, and a look
@@ -130,20 +130,12 @@ pub struct Intake {
     looked_through: u8,
 }
 
-/// What one look over a frame's NAL units tells.
+/// What one look over a frame's NAL units tells, and of how they are framed.
 #[derive(Debug, Default)]
-struct Look {
-    has_picture: bool,
-    is_start: bool,
-    is_recovery: bool,
-    is_intra: bool,
-    is_referred_to: bool,
+struct Seen {
+    look: Look,
     has_empty: bool,
     has_codes_within: bool,
-    /// The first slice is its picture's first.
-    begins_picture: bool,
-    /// The parameter set that the first slice names.
-    pps_id: Option<u32>,
 }
 
 impl Intake {
@@ -197,7 +189,7 @@ impl Intake {
     pub fn take(&mut self, payload: &[u8], is_flagged: bool) -> Result<Taken, Passed> {
         let mut mends = Mends::new();
         let framing = Framing::of(payload, self.length_bytes, self.family).ok_or(Passed::Unreadable)?;
-        let look = self.look(payload, framing);
+        let Seen { look, has_empty, has_codes_within } = self.look(payload, framing);
         if !look.has_picture {
             self.recovery_is_due |= look.is_recovery;
             return Err(Passed::NoPicture);
@@ -216,13 +208,13 @@ impl Intake {
             Framing::Lengths { is_cut: true, .. } => note(&mut mends, Mend::CutShort),
             Framing::Lengths { .. } => {}
         }
-        for (is_so, mend) in [(look.has_codes_within, Mend::StartCodesWithin), (look.has_empty, Mend::EmptyUnits)] {
+        for (is_so, mend) in [(has_codes_within, Mend::StartCodesWithin), (has_empty, Mend::EmptyUnits)] {
             if is_so {
                 note(&mut mends, mend);
             }
         }
-        let is_ours = framing.is_ours() && !look.has_codes_within && !look.has_empty;
-        let payload = if is_ours { None } else { Some(framing.rewrite(payload, self.family, look.has_codes_within)) };
+        let is_ours = framing.is_ours() && !has_codes_within && !has_empty;
+        let payload = if is_ours { None } else { Some(framing.rewrite(payload, self.family, has_codes_within)) };
         Ok(Taken {
             config,
             payload,
@@ -247,51 +239,39 @@ impl Intake {
         for nal in crate::avc::NalUnits::new(ours, crate::avc::LENGTH_BYTES) {
             let is_in_record = self.family.role(nal) == Role::Set && taken.is_keyframe;
             if !is_in_record && !self.family.is_padding(nal) {
-                nal::put(nal, &mut payload);
+                framing::put(nal, &mut payload);
             }
         }
         Ok((taken, payload))
     }
 
-    fn look(&mut self, payload: &[u8], framing: Framing) -> Look {
-        let mut look = Look::default();
+    fn look(&mut self, payload: &[u8], framing: Framing) -> Seen {
+        let mut seen = Seen::default();
         let looks_through = self.looked_through < FRAMES_LOOKED_THROUGH;
         self.looked_through = self.looked_through.saturating_add(1);
         for unit in framing.units(payload) {
             let role = self.family.role(unit);
             // A slice's bytes are many, and who has not written start codes within one at the beginning does not later.
             let may_hold_more = framing != Framing::StartCodes
-                && (nal::starts_with_code(unit) || self.has_codes_within || looks_through || !matches!(role, Role::Slice { .. }));
-            if may_hold_more && nal::holds_several(unit, self.family) {
-                look.has_codes_within = true;
+                && (framing::starts_with_code(unit) || self.has_codes_within || looks_through || !matches!(role, Role::Slice { .. }));
+            if may_hold_more && framing::holds_several(unit, self.family) {
+                seen.has_codes_within = true;
                 self.has_codes_within = true;
-                for inner in nal::split(unit, self.family) {
-                    self.look_at(inner, &mut look);
+                for inner in framing::split(unit, self.family) {
+                    self.look_at(inner, &mut seen);
                 }
             } else {
-                self.look_at(unit, &mut look);
+                self.look_at(unit, &mut seen);
             }
         }
-        look
+        seen
     }
 
-    fn look_at(&mut self, unit: &[u8], look: &mut Look) {
-        match self.family.role(unit) {
-            Role::Empty => look.has_empty = true,
+    fn look_at(&mut self, unit: &[u8], seen: &mut Seen) {
+        match seen.look.see(self.family, unit) {
+            Role::Empty => seen.has_empty = true,
             Role::Set => self.sets.learn(unit),
-            Role::Supplement => look.is_recovery |= self.family.is_recovery_point(unit),
-            Role::Slice { is_start, is_referred_to } => {
-                if !look.has_picture {
-                    let slice = self.family.slice(unit);
-                    look.begins_picture = self.family.begins_picture(unit);
-                    look.is_intra = slice.is_some_and(|slice| slice.is_intra);
-                    look.pps_id = slice.map(|slice| slice.pps_id);
-                }
-                look.has_picture = true;
-                look.is_start |= is_start;
-                look.is_referred_to |= is_referred_to;
-            }
-            Role::Other => {}
+            Role::Supplement | Role::Slice { .. } | Role::Other => {}
         }
     }
 

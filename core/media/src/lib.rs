@@ -24,6 +24,8 @@ mod frame;
 pub mod intake;
 #[cfg(feature = "alloc")]
 mod metadata;
+#[cfg_attr(not(feature = "alloc"), expect(dead_code, unreachable_pub, reason = "H.265 and other people's framing are for who allocates"))]
+mod nal;
 mod source_clock;
 #[cfg(feature = "alloc")]
 mod stream;
@@ -33,6 +35,7 @@ mod track;
 pub use frame::{FRAME_OVERHEAD_BYTES, Frame};
 #[cfg(feature = "alloc")]
 pub use metadata::{Metadata, Property};
+pub use nal::config_beside;
 pub use source_clock::{Fault, Placed, SourceClock};
 #[cfg(feature = "alloc")]
 pub use stream::StreamConfig;

@@ -9,6 +9,8 @@
 mod config;
 mod events;
 mod inbox;
+#[cfg(feature = "fuzzing")]
+mod opened;
 mod outgoing;
 mod padding;
 

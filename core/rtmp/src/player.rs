@@ -102,6 +102,25 @@ impl Session {
         }
     }
 
+    /// As [`Self::play`], with the handshake done and not to be sent, for fuzz targets: thousands of bytes that are the same each time.
+    #[cfg(feature = "fuzzing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn opened(tc_url: &str, name: &str) -> Self {
+        let (tc_url, name) = (tc_url.into(), name.into());
+        let (opening_bytes, events) = (Vec::new(), VecDeque::new());
+        let mut session = Self { link: Link::new(), tc_url, name, opening_bytes, is_open: false, demuxer: Demuxer::new(), events };
+        session.link.count(OPENING_BYTES + PACKET_BYTES);
+        session.connect();
+        session
+    }
+
+    fn connect(&mut self) {
+        self.is_open = true;
+        let app = crate::url::application(&self.tc_url);
+        self.link.command(0, &Outgoing::Connect { app, tc_url: &self.tc_url, is_player: true });
+    }
+
     /// Bytes of the server so far.
     #[must_use]
     pub fn bytes_received(&self) -> u64 {
@@ -139,9 +158,7 @@ impl Session {
             }
             self.link.put(self.opening_bytes.get(1..OPENING_BYTES).unwrap_or(&[]));
             self.opening_bytes = Vec::new();
-            self.is_open = true;
-            let app = crate::url::application(&self.tc_url);
-            self.link.command(0, &Outgoing::Connect { app, tc_url: &self.tc_url, is_player: true });
+            self.connect();
         }
         while let Some(message) = self.link.read(&mut bytes)? {
             self.handle_message(&message)?;

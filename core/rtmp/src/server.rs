@@ -8,6 +8,8 @@
 mod clock;
 mod demuxer;
 mod link;
+#[cfg(feature = "fuzzing")]
+mod opened;
 pub mod shared;
 
 use crate::amf0::Value;
@@ -103,8 +105,14 @@ impl Query {
     /// The value of the first parameter of that name, as it was sent.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.split('&').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == key)).map(|(_, value)| value)
+        parameter(&self.0, key)
     }
+}
+
+/// The value of a query's first parameter of that name, as it was sent.
+#[must_use]
+pub fn parameter<'a>(query: &'a str, key: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == key)).map(|(_, value)| value)
 }
 
 impl core::fmt::Debug for Query {

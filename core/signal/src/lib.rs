@@ -46,4 +46,4 @@ pub use status::{
     StreamStarted, StreamStopped,
 };
 pub use text::{Redacted, Text};
-pub use token::{Claims, TOKEN_BYTES_MAX};
+pub use token::{Claims, PlayClaims, PlayPurpose, TOKEN_BYTES_MAX};

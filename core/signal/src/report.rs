@@ -54,6 +54,58 @@ pub struct OriginReport {
     /// The checkpoint that it keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_checkpoint: Option<AuditCheckpoint>,
+    /// The `version` of the playback keys that it has; 0: none. Absent: an origin that knows no playback keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playback_keys_version: Option<u64>,
+    /// Playback keys that were used since the last report that was taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub played: Vec<PlaybackKeyUse>,
+}
+
+/// The last use of a playback key.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PlaybackKeyUse {
+    /// The key's id.
+    pub id: String,
+    /// When, seconds since 1970.
+    pub time: i64,
+    /// From where.
+    pub address: String,
+}
+
+/// The playback keys of the installation, whole. An origin checks keys against the newest list that it has, also while the cloud is away.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PlaybackKeys {
+    /// Rises with each change.
+    pub version: u64,
+    /// All that are good; one that is not here was revoked.
+    pub keys: Vec<PlaybackKey>,
+}
+
+/// A key that plays one stream for as long as it is not revoked: what needs one fixed address, and links that are shared.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PlaybackKey {
+    /// Its id: not the secret.
+    pub id: String,
+    /// SHA-256 of the secret, in hexadecimal.
+    pub sha256: String,
+    /// The stream's playback id.
+    pub playback: String,
+    /// When it ends, and whoever watches with it is cut off, seconds since 1970. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<i64>,
+    /// The only address, or network such as `10.0.0.0/8`, that it is good from; empty: any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub address: String,
+    /// The ways that it is good for, by comma, as in a playback token; empty: all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ways: String,
+    /// How many may watch with it at a time; 0: any number.
+    #[serde(default)]
+    pub viewers_max: u32,
 }
 
 /// The head of the cloud's audit log at a time, signed: what a later log must still hold. Origins keep the newest one.
@@ -96,7 +148,7 @@ pub struct OriginRefusal {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginIncident {
-    /// `recording_failed`, `recording_resumed`, `stream_limited`. Others are from a newer origin, and passed over.
+    /// `recording_failed`, `recording_resumed`, `stream_limited`, `relay_failed`, `relay_resumed`. Others are from a newer origin, and passed over.
     pub kind: String,
     /// The publishing name.
     pub stream: String,
@@ -151,6 +203,32 @@ pub struct OriginStream {
     /// `on`, `failing`: the recording of it. Absent: it is not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<String>,
+    /// Its relays to other servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relays: Vec<OriginRelay>,
+}
+
+/// A stream's relay to another server.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginRelay {
+    /// Its name in the origin's settings.
+    pub name: String,
+    /// Where it goes, without the key: `rtmp://host:port/app/***`.
+    pub target: String,
+    /// `connecting`, `publishing`, `waiting`.
+    pub state: String,
+    /// Since when, seconds since 1970.
+    pub since: i64,
+    /// Why the last try failed; absent while the target takes the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Connections so far.
+    pub connects: u64,
+    /// Bytes that the target took.
+    pub sent_bytes: u64,
+    /// Frames that were left out because the target was too slow.
+    pub lost_frames: u64,
 }
 
 /// What the origin hears back.
@@ -167,6 +245,9 @@ pub struct ReportAnswer {
     /// The newest checkpoint of the audit log, to be kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_checkpoint: Option<AuditCheckpoint>,
+    /// The playback keys, where the origin's are older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playback_keys: Option<PlaybackKeys>,
 }
 
 /// A stream that lost its right.

@@ -31,3 +31,47 @@ pub struct Claims {
     #[serde(rename = "b")]
     pub bitrate_kbps_max: u32,
 }
+
+/// The purpose of a [`PlayClaims`]: no token of another kind has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PlayPurpose {
+    /// To play a stream.
+    #[serde(rename = "play")]
+    Play,
+}
+
+/// What a playback token says: that whoever shows it may watch one stream. The cloud signs it as it signs [`Claims`], an origin checks it
+/// without asking anyone. It never publishes: it names no stream that could be published.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PlayClaims {
+    /// Always `play`.
+    #[serde(rename = "u")]
+    pub purpose: PlayPurpose,
+    /// The playback id.
+    #[serde(rename = "p")]
+    pub playback: Text<16>,
+    /// Until when playing may *begin*, and until when a player that asks again and again (HLS) may ask, seconds since 1970.
+    #[serde(rename = "exp")]
+    pub expires_at: i64,
+    /// Names the token: those who watch with it are counted together.
+    #[serde(rename = "j")]
+    pub id: Text<32>,
+    /// The only address, or network such as `10.0.0.0/8`, that it is good from; empty: any.
+    #[serde(rename = "a", default, skip_serializing_if = "is_empty")]
+    pub address: Text<64>,
+    /// The ways that it is good for, by comma: `rtmp,flv,hls,whep,snapshot,frames`; empty: all.
+    #[serde(rename = "w", default, skip_serializing_if = "is_empty")]
+    pub ways: Text<64>,
+    /// How many may watch with it at a time; 0: any number.
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
+    pub viewers_max: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+fn is_empty<const N: usize>(text: &Text<N>) -> bool {
+    text.is_empty()
+}

@@ -114,6 +114,13 @@ impl Writer {
         self.growing.is_some()
     }
 
+    /// The files that are open.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let growing = self.growing.iter().flat_map(|growing| [&growing.mp4, &growing.flv]).flatten();
+        growing.map(|(_, path)| path.clone()).collect()
+    }
+
     /// The files are complete.
     pub fn end_file(&mut self) {
         self.growing = None;

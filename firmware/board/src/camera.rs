@@ -32,7 +32,7 @@ const UNITS_MAX: usize = 640;
 /// An encoder's output buffer: an access unit in Annex B form, while nobody has it.
 struct Buffer {
     unit: Cell<Option<&'static mut [u8]>>,
-    is_idr: Cell<bool>,
+    is_keyframe: Cell<bool>,
 }
 
 /// The buffers of a clip's encoder: as many as the clip has access units.
@@ -48,7 +48,7 @@ impl Buffers {
     /// Empty ones.
     #[must_use]
     pub const fn new() -> Self {
-        Self([const { Buffer { unit: Cell::new(None), is_idr: Cell::new(false) } }; UNITS_MAX])
+        Self([const { Buffer { unit: Cell::new(None), is_keyframe: Cell::new(false) } }; UNITS_MAX])
     }
 }
 
@@ -131,9 +131,9 @@ impl Clip {
             let unit = unit.get_mut(offset - at..).ok_or("the clip's index is out of order")?;
             (data, at) = (after, offset + length);
             let found = annexb::lend_avcc(unit).ok_or("an access unit has start codes of three bytes")?;
-            buffer.is_idr.set(found.is_idr);
-            if let (Some(sps), Some(pps), None) = (found.sps, found.pps, &self.track) {
-                let config = avc::DecoderConfig::from_sets(sps, pps).map_err(|_| "the clip's parameter sets can't be read")?;
+            buffer.is_keyframe.set(found.is_keyframe);
+            if let (Some(config), None) = (found.config(), &self.track) {
+                let config = config.map_err(|_| "the clip's parameter sets can't be read")?;
                 self.track = Some(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) });
             }
             annexb::put_start_codes(found.avcc);
@@ -152,7 +152,7 @@ impl ClipCamera {
     fn start(&mut self, now_micros: u64) {
         let (from, due) = self.clip.next.unwrap_or((0, now_micros));
         let count = self.buffers.len();
-        let idr = (from..from + count).map(|at| at % count).find(|at| self.buffers[*at].is_idr.get()).unwrap_or(0);
+        let idr = (from..from + count).map(|at| at % count).find(|at| self.buffers[*at].is_keyframe.get()).unwrap_or(0);
         self.clip.next = Some((idr, due));
     }
 }
@@ -187,6 +187,6 @@ impl Camera for ClipCamera {
         let from = annexb::lend_avcc(unit).map_or(length, |lent| length - lent.avcc.len());
         let time = MediaTime::from_micros(due.cast_signed());
         let payload = Lent { unit, from, home };
-        Some(Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe: home.is_idr.get(), is_disposable: false, payload })
+        Some(Frame { track: TrackId::VIDEO, dts: time, pts: time, is_keyframe: home.is_keyframe.get(), is_disposable: false, payload })
     }
 }

@@ -233,7 +233,7 @@ impl Face {
             track: TrackId::VIDEO,
             dts,
             pts: MediaTime::from_micros(pts_us).max(dts),
-            is_keyframe: unit.is_idr,
+            is_keyframe: unit.is_keyframe,
             is_disposable: unit.is_disposable,
             payload,
         };

@@ -56,7 +56,7 @@ fn read(bytes: &mut [u8]) -> Result<SightlineUnit, SightlineError> {
     let number = |bytes: usize| u32::try_from(bytes).map_err(|_| SightlineError::FrameFormatUnsupported);
     unit.offset = number(found.payload.start)?;
     unit.length = number(found.payload.len())?;
-    unit.is_keyframe = u8::from(found.is_idr);
+    unit.is_keyframe = u8::from(found.is_keyframe);
     unit.is_disposable = u8::from(found.is_disposable);
     Ok(unit)
 }

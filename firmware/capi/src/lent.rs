@@ -9,6 +9,7 @@ use sightline_media::{
     Track, TrackConfig, TrackId,
     annexb::{self, AccessUnit, LentUnit, NalUnits},
     avc::{self, LENGTH_BYTES, NalKind},
+    config_beside,
 };
 
 use crate::{platform::Platform, types::SightlineError};
@@ -58,13 +59,17 @@ impl Drop for Lent {
 pub(crate) struct Unit {
     /// Where the bytes to send are in the caller's memory.
     pub(crate) payload: core::ops::Range<usize>,
-    pub(crate) is_idr: bool,
+    pub(crate) is_keyframe: bool,
     pub(crate) is_disposable: bool,
 }
 
 /// The track that parameter sets describe.
 pub(crate) fn track(sps: &[u8], pps: &[u8]) -> Result<Track, SightlineError> {
-    let config = avc::DecoderConfig::from_sets(sps, pps).map_err(|_| SightlineError::FrameFormatUnsupported)?;
+    track_of(avc::DecoderConfig::from_sets(sps, pps))
+}
+
+fn track_of(config: Result<avc::DecoderConfig, avc::ConfigError>) -> Result<Track, SightlineError> {
+    let config = config.map_err(|_| SightlineError::FrameFormatUnsupported)?;
     Ok(Track { id: TrackId::VIDEO, config: TrackConfig::H264(config) })
 }
 
@@ -75,23 +80,25 @@ pub(crate) fn annex_b_in_place(
     take: impl FnOnce(Option<Track>) -> Result<(), SightlineError>,
 ) -> Result<Unit, SightlineError> {
     let length = unit.len();
-    let taken = |sps: Option<&[u8]>, pps: Option<&[u8]>, has_picture: bool| {
-        let track = sps.zip(pps).map(|(sps, pps)| track(sps, pps)).transpose()?;
+    let taken = |config: Option<Result<avc::DecoderConfig, avc::ConfigError>>, has_picture: bool| {
+        let track = config.map(track_of).transpose()?;
         if has_picture { take(track) } else { Err(SightlineError::FrameFormatUnsupported) }
     };
-    if let Some(LentUnit { avcc, sps, pps, is_idr, has_picture, is_disposable }) = annexb::lend_avcc(unit) {
-        return match taken(sps, pps, has_picture) {
-            Ok(()) => Ok(Unit { payload: length - avcc.len()..length, is_idr, is_disposable }),
+    if let Some(lent) = annexb::lend_avcc(unit) {
+        let config = lent.config();
+        let LentUnit { avcc, is_keyframe, has_picture, is_disposable, .. } = lent;
+        return match taken(config, has_picture) {
+            Ok(()) => Ok(Unit { payload: length - avcc.len()..length, is_keyframe, is_disposable }),
             Err(error) => {
                 annexb::put_start_codes(avcc);
                 Err(error)
             }
         };
     }
-    let AccessUnit { sps, pps, is_idr, has_picture, is_disposable, .. } = AccessUnit::scan(unit);
-    taken(sps, pps, has_picture)?;
+    let AccessUnit { is_keyframe, has_picture, is_disposable, .. } = AccessUnit::scan(unit);
+    taken(config_beside(NalUnits::new(unit)), has_picture)?;
     let payload = move_to_start(unit).ok_or(SightlineError::FrameFormatUnsupported)?;
-    Ok(Unit { payload, is_idr, is_disposable })
+    Ok(Unit { payload, is_keyframe, is_disposable })
 }
 
 /// The same for start codes of three bytes, whose lengths need a byte more: NAL units move towards the start, over what is not sent. Gives where they are; `None`,
@@ -126,21 +133,17 @@ fn move_to_start(unit: &mut [u8]) -> Option<core::ops::Range<usize>> {
 
 /// An access unit that has lengths already: its track, where it has parameter sets, and what is sent of it.
 pub(crate) fn look_avcc(unit: &[u8]) -> Result<(Option<Track>, Unit), SightlineError> {
-    let (mut sps, mut pps, mut from, mut at, mut has_picture) = (None, None, None, 0, false);
+    let (mut from, mut at) = (None, 0);
     let mut nals = avc::NalUnits::new(unit, LENGTH_BYTES);
     for nal in &mut nals {
-        let kind = NalKind::of(nal.first().copied().unwrap_or(0));
-        match kind {
-            NalKind::Sps => sps = Some(nal),
-            NalKind::Pps => pps = Some(nal),
-            NalKind::Delimiter => {}
+        match NalKind::of(nal.first().copied().unwrap_or(0)) {
+            NalKind::Sps | NalKind::Pps | NalKind::Delimiter => {}
             NalKind::Slice | NalKind::Idr | NalKind::Sei | NalKind::Other(_) => from = from.or(Some(at)),
         }
-        has_picture |= matches!(kind, NalKind::Slice | NalKind::Idr);
         at += LENGTH_BYTES + nal.len();
     }
-    let from = from.filter(|_| has_picture && nals.is_exhausted()).ok_or(SightlineError::FrameFormatUnsupported)?;
-    let track = sps.zip(pps).map(|(sps, pps)| track(sps, pps)).transpose()?;
-    let is_disposable = avc::is_disposable(unit, LENGTH_BYTES);
-    Ok((track, Unit { payload: from..unit.len(), is_idr: avc::is_idr(unit, LENGTH_BYTES), is_disposable }))
+    let found = AccessUnit::scan_avcc(unit);
+    let from = from.filter(|_| found.has_picture && nals.is_exhausted()).ok_or(SightlineError::FrameFormatUnsupported)?;
+    let track = config_beside(avc::NalUnits::new(unit, LENGTH_BYTES)).map(track_of).transpose()?;
+    Ok((track, Unit { payload: from..unit.len(), is_keyframe: found.is_keyframe, is_disposable: found.is_disposable }))
 }

@@ -253,7 +253,7 @@ fn start_codes_of_three_bytes_move_into_the_room_before_them() {
     for before in [&[0, 0, 0, 1, 9, 0xf0][..], &[0, 0], &[0, 0, 1, 0x68, 0xce]] {
         let mut unit = [before, &[0, 0, 1, 0x65, 0x88, 0x84, 0, 0, 1, 0x65, 0x80]].concat();
         let found = lent::annex_b_in_place(&mut unit, |_| Ok(())).unwrap();
-        assert!(found.is_idr && unit[found.payload] == expected, "{before:?}");
+        assert!(found.is_keyframe && unit[found.payload] == expected, "{before:?}");
     }
     let mut tight = vec![0, 0, 0, 1, 0x65, 0x88, 0x84, 0, 0, 1, 0x65, 0x80];
     let as_it_was = tight.clone();
@@ -265,6 +265,49 @@ fn start_codes_of_three_bytes_move_into_the_room_before_them() {
         let as_it_was = refused.clone();
         assert!(lent::annex_b_in_place(&mut refused, |_| Err(SightlineError::WrongSize)).is_err());
         assert_eq!(refused, as_it_was);
+    }
+}
+
+/// NAL units behind start codes, or behind lengths.
+fn framed(nals: &[&[u8]], has_lengths: bool) -> Vec<u8> {
+    let length = |nal: &[u8]| u32::try_from(nal.len()).unwrap().to_be_bytes();
+    nals.iter().flat_map(|nal| [if has_lengths { length(nal) } else { [0, 0, 0, 1] }.as_slice(), *nal].concat()).collect()
+}
+
+/// There is no allocator here and there is one there: key frames, what may be left out, and the configuration are one reading.
+#[test]
+fn a_unit_is_read_as_servers_read_it() {
+    let sps: &[u8] = &[0x67, 0x42, 0xc0, 0x0a, 0xda, 0x7a, 0x11];
+    let (pps, other_pps): (&[u8], &[u8]) = (&[0x68, 0xce, 0x38, 0x80], &[0x68, 0x5c, 0x38, 0x80]);
+    let (idr, idr_by_other): (&[u8], &[u8]) = (&[0x65, 0x88, 0x84, 0x21], &[0x65, 0x88, 0x44, 0x21]);
+    let (inter, left_out): (&[u8], &[u8]) = (&[0x41, 0x9a, 0x24], &[0x01, 0x9a, 0x24]);
+    // A recovery point, alone and behind a message of another kind.
+    let (recovery, later_recovery): (&[u8], &[u8]) = (&[6, 6, 1, 0xc4, 0x80], &[6, 5, 2, 7, 7, 6, 1, 0xc4, 0x80]);
+    for nals in [
+        vec![sps, pps, idr],
+        vec![&[9, 0xf0], sps, pps, idr, &[0x65, 0x40, 0x80]],
+        vec![sps, pps, other_pps, idr],
+        vec![sps, pps, other_pps, idr_by_other],
+        vec![sps, pps, recovery, inter],
+        vec![sps, pps, later_recovery, left_out],
+        vec![sps, pps, &[6, 5, 1, 7, 0x80], idr, &[0x0c, 0xff, 0x80]],
+    ] {
+        let mut unit = framed(&nals, false);
+        let mut intake = sightline_media::intake::Intake::new(sightline_media::intake::Family::H264);
+        let (taken, payload) = intake.take_unit(&unit).unwrap();
+        let config = taken.config.as_ref().and_then(sightline_media::TrackConfig::avc).unwrap();
+        let mut track = None;
+        let found = lent::annex_b_in_place(&mut unit, |found| {
+            track = found;
+            Ok(())
+        });
+        let found = found.unwrap();
+        assert_eq!((found.is_keyframe, found.is_disposable), (taken.is_keyframe, taken.is_disposable), "{nals:x?}");
+        assert_eq!(track.as_ref().and_then(|track| track.config.avc()), Some(config), "{nals:x?}");
+        assert_eq!(unit[found.payload], payload, "{nals:x?}");
+        let (track, found) = lent::look_avcc(&framed(&nals, true)).unwrap();
+        assert_eq!((found.is_keyframe, found.is_disposable), (taken.is_keyframe, taken.is_disposable), "{nals:x?}");
+        assert_eq!(track.as_ref().and_then(|track| track.config.avc()), Some(config), "{nals:x?}");
     }
 }
 

@@ -9,5 +9,11 @@ pub fn run(data: &[u8]) {
     {
         assert!(url.port > 0 && !url.host.is_empty());
         assert!(!format!("{url:?}").contains('?'), "no query is ever shown");
+        let scheme = if url.tls { "rtmps" } else { "rtmp" };
+        let again = format!("{scheme}://[{}]:{}/{}/{}", url.host, url.port, url.app, url.name);
+        if url.host.contains(':') && !url.app.is_empty() && !url.name.is_empty() {
+            let again = sightline_rtmp::url::RtmpUrl::parse(&again);
+            assert_eq!(again.map(|url| (url.host, url.port, url.app, url.name)), Ok((url.host, url.port, url.app, url.name)));
+        }
     }
 }

@@ -65,6 +65,7 @@ fn pass_on(events: &[Event]) {
             }
             Event::Metadata(metadata) => {
                 messages.extend_from_slice(&shared::metadata_message(metadata, MediaTime::ZERO, CHUNK_SIZE));
+                assert!(flv::metadata_tag(metadata, MediaTime::ZERO).len() > flv::TAG_HEADER_BYTES);
             }
             _ => {}
         }

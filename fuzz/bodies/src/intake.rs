@@ -2,7 +2,7 @@
 
 use crate::cursor::Cursor;
 use sightline_media::intake::{Family, Intake, Record};
-use sightline_media::{TrackConfig, avc};
+use sightline_media::{TrackConfig, annexb, avc, config_beside};
 
 /// First byte: the codec. Then records and frames: what it is, its length in two bytes, its bytes.
 pub fn run(data: &[u8]) {
@@ -20,6 +20,9 @@ pub fn run(data: &[u8]) {
             }
             continue;
         }
+        if family == Family::H264 && kind & 8 != 0 {
+            one_reading(bytes);
+        }
         let Ok(taken) = intake.take(bytes, kind & 4 != 0) else { continue };
         assert!(taken.config.is_none() || taken.is_keyframe, "a configuration begins with a key frame");
         assert!(!(taken.is_keyframe && taken.is_disposable));
@@ -35,4 +38,20 @@ pub fn run(data: &[u8]) {
 fn check(config: &TrackConfig) {
     assert!(config.size().is_some_and(|(width, height)| width > 0 && height > 0));
     assert!(config.avc().is_none_or(|config| config.length_bytes() == avc::LENGTH_BYTES));
+}
+
+/// An access unit of an encoder: who has an allocator and who has none read the same.
+fn one_reading(bytes: &[u8]) {
+    // Start codes of four bytes, as encoders write them.
+    let unit: Vec<u8> = annexb::NalUnits::new(bytes).flat_map(|nal| [&[0, 0, 0, 1][..], nal].concat()).collect();
+    let found = annexb::AccessUnit::scan(&unit);
+    let mut intake = Intake::new(Family::H264);
+    let Ok((taken, payload)) = intake.take_unit(&unit) else { return };
+    assert_eq!((found.is_keyframe, found.is_disposable), (taken.is_keyframe, taken.is_disposable));
+    assert!(found.has_picture && taken.is_keyframe, "what begins a stream is a key frame");
+    let beside = config_beside(annexb::NalUnits::new(&unit)).and_then(Result::ok);
+    assert_eq!(taken.config.as_ref().and_then(TrackConfig::avc), beside.as_ref());
+    let mut written = vec![0; found.avcc_bytes];
+    assert_eq!(annexb::write_avcc(&unit, &mut written), Some(payload.len()));
+    assert_eq!(written, payload);
 }

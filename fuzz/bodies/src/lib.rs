@@ -10,11 +10,19 @@ pub mod amf0;
 pub mod bodies;
 pub mod chunks;
 pub mod client;
+#[cfg(feature = "shells")]
+pub mod clip;
 mod cursor;
 pub mod fmp4;
 pub mod intake;
+#[cfg(feature = "shells")]
+pub mod matroska;
 pub mod media;
+#[cfg(feature = "shells")]
+pub mod mjpeg;
 pub mod player;
+#[cfg(feature = "shells")]
+pub mod rtsp;
 mod script;
 pub mod seeds;
 mod served;
@@ -22,12 +30,16 @@ pub mod server;
 pub mod server_script;
 pub mod signal;
 pub mod source_clock;
+#[cfg(feature = "shells")]
+mod stream_seeds;
+#[cfg(feature = "shells")]
+pub mod token;
 
 /// A target's function.
 pub type Body = fn(&[u8]);
 
 /// All targets by name, as in `fuzz/fuzz_targets` and `fuzz/corpus`.
-pub const TARGETS: [(&str, Body); 12] = [
+pub const TARGETS: &[(&str, Body)] = &[
     ("chunks", chunks::run),
     ("amf0", amf0::run),
     ("server", server::run),
@@ -40,4 +52,14 @@ pub const TARGETS: [(&str, Body); 12] = [
     ("intake", intake::run),
     ("source_clock", source_clock::run),
     ("signal", signal::run),
+    #[cfg(feature = "shells")]
+    ("rtsp", rtsp::run),
+    #[cfg(feature = "shells")]
+    ("mjpeg", mjpeg::run),
+    #[cfg(feature = "shells")]
+    ("clip", clip::run),
+    #[cfg(feature = "shells")]
+    ("matroska", matroska::run),
+    #[cfg(feature = "shells")]
+    ("token", token::run),
 ];

@@ -36,13 +36,14 @@ pub fn run(data: &[u8]) {
             let mut units = avc::NalUnits::new(&out, avc::LENGTH_BYTES);
             let count = units.by_ref().count();
             assert!(units.is_exhausted() && count <= annexb::NalUnits::new(stream).count());
-            assert_eq!(avc::is_idr(&out, avc::LENGTH_BYTES), unit.is_idr);
+            let scanned = annexb::AccessUnit::scan_avcc(&out);
+            let finds = (unit.is_keyframe, unit.has_picture, unit.is_disposable);
+            assert_eq!((scanned.is_keyframe, scanned.has_picture, scanned.is_disposable), finds);
             // Where it lies: the same finds, and as it was once its lengths are start codes again.
             let mut lent = stream.to_vec();
             if let Some(found) = annexb::lend_avcc(&mut lent) {
                 assert_eq!((found.sps, found.pps), (unit.sps, unit.pps));
-                let finds = (found.is_idr, found.has_picture, found.is_disposable);
-                assert_eq!(finds, (unit.is_idr, unit.has_picture, unit.is_disposable));
+                assert_eq!((found.is_keyframe, found.has_picture, found.is_disposable), finds);
                 annexb::put_start_codes(found.avcc);
             }
             assert_eq!(lent, stream);

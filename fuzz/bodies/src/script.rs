@@ -233,8 +233,12 @@ impl Peer {
             21 => return Step::Pass(Duration::from_millis(u64::from(cursor.u8()) * 200)),
             22 => return Step::Act(cursor.u8()),
             _ => {
-                // Pings, many of them.
-                for _ in 0..cursor.u8() {
+                // Pings. A flood of them now and then: it costs what a hundred other instructions do.
+                let count = match cursor.u8() {
+                    0xff => 0xff,
+                    few => few % 8,
+                };
+                for _ in 0..count {
                     self.wire.extend_from_slice(&[2, 0, 0, 0, 0, 0, 6, 4, 0, 0, 0, 0, 0, 6, 1, 2, 3, 4]);
                 }
             }
@@ -340,7 +344,11 @@ pub(crate) fn avc_record(choice: u8) -> Vec<u8> {
 fn fill(cursor: &mut Cursor<'_>) -> Vec<u8> {
     let length = usize::from(cursor.u8() % 32);
     let mut bytes = cursor.take(length).to_vec();
-    let more = usize::from(cursor.u8()) * 32;
+    // Most are short: what is long is as many chunks, and costs as much time.
+    let more = match usize::from(cursor.u8()) {
+        few @ 0..192 => few,
+        many => (many - 191) * 128,
+    };
     bytes.resize((bytes.len() + more).min(FILL_BYTES_MAX), 0x41);
     bytes
 }

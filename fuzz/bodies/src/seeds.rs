@@ -36,6 +36,8 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         let signed = [&[0, 50, 3][..], &fuzzing::signed_c1(schema, 7), publisher.get(1 + 1536..).unwrap_or_default()].concat();
         seeds.push(("server", signed));
     }
+    #[cfg(feature = "shells")]
+    seeds.extend(crate::stream_seeds::all());
     seeds
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cursor::{Cursor, sizes};
 use crate::script::Peer;
-use crate::served::{Served, assert_same};
+use crate::served::{Served, agree};
 use sightline_media::Instant;
 
 /// First byte: how far the session is; second: how the input is cut; the rest is what the peer sends.
@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
     let bytes = cursor.rest();
     whole.feed(bytes, || usize::MAX);
     split.feed(bytes, sizes(cut));
-    assert_same(&whole, &split);
-    whole.check_sent();
-    split.check_sent();
+    agree(&mut whole, &mut split);
+    // Reading takes as long as all that was sent took to make.
+    if cut & 1 == 0 { whole.check_sent() } else { split.check_sent() }
 }

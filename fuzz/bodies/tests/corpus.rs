@@ -9,7 +9,7 @@ fn corpus() -> PathBuf {
 }
 
 fn replay(target: &str) {
-    let (_, body) = fuzz_bodies::TARGETS.into_iter().find(|(name, _)| *name == target).unwrap();
+    let (_, body) = fuzz_bodies::TARGETS.iter().find(|(name, _)| *name == target).unwrap();
     let inputs: Vec<PathBuf> = std::fs::read_dir(corpus().join(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(inputs.len() >= 5, "{target} has no corpus");
     for input in inputs {
@@ -27,11 +27,11 @@ macro_rules! replay {
         const REPLAYED: &[&str] = &[$(stringify!($target)),*];
     };
 }
-replay!(chunks amf0 server server_script client player bodies media fmp4 intake source_clock signal);
+replay!(chunks amf0 server server_script client player bodies media fmp4 intake source_clock signal rtsp mjpeg clip matroska token);
 
 #[test]
 fn every_target_is_replayed_and_has_a_fuzzer() {
-    let names: BTreeSet<&str> = fuzz_bodies::TARGETS.into_iter().map(|(name, _)| name).collect();
+    let names: BTreeSet<&str> = fuzz_bodies::TARGETS.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, REPLAYED.iter().copied().collect());
     for name in names {
         assert!(corpus().join("../fuzz_targets").join(format!("{name}.rs")).is_file(), "{name}");

@@ -3,7 +3,7 @@
 
 use interop::{
     Demo,
-    browser::{Browser, Reading},
+    browser::{Browser, ENTER, Reading, TAB},
     camera,
     process::{eventually, free_port},
 };
@@ -69,7 +69,74 @@ fn the_console_shows_the_camera_on_a_desktop_and_on_a_phone() {
             std::thread::sleep(Duration::from_secs(4));
             browser.screenshot(&Path::new(&dir).join(format!("{name}.png")));
         }
+        if name == "desktop" {
+            the_keyboard_alone_reaches_everything(&browser, &demo);
+        }
     }
+}
+
+/// What a mouse could click on and Tab has not come to, and what does not show that it has the focus.
+const NOT_REACHED: &str = r#"
+const can = 'a[href], button, input, select, textarea, summary, video[controls], [tabindex="0"]';
+const isShown = (node) => node.checkVisibility() && !node.disabled;
+const looksIt = [...document.body.querySelectorAll('*')].filter((node) => getComputedStyle(node).cursor === 'pointer' && !node.closest(can));
+return [...document.querySelectorAll(can), ...looksIt].filter((node) => isShown(node) && !window.walked.has(node)).map((node) => node.outerHTML.slice(0, 80)).concat(window.unseen);
+"#;
+/// One step of the walk: false once the focus has left the page, or is where it was before.
+const STEP: &str = r"
+const now = document.activeElement;
+if (now === document.body || window.walked.has(now)) return false;
+window.walked.add(now);
+if (getComputedStyle(now).outlineStyle === 'none') window.unseen.push('no outline: ' + now.outerHTML.slice(0, 80));
+return true;
+";
+/// More than any page has.
+const STEPS_MAX: usize = 80;
+
+/// Tab by Tab over a page, until `stop` holds of the focused element or all was seen.
+fn walk(browser: &Browser, stop: &str) {
+    let _ = browser.run("window.walked = new Set(); window.unseen = [];");
+    for _ in 0..STEPS_MAX {
+        browser.press(TAB);
+        if browser.run(STEP) != true || browser.run(&format!("const now = document.activeElement; return {stop}")) == true {
+            return;
+        }
+    }
+    panic!("the focus goes on for ever");
+}
+
+fn the_keyboard_alone_reaches_everything(browser: &Browser, demo: &Demo) {
+    let shows = |what: &str, script: &str| {
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while browser.run(&format!("return {script}")) != true {
+            let page = || browser.run("return location.href + ' ' + document.body.innerText");
+            assert!(std::time::Instant::now() < until, "{what}: {}", page());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let open = |page: &str, ready: &str| {
+        // Another address, so that each page is loaded anew.
+        browser.open(&format!("http://{}/?{}#/{page}", demo.http, page.replace('/', "-")));
+        shows(page, &format!("!!document.querySelector('{ready}')"));
+    };
+    for (page, ready) in [("", ".grid a"), ("servers", ".server"), ("events", ".timeline"), ("camera/cam-1", ".stage.is-live")] {
+        open(page, ready);
+        walk(browser, "false");
+        let missed = browser.run(NOT_REACHED);
+        assert!(missed.as_array().is_some_and(Vec::is_empty), "page {page:?}: {missed}");
+    }
+    // And what has the focus can be used: from the list to a camera, to its stop, and to another language.
+    open("", ".grid a");
+    walk(browser, "!!now.closest('.grid')");
+    browser.press(ENTER);
+    shows("the camera's page", "location.hash.endsWith('cam-1') && !!document.querySelector('.stage.is-live')");
+    walk(browser, "now.classList.contains('danger')");
+    browser.press(ENTER);
+    shows("the stream has ended", "!document.querySelector('.stage.is-live')");
+    open("servers", ".server");
+    walk(browser, "!!now.closest('header') && now.tagName === 'BUTTON'");
+    browser.press(" ");
+    shows("the other language", "document.documentElement.lang === 'zh-CN'");
 }
 
 #[test]

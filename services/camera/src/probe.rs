@@ -338,16 +338,16 @@ fn look_at_scene() -> SourceReport {
 
 fn look_at_file(path: &Path) -> Result<SourceReport, ProbeError> {
     let (own, codec, audio) = match open_file(path, UNBOUNDED)? {
-        Opened::Clip(clip) => (clip.character(), "h264", audio_of(clip.tracks())),
+        Opened::Clip(clip) => (clip.character(), if clip.is_hevc() { "h265" } else { "h264" }, audio_of(clip.tracks())),
         Opened::Ffmpeg(decoder, _) => {
             let (width, height) = (decoder.size().0 as u32, decoder.size().1 as u32);
             let own = Character { width, height, fps: decoder.fps().unwrap_or(0.0), bitrate_bps: 0 };
             (own, "decoded", audio_of(decoder.sound().as_slice()))
         }
     };
-    let is_h264 = codec == "h264";
-    let video = VideoReport { codec, width: own.width, height: own.height, fps: own.fps, bitrate_bps: is_h264.then_some(own.bitrate_bps) };
-    Ok(SourceReport { source: path.display().to_string(), video, audio, streams: Vec::new(), presets: presets(own, is_h264) })
+    let is_ours = codec != "decoded";
+    let video = VideoReport { codec, width: own.width, height: own.height, fps: own.fps, bitrate_bps: is_ours.then_some(own.bitrate_bps) };
+    Ok(SourceReport { source: path.display().to_string(), video, audio, streams: Vec::new(), presets: presets(own, is_ours) })
 }
 
 fn audio_of(tracks: &[Track]) -> Option<AudioReport> {

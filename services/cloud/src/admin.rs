@@ -15,6 +15,7 @@ use crate::{
         operator_certificates::OperatorCertificates,
         signing_keys,
     },
+    playback,
     store::{
         Store,
         actor::{Action, Actor},
@@ -31,6 +32,7 @@ pub use crate::{
         settings::{SettingsProblem, SettingsView},
     },
     identity::operator_certificates::{AddedOperator, OperatorCertificate, OperatorError},
+    playback::{AddedKey, Limits, ListedKey, NewKey, PlaybackError},
     store::settings::Tables,
 };
 use serde::Serialize;
@@ -136,6 +138,31 @@ pub async fn list_devices(data_dir: &Path) -> Result<Vec<Device>, AdminError> {
 pub async fn show_device(data_dir: &Path, id: &DeviceId) -> Result<Device, AdminError> {
     let home = Home::open(data_dir).await?;
     Ok(Device::of(&home.store, home.registry()?.known(id).await?))
+}
+
+/// Makes a named key that plays a device's stream until it ends or is taken back. Its secret is in the answer alone.
+///
+/// # Errors
+/// [`PlaybackError`], or what the database reports.
+pub async fn add_playback_key(data_dir: &Path, new: NewKey) -> Result<AddedKey, AdminError> {
+    let home = Home::open(data_dir).await?;
+    Ok(playback::add_key(&home.store, &home.clock, &Actor::Cli, new).await?)
+}
+
+/// All playback keys with their last use, by id.
+///
+/// # Errors
+/// What the database reports.
+pub async fn list_playback_keys(data_dir: &Path) -> Result<Vec<ListedKey>, AdminError> {
+    Ok(playback::list_keys(&Home::open(data_dir).await?.store).await?)
+}
+
+/// Takes a playback key back: whoever watches with it is cut off within ten seconds.
+///
+/// # Errors
+/// [`PlaybackError::KeyUnknown`], or what the database reports.
+pub async fn remove_playback_key(data_dir: &Path, id: &str) -> Result<(), AdminError> {
+    Ok(playback::remove_key(&Home::open(data_dir).await?.store, &Actor::Cli, id).await?)
 }
 
 /// Revokes a device: its connection is cut, its tokens and certificate are refused, its stream ends within ten seconds

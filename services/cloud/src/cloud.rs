@@ -30,6 +30,7 @@ use crate::{
         bus::Bus,
         uplink::Uplink,
     },
+    playback::Playback,
     readiness::Readiness,
     secrets::sha256,
     servers::{inventory::Inventory, lives::Lives, reports::Reports},
@@ -220,6 +221,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         Bus::Builtin(Broker::new(parts))
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
+    let playback = Arc::new(Playback::new(store.clone(), keys.clone(), clock.clone()));
     let reports = Arc::new(Reports {
         store: store.clone(),
         inventory: Arc::clone(&inventory),
@@ -229,6 +231,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         refusals,
         lives: Lives::new(clock.unix_secs()),
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
+        playback: Arc::clone(&playback),
     });
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
@@ -245,6 +248,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         readiness,
         settings_check,
         renewals,
+        playback,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,

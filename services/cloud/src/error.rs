@@ -5,6 +5,7 @@ use crate::{
     data_dir::DataDirError,
     devices::{registry::RegistryError, settings::SettingsProblem},
     identity::{operator_certificates::OperatorError, signing_keys::KeyError},
+    playback::PlaybackError,
     store::error::StoreError,
 };
 use sightline_claim::ClaimError;
@@ -56,6 +57,9 @@ pub enum AdminError {
     /// Settings that no device takes from afar.
     #[error(transparent)]
     Settings(#[from] SettingsProblem),
+    /// A playback key that can't be made, or taken back.
+    #[error(transparent)]
+    Playback(#[from] PlaybackError),
     /// The signing keys can't be rotated.
     #[error(transparent)]
     Keys(#[from] KeyError),

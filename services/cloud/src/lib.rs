@@ -30,6 +30,7 @@ mod http;
 mod identity;
 mod monitoring;
 mod mqtt;
+mod playback;
 mod rate_limit;
 mod readiness;
 mod secrets;

@@ -4,3 +4,6 @@ pub(crate) mod duels;
 pub(crate) mod fence;
 pub(crate) mod grant;
 pub(crate) mod keys;
+pub(crate) mod rules;
+pub(crate) mod viewing;
+pub(crate) mod wish;

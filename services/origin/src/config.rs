@@ -1,6 +1,8 @@
 //! The origin's settings: one TOML file, every key also as an environment variable.
 
+use crate::auth::rules::{App, Rules};
 use crate::error::StartError;
+use crate::relay::Relay;
 use confique::Config as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -49,9 +51,21 @@ pub struct Config {
     /// Recording.
     #[config(nested)]
     pub record: Record,
+    /// An operator's own endpoints, in nginx-rtmp's form.
+    #[config(nested)]
+    pub callbacks: crate::callbacks::Settings,
     /// Limits.
     #[config(nested)]
     pub limits: Limits,
+    /// Applications with rules of their own, besides those of rtmp.apps: `[[apps]]` with `name` and `rules`. A rule is allow or deny, then publish or
+    /// play (both without it), then an address, a network or all, as in "deny publish 10.0.0.0/8"; the first that fits decides, and where none
+    /// does it is allowed. HTTP plays by the rules of the application live.
+    #[config(default = [])]
+    pub apps: Vec<App>,
+    /// Streams that go on to other servers: `[[relays]]` with `name`, `streams` (a publishing name or a device's id, or a pattern with *; all
+    /// without it) and `url`, rtmp(s)://HOST/APPLICATION/KEY; without KEY each goes on under its own name.
+    #[config(default = [])]
+    pub relays: Vec<Relay>,
 }
 
 /// RTMP.
@@ -151,9 +165,10 @@ pub struct Auth {
     /// Takes publishers of this machine without a token. For trials on one machine only; others need a token all the same.
     #[config(env = "SIGHTLINE_ORIGIN_AUTH_ALLOW_UNSIGNED_PUBLISH", default = false)]
     pub allow_unsigned_publish: bool,
-    /// Who may play: `open`, whoever knows a playback id; `closed`, no one.
-    #[config(env = "SIGHTLINE_ORIGIN_AUTH_PLAY", default = "open")]
-    pub play: Play,
+    /// Who may play: `open`, whoever knows a playback id; `signed`, whoever shows a playback token or a playback key for it as ?token=...;
+    /// `closed`, no one. Default: `open` where everything listens on this machine alone, else `signed`.
+    #[config(env = "SIGHTLINE_ORIGIN_AUTH_PLAY")]
+    pub play: Option<Play>,
 }
 
 /// Who may play.
@@ -162,6 +177,8 @@ pub struct Auth {
 pub enum Play {
     /// Whoever knows a playback id.
     Open,
+    /// Whoever shows a right to it.
+    Signed,
     /// No one: an origin that only records.
     Closed,
 }
@@ -251,6 +268,12 @@ pub struct Limits {
     /// A viewer whose connection takes nothing for this long is disconnected, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_STUCK_SEC", default = 10)]
     pub viewer_stuck_sec: u64,
+    /// Viewers that one stream may have at a time, those by HLS left out; 0: any number.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWERS_PER_STREAM", default = 0)]
+    pub viewers_per_stream: u32,
+    /// Viewers that one address may be at a time, those by HLS left out; 0: any number.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWERS_PER_ADDRESS", default = 0)]
+    pub viewers_per_address: u32,
     /// How long a stream stays for its viewers after its publisher has gone, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_PUBLISHER_GRACE_SEC", default = 30)]
     pub publisher_grace_sec: u64,
@@ -286,7 +309,13 @@ impl Config {
             return Err(StartError::Setting { key: "http.trusted_proxies", reason });
         }
         crate::play::whep::check_candidates(&self.whep.candidates)?;
-        if self.rtmp.apps.is_empty() {
+        if Rules::parse(&self.apps).is_err() {
+            let reason = "has a rule that is not: allow or deny, then publish or play or neither, then an address, a network or all";
+            return Err(StartError::Setting { key: "apps", reason });
+        }
+        crate::relay::Relays::check(&self.relays)?;
+        self.callbacks.check().map_err(|reason| StartError::Setting { key: "callbacks", reason })?;
+        if self.rtmp.apps.is_empty() && self.apps.is_empty() {
             return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });
         }
         if self.cloud.url.is_some() && self.cloud.cluster_key_file.is_none() {
@@ -314,6 +343,16 @@ impl Config {
         }
     }
 
+    /// Who may play.
+    #[must_use]
+    pub fn play(&self) -> Play {
+        let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        let rtmps = self.rtmps.cert.as_ref().map(|_| &self.rtmps.listen);
+        let http = self.http.enabled.then_some(&self.http.listen);
+        let is_all_local = [Some(&self.rtmp.listen), rtmps, http].into_iter().flatten().all(is_local);
+        self.auth.play.unwrap_or(if is_all_local { Play::Open } else { Play::Signed })
+    }
+
     /// Where recordings are.
     #[must_use]
     pub fn recordings_dir(&self) -> PathBuf {
@@ -338,7 +377,13 @@ mod tests {
         assert_eq!(config.rtmps.listen.port(), 1936);
         assert_eq!((config.rtmp.chunk_size, &config.rtmp.apps[..]), (4096, &["live".to_owned()][..]));
         assert_eq!(config.rtmp.merge_ms, 0);
-        assert!(!config.auth.allow_unsigned_publish && config.auth.play == Play::Open);
+        assert!(!config.auth.allow_unsigned_publish && config.play() == Play::Signed);
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut local = Config::default();
+        (local.rtmp.listen, local.http.listen) = (here, here);
+        assert_eq!(local.play(), Play::Open);
+        local.rtmps.cert = Some("cert.pem".into());
+        assert_eq!(local.play(), Play::Signed, "RTMPS listens everywhere");
         assert_eq!(config.jwks_file(), PathBuf::from("sightline-origin/jwks.json"));
     }
 }

@@ -6,7 +6,9 @@ pub(crate) mod report;
 pub(crate) mod sweep;
 
 use crate::auth::keys::Keys;
+use crate::auth::viewing::Viewing;
 use crate::live::hub::Hub;
+use crate::relay::RelayStates;
 use checkpoint::KeptCheckpoint;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Control {
     pub(crate) server: Server,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) viewing: Arc<Viewing>,
+    pub(crate) relays: Arc<RelayStates>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) checkpoint: KeptCheckpoint,
     pub(crate) shutdown: CancellationToken,

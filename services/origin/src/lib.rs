@@ -6,22 +6,29 @@
 #![deny(missing_docs)]
 
 mod auth;
+mod callbacks;
 mod certificate;
 mod clock;
 mod config;
 mod control;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ingest;
 mod live;
 mod origin;
 mod play;
 mod reading;
 mod record;
+mod relay;
 mod turns;
 mod wire;
 
-pub use config::Config;
+pub use auth::rules::App;
+pub use callbacks::{CallbackUrl, Method as CallbackMethod, Settings as CallbackSettings, WhenFailing};
+pub use config::{Config, Play};
 pub use control::metrics::ConnectionCounts;
 pub use error::StartError;
 pub use origin::Origin;
+pub use relay::{Relay, RelayUrl};
 pub use turns::gather;

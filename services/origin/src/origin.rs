@@ -1,9 +1,12 @@
 //! A running origin: what it is made of, and its start and end.
 
 use crate::auth::keys::Keys;
+use crate::auth::rules::Rules as AppRules;
+use crate::auth::viewing::{ViewerLimits, Viewing};
+use crate::callbacks::Callbacks;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
-use crate::config::{Config, Play as PlayRule};
+use crate::config::Config;
 use crate::control::checkpoint::KeptCheckpoint;
 use crate::control::metrics::{self, ConnectionCounts};
 use crate::control::report::{Addresses, Reporter};
@@ -22,6 +25,7 @@ use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
 use crate::record::health::RecordingCounts;
 use crate::record::tap::Recordings;
+use crate::relay::{self, RelayStates, Relays};
 use axum::routing::get;
 use axum::{Router, middleware};
 use sightline_archive::Formats;
@@ -126,6 +130,7 @@ impl Origin {
         }
         parts.listen(&config, listeners, acceptor);
         parts.tasks.spawn(sweep::run(parts.control.clone()));
+        parts.tasks.spawn(parts.relays.clone().run());
         parts.tasks.spawn(hls::forget_ended(parts.rtmp.play.clone(), parts.shutdown.clone()));
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();
@@ -221,6 +226,7 @@ struct Measured {
     rtmp: Arc<Rtmp>,
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
+    relays: Arc<RelayStates>,
 }
 
 impl Measured {
@@ -232,6 +238,8 @@ impl Measured {
             metrics::publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()),
             metrics::recordings(&self.recordings),
             self.remarks.metrics(),
+            self.relays.metrics(),
+            self.rtmp.ingest.callbacks.metrics(),
         ]
         .concat()
     }
@@ -244,6 +252,7 @@ struct Parts {
     control: Arc<Control>,
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
+    relays: Arc<Relays>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -255,8 +264,12 @@ impl Parts {
         let grace = Duration::from_secs(config.limits.publisher_grace_sec);
         let playback_ids = cluster_key.map_or(PlaybackIds::without_cloud(), PlaybackIds::of_installation);
         let hub = Arc::new(Hub::new(clock, ring_limits(config), grace, incidents.clone(), playback_ids));
+        let callbacks = Callbacks::new(&config.callbacks, &config.data_dir, clock, &tasks, &shutdown);
         let counts = Arc::<RecordingCounts>::default();
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
+        // Checked with the settings.
+        let rules = Arc::new(AppRules::parse(&config.apps).unwrap_or_default());
+        let viewing = viewing(config, clock, &keys, &rules);
         let remarks = Arc::new(Remarks::default());
         let session = session(config);
         let whep = media.map(|bound| whep(config, bound, clock, &hub, (&tasks, &shutdown))).transpose()?;
@@ -266,8 +279,10 @@ impl Parts {
             ingest: Ingest {
                 clock,
                 keys: keys.clone(),
+                rules: rules.clone(),
+                callbacks: callbacks.clone(),
                 hub: hub.clone(),
-                recordings: recordings(config, clock, &counts, &incidents, &tasks),
+                recordings: recordings(config, clock, &counts, &incidents, &callbacks, &tasks),
                 remarks: remarks.clone(),
                 allow_unsigned: config.auth.allow_unsigned_publish,
                 publisher_kbps: config.limits.publisher_kbps,
@@ -275,7 +290,8 @@ impl Parts {
             play: Arc::new(Play {
                 clock,
                 hub: hub.clone(),
-                is_open: config.auth.play == PlayRule::Open,
+                viewing: viewing.clone(),
+                callbacks: callbacks.clone(),
                 pace: pace(config),
                 chunk_size: session.chunk_size,
                 hls: hls_config(config),
@@ -293,14 +309,21 @@ impl Parts {
             capacity_kbps: config.cloud.capacity_kbps,
         };
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
-        let control = Control { server, keys, hub, checkpoint, shutdown: shutdown.clone() };
+        let parts = relay::Parts { clock, hub: hub.clone(), incidents, tasks: tasks.clone(), shutdown: shutdown.clone() };
+        let relays = Arc::new(Relays::new(&config.relays, parts));
+        let control = Control { server, keys, viewing, relays: relays.states.clone(), hub, checkpoint, shutdown: shutdown.clone() };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
-        Ok(Self { rtmp, whip, control: Arc::new(control), remarks, recordings: counts, tasks, shutdown })
+        Ok(Self { rtmp, whip, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
     }
 
     fn measured(&self) -> Measured {
-        Measured { rtmp: self.rtmp.clone(), remarks: self.remarks.clone(), recordings: self.recordings.clone() }
+        Measured {
+            rtmp: self.rtmp.clone(),
+            remarks: self.remarks.clone(),
+            recordings: self.recordings.clone(),
+            relays: self.relays.states.clone(),
+        }
     }
 
     fn listen(&self, config: &Config, listeners: Bound<TcpListener>, tls: Option<TlsAcceptor>) {
@@ -423,10 +446,22 @@ fn rtmp_limits(settings: &crate::config::Limits, descriptors: usize) -> Limits {
     }
 }
 
+/// The applications that there are.
+fn apps(config: &Config) -> Vec<String> {
+    let mut apps = config.rtmp.apps.clone();
+    let more = config.apps.iter().map(|app| &app.name);
+    for name in more {
+        if !apps.contains(name) {
+            apps.push(name.clone());
+        }
+    }
+    apps
+}
+
 fn session(config: &Config) -> sightline_rtmp::server::Config {
     sightline_rtmp::server::Config {
         chunk_size: config.rtmp.chunk_size,
-        apps: config.rtmp.apps.clone(),
+        apps: apps(config),
         handshake_timeout: Duration::from_secs(config.rtmp.handshake_timeout_sec),
         command_timeout: Duration::from_secs(config.rtmp.command_timeout_sec),
         idle_timeout: Duration::from_secs(config.rtmp.idle_timeout_sec),
@@ -443,6 +478,11 @@ fn ring_limits(config: &Config) -> ring::Limits {
         window_bytes: config.limits.viewer_queue_bytes,
         window_frames: config.limits.viewer_queue_frames,
     }
+}
+
+fn viewing(config: &Config, clock: Clock, keys: &Arc<Keys>, rules: &Arc<AppRules>) -> Arc<Viewing> {
+    let limits = ViewerLimits { per_stream: config.limits.viewers_per_stream, per_address: config.limits.viewers_per_address };
+    Viewing::load(clock, config.play(), keys.clone(), rules.clone(), limits, config.data_dir.join("playback-keys.json"))
 }
 
 fn pace(config: &Config) -> Pace {
@@ -462,6 +502,7 @@ fn recordings(
     clock: Clock,
     counts: &Arc<RecordingCounts>,
     incidents: &Arc<Incidents>,
+    callbacks: &Arc<Callbacks>,
     tasks: &TaskTracker,
 ) -> Option<Recordings> {
     let formats = Formats { flv: config.record.flv, mp4: config.record.fmp4 };
@@ -472,6 +513,7 @@ fn recordings(
         formats,
         counts: counts.clone(),
         incidents: incidents.clone(),
+        callbacks: callbacks.clone(),
         tasks: tasks.clone(),
     })
 }

@@ -1,6 +1,7 @@
 //! What viewers get: RTMP, HTTP-FLV, HLS, WHEP and snapshots.
 
 pub(crate) mod answers;
+pub(crate) mod asker;
 mod flv;
 pub(crate) mod hls;
 pub(crate) mod http;
@@ -11,6 +12,9 @@ pub(crate) mod rtmp_viewer;
 mod snapshot;
 pub(crate) mod whep;
 
+use crate::auth::viewing::{Admitted, Viewing};
+use crate::auth::wish::{PlayRefusal, Wish};
+use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::live::hub::Hub;
 use crate::live::stream::Stream;
@@ -29,8 +33,9 @@ const VIEWER_READ_BYTES: usize = 1024;
 pub(crate) struct Play {
     pub(crate) clock: Clock,
     pub(crate) hub: Arc<Hub>,
-    /// Whether anyone may play.
-    pub(crate) is_open: bool,
+    /// Who may play.
+    pub(crate) viewing: Arc<Viewing>,
+    pub(crate) callbacks: Arc<Callbacks>,
     pub(crate) pace: Pace,
     /// Of the chunks that RTMP viewers get, in bytes.
     pub(crate) chunk_size: u32,
@@ -52,10 +57,18 @@ pub(crate) struct Pace {
     pub(crate) merge: Duration,
 }
 
+/// Why there is nothing to watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Missing {
+    Right(PlayRefusal),
+    Stream,
+}
+
 impl Play {
-    /// The stream of a playback id, for whoever may play.
-    pub(crate) fn find(&self, playback: &str) -> Option<Arc<Stream>> {
-        if self.is_open { self.hub.find(playback) } else { None }
+    /// Lets someone watch a stream by a connection of its own. The right comes first: without one nobody learns which streams there are.
+    pub(crate) fn begin(&self, wish: Wish<'_>) -> Result<(Arc<Stream>, Admitted), Missing> {
+        let admitted = self.viewing.begin(wish).map_err(Missing::Right)?;
+        Ok((self.hub.find(wish.playback).ok_or(Missing::Stream)?, admitted))
     }
 
     fn rtmp(&self) -> Wire {

@@ -23,6 +23,8 @@ use std::time::{Instant, SystemTime};
 #[doc(hidden)]
 pub mod buf;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hex;
 #[doc(hidden)]
 pub mod inputs;

@@ -21,9 +21,57 @@ use super::{ConnectionContext, ReceivedMessage, WallTime};
 /// Default initial capacity for the read ring buffer (64 KiB).
 const DEFAULT_READ_CAPACITY: usize = 64 * 1024;
 
+/// sightline: what a connection runs over.
+enum Wire {
+    Tcp(TcpStream),
+    #[cfg(feature = "fuzzing")]
+    Said(crate::fuzzing::Said),
+}
+
+impl Wire {
+    /// Reads into both halves of a ring.
+    fn poll_read(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+        (first, second): (&mut [u8], &mut [u8]),
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        let mut bufs = [
+            std::io::IoSliceMut::new(first),
+            std::io::IoSliceMut::new(second),
+        ];
+        match self {
+            Wire::Tcp(stream) => loop {
+                std::task::ready!(stream.poll_read_ready(cx))?;
+                match stream.try_read_vectored(&mut bufs) {
+                    // Spurious readiness; re-register and wait.
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+                    read => return std::task::Poll::Ready(read),
+                }
+            },
+            #[cfg(feature = "fuzzing")]
+            Wire::Said(said) => {
+                let [first, second] = &mut bufs;
+                let into = if first.is_empty() { second } else { first };
+                let mut into = tokio::io::ReadBuf::new(into);
+                let read = tokio::io::AsyncRead::poll_read(std::pin::Pin::new(said), cx, &mut into);
+                std::task::ready!(read)?;
+                std::task::Poll::Ready(Ok(into.filled().len()))
+            }
+        }
+    }
+
+    fn writer(&mut self) -> std::pin::Pin<&mut (dyn AsyncWrite + Unpin)> {
+        match self {
+            Wire::Tcp(stream) => std::pin::Pin::new(stream),
+            #[cfg(feature = "fuzzing")]
+            Wire::Said(said) => std::pin::Pin::new(said),
+        }
+    }
+}
+
 /// A RTSP connection which implements `Stream`, `Sink`, and `Unpin`.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Wire,
     ctx: ConnectionContext,
     parser: crate::rtsp::parse::Parser,
     read_buf: MarkBuf,
@@ -33,6 +81,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn connect(host: Host<&str>, port: u16) -> Result<Self, std::io::Error> {
+        #[cfg(feature = "fuzzing")]
+        if let Some(said) = crate::fuzzing::connect() {
+            let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 554));
+            return Ok(Self::over(Wire::Said(said?), nobody, nobody));
+        }
         let stream = match host {
             Host::Domain(h) => TcpStream::connect((h, port)).await,
             Host::Ipv4(h) => TcpStream::connect((h, port)).await,
@@ -42,21 +95,28 @@ impl Connection {
     }
 
     pub(crate) fn from_stream(stream: TcpStream) -> Result<Self, std::io::Error> {
-        let established_wall = WallTime::now();
         let local_addr = stream.local_addr()?;
         let peer_addr = stream.peer_addr()?;
-        Ok(Self {
+        Ok(Self::over(Wire::Tcp(stream), local_addr, peer_addr))
+    }
+
+    fn over(
+        stream: Wire,
+        local_addr: std::net::SocketAddr,
+        peer_addr: std::net::SocketAddr,
+    ) -> Self {
+        Self {
             stream,
             ctx: ConnectionContext {
                 local_addr,
                 peer_addr,
-                established_wall,
+                established_wall: WallTime::now(),
             },
             // sightline: a description has a few kilobytes.
             parser: crate::rtsp::parse::Parser::builder().max_message_size(1 << 20).build(),
             read_buf: MarkBuf::new(DEFAULT_READ_CAPACITY),
             write_buf: Vec::new(),
-        })
+        }
     }
 
     pub(crate) fn ctx(&self) -> &ConnectionContext {
@@ -196,28 +256,8 @@ impl Stream for Connection {
 
             // Need more data. Read from the stream into the ring buffer
             // using vectored I/O to fill both halves of the ring.
-            match this.stream.poll_read_ready(cx) {
-                std::task::Poll::Ready(Ok(())) => {}
-                std::task::Poll::Ready(Err(error)) => {
-                    let pos = this.parser.stream_pos() + this.read_buf.unparsed_len() as u64;
-                    return std::task::Poll::Ready(Some(Err(wrap!(ErrorInt::RtspReadError {
-                        conn_ctx: this.ctx,
-                        msg_ctx: RtspMessageContext {
-                            pos,
-                            received_wall: WallTime::now(),
-                            received: Instant::now(),
-                        },
-                        source: error,
-                    }))));
-                }
-                std::task::Poll::Pending => return std::task::Poll::Pending,
-            }
-            let (first, second) = this.read_buf.spare_capacity(4096);
-            let mut bufs = [
-                std::io::IoSliceMut::new(first),
-                std::io::IoSliceMut::new(second),
-            ];
-            match this.stream.try_read_vectored(&mut bufs) {
+            let spare = this.read_buf.spare_capacity(4096);
+            match std::task::ready!(this.stream.poll_read(cx, spare)) {
                 Ok(0) => {
                     // EOF. Try decode with eof=true.
                     return match try_decode(&mut this.parser, &mut this.read_buf, true) {
@@ -234,10 +274,6 @@ impl Stream for Connection {
                 Ok(n) => {
                     this.read_buf.advance_end(n);
                     // Loop to try decoding again.
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    // Spurious readiness; re-register and wait.
-                    continue;
                 }
                 Err(error) => {
                     let pos = this.parser.stream_pos() + this.read_buf.unparsed_len() as u64;
@@ -310,7 +346,7 @@ impl Sink<OwnedMessage> for Connection {
     ) -> std::task::Poll<Result<(), Self::Error>> {
         let this = &mut *self;
         while !this.write_buf.is_empty() {
-            match std::pin::Pin::new(&mut this.stream).poll_write(cx, &this.write_buf) {
+            match this.stream.writer().poll_write(cx, &this.write_buf) {
                 std::task::Poll::Ready(Ok(n)) => {
                     this.write_buf.drain(..n);
                 }
@@ -323,7 +359,7 @@ impl Sink<OwnedMessage> for Connection {
                 std::task::Poll::Pending => return std::task::Poll::Pending,
             }
         }
-        match std::pin::Pin::new(&mut this.stream).poll_flush(cx) {
+        match this.stream.writer().poll_flush(cx) {
             std::task::Poll::Ready(Ok(())) => std::task::Poll::Ready(Ok(())),
             std::task::Poll::Ready(Err(e)) => std::task::Poll::Ready(Err(ErrorInt::WriteError {
                 conn_ctx: this.ctx,
@@ -342,7 +378,7 @@ impl Sink<OwnedMessage> for Connection {
             other => return other,
         }
         let this = &mut *self;
-        match std::pin::Pin::new(&mut this.stream).poll_shutdown(cx) {
+        match this.stream.writer().poll_shutdown(cx) {
             std::task::Poll::Ready(Ok(())) => std::task::Poll::Ready(Ok(())),
             std::task::Poll::Ready(Err(e)) => std::task::Poll::Ready(Err(ErrorInt::WriteError {
                 conn_ctx: this.ctx,

@@ -134,8 +134,13 @@ impl Clip {
     pub fn oddity(&self) -> Option<&'static str> {
         self.index.codings.iter().find_map(|coding| match coding {
             Coding::Video(Some(config), _) => h264::oddity(config),
-            Coding::Video(None, _) | Coding::Audio(_) => None,
+            Coding::Video(None, _) | Coding::Hevc(..) | Coding::Audio(_) => None,
         })
+    }
+
+    /// Whether its pictures are H.265, which not every server takes.
+    pub fn is_hevc(&self) -> bool {
+        self.index.codings.iter().any(|coding| matches!(coding, Coding::Hevc(..)))
     }
 
     /// Plays it from its beginning, once.
@@ -179,14 +184,16 @@ impl Clip {
     fn read(&self, sample: &Sample) -> std::io::Result<Frame<Bytes>> {
         let mut bytes = vec![0; sample.bytes as usize];
         self.file.read_exact_at(&mut bytes, sample.offset)?;
-        if let Some(Coding::Video(_, length_bytes)) = self.index.codings.get(usize::from(sample.coding)) {
-            if self.index.is_annex_b || h264::is_annex_b(&bytes, *length_bytes) {
+        let coding = self.index.codings.get(usize::from(sample.coding));
+        let is_h264 = matches!(coding, Some(Coding::Video(..)));
+        if let Some(length_bytes) = coding.and_then(Coding::length_bytes) {
+            if is_h264 && (self.index.is_annex_b || h264::is_annex_b(&bytes, length_bytes)) {
                 bytes = h264::to_lengths(&bytes, sample.keeps_sets);
-            } else if *length_bytes != avc::LENGTH_BYTES {
-                bytes = h264::with_lengths(avc::NalUnits::new(&bytes, *length_bytes), bytes.len());
+            } else if length_bytes != avc::LENGTH_BYTES {
+                bytes = h264::with_lengths(avc::NalUnits::new(&bytes, length_bytes), bytes.len());
             }
         }
-        let is_disposable = sample.track == TrackId::VIDEO && avc::is_disposable(&bytes, avc::LENGTH_BYTES);
+        let is_disposable = is_h264 && avc::is_disposable(&bytes, avc::LENGTH_BYTES);
         Ok(Frame {
             track: sample.track,
             dts: sample.dts,
@@ -217,8 +224,9 @@ impl Clip {
         let (mut has_picture, mut video) = (false, None);
         for key in &keys {
             let frame = self.read(key).map_err(|source| ClipError::Read { offset: key.offset, source })?;
-            let known = self.index.codings.get(usize::from(key.coding)).and_then(Coding::track_config);
-            has_picture |= avc::NalUnits::new(&frame.payload, avc::LENGTH_BYTES).any(h264::is_slice);
+            let coding = self.index.codings.get(usize::from(key.coding));
+            let known = coding.and_then(Coding::track_config);
+            has_picture |= coding.and_then(Coding::family).is_some_and(|family| family.has_picture(&frame.payload));
             video = video.or(known).or_else(|| sets_within(&frame.payload));
             if has_picture && video.is_some() {
                 break;

@@ -472,3 +472,14 @@ impl Extent {
         ends.max().unwrap_or(MediaTime::ZERO).max(MediaTime::from_millis(1))
     }
 }
+
+/// What ffmpeg writes for us, read to its end: for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_stream(input: impl std::io::Read, mut see: impl FnMut(Item)) -> std::io::Result<()> {
+    let mut reader = Reader::new(input);
+    reader.header(false)?;
+    while let Some(item) = reader.next_item()? {
+        see(item);
+    }
+    Ok(())
+}

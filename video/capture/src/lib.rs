@@ -10,6 +10,8 @@ mod error;
 pub mod ffmpeg;
 mod file;
 mod first_pictures;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod g711;
 mod h264;
 mod http_answer;

@@ -115,12 +115,16 @@ async fn play(url: &CameraUrl, answer: Answer, outlet: &mut Outlet) -> Result<In
     loop {
         while let Some(piece) = body.take(&mut buffer).map_err(|error| Trouble::passing(error.to_string()))? {
             multipart.feed(&piece);
-        }
-        while let Some(part) = multipart.next().map_err(unreadable)? {
-            // Some cameras put other things between: only what begins as a JPEG picture is one.
-            if part.starts_with(&[0xff, 0xd8]) {
-                outlet.picture(part, Instant::now())?;
-                deadline = Deadline::now() + SILENCE_TIMEOUT;
+            // Before what follows, which may be the end of it all.
+            while let Some(part) = multipart.next().map_err(unreadable)? {
+                // Some cameras put other things between: only what begins as a JPEG picture is one.
+                if part.starts_with(&[0xff, 0xd8]) {
+                    outlet.picture(part, Instant::now())?;
+                    deadline = Deadline::now() + SILENCE_TIMEOUT;
+                }
+            }
+            if multipart.is_over() {
+                break;
             }
         }
         if multipart.faults() > 0 && !std::mem::replace(&mut has_warned, true) {

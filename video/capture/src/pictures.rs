@@ -80,7 +80,6 @@ pub struct Pictures<R> {
     offset: u64,
     sets: Sets,
     config: Option<DecoderConfig>,
-    has_idr: bool,
     reordering: Reordering,
     /// Read to see whether it is a second field, which it was not.
     ahead: Option<Bytes>,
@@ -92,7 +91,7 @@ struct Looked {
     has_picture: bool,
     has_sets: bool,
     is_idr: bool,
-    is_recovery_point: bool,
+    is_keyframe: bool,
     is_disposable: bool,
 }
 
@@ -100,7 +99,7 @@ impl<R: Read> Pictures<R> {
     /// Of this input.
     pub fn new(input: R) -> Self {
         let units = AccessUnits::new(input);
-        Self { units, offset: 0, sets: Sets::default(), config: None, has_idr: false, reordering: Reordering::default(), ahead: None }
+        Self { units, offset: 0, sets: Sets::default(), config: None, reordering: Reordering::default(), ahead: None }
     }
 
     /// The next picture that has parameter sets; `None` at the end.
@@ -119,9 +118,7 @@ impl<R: Read> Pictures<R> {
             if !looked.has_picture {
                 continue;
             }
-            self.has_idr |= looked.is_idr;
-            // A stream that is refreshed in steps has no IDR picture at all.
-            let is_keyframe = looked.is_idr || (looked.is_recovery_point && !self.has_idr);
+            let is_keyframe = looked.is_keyframe;
             let mut keeps_sets = looked.has_sets && !is_keyframe;
             let mut config = None;
             if let Some((now, has_more)) = self.sets.config().filter(|_| is_keyframe || self.config.is_none()) {
@@ -176,25 +173,23 @@ impl<R: Read> Pictures<R> {
 }
 
 fn look(sets: &mut Sets, stream: &[u8]) -> Looked {
-    let mut looked =
-        Looked { head: None, has_picture: false, has_sets: false, is_idr: false, is_recovery_point: false, is_disposable: true };
+    // One reading of what a key frame is, whoever takes the pictures.
+    let annexb::AccessUnit { is_keyframe, is_disposable, .. } = annexb::AccessUnit::scan(stream);
+    let mut looked = Looked { head: None, has_picture: false, has_sets: false, is_idr: false, is_keyframe, is_disposable };
     for nal in annexb::NalUnits::new(stream) {
         match nal.first().map(|&header| NalKind::of(header)) {
             Some(NalKind::Sps | NalKind::Pps) => {
                 looked.has_sets = true;
                 sets.see(nal);
             }
-            // Its first message has type 6 (H.264 §D.1).
-            Some(NalKind::Sei) => looked.is_recovery_point |= nal.get(1) == Some(&6),
             Some(kind @ (NalKind::Slice | NalKind::Idr)) => {
                 looked.is_idr |= kind == NalKind::Idr;
-                looked.is_disposable &= nal.first().is_some_and(|header| header & 0x60 == 0);
                 if !looked.has_picture {
                     looked.has_picture = true;
                     looked.head = sets.begin_picture(nal);
                 }
             }
-            Some(NalKind::Delimiter | NalKind::Other(_)) | None => {}
+            Some(NalKind::Delimiter | NalKind::Sei | NalKind::Other(_)) | None => {}
         }
     }
     looked

@@ -288,7 +288,7 @@ mod tests {
         let start = Instant::now();
         let mut taker = Taker { format: PixelFormat::H264, settled, start, last: None, intake: Intake::new(Family::H264), broken: 0 };
         let units = access_units(25);
-        let is_key: Vec<bool> = units.iter().map(|unit| sightline_media::annexb::AccessUnit::scan(unit).is_idr).collect();
+        let is_key: Vec<bool> = units.iter().map(|unit| sightline_media::annexb::AccessUnit::scan(unit).is_keyframe).collect();
         let lost = 3;
         let next_key = lost + is_key[lost..].iter().position(|is_key| *is_key).unwrap();
         for (index, unit) in units.iter().enumerate() {

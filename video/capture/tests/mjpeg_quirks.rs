@@ -119,34 +119,10 @@ const COMPOSITIONS: u64 = 12;
 /// At one time.
 const COMPOSITIONS_AT_ONCE: u64 = 16;
 
-fn composed(dice: &mut Dice) -> Quirks {
-    let heads = [
-        Head::ContentLength("-1"),
-        Head::ContentLength("100"),
-        Head::ContentLength("x"),
-        Head::NoBoundary,
-        Head::NoContentType,
-        Head::BoundaryWithDashes,
-        Head::BoundaryInQuotes,
-        Head::OtherBoundary,
-        Head::NoStatusLine,
-        Head::NoHead,
-        Head::Http09,
-        Head::Icy,
-        Head::BareLineFeeds,
-        Head::Chunked,
-        Head::ChunkedInNameOnly,
-    ];
-    let off = i64::try_from(dice.roll(12_000)).unwrap() - 4_000;
-    let lengths = [Length::None, Length::Off(off), Length::Named("-1"), Length::Named("8000000"), Length::Named("x")];
-    let (head, length) = (dice.mostly(Head::Right, &heads), dice.mostly(Length::Right, &lengths));
-    Quirks { head, length, has_text_between: dice.roll(3) == 0, has_no_delimiters: dice.roll(6) == 0 }
-}
-
 #[test]
 fn whatever_a_camera_has_of_all_that_at_once_no_picture_is_lost() {
     let (seed, count) = (dice::seed(), dice::number("SIGHTLINE_COMPOSITIONS").unwrap_or(COMPOSITIONS));
     for first in (0..count).step_by(usize::try_from(COMPOSITIONS_AT_ONCE).unwrap()) {
-        assert_all((first..count.min(first + COMPOSITIONS_AT_ONCE)).map(|number| composed(&mut Dice::of(seed, number))));
+        assert_all((first..count.min(first + COMPOSITIONS_AT_ONCE)).map(|number| Quirks::composed(&mut Dice::of(seed, number))));
     }
 }

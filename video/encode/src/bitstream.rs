@@ -24,7 +24,7 @@ impl Bitstream {
     pub(crate) fn take(&mut self, stream: &[u8], time: MediaTime) -> Result<Option<Encoded>, EncoderError> {
         let Arrival { track, unit } = self.intake.take(stream)?;
         self.track = track.or(self.track.take());
-        if !unit.has_picture || !(self.has_begun || unit.is_idr) {
+        if !unit.has_picture || !(self.has_begun || unit.is_keyframe) {
             return Ok(None);
         }
         if !self.intake.has_track() {

@@ -127,6 +127,14 @@ enum Input {
         has_grain: bool,
     },
     PassThrough(Film),
+    /// Passed through where the server takes H.265.
+    Hevc {
+        film: Film,
+        /// What is encoded where it does not fits these.
+        asked: Settings,
+        /// Once it was asked for.
+        foreign: Option<Foreign>,
+    },
     /// Above the preset, and brought down to it.
     ReEncode(Film),
     Ffmpeg(Foreign),
@@ -138,7 +146,7 @@ impl Input {
     /// Pictures a second, where they are known before it begins.
     fn fps(&self) -> Option<f64> {
         match self {
-            Self::PassThrough(film) | Self::ReEncode(film) => Some(film.fps()),
+            Self::PassThrough(film) | Self::Hevc { film, .. } | Self::ReEncode(film) => Some(film.fps()),
             Self::Ffmpeg(foreign) => foreign.fps,
             Self::Scene { .. } | Self::Stdin(_) | Self::Live(_) => None,
         }
@@ -243,6 +251,9 @@ fn choose_file(path: &Path, preset: Option<Settings>, limits: Settings) -> Resul
     }
     let own_settings = Settings { width, height, fps: (fps.round() as u32).max(1), bitrate_bps: bitrate_bps.max(50_000) };
     if fits && !clip.hides_pictures() {
+        if clip.is_hevc() {
+            return Ok((Input::Hevc { film: Film::new(clip), asked: limits, foreign: None }, own_settings));
+        }
         warn_of_what_players_see(&clip);
         return Ok((Input::PassThrough(Film::new(clip)), own_settings));
     }
@@ -264,7 +275,9 @@ fn encoded(clip: Clip, asked: Settings, fits: bool) -> Result<(Input, Settings),
         Ok(decoder) => Ok(through_ffmpeg(clip.path(), &decoder, what, asked)),
         Err(SourceError::NeedsFfmpeg { path, what }) if fits => {
             tracing::warn!(path = %path.display(), what, "source file: without ffmpeg it can't be encoded: the pictures that its edit list hides are shown");
-            Ok((Input::PassThrough(Film::new(clip)), asked))
+            let is_hevc = clip.is_hevc();
+            let film = Film::new(clip);
+            Ok((if is_hevc { Input::Hevc { film, asked, foreign: None } } else { Input::PassThrough(film) }, asked))
         }
         Err(SourceError::NeedsFfmpeg { path, what }) => Err(SourceError::CantDecode { path, what }),
         Err(error) => Err(error),
@@ -315,6 +328,8 @@ enum Stop {
     Finished,
     /// Told to stop; another start may come.
     Paused,
+    /// The far end does not take the codec.
+    Refused,
 }
 
 impl Worker {
@@ -327,6 +342,7 @@ impl Worker {
             let stopped = match &mut input {
                 Input::Scene { has_grain } => self.encode_scene(settings, *has_grain),
                 Input::PassThrough(film) => self.pass_through(film),
+                Input::Hevc { film, asked, foreign } => self.run_hevc(film, *asked, foreign, settings),
                 Input::ReEncode(film) => self.encode_clip(film, settings),
                 Input::Ffmpeg(foreign) => self.encode_ffmpeg(foreign, settings),
                 Input::Stdin(piped) => self.run_pipe(piped, settings),

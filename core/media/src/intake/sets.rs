@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::kind::Family;
 use crate::avc;
 use crate::bits::BitReader;
+use crate::nal::{Family, pps_ids, sps_id};
 use crate::track::{Codec, TrackConfig};
 
 /// Parameter sets kept: an encoder has two or three; the standards allow 32 SPS and 256 PPS.
@@ -105,22 +105,13 @@ impl Sets {
 
 /// Which one it is, and which it refers to.
 fn read(family: Family, unit: &[u8]) -> Option<(Level, u32, Option<u32>)> {
+    let picture = |header_bytes: usize| pps_ids(unit.get(header_bytes..)?).map(|(id, parent)| (Level::Picture, id, Some(parent)));
     match (family, family.kind(*unit.first()?)) {
-        (Family::H264, 7) => {
-            avc::Picture::parse(unit).ok()?;
-            let mut bits = BitReader::rbsp(unit.get(4..)?);
-            Some((Level::Sequence, bits.unsigned_exp_golomb()?, None))
-        }
-        (Family::H264, 8) => picture(unit.get(1..)?),
+        (Family::H264, 7) => Some((Level::Sequence, sps_id(unit)?, None)),
+        (Family::H264, 8) => picture(1),
         (Family::Hevc, 32) => Some((Level::Video, BitReader::rbsp(unit.get(2..)?).bits(4)?, None)),
         (Family::Hevc, 33) => Some((Level::Sequence, super::hevc::sps_id(unit)?, None)),
-        (Family::Hevc, 34) => picture(unit.get(2..)?),
+        (Family::Hevc, 34) => picture(2),
         (_, _) => None,
     }
-}
-
-/// A PPS begins alike in both standards (H.264 §7.3.2.2, H.265 §7.3.2.3.1).
-fn picture(body: &[u8]) -> Option<(Level, u32, Option<u32>)> {
-    let mut bits = BitReader::rbsp(body);
-    Some((Level::Picture, bits.unsigned_exp_golomb()?, Some(bits.unsigned_exp_golomb()?)))
 }

@@ -151,6 +151,17 @@ impl<const STREAMS: usize> Reader<STREAMS> {
 
     /// Reads a header; false when the input ended first.
     fn read_header(&mut self, input: &mut &[u8]) -> Result<bool, Cause> {
+        // Nearly all headers come whole. One that is at fault is read byte by byte, so that the count says where.
+        if self.held_len == 0
+            && let Ok(Extent::Whole { fields, has_extended }) = self.extent(input)
+            && let Some((header, later)) = input.split_at_checked(fields + if has_extended { 4 } else { 0 })
+            && let Some(room) = self.held.get_mut(..header.len())
+        {
+            room.copy_from_slice(header);
+            *input = later;
+            self.begin_chunk(fields, has_extended)?;
+            return Ok(true);
+        }
         loop {
             let held = self.held.get(..self.held_len).unwrap_or(&[]);
             match self.extent(held)? {

@@ -6,9 +6,9 @@ use sightline_signal::ErrorCode;
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -33,6 +33,11 @@ const SYNS_WAITING_MAX: u32 = 5;
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(200);
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 8;
+/// How long the name servers may take before the addresses are used that the name had when it was last asked for: as long as two of their tries
+/// in a local network.
+const FRESH_ADDRESSES_WAIT: Duration = Duration::from_secs(2);
+/// Names whose addresses are kept: the broker, the cloud, three servers, and those before them.
+const NAMES_KEPT_MAX: usize = 32;
 
 /// Anything that carries bytes.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -123,7 +128,7 @@ pub(crate) async fn dial(url: String, tls: Option<Arc<rustls::ClientConfig>>, st
     let tls =
         tls.ok_or_else(|| DialError::new(ErrorCode::TlsFailed, "no certificate authority to check an rtmps server with: set stream.ca"))?;
     stage.send_replace(Stage::Tls);
-    let stream = tls::handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(tls_code(&error), error.to_string()))?;
+    let stream = tls::handshake(stream, parsed.host, tls).await.map_err(|error| DialError::new(tls_code(&error), tls_words(&error)))?;
     Ok(Link::over(Box::new(stream), probe))
 }
 
@@ -169,9 +174,58 @@ async fn connect_to(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, D
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-    let addresses = tokio::net::lookup_host((host, port)).await;
-    let addresses = addresses.map_err(|error| DialError::new(ErrorCode::DnsFailed, format!("{host}: {error}")))?;
-    Ok(addresses.take(ADDRESSES_MAX).collect())
+    static NAMES: Mutex<Names> = Mutex::new(Names(Vec::new()));
+    let asked = async {
+        let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect();
+        if found.is_empty() { Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")) } else { Ok(found) }
+    };
+    resolve_by(&NAMES, (host, port), FRESH_ADDRESSES_WAIT, asked).await
+}
+
+/// What names resolved to when they last did: the name servers may be away while the servers are not.
+struct Names(Vec<(String, Vec<IpAddr>)>);
+
+impl Names {
+    fn kept(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+        let (_, addresses) = self.0.iter().find(|(name, _)| name == host)?;
+        Some(addresses.iter().map(|address| SocketAddr::new(*address, port)).collect())
+    }
+
+    fn keep(&mut self, host: &str, addresses: &[SocketAddr]) {
+        self.0.retain(|(name, _)| name != host);
+        if self.0.len() >= NAMES_KEPT_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((host.to_owned(), addresses.iter().map(SocketAddr::ip).collect()));
+    }
+}
+
+/// The name servers' answer, or what they said before where they fail or take too long. Whoever has a name's certificate is checked as ever.
+async fn resolve_by(
+    names: &Mutex<Names>,
+    (host, port): (&str, u16),
+    fresh_wait: Duration,
+    asked: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+) -> Result<Vec<SocketAddr>, DialError> {
+    let kept = names.lock().unwrap_or_else(PoisonError::into_inner).kept(host, port);
+    let (asked, kept) = match kept {
+        None => (asked.await, None),
+        Some(kept) => {
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer from the name servers");
+            (tokio::time::timeout(fresh_wait, asked).await.unwrap_or_else(|_| Err(late())), Some(kept))
+        }
+    };
+    match (asked, kept) {
+        (Ok(addresses), _) => {
+            names.lock().unwrap_or_else(PoisonError::into_inner).keep(host, &addresses);
+            Ok(addresses)
+        }
+        (Err(error), Some(kept)) => {
+            tracing::warn!(host, %error, "the name can't be resolved; the addresses that it had are tried");
+            Ok(kept)
+        }
+        (Err(error), None) => Err(DialError::new(ErrorCode::DnsFailed, format!("{host}: {error}"))),
+    }
 }
 
 /// `None`: no answer in that time.
@@ -205,6 +259,23 @@ pub(crate) fn tls_code(error: &io::Error) -> ErrorCode {
         None if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => ErrorCode::ServerOverloaded,
         Some(_) | None if !clock::wall().is_set() => ErrorCode::ClockSkew,
         Some(_) | None => ErrorCode::TlsFailed,
+    }
+}
+
+/// What went wrong, and where something else than the server seems to have answered, that it did: the portal of a hotel's network, an
+/// inspecting proxy. No token has gone out.
+pub(crate) fn tls_words(error: &io::Error) -> String {
+    use rustls::{CertificateError as Certificate, Error};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidMessage(_)) => {
+            format!("{error}: what answers speaks no TLS; is there a portal to log in at, or a proxy in between?")
+        }
+        Some(Error::InvalidCertificate(
+            Certificate::UnknownIssuer | Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        )) => format!(
+            "{error}: is there a portal to log in at, or an inspecting proxy in between? Else the authority or the name in the settings is wrong"
+        ),
+        Some(_) | None => error.to_string(),
     }
 }
 
@@ -300,5 +371,49 @@ mod tests {
             }
         }
         assert_eq!(heard, b"no");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolved_once_has_its_addresses_while_the_name_servers_are_away() {
+        const WAIT: Duration = Duration::from_millis(20);
+        let names = Mutex::new(Names(Vec::new()));
+        let (first, second) = (SocketAddr::from(([192, 0, 2, 1], 1935)), SocketAddr::from(([192, 0, 2, 2], 1935)));
+        let fails = || std::future::ready(Err(io::Error::other("SERVFAIL")));
+        let unknown = resolve_by(&names, ("a.example", 1935), WAIT, fails()).await.unwrap_err();
+        assert_eq!(unknown.code, ErrorCode::DnsFailed);
+        assert_eq!(resolve_by(&names, ("a.example", 1935), WAIT, std::future::ready(Ok(vec![first]))).await.unwrap(), [first]);
+        assert_eq!(resolve_by(&names, ("a.example", 8883), WAIT, fails()).await.unwrap(), [SocketAddr::from(([192, 0, 2, 1], 8883))]);
+        // Servers that say nothing are not waited for.
+        assert_eq!(resolve_by(&names, ("a.example", 1935), WAIT, std::future::pending()).await.unwrap(), [first]);
+        // And the newest answer counts.
+        assert_eq!(resolve_by(&names, ("a.example", 1935), WAIT, std::future::ready(Ok(vec![second]))).await.unwrap(), [second]);
+        assert_eq!(resolve_by(&names, ("a.example", 1935), WAIT, fails()).await.unwrap(), [second]);
+        for number in 0..2 * NAMES_KEPT_MAX {
+            resolve_by(&names, (&number.to_string(), 1935), WAIT, std::future::ready(Ok(vec![first]))).await.unwrap();
+        }
+        assert_eq!(names.lock().unwrap().0.len(), NAMES_KEPT_MAX);
+    }
+
+    /// reference.md §6, row 8: a hotel's network answers for everyone.
+    #[tokio::test]
+    async fn a_portal_that_answers_instead_of_the_server_is_named_and_hears_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtmps://{}/live", listener.local_addr().unwrap());
+        let portal = async {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let mut heard = vec![0; 4096];
+            let bytes = peer.read(&mut heard).await.unwrap();
+            heard.truncate(bytes);
+            peer.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\n\r\n").await.unwrap();
+            heard
+        };
+        let roots = rustls::RootCertStore::empty();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(tls.with_root_certificates(roots).with_no_client_auth());
+        let (dialled, heard) = tokio::join!(dial(url, Some(tls), watch::channel(Stage::Dns).0), portal);
+        let error = dialled.err().unwrap();
+        assert!(error.message.contains("portal"), "{error}");
+        assert!(heard.starts_with(&[0x16, 3, 1]), "only a client's hello");
     }
 }

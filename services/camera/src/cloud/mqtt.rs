@@ -175,7 +175,7 @@ impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         // TLS says what it failed at; all else is the network.
         let is_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-        Self { code: is_tls.then(|| link::tls_code(&error)), message: error.to_string() }
+        Self { code: is_tls.then(|| link::tls_code(&error)), message: link::tls_words(&error) }
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum EventKind {
     StreamLimited,
     RecordingFailed,
     RecordingResumed,
+    RelayFailed,
+    RelayResumed,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -33,7 +35,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -43,6 +45,8 @@ impl EventKind {
         Self::StreamLimited,
         Self::RecordingFailed,
         Self::RecordingResumed,
+        Self::RelayFailed,
+        Self::RelayResumed,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -71,6 +75,8 @@ impl EventKind {
             Self::StreamLimited => "stream_limited",
             Self::RecordingFailed => "recording_failed",
             Self::RecordingResumed => "recording_resumed",
+            Self::RelayFailed => "relay_failed",
+            Self::RelayResumed => "relay_resumed",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",

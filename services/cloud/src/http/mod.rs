@@ -14,6 +14,7 @@ mod keys;
 mod listener;
 mod live;
 mod page;
+mod playback;
 mod recordings;
 mod reports;
 mod requests;
@@ -73,6 +74,10 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(devices::remove))
         .routes(routes!(commands::rotate))
         .routes(routes!(streams::list))
+        .routes(routes!(streams::relays))
+        .routes(routes!(playback::token))
+        .routes(routes!(playback::list, playback::add))
+        .routes(routes!(playback::remove))
         .routes(routes!(servers::list))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))

@@ -32,6 +32,8 @@ const DUELS_MAX: usize = 256;
 const INCIDENTS_MAX: usize = 256;
 /// Refusals of one report: what an origin tells apart.
 const REFUSALS_MAX: usize = 256;
+/// Uses of playback keys of one report: what an origin keeps.
+const PLAYED_MAX: usize = 10_000;
 /// See [`NAME_BYTES_MAX`].
 const REGION_BYTES_MAX: usize = 32;
 /// See [`NAME_BYTES_MAX`].
@@ -101,6 +103,13 @@ fn check(id: &str, report: &OriginReport) -> ApiResult<ServerId> {
     }
     if report.refusals.len() > REFUSALS_MAX {
         return bad("a report has at most 256 refusals");
+    }
+    let relays = || report.streams.iter().flat_map(|stream| &stream.relays);
+    if relays().count() > STREAMS_MAX || relays().any(|relay| [&relay.name, &relay.state].iter().any(|text| text.len() > NAME_BYTES_MAX)) {
+        return bad("a report has at most 5000 relays, and a relay's name and state at most 64 bytes");
+    }
+    if report.played.len() > PLAYED_MAX || !report.played.iter().all(|used| is_bounded(&used.id) && is_bounded(&used.address)) {
+        return bad("a report has at most 10000 uses of playback keys, and an id and an address at most 64 bytes");
     }
     Ok(id)
 }

@@ -18,10 +18,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
-use sightline_signal::{
-    Claims,
-    report::{Jwk, Jwks},
-};
+use sightline_signal::report::{Jwk, Jwks};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// How long a key signs before the next one does.
@@ -118,7 +115,7 @@ impl SigningKeys {
 
     /// A token, signed by the key `kid`, or by the current one where that is gone. The same key makes the same token of the same
     /// claims. Its header names only algorithm and key: every byte of it travels in a URL.
-    pub(crate) fn sign(&self, kid: &str, claims: &Claims) -> Result<String, KeyError> {
+    pub(crate) fn sign(&self, kid: &str, claims: &impl serde::Serialize) -> Result<String, KeyError> {
         let set = self.set();
         let signer = set.previous.iter().find(|previous| previous.kid == kid).unwrap_or(&set.current);
         let mut header = Header::new(Algorithm::EdDSA);
@@ -175,7 +172,7 @@ fn generate() -> Result<Pkcs8, KeyError> {
 mod tests {
     use super::*;
     use crate::data_dir::DataDir;
-    use sightline_signal::{DeviceId, Text};
+    use sightline_signal::{Claims, DeviceId, Text};
     use std::time::Duration;
 
     fn claims() -> Claims {

@@ -10,6 +10,7 @@ use crate::{
     devices::commands::Commands,
     events::{kind::EventKind, log::EventLog},
     identity::signing_keys::SigningKeys,
+    playback::Playback,
     store::{
         Store,
         actor::{Action, Actor},
@@ -46,6 +47,7 @@ pub(crate) struct Reports {
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) lives: Lives,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) playback: Arc<Playback>,
 }
 
 impl Reports {
@@ -55,6 +57,7 @@ impl Reports {
         let known_boot = self.inventory.boot_id(id.as_str());
         let (duels, incidents, refusals) = (report.duels.clone(), report.incidents.clone(), report.refusals.clone());
         let (streams, kept) = (report.streams.clone(), report.audit_checkpoint.clone());
+        let (played, keys_version) = (report.played.clone(), report.playback_keys_version);
         let is_new = self.inventory.report(report)?;
         if known_boot.as_deref() != Some(boot_id.as_str()) {
             self.booted(id, &boot_id, &region).await?;
@@ -69,15 +72,23 @@ impl Reports {
         self.happened(id, incidents).await;
         self.turned(id, &streams).await;
         self.refused(id, &refusals).await;
+        self.playback.used(&played).await;
+        let playback_keys = match keys_version {
+            Some(version) => self.playback.for_origin(version).await?,
+            None => None,
+        };
         let jwks = self.keys.jwks();
         let audit_checkpoint = self.checkpoints.newest().await;
         // An answer may get lost, so only the origin knows what it has applied.
         Ok(match revoked_after {
             Some(cursor) => {
                 let revoked = self.store.streams_revoked_after(cursor).await?;
-                ReportAnswer { jwks, revoked: revoked.items, revoked_up_to: Some(revoked.up_to), audit_checkpoint }
+                ReportAnswer { jwks, revoked: revoked.items, revoked_up_to: Some(revoked.up_to), audit_checkpoint, playback_keys }
             }
-            None => ReportAnswer { jwks, revoked: self.store.streams_revoked_last().await?, revoked_up_to: None, audit_checkpoint },
+            None => {
+                let revoked = self.store.streams_revoked_last().await?;
+                ReportAnswer { jwks, revoked, revoked_up_to: None, audit_checkpoint, playback_keys }
+            }
         })
     }
 
@@ -109,6 +120,8 @@ impl Reports {
                 "recording_failed" => EventKind::RecordingFailed,
                 "recording_resumed" => EventKind::RecordingResumed,
                 "stream_limited" => EventKind::StreamLimited,
+                "relay_failed" => EventKind::RelayFailed,
+                "relay_resumed" => EventKind::RelayResumed,
                 _ => continue,
             };
             let Ok(device) = DeviceId::new(&device) else { continue };

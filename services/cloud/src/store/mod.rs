@@ -14,6 +14,7 @@ mod epochs;
 pub(crate) mod error;
 mod events;
 mod origins;
+pub(crate) mod playback_keys;
 mod reserve;
 pub(crate) mod revocations;
 pub(crate) mod settings;

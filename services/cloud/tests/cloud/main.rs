@@ -5,6 +5,7 @@
 mod admission;
 mod bench;
 mod origins;
+mod playback;
 mod presence;
 mod requests;
 mod revocation;

@@ -27,11 +27,15 @@ pub(crate) enum Refusal {
     Duel,
     #[error("the stream's right to publish was taken back")]
     Revoked,
+    #[error("publishing from this address is denied")]
+    Denied,
+    #[error("the operator's endpoint refuses this publisher")]
+    Callback,
 }
 
 impl Refusal {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::NoName,
         Self::NoToken,
         Self::UnknownKey,
@@ -42,6 +46,8 @@ impl Refusal {
         Self::OldEpoch,
         Self::Duel,
         Self::Revoked,
+        Self::Denied,
+        Self::Callback,
     ];
 
     /// As metrics name it.
@@ -57,6 +63,8 @@ impl Refusal {
             Self::OldEpoch => "old_epoch",
             Self::Duel => "duel",
             Self::Revoked => "revoked",
+            Self::Denied => "denied",
+            Self::Callback => "callback",
         }
     }
 }

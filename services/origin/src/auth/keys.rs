@@ -1,9 +1,11 @@
 //! The keys that tokens are checked with. They are here before a publisher comes, and cached in a file: a check calls nobody.
 
 use crate::auth::grant::{Grant, Refusal};
+use crate::auth::wish::PlayRefusal;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use sightline_signal::Claims;
+use serde::de::DeserializeOwned;
 use sightline_signal::report::Jwks;
+use sightline_signal::{Claims, PlayClaims};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
@@ -32,7 +34,8 @@ impl Keys {
         keys
     }
 
-    fn set(&self, jwks: &Jwks) {
+    /// Replaces the set, here alone.
+    pub(crate) fn set(&self, jwks: &Jwks) {
         let mut decoded = HashMap::new();
         for key in jwks.keys.iter().take(KEYS_MAX) {
             match DecodingKey::from_ed_components(&key.x) {
@@ -61,16 +64,27 @@ impl Keys {
         }
     }
 
-    /// Checks a token for a stream's name at a time.
-    pub(crate) fn check(&self, stream: &str, token: &str, unix_secs: i64) -> Result<Grant, Refusal> {
+    /// What a token says, if one of the keys has signed it.
+    fn decode<C: DeserializeOwned>(&self, token: &str) -> Result<C, Refusal> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Refusal::Invalid)?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let key = header.kid.as_ref().and_then(|kid| keys.1.get(kid)).ok_or(Refusal::UnknownKey)?;
-        // EdDSA and nothing else, whatever the header says. Times are compared below, against the origin's clock as it was passed in.
+        // EdDSA and nothing else, whatever the header says. Times are compared by the caller, against the origin's clock as it was passed in.
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation).map_err(|_| Refusal::Invalid)?.claims;
+        Ok(jsonwebtoken::decode::<C>(token, key, &validation).map_err(|_| Refusal::Invalid)?.claims)
+    }
+
+    /// Checks a viewer's token at a time.
+    pub(crate) fn check_playback(&self, token: &str, unix_secs: i64) -> Result<PlayClaims, PlayRefusal> {
+        let claims: PlayClaims = self.decode(token).map_err(|_| PlayRefusal::Invalid)?;
+        if claims.expires_at <= unix_secs { Err(PlayRefusal::Expired) } else { Ok(claims) }
+    }
+
+    /// Checks a token for a stream's name at a time.
+    pub(crate) fn check(&self, stream: &str, token: &str, unix_secs: i64) -> Result<Grant, Refusal> {
+        let claims: Claims = self.decode(token)?;
         if claims.stream != stream {
             return Err(Refusal::OtherStream);
         }

@@ -127,15 +127,20 @@ impl Reporter {
         let report = self.describe(control);
         let asked_after = report.revoked_after.unwrap_or(0);
         let (duels, incidents, refusals) = (report.duels.clone(), report.incidents.clone(), report.refusals.clone());
+        let played = report.played.clone();
         let report = serde_json::to_vec(&report).map_err(ReportError::Report)?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(report)).await.map_err(|_| ReportError::Timeout)??;
         control.hub.duels_reported(&duels);
         control.hub.incidents.reported(&incidents);
         control.hub.refusals.reported(&refusals);
+        control.viewing.reported(&played);
         tokio::task::block_in_place(|| {
             control.keys.replace(&answer.jwks);
             if let Some(checkpoint) = &answer.audit_checkpoint {
                 control.checkpoint.take(checkpoint);
+            }
+            if let Some(keys) = answer.playback_keys {
+                control.viewing.replace_keys(keys);
             }
         });
         control.hub.revoke(&answer.revoked, asked_after, answer.revoked_up_to);
@@ -158,7 +163,8 @@ impl Reporter {
     }
 
     fn describe(&self, control: &Control) -> OriginReport {
-        let streams = control.hub.describe();
+        let mut streams = control.hub.describe();
+        streams.iter_mut().for_each(|stream| stream.relays = control.relays.of(&stream.playback));
         OriginReport {
             server_id: control.server.id.clone(),
             name: control.server.name.clone(),
@@ -176,6 +182,8 @@ impl Reporter {
             incidents: control.hub.incidents.due(),
             refusals: control.hub.refusals.due(),
             audit_checkpoint: control.checkpoint.shown(),
+            playback_keys_version: Some(control.viewing.keys_version()),
+            played: control.viewing.used(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Streams whose publisher has gone end after a while.
+//! Streams whose publisher has gone end after a while, and viewers whose right has ended.
 
 use super::Control;
 use std::sync::Arc;
@@ -13,7 +13,10 @@ pub(crate) async fn run(control: Arc<Control>) {
     loop {
         tokio::select! {
             () = control.shutdown.cancelled() => return,
-            _ = interval.tick() => control.hub.end_abandoned(),
+            _ = interval.tick() => {
+                control.hub.end_abandoned();
+                control.viewing.end_ended();
+            }
         }
     }
 }

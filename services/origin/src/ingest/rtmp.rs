@@ -5,10 +5,13 @@ use super::budget::{Budget, OverBudget};
 use super::fates::{Fate, Fates};
 use crate::auth::duels::Claimant;
 use crate::auth::grant::Refusal;
+use crate::auth::viewing::Admitted;
+use crate::auth::wish::{PlayRefusal, Way, Wish};
+use crate::callbacks::{Subject, Told, Verdict};
 use crate::live::hub::{Begun, Hold};
 use crate::live::stream::{Stream, Superseded};
 use crate::play::rtmp_alone::PlayError;
-use crate::play::{Play, rtmp_alone, rtmp_viewer};
+use crate::play::{Missing, Play, rtmp_alone, rtmp_viewer};
 use crate::reading::read_with;
 use bytes::Bytes;
 use sightline_listen::{Arrival, Door, FirstByteError, Permit, Rarely, TlsError, shortened};
@@ -38,6 +41,9 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// What strangers' connections had to be said.
 static REMARKED: Rarely = Rarely::new();
+
+/// A stream that a connection plays, and by what right.
+type Playing = (Arc<Stream>, Admitted);
 
 /// What RTMP connections may touch.
 pub(crate) struct Rtmp {
@@ -163,8 +169,8 @@ async fn serve_tcp(rtmp: &Arc<Rtmp>, arrival: Box<Arrival>, began: Instant) -> R
     let mut caller = Caller { peer, began, permit };
     // Boxed, as is what drives it: a viewer stays for hours in what follows, and its task must be no larger than that.
     let mut session = Box::new(new_session(rtmp, caller.began));
-    let Some(stream) = Box::pin(drive(rtmp, &mut socket, &mut session, &mut caller)).await? else { return Ok(()) };
-    rtmp_viewer::play(&rtmp.play, socket, session, stream).await;
+    let Some((stream, admitted)) = Box::pin(drive(rtmp, &mut socket, &mut session, &mut caller)).await? else { return Ok(()) };
+    rtmp_viewer::play(&rtmp.play, socket, session, stream, admitted).await;
     Ok(())
 }
 
@@ -174,8 +180,8 @@ async fn serve_tls(rtmp: &Arc<Rtmp>, tls: &TlsAcceptor, arrival: Box<Arrival>, b
     let mut session = new_session(rtmp, began);
     // Held until the end: a viewer keeps its place at the door.
     let mut caller = Caller { peer, began, permit };
-    let Some(stream) = drive(rtmp, &mut socket, &mut session, &mut caller).await? else { return Ok(()) };
-    Ok(rtmp_alone::play(&rtmp.play, socket, session, &stream).await?)
+    let Some((stream, admitted)) = drive(rtmp, &mut socket, &mut session, &mut caller).await? else { return Ok(()) };
+    Ok(rtmp_alone::play(&rtmp.play, socket, session, &stream, &admitted).await?)
 }
 
 fn new_session(rtmp: &Rtmp, began: Instant) -> Session {
@@ -193,12 +199,14 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut S,
     session: &mut Session,
     caller: &mut Caller,
-) -> Result<Option<Arc<Stream>>, Ended> {
+) -> Result<Option<Playing>, Ended> {
     let mut connection = Connection {
         rtmp,
         peer: caller.peer,
         hold: None,
         asking: None,
+        deciding: None,
+        told: None,
         budget: Budget::new(None, 0, caller.began),
         over: None,
         playing: None,
@@ -216,7 +224,7 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
     session: &mut Session,
     caller: &mut Caller,
     connection: &mut Connection<'_>,
-) -> Result<Option<Arc<Stream>>, End> {
+) -> Result<Option<Playing>, End> {
     let rtmp = connection.rtmp;
     // Made once: made anew for each read, they would be entered into and taken out of lists that all connections share.
     let mut shutdown = pin!(rtmp.shutdown.cancelled());
@@ -243,8 +251,8 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
         if !connection.show(&caller.permit) {
             session.end_publish("NetStream.Publish.BadName", "this stream has too many connections");
         }
-        if let Some(stream) = connection.playing.take() {
-            return Ok(Some(stream));
+        if let Some(playing) = connection.playing.take() {
+            return Ok(Some(playing));
         }
         if connection.is_over {
             linger(socket).await;
@@ -267,8 +275,14 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
         let is_stopped = connection.hold.as_ref().is_some_and(|hold| hold.stop.is_cancelled());
         let is_ending = is_stopped || (rtmp.shutdown.is_cancelled() && leaving.is_none());
         let is_leaving = leaving.is_some();
+        let mut deciding = connection.deciding.take();
+        let is_deciding = deciding.is_some();
         tokio::select! {
             biased;
+            decided = async { match &mut deciding { Some(deciding) => deciding.await, None => std::future::pending().await } }, if is_deciding => {
+                deciding = None;
+                connection.decided(session, decided);
+            }
             // Before the bytes: one that sends without pause is decided upon too.
             () = async { if let Some(at) = again_at { tokio::time::sleep_until(at).await } }, if again_at.is_some() => connection.ask_again(session),
             handled = read_with::<READ_BYTES, _, _>(socket, |bytes| (session.handle_bytes(rtmp.ingest.clock.now(), bytes), bytes.len())), if !is_ending => match handled? {
@@ -296,6 +310,10 @@ async fn drive_to_end<S: AsyncRead + AsyncWrite + Unpin>(
                 leaving = Some(Box::pin(tokio::time::sleep(LEAVE_TIMEOUT)));
             }
         }
+        // Unless the peer has taken back what it asked for.
+        if connection.hold.is_none() && connection.playing.is_none() && !connection.is_over {
+            connection.deciding = connection.deciding.take().or(deciding);
+        }
     }
 }
 
@@ -321,12 +339,22 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut S) {
 
 /// A publish that is not decided yet.
 struct Asking {
+    app: String,
     name: String,
-    token: Option<String>,
+    /// The client's own arguments, its token among them. A secret: this type has no `Debug`.
+    query: String,
     asked_at: Instant,
     /// When it is looked at again.
     again_at: Instant,
 }
+
+/// What an operator's endpoint is asked.
+enum Decision {
+    Publish(Asking),
+    Play(Subject),
+}
+
+type Deciding = Pin<Box<dyn Future<Output = (Decision, Verdict)> + Send>>;
 
 /// What the door knows of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -344,10 +372,14 @@ struct Connection<'a> {
     hold: Option<Hold>,
     /// It wants a stream that another one with its token has, or had a moment ago.
     asking: Option<Asking>,
+    /// The operator's endpoint was asked.
+    deciding: Option<Deciding>,
+    /// Tells of the publish's end, where that is wanted.
+    told: Option<Told>,
     /// Of what it publishes.
     budget: Budget,
     over: Option<OverBudget>,
-    playing: Option<Arc<Stream>>,
+    playing: Option<Playing>,
     is_over: bool,
     /// It publishes with a token.
     has_token: bool,
@@ -403,11 +435,23 @@ impl Connection<'_> {
     fn handle(&mut self, session: &mut Session, event: Event) {
         let ingest = &self.rtmp.ingest;
         match event {
-            Event::PublishRequested { name, query, .. } => {
+            Event::PublishRequested { app, name, query, .. } => {
                 let asked_at = ingest.clock.now();
-                self.handle_publish(session, &name, query.get("token"), asked_at);
+                let asking = Asking { app, name, query: query.as_str().to_owned(), asked_at, again_at: asked_at };
+                if ingest.callbacks.decides_publish() {
+                    self.decide(Decision::Publish(asking));
+                } else {
+                    self.handle_publish(session, asking);
+                }
             }
-            Event::PlayRequested { name, .. } => self.handle_play(session, &name),
+            Event::PlayRequested { app, name, query } => {
+                let subject = self.subject(app, name, query.as_str().to_owned());
+                if ingest.callbacks.decides_play() {
+                    self.decide(Decision::Play(subject));
+                } else {
+                    self.handle_play(session, subject);
+                }
+            }
             // Further tracks of a multitrack publisher have no viewers yet; each is logged once.
             Event::Track(track) if !track.id.is_default() => {
                 tracing::warn!(peer = %self.peer, track = track.id.0, "a publisher sends several tracks of a kind: only the first is taken");
@@ -432,7 +476,7 @@ impl Connection<'_> {
                 self.rtmp.fates.tell_app(|others| tracing::warn!(peer = %self.peer, %app, others, "a client was refused: {hint}"));
                 self.is_over = true;
             }
-            Event::Unpublished => (self.hold, self.asking) = (None, None),
+            Event::Unpublished => (self.hold, self.asking, self.deciding, self.told) = (None, None, None, None),
             Event::Closed => self.is_over = true,
         }
     }
@@ -471,50 +515,99 @@ impl Connection<'_> {
 
     /// Whether the one before has gone shows in time.
     fn ask_again(&mut self, session: &mut Session) {
-        if let Some(Asking { name, token, asked_at, .. }) = self.asking.take() {
-            self.handle_publish(session, &name, token.as_deref(), asked_at);
+        if let Some(asking) = self.asking.take() {
+            self.handle_publish(session, asking);
         }
     }
 
-    fn handle_publish(&mut self, session: &mut Session, name: &str, token: Option<&str>, asked_at: Instant) {
-        let ingest = &self.rtmp.ingest;
-        match ingest.begin(name, token, Claimant { peer: self.peer, asked_at }) {
-            Ok((_, Begun::Later(again_at))) => {
-                self.asking = Some(Asking { name: name.to_owned(), token: token.map(str::to_owned), asked_at, again_at });
+    fn subject(&self, app: String, name: String, query: String) -> Subject {
+        Subject { app, name, query, address: self.peer.ip() }
+    }
+
+    /// Asks the operator's endpoint; the connection goes on meanwhile, and hears the answer in its turn.
+    fn decide(&mut self, decision: Decision) {
+        let callbacks = self.rtmp.ingest.callbacks.clone();
+        let subject = match &decision {
+            Decision::Publish(asking) => self.subject(asking.app.clone(), asking.name.clone(), asking.query.clone()),
+            Decision::Play(subject) => subject.clone(),
+        };
+        self.deciding = Some(Box::pin(async move {
+            let verdict = match &decision {
+                Decision::Publish(_) => callbacks.may_publish(&subject).await,
+                Decision::Play(_) => callbacks.may_play(&subject, Way::Rtmp).await,
+            };
+            (decision, verdict)
+        }));
+    }
+
+    fn decided(&mut self, session: &mut Session, (decision, verdict): (Decision, Verdict)) {
+        match (decision, verdict) {
+            (Decision::Publish(asking), Verdict::Allow) => self.handle_publish(session, asking),
+            // As nginx-rtmp has it: what is no address is another name.
+            (Decision::Publish(asking), Verdict::Redirect(name)) if !name.contains("://") => {
+                self.handle_publish(session, Asking { name, ..asking });
             }
+            (Decision::Publish(asking), Verdict::Deny | Verdict::Redirect(_)) => {
+                self.refuse_publish(session, &asking.name, Refusal::Callback)
+            }
+            (Decision::Play(subject), Verdict::Allow) => self.handle_play(session, subject),
+            (Decision::Play(subject), Verdict::Redirect(name)) if !name.contains("://") => {
+                self.handle_play(session, Subject { name, ..subject })
+            }
+            (Decision::Play(_), Verdict::Deny | Verdict::Redirect(_)) => self.refuse_play(session, PlayRefusal::Callback),
+        }
+    }
+
+    fn handle_publish(&mut self, session: &mut Session, asking: Asking) {
+        let ingest = &self.rtmp.ingest;
+        let token = sightline_rtmp::server::parameter(&asking.query, "token");
+        let name = asking.name.as_str();
+        match ingest.begin(&asking.app, name, token, Claimant { peer: self.peer, asked_at: asking.asked_at }) {
+            Ok((_, Begun::Later(again_at))) => self.asking = Some(Asking { again_at, ..asking }),
             Ok((grant, Begun::Hold(hold))) => {
                 tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, playback = hold.stream.playback, "a publisher began");
                 session.accept_publish();
                 self.has_token = grant.epoch.is_some();
                 self.budget = Budget::new(grant.bitrate_kbps, ingest.publisher_kbps, ingest.clock.now());
                 self.hold = Some(hold);
+                self.told = Some(ingest.callbacks.published(self.subject(asking.app, asking.name, asking.query)));
             }
-            Err(refusal) => {
-                // Whoever is refused chooses the name, and how often.
-                ingest.hub.refusals.count(self.peer.ip(), refusal.name(), ingest.clock.now());
-                self.rtmp.fates.refuse(refusal, |others| {
-                    tracing::info!(peer = %self.peer, stream = shortened(name), %refusal, others, "a publisher was refused");
-                });
-                if refusal == Refusal::UnknownKey {
-                    // The cloud may have a new key: the next report brings it, and this publisher comes back.
-                    ingest.hub.changed.notify_one();
-                }
-                session.reject_publish("NetStream.Publish.BadName", &refusal.to_string());
-                self.is_over = true;
-            }
+            Err(refusal) => self.refuse_publish(session, name, refusal),
         }
     }
 
-    fn handle_play(&mut self, session: &mut Session, name: &str) {
-        match self.rtmp.play.find(name) {
-            Some(stream) => {
-                session.accept_play();
-                self.playing = Some(stream);
-            }
-            None => {
-                session.reject_play("NetStream.Play.StreamNotFound", "no live stream has this playback id");
-                self.is_over = true;
-            }
+    fn refuse_publish(&mut self, session: &mut Session, name: &str, refusal: Refusal) {
+        let ingest = &self.rtmp.ingest;
+        // Whoever is refused chooses the name, and how often.
+        ingest.hub.refusals.count(self.peer.ip(), refusal.name(), ingest.clock.now());
+        self.rtmp.fates.refuse(refusal, |others| {
+            tracing::info!(peer = %self.peer, stream = shortened(name), %refusal, others, "a publisher was refused");
+        });
+        if refusal == Refusal::UnknownKey {
+            // The cloud may have a new key: the next report brings it, and this publisher comes back.
+            ingest.hub.changed.notify_one();
         }
+        session.reject_publish("NetStream.Publish.BadName", &refusal.to_string());
+        self.is_over = true;
+    }
+
+    fn handle_play(&mut self, session: &mut Session, subject: Subject) {
+        let token = sightline_rtmp::server::parameter(&subject.query, "token");
+        let wish = Wish { app: &subject.app, playback: &subject.name, token, address: self.peer.ip(), way: Way::Rtmp };
+        match self.rtmp.play.begin(wish) {
+            Ok((stream, mut admitted)) => {
+                session.accept_play();
+                admitted.told = Some(self.rtmp.ingest.callbacks.played(subject));
+                self.playing = Some((stream, admitted));
+            }
+            Err(Missing::Stream) => self.refuse_play(session, PlayRefusal::Closed),
+            Err(Missing::Right(refusal)) => self.refuse_play(session, refusal),
+        }
+    }
+
+    fn refuse_play(&mut self, session: &mut Session, refusal: PlayRefusal) {
+        let code = if refusal == PlayRefusal::Closed { "NetStream.Play.StreamNotFound" } else { "NetStream.Play.Failed" };
+        session.reject_play(code, &refusal.to_string());
+        self.is_over = true;
     }
 }

@@ -344,6 +344,7 @@ impl Stream {
             viewers: self.viewers.load(Ordering::Relaxed),
             since: publisher.since_unix_secs,
             recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
+            relays: Vec::new(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP-FLV: a file that is downloaded without end.
 
+use crate::auth::viewing::Admitted;
 use crate::live::stream::{Stream, ViewerCount};
 use crate::live::traffic::Protocol;
 use crate::wire::{Scratch, Wire, WireCursor};
@@ -21,15 +22,17 @@ struct Viewer {
     cursor: WireCursor,
     scratch: Scratch,
     out: VecDeque<Bytes>,
+    admitted: Admitted,
     _count: ViewerCount,
 }
 
 /// The stream from its last key frame on.
-pub(super) fn body(stream: Arc<Stream>) -> Body {
+pub(super) fn body(stream: Arc<Stream>, admitted: Admitted) -> Body {
     let viewer = Viewer {
         head: stream.watch(),
         _count: stream.count_lone_viewer(Protocol::Flv),
         stream,
+        admitted,
         cursor: WireCursor::default(),
         scratch: Scratch::new(),
         out: VecDeque::new(),
@@ -44,7 +47,7 @@ impl Viewer {
                 self.stream.traffic.send(Protocol::Flv, bytes.len());
                 return Some((Ok(bytes), self));
             }
-            if self.cursor.is_over() {
+            if self.cursor.is_over() || self.admitted.over.is_cancelled() {
                 return None;
             }
             self.head.borrow_and_update();
@@ -54,6 +57,7 @@ impl Viewer {
             }
             tokio::select! {
                 () = self.stream.ended.cancelled() => return None,
+                () = self.admitted.over.cancelled() => return None,
                 changed = self.head.changed() => changed.ok()?,
             }
         }

@@ -260,13 +260,12 @@ pub(super) async fn file(play: &Play, stream: &Arc<Stream>, name: &str) -> Looku
 
 /// The playlist of a stream that was over a moment ago.
 pub(super) fn last_playlist(play: &Play, playback: &str) -> Option<String> {
-    if play.is_open { play.recent.ended(playback, play.clock.now())?.text(false) } else { None }
+    play.recent.ended(playback, play.clock.now())?.text(false)
 }
 
 /// A file of it.
 pub(super) fn last_file(play: &Play, playback: &str, name: &str) -> Lookup {
-    let ended = if play.is_open { play.recent.ended(playback, play.clock.now()) } else { None };
-    ended.map_or(Lookup::Gone, |playlist| playlist.lookup(name))
+    play.recent.ended(playback, play.clock.now()).map_or(Lookup::Gone, |playlist| playlist.lookup(name))
 }
 
 #[cfg(test)]

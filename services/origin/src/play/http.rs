@@ -1,10 +1,13 @@
 //! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id; and where they begin with WHEP.
 
 use super::answers::{NO_STORE, error, not_allowed, not_found, not_yet, with_headers};
+use super::asker::{Viewer, refused};
 use super::hls::{self, Answer, Question};
 use super::snapshot::snapshot;
 use super::whep::http as whep;
-use super::{Play, flv};
+use super::{Missing, Play, flv};
+use crate::auth::wish::{PlayRefusal, Way};
+use crate::callbacks::Verdict;
 use crate::live::traffic::{Protocol, Traffic};
 use axum::Router;
 use axum::body::Body;
@@ -47,9 +50,19 @@ async fn ended_only() -> Response {
 }
 
 /// `/live/{playback}.flv`.
-async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>) -> Response {
-    let Some(stream) = file.strip_suffix(".flv").and_then(|playback| play.find(playback)) else { return not_found() };
-    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream));
+async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>, viewer: Viewer) -> Response {
+    let Some(playback) = file.strip_suffix(".flv") else { return not_found() };
+    let subject = viewer.subject(playback);
+    if play.callbacks.may_play(&subject, Way::Flv).await != Verdict::Allow {
+        return refused(PlayRefusal::Callback);
+    }
+    let (stream, mut admitted) = match play.begin(viewer.wish(playback, Way::Flv)) {
+        Ok(playing) => playing,
+        Err(Missing::Stream) => return not_found(),
+        Err(Missing::Right(refusal)) => return refused(refusal),
+    };
+    admitted.told = Some(play.callbacks.played(subject));
+    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream, admitted));
     // nginx holds back what it proxies until a buffer is full of it, unless it is told not to.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
@@ -60,8 +73,16 @@ async fn file(
     State(play): State<Arc<Play>>,
     Path((playback, file)): Path<(String, String)>,
     question: Result<Query<Question>, QueryRejection>,
+    viewer: Viewer,
 ) -> Response {
-    let Some(stream) = play.find(&playback) else { return last_words(&play, &playback, &file) };
+    let way = if file == "snapshot.jpg" { Way::Snapshot } else { Way::Hls };
+    if let Err(refusal) = play.viewing.ask(viewer.wish(&playback, way)) {
+        return refused(refusal);
+    }
+    if play.callbacks.may_ask(&viewer.subject(&playback), way).await != Verdict::Allow {
+        return refused(PlayRefusal::Callback);
+    }
+    let Some(stream) = play.hub.find(&playback) else { return last_words(&play, &playback, &file, viewer.token.as_deref()) };
     match file.as_str() {
         "index.m3u8" => {
             let answer = match question {
@@ -71,7 +92,7 @@ async fn file(
             match answer {
                 Answer::Text(text) => {
                     stream.traffic.send(Protocol::Hls, text.len());
-                    playlist(text)
+                    playlist(text, viewer.token.as_deref())
                 }
                 Answer::Later => not_yet("the stream has no segment yet: try again in a few seconds"),
                 Answer::Wrong(problem) => error(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem),
@@ -89,16 +110,35 @@ async fn file(
 }
 
 /// Of a stream that was over a moment ago: players that have its playlist learn it from there.
-fn last_words(play: &Play, playback: &str, file: &str) -> Response {
+fn last_words(play: &Play, playback: &str, file: &str, token: Option<&str>) -> Response {
     if file == "index.m3u8" {
-        return hls::last_playlist(play, playback).map_or_else(not_found, playlist);
+        return hls::last_playlist(play, playback).map_or_else(not_found, |text| playlist(text, token));
     }
     let found = hls::last_file(play, playback, file);
     if found == Lookup::Gone { not_found() } else { hls_file(None, found) }
 }
 
-fn playlist(text: String) -> Response {
+fn playlist(text: String, token: Option<&str>) -> Response {
+    let text = token.map_or_else(|| text.clone(), |token| with_token(&text, token));
     with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(text))
+}
+
+/// A playlist whose files carry the token that it was asked for with: a player adds nothing to what it reads there.
+fn with_token(playlist: &str, token: &str) -> String {
+    // Ours have no character that means something in a URL; whatever else was shown is no right, or stands under an origin that asks for none.
+    if !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
+        return playlist.to_owned();
+    }
+    let mut text = String::with_capacity(playlist.len() * 2);
+    for line in playlist.lines() {
+        match line.split_once("URI=\"").and_then(|(before, rest)| Some((before, rest.split_once('"')?))) {
+            Some((before, (name, after))) if line.starts_with('#') => text.extend([before, "URI=\"", name, "?token=", token, "\"", after]),
+            _ if line.starts_with('#') || line.is_empty() => text.push_str(line),
+            _ => text.extend([line, "?token=", token]),
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// `init-….mp4`, `seg-….m4s` and `part-….m4s`.
@@ -114,4 +154,19 @@ fn hls_file(traffic: Option<&Traffic>, found: Lookup) -> Response {
         traffic.send(Protocol::Hls, bytes.len());
     }
     with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_of_a_playlist_carries_the_token_that_it_was_asked_for_with() {
+        let plain = "#EXTM3U\n#EXT-X-MAP:URI=\"init-1.mp4\"\n#EXT-X-PART:DURATION=0.2,URI=\"part-1.0.m4s\",INDEPENDENT=YES\n#EXTINF:3.0,\nseg-1.m4s\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-2.0.m4s\"\n";
+        let shown = with_token(plain, "a.b-_C");
+        assert_eq!(shown.matches("?token=a.b-_C").count(), 4, "{shown}");
+        assert!(shown.contains("URI=\"part-1.0.m4s?token=a.b-_C\",INDEPENDENT=YES\n") && shown.contains("\nseg-1.m4s?token=a.b-_C\n"));
+        assert_eq!(shown.replace("?token=a.b-_C", ""), plain);
+        assert_eq!(with_token(plain, "\"\n#"), plain, "nothing of a stranger's stands in a playlist");
+    }
 }

@@ -1,7 +1,8 @@
 //! An RTMP viewer with a task of its own: over TLS the bytes of each viewer differ, so there is nothing to share but the frames.
 
-use super::rtmp_viewer::answer;
+use super::rtmp_viewer::{answer, over};
 use super::{BATCH_BYTES, Play, VIEWER_READ_BYTES};
+use crate::auth::viewing::Admitted;
 use crate::live::stream::Stream;
 use crate::live::traffic::Protocol;
 use crate::reading::read_with;
@@ -33,6 +34,7 @@ pub(crate) async fn play<S: AsyncRead + AsyncWrite>(
     socket: S,
     mut session: Session,
     stream: &Arc<Stream>,
+    admitted: &Admitted,
 ) -> Result<(), PlayError> {
     let _count = stream.count_lone_viewer(Protocol::Rtmps);
     let (mut reader, mut writer) = tokio::io::split(socket);
@@ -41,7 +43,7 @@ pub(crate) async fn play<S: AsyncRead + AsyncWrite>(
     loop {
         head.borrow_and_update();
         cursor.fill(stream, play.rtmp(), &mut scratch, &mut out, BATCH_BYTES);
-        if !out.is_empty() {
+        if !out.is_empty() && !admitted.over.is_cancelled() {
             while let Some(bytes) = out.pop_front() {
                 stream.traffic.send(Protocol::Rtmps, bytes.len());
                 tokio::time::timeout(play.pace.stuck, writer.write_all(&bytes)).await.map_err(|_| PlayError::Stuck)??;
@@ -50,7 +52,7 @@ pub(crate) async fn play<S: AsyncRead + AsyncWrite>(
             continue;
         }
         tokio::select! {
-            () = stream.ended.cancelled() => {
+            () = over(stream, admitted) => {
                 let goodbye = async { writer.write_all(&messages::end_message()).await?; writer.shutdown().await };
                 return tokio::time::timeout(GOODBYE_TIMEOUT, goodbye).await.map_err(|_| PlayError::Stuck)?.map_err(PlayError::from);
             }

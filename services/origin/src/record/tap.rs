@@ -4,6 +4,7 @@
 //! Frames gather beside the stream, by reference; the writer is woken once a fragment, and works on a thread that may wait for the disk.
 
 use crate::auth::grant::Grant;
+use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::live::incidents::Incidents;
 use crate::live::packet::Packet;
@@ -46,6 +47,7 @@ pub(crate) struct Recordings {
     pub(crate) formats: Formats,
     pub(crate) counts: Arc<RecordingCounts>,
     pub(crate) incidents: Arc<Incidents>,
+    pub(crate) callbacks: Arc<Callbacks>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -135,8 +137,13 @@ impl Writing {
         let mut writer = self.writer(began);
         while let Some(piece) = pieces.recv().await {
             let dir = self.dir();
+            let (callbacks, stream) = (self.recordings.callbacks.clone(), self.grant.stream.clone());
             let work = move || {
+                let before = writer.files();
                 let written = handle(&mut writer, piece, &dir);
+                // Those that are open no more are complete.
+                let open = writer.files();
+                before.iter().filter(|file| !open.contains(file)).for_each(|file| callbacks.recorded(&stream, file));
                 (writer, written)
             };
             let written = match self.recordings.tasks.spawn_blocking(work).await {

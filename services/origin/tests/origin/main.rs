@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "all of it is a test, its peers too")]
 
 mod abuse;
+mod callbacks;
 mod certificate;
 mod clip;
 mod cloud;
@@ -10,7 +11,9 @@ mod http;
 mod peers;
 mod quirks;
 mod recording;
+mod relays;
 mod tokens;
+mod viewing;
 mod watcher;
 mod whep;
 mod whip;

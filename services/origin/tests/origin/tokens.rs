@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use sightline_signal::report::{Jwk, Jwks};
-use sightline_signal::{Claims, DeviceId, Text};
+use sightline_signal::{Claims, DeviceId, PlayClaims, PlayPurpose, Text};
 
 pub(crate) struct Signer {
     key: EncodingKey,
@@ -27,6 +27,19 @@ pub(crate) fn claims(stream: &str, epoch: u64) -> Claims {
     }
 }
 
+/// The right to watch a stream for an hour, however and from wherever.
+pub(crate) fn play_claims(playback: &str) -> PlayClaims {
+    PlayClaims {
+        purpose: PlayPurpose::Play,
+        playback: Text::try_from(playback).unwrap(),
+        expires_at: now() + 3600,
+        id: Text::try_from("t1").unwrap(),
+        address: Text::new(),
+        ways: Text::new(),
+        viewers_max: 0,
+    }
+}
+
 impl Signer {
     pub(crate) fn new(kid: &str) -> Self {
         let pair = Ed25519KeyPair::generate().unwrap();
@@ -45,7 +58,7 @@ impl Signer {
         Jwks { keys: vec![self.jwk.clone()] }
     }
 
-    pub(crate) fn sign(&self, claims: &Claims) -> String {
+    pub(crate) fn sign(&self, claims: &impl serde::Serialize) -> String {
         let header = Header { kid: Some(self.jwk.kid.clone()), ..Header::new(Algorithm::EdDSA) };
         jsonwebtoken::encode(&header, claims, &self.key).unwrap()
     }

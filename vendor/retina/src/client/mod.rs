@@ -1774,31 +1774,25 @@ impl Session<Described> {
                     Some(s) => s,
                     None => conn.inner.ctx().peer_addr.ip(),
                 };
-                let server_port = response.server_port.ok_or_else(|| {
-                    wrap!(ErrorInt::RtspResponseError {
-                        conn_ctx: *conn_ctx,
-                        msg_ctx,
-                        method: msg::Method::SETUP,
-                        cseq,
-                        status,
-                        description: "Transport header is missing server_port parameter".to_owned(),
-                    })
-                })?;
                 ctx.peer_ip = source;
-                ctx.peer_rtp_port = server_port;
-                sockets
-                    .rtp
-                    .connect(SocketAddr::new(source, server_port))
-                    .await
-                    .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
-                sockets
-                    .rtcp
-                    .connect(SocketAddr::new(source, server_port.saturating_add(1)))
-                    .await
-                    .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
-                punch_firewall_hole(&sockets)
-                    .await
-                    .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
+                // sightline: a server may leave out where it sends from (RFC 2326 section 12.39 wants it of nobody): what comes to our own ports
+                // is its then, from whichever of its own.
+                if let Some(server_port) = response.server_port {
+                    ctx.peer_rtp_port = server_port;
+                    sockets
+                        .rtp
+                        .connect(SocketAddr::new(source, server_port))
+                        .await
+                        .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
+                    sockets
+                        .rtcp
+                        .connect(SocketAddr::new(source, server_port.saturating_add(1)))
+                        .await
+                        .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
+                    punch_firewall_hole(&sockets)
+                        .await
+                        .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
+                }
                 stream_ctx = StreamContext(StreamContextInner::Udp(ctx));
                 udp_sockets = Some(sockets);
             }

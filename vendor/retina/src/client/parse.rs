@@ -246,7 +246,7 @@ fn parse_media(base_url: &Url, media_description: &Media) -> Result<Stream, Stri
         .fmt
         .split_ascii_whitespace()
         .next()
-        .unwrap();
+        .ok_or("no RTP payload type")?; // sightline: it was a panic.
     let rtp_payload_type = u8::from_str_radix(rtp_payload_type_str, 10)
         .map_err(|_| format!("invalid RTP payload type {rtp_payload_type_str:?}"))?;
     if (rtp_payload_type & 0x80) != 0 {
@@ -408,7 +408,10 @@ pub(crate) fn parse_describe(
         }
     }
     let raw_sdp = MostlyAscii::new(&body[..]);
-    let sdp = sdp_types::Session::parse(raw_sdp.bytes)
+    // sightline: what is no line of SDP is passed over; sdp_types panics at one between the lines of the session.
+    let is_line = |line: &&[u8]| matches!(line, [b'a'..=b'z' | b'A'..=b'Z', b'=', ..]);
+    let lines: Vec<&[u8]> = raw_sdp.bytes.split(|b| *b == b'\n').filter(is_line).collect();
+    let sdp = sdp_types::Session::parse(&lines.join(&b'\n'))
         .map_err(|e| format!("Unable to parse SDP: {e}\n\n{raw_sdp:#?}",))?;
 
     // https://tools.ietf.org/html/rfc2326#appendix-C.1.1

@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
     /// Whether decoding can start at a picture, and whether it is in Annex B form: muxers' flags are wrong now and then.
     fn look(&self, data: &[u8], is_marked: bool) -> (bool, bool) {
         if h264::is_annex_b(data, self.length_bytes) {
-            return (annexb::AccessUnit::scan(data).is_idr, true);
+            return (annexb::AccessUnit::scan(data).is_keyframe, true);
         }
         let has = |wanted: NalKind| {
             avc::NalUnits::new(data, self.length_bytes).any(|nal| nal.first().is_some_and(|&header| NalKind::of(header) == wanted))

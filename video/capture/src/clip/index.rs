@@ -1,6 +1,6 @@
 //! What is where in a file: the samples of its tracks, and the configurations that they go by.
 
-use sightline_media::{MediaTime, TrackConfig, TrackId, aac::AudioConfig, avc};
+use sightline_media::{MediaTime, TrackConfig, TrackId, aac::AudioConfig, avc, coded, intake::Family};
 
 use crate::error::{ClipError, SAMPLE_BYTES_MAX, SAMPLES_MAX};
 
@@ -18,6 +18,8 @@ const STEP_BRIDGE: MediaTime = MediaTime::from_millis(40);
 pub(crate) enum Coding {
     /// H.264; its parameter sets where the container has them, and the bytes of the length before each NAL unit.
     Video(Option<Box<avc::DecoderConfig>>, usize),
+    /// H.265, its record already for lengths of four bytes, and the bytes of the length before each NAL unit.
+    Hevc(coded::Config, usize),
     /// AAC.
     Audio(AudioConfig),
 }
@@ -28,7 +30,25 @@ impl Coding {
         match self {
             // Samples are handed out with lengths of four bytes.
             Self::Video(config, _) => config.as_deref().map(|config| TrackConfig::H264(config.clone().with_long_lengths())),
+            Self::Hevc(config, _) => Some(TrackConfig::Coded(config.clone())),
             Self::Audio(config) => Some(TrackConfig::Aac(config.clone())),
+        }
+    }
+
+    /// The bytes of the length before each NAL unit; `None`: there are no NAL units.
+    pub(crate) fn length_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Video(_, length_bytes) | Self::Hevc(_, length_bytes) => Some(*length_bytes),
+            Self::Audio(_) => None,
+        }
+    }
+
+    /// How its pictures are coded.
+    pub(crate) fn family(&self) -> Option<Family> {
+        match self {
+            Self::Video(..) => Some(Family::H264),
+            Self::Hevc(..) => Some(Family::Hevc),
+            Self::Audio(_) => None,
         }
     }
 }
@@ -132,7 +152,8 @@ impl Index {
         let mut from = 0;
         while from < mine.len() {
             let start = self.samples[mine[from]].dts;
-            let together = mine[from..].iter().take_while(|&&at| self.samples[at].dts < start + STEP_MIN).count();
+            // The first at least, also at the end of what a time can be.
+            let together = mine[from..].iter().take_while(|&&at| self.samples[at].dts < start + STEP_MIN).count().max(1);
             let next = mine.get(from + together).map_or(start + STEP_BRIDGE, |&at| self.samples[at].dts);
             let share = (next - start).ticks_90k / i64::try_from(together).unwrap_or(1);
             let step = MediaTime::from_ticks(share.clamp(STEP_MIN.ticks_90k, STEP_BRIDGE.ticks_90k));

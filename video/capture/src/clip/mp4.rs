@@ -80,18 +80,22 @@ fn read_movie(file: &File, moov: &[u8], moofs: &[TopBox], index: &mut Index) -> 
     let movie_timescale = boxes::find(moov, *b"mvhd").and_then(boxes::timescale_of_header).unwrap_or(1_000);
     let traks: Vec<Trak<'_>> = Boxes::new(moov).filter(|found| found.kind == *b"trak").filter_map(|found| trak(found.body)).collect();
     let Some(video) = chosen(&traks, *b"vide", |_| true) else { return Err(ClipError::NoVideo) };
-    if let Some(Entry::Other(codec)) = video.entries.iter().find(|entry| !matches!(entry, Entry::Video(..))) {
+    if let Some(Entry::Other(codec)) = video.entries.iter().find(|entry| !matches!(entry, Entry::Video(..) | Entry::Hevc(..))) {
         return Ok(Some(codec.clone()));
+    }
+    let hevc = video.entries.iter().filter(|entry| matches!(entry, Entry::Hevc(..))).count();
+    if hevc > 0 && hevc < video.entries.len() {
+        return Ok(Some("H.264 and H.265 in one track".to_owned()));
     }
     let is_aac = |trak: &Trak<'_>| matches!(trak.entries.first(), Some(Entry::Audio(_) | Entry::BareAudio(_)));
     let audio = chosen(&traks, *b"soun", is_aac);
     remark_the_rest(&traks, video, audio, index);
     index.rotation = video.rotation;
     for (trak, track) in [Some((video, TrackId::VIDEO)), audio.map(|audio| (audio, TrackId::AUDIO))].into_iter().flatten() {
-        let mut raws = tables::read(trak.table)?;
+        let mut raws = tables::read(trak.table, file_bytes)?;
         if !moofs.is_empty() {
-            let start = raws.last().map_or(0, |last| last.dts + i64::from(last.duration));
-            Fragments::new(moov, trak.id, start).read(moofs, |found| read_box(file, found), &mut raws)?;
+            let start = raws.last().map_or(0, |last| last.dts.saturating_add(i64::from(last.duration)));
+            Fragments::new(moov, trak.id, start, file_bytes).read(moofs, |found| read_box(file, found), &mut raws)?;
         }
         // A recording that was cut short: what is there is played.
         raws.retain(|raw| raw.offset.checked_add(u64::from(raw.bytes)).is_some_and(|end| end <= file_bytes));
@@ -178,6 +182,7 @@ fn place(
     for entry in &trak.entries {
         codings.push(match entry {
             Entry::Video(config, length_bytes) => Some(index.coding(Coding::Video(config.clone(), *length_bytes))?),
+            Entry::Hevc(config, length_bytes) => Some(index.coding(Coding::Hevc(config.clone(), *length_bytes))?),
             Entry::Audio(config) => Some(index.coding(Coding::Audio(config.clone()))?),
             Entry::BareAudio(by_fields) => match said.as_ref().or(by_fields.as_ref()) {
                 Some(config) => Some(index.coding(Coding::Audio(config.clone()))?),

@@ -66,9 +66,17 @@ impl<'a> Playback<'a> {
     /// What is to be announced before a picture: a new record of the container, or parameter sets within the picture that differ.
     fn follow_video(&mut self, known: Option<TrackConfig>, frame: &Frame<Bytes>) -> Option<TrackConfig> {
         let mut wanted = None;
-        if let Some(TrackConfig::H264(config)) = known {
-            self.sets = Sets::of(&config);
-            wanted = Some(config);
+        match known {
+            Some(TrackConfig::H264(config)) => {
+                self.sets = Sets::of(&config);
+                wanted = Some(config);
+            }
+            // Its record says all.
+            Some(TrackConfig::Coded(_)) => return self.announce(known?),
+            Some(TrackConfig::Aac(_)) | None => {}
+        }
+        if matches!(self.video, Some(TrackConfig::Coded(_))) {
+            return None;
         }
         if !self.clip.index.is_annex_b {
             let mut has_sets = false;
@@ -83,7 +91,10 @@ impl<'a> Playback<'a> {
                 wanted = self.sets.config().map(|(config, _)| config).or(wanted);
             }
         }
-        let wanted = TrackConfig::H264(wanted?);
+        self.announce(TrackConfig::H264(wanted?))
+    }
+
+    fn announce(&mut self, wanted: TrackConfig) -> Option<TrackConfig> {
         if self.video.as_ref() == Some(&wanted) {
             return None;
         }

@@ -94,7 +94,7 @@ impl<R: Read> Reader<R> {
                     let (width, height) = self.header.size;
                     let is_even = width.is_multiple_of(2) && height.is_multiple_of(2);
                     let has_pictures = width > 0 && height > 0;
-                    if (needs_pictures && !has_pictures) || !is_even || width as u64 * height as u64 > PIXELS_MAX {
+                    if (needs_pictures && !has_pictures) || !is_even || (width as u64).saturating_mul(height as u64) > PIXELS_MAX {
                         return Err(broken("it has no pictures"));
                     }
                     return Ok(self.header.clone());
@@ -132,10 +132,10 @@ impl<R: Read> Reader<R> {
         let bytes = bytes.saturating_sub(track_bytes + 3);
         let (width, height) = self.header.size;
         if track == self.header.video_number && width > 0 {
-            let mut picture = Picture::new(width, height);
-            if bytes != picture.bytes_mut().len() as u64 {
+            if bytes != (width * height + width * height / 2) as u64 {
                 return Err(broken("its pictures change their size"));
             }
+            let mut picture = Picture::new(width, height);
             self.input.read_exact(picture.bytes_mut())?;
             return Ok(Some(Item::Picture(picture, time)));
         }

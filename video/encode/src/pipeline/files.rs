@@ -31,6 +31,9 @@ const TRIED_MAX: usize = 40;
 /// Pictures that a decoder of H.264 holds back at most (§A.3.1).
 const HELD_BACK_MAX: usize = 16;
 
+/// How the codec is called where it is the reason.
+const HEVC: &str = "H.265";
+
 /// A clip, and whether its sound comes by way of ffmpeg.
 pub(super) struct Film {
     clip: Clip,
@@ -157,6 +160,9 @@ impl Worker {
                 if let Some(stop) = self.obey_until(due) {
                     return stop;
                 }
+                if clip.is_hevc() && !self.takes_hevc.get() {
+                    return Stop::Refused;
+                }
                 if let Some(sound) = &mut sound {
                     while let Some(mut beside) = sound.next_until(frame.dts) {
                         (beside.dts, beside.pts) = (beside.dts + pace.base, beside.pts + pace.base);
@@ -180,6 +186,31 @@ impl Worker {
         }
     }
 
+    /// H.265: as it is where the server takes it, else as H.264, from the file's beginning.
+    pub(super) fn run_hevc(&self, film: &Film, asked: Settings, foreign: &mut Option<Foreign>, settings: Settings) -> Stop {
+        if self.takes_hevc.get() {
+            match self.pass_through(film) {
+                Stop::Refused => {}
+                stop @ (Stop::Finished | Stop::Paused) => return stop,
+            }
+        }
+        let path = film.clip.path();
+        if foreign.is_none() {
+            match ffmpeg::Decoder::start(path, Size::Within(asked), HEVC) {
+                Ok(decoder) => {
+                    tracing::info!(path = %path.display(), "the server does not take the file's H.265: it is decoded by ffmpeg and encoded as H.264");
+                    let (size, fps) = (decoder.size(), decoder.fps());
+                    *foreign = Some(Foreign { path: path.to_owned(), what: HEVC.to_owned(), size, fps });
+                }
+                Err(error) => {
+                    let problem = format!("{error}; or take a server that says that it takes H.265");
+                    return self.fail_with(ErrorCode::FrameFormatUnsupported, problem);
+                }
+            }
+        }
+        foreign.as_ref().map_or(Stop::Finished, |foreign| self.encode_ffmpeg(foreign, settings))
+    }
+
     /// Announces a track unless it is known; false when the loop is gone.
     fn tell_track(&self, track: &Track, told: &mut Vec<Track>) -> bool {
         if told.contains(track) {
@@ -196,6 +227,7 @@ impl Worker {
             let wait = due.saturating_duration_since(StdInstant::now());
             match self.orders.recv_timeout(wait) {
                 Ok(EncoderOrder::Stop) => return Some(Stop::Paused),
+                Ok(EncoderOrder::Hevc(is_taken)) => self.takes_hevc.set(is_taken),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return None,
                 Err(RecvTimeoutError::Disconnected) => return Some(Stop::Finished),

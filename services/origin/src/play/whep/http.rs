@@ -4,10 +4,14 @@ use super::places::Full;
 use super::pump::Pump;
 use super::viewer::{Outlet, Slot, Viewer, ViewerParts};
 use super::{SECRET_BYTES, Whep, new_ice, random_number, random_text};
+use crate::auth::viewing::Admitted;
+use crate::auth::wish::{PlayRefusal, Way};
+use crate::callbacks::Verdict;
 use crate::live::stream::Stream;
 use crate::live::traffic::Protocol;
-use crate::play::Play;
 use crate::play::answers::{error, not_found, not_yet};
+use crate::play::asker::{Viewer as Asker, refused};
+use crate::play::{Missing, Play};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, LOCATION};
@@ -28,11 +32,19 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 const FIRST_PICTURE_WAIT: Duration = Duration::from_secs(5);
 
 /// `POST`: an offer is answered.
-pub(crate) async fn post(State(play): State<Arc<Play>>, Path(playback): Path<String>, request: Request) -> Response {
+pub(crate) async fn post(State(play): State<Arc<Play>>, Path(playback): Path<String>, asker: Asker, request: Request) -> Response {
     let Some(whep) = &play.whep else {
         return error(StatusCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED", "WHEP is switched off here: set whep.enabled");
     };
-    let Some(stream) = play.find(&playback) else { return not_found() };
+    let subject = asker.subject(&playback);
+    if play.callbacks.may_play(&subject, Way::Whep).await != Verdict::Allow {
+        return refused(PlayRefusal::Callback);
+    }
+    let (stream, mut admitted) = match play.begin(asker.wish(&playback, Way::Whep)) {
+        Ok(playing) => playing,
+        Err(Missing::Stream) => return not_found(),
+        Err(Missing::Right(refusal)) => return refused(refusal),
+    };
     if !is_kind(request.headers(), SDP) {
         return error(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -54,7 +66,8 @@ pub(crate) async fn post(State(play): State<Arc<Play>>, Path(playback): Path<Str
         return not_yet("the stream has no picture yet: try again in a few seconds");
     };
     let asking = Asking { whep, stream: &stream, offer: &offer, config: &config.0, reorders: config.1, asked, viewer };
-    match asking.answer() {
+    admitted.told = Some(play.callbacks.played(subject));
+    match asking.answer(admitted) {
         Ok((id, etag, answer)) => created(&format!("{base}/{id}"), &etag, answer),
         Err(refusal) => refusal.response(),
     }
@@ -134,7 +147,7 @@ enum Refusal {
 }
 
 impl Asking<'_> {
-    fn answer(&self) -> Result<(String, String, String), Refusal> {
+    fn answer(&self, admitted: Admitted) -> Result<(String, String, String), Refusal> {
         let tracks = self.tracks()?;
         let address = self.viewer.unwrap_or(IpAddr::from([0; 4]));
         let place = self.whep.places.enter(address).map_err(Refusal::Full)?;
@@ -160,6 +173,7 @@ impl Asking<'_> {
             etag: etag.clone(),
             outlet,
             place,
+            admitted,
             count: self.stream.count_viewer(Protocol::Whep),
         };
         let [video, audio] = [tracks[0].as_ref(), tracks[1].as_ref()];

@@ -155,6 +155,9 @@ impl Pump {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let mut session = viewer.session();
         session.handle_timeout(now);
+        if viewer.admitted.over.is_cancelled() {
+            session.close(now);
+        }
         session.report_due(made.moments(), wall, now);
         while let Some(transmit) = session.poll_transmit() {
             self.port.send_one(transmit.way, &transmit.bytes);

@@ -2,6 +2,7 @@
 
 use super::places::Place;
 use super::port::Way;
+use crate::auth::viewing::Admitted;
 use crate::live::stream::ViewerCount;
 use sightline_webrtc::Session;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,13 +24,15 @@ pub(super) struct Viewer {
     session: Mutex<Session<Way>>,
     pub(super) outlet: Arc<Outlet>,
     pub(super) place: Place,
+    /// By what right it watches.
+    pub(super) admitted: Admitted,
     pub(super) _count: ViewerCount,
 }
 
 impl Viewer {
     pub(super) fn new(parts: ViewerParts, session: Session<Way>) -> Self {
-        let ViewerParts { id, playback, ufrag, player, etag, outlet, place, count } = parts;
-        Self { id, playback, ufrag, player, etag, session: Mutex::new(session), outlet, place, _count: count }
+        let ViewerParts { id, playback, ufrag, player, etag, outlet, place, admitted, count } = parts;
+        Self { id, playback, ufrag, player, etag, session: Mutex::new(session), outlet, place, admitted, _count: count }
     }
 
     /// Held for a few lines, or while a picture's packets are encrypted.
@@ -47,6 +50,7 @@ pub(super) struct ViewerParts {
     pub(super) etag: String,
     pub(super) outlet: Arc<Outlet>,
     pub(super) place: Place,
+    pub(super) admitted: Admitted,
     pub(super) count: ViewerCount,
 }
 

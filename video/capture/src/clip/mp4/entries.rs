@@ -1,6 +1,6 @@
 //! Sample entries (`stsd`): how a track is coded.
 
-use sightline_media::{aac::AudioConfig, avc};
+use sightline_media::{Codec, aac::AudioConfig, avc, coded};
 
 use super::boxes::{Boxes, find, u16_at, u32_at};
 
@@ -9,6 +9,8 @@ use super::boxes::{Boxes, find, u16_at, u32_at};
 pub(super) enum Entry {
     /// H.264; its parameter sets where they are not in the pictures, and the bytes of a length.
     Video(Option<Box<avc::DecoderConfig>>, usize),
+    /// H.265 with its record; the bytes of a length.
+    Hevc(coded::Config, usize),
     /// AAC.
     Audio(AudioConfig),
     /// AAC without a configuration; the one that the entry's own fields make.
@@ -31,6 +33,7 @@ pub(super) fn read(stsd: &[u8]) -> Vec<Entry> {
     entries
         .map(|entry| match &entry.kind {
             b"avc1" | b"avc2" | b"avc3" | b"avc4" => video(entry.body),
+            b"hvc1" | b"hev1" => hevc(entry.body).unwrap_or_else(|| Entry::Other(name(entry.kind))),
             b"mp4a" => audio(entry.body),
             other => Entry::Other(name(*other)),
         })
@@ -41,6 +44,14 @@ fn video(body: &[u8]) -> Entry {
     let record = body.get(VISUAL_BYTES..).and_then(|boxes| find(boxes, *b"avcC")).unwrap_or_default();
     let length_bytes = record.get(4).map_or(avc::LENGTH_BYTES, |lengths| usize::from(lengths & 3) + 1);
     Entry::Video(avc::DecoderConfig::parse(record).ok().map(Box::new), length_bytes)
+}
+
+/// One whose record has no parameter sets has them in its pictures, which are not looked through here.
+fn hevc(body: &[u8]) -> Option<Entry> {
+    let record = find(body.get(VISUAL_BYTES..)?, *b"hvcC")?;
+    let config = coded::Config::parse(Codec::Hevc, record).ok()?;
+    let length_bytes = config.length_bytes();
+    Some(Entry::Hevc(config.with_long_lengths(), length_bytes))
 }
 
 fn audio(body: &[u8]) -> Entry {

@@ -24,6 +24,7 @@ pub(super) struct Fragments {
     track: u32,
     defaults: Defaults,
     dts: i64,
+    file_bytes: u64,
 }
 
 /// Fields that are there or not, one after another.
@@ -49,12 +50,12 @@ impl<'a> Fields<'a> {
 }
 
 impl Fragments {
-    pub(super) fn new(moov: &[u8], track: u32, dts: i64) -> Self {
+    pub(super) fn new(moov: &[u8], track: u32, dts: i64, file_bytes: u64) -> Self {
         let extends = find(moov, *b"mvex").into_iter().flat_map(Boxes::new).filter(|found| found.kind == *b"trex");
         let mine = extends.map(|found| found.body).find(|body| u32_at(body, 4) == Some(track));
         let field = |at: usize| mine.and_then(|body| u32_at(body, at)).unwrap_or(0);
         let defaults = Defaults { entry: field(8).saturating_sub(1), duration: field(12), bytes: field(16), flags: field(20) };
-        Self { track, defaults, dts }
+        Self { track, defaults, dts, file_bytes }
     }
 
     /// Reads all fragments that are there as a whole.
@@ -116,7 +117,7 @@ impl Fragments {
             *offset = base.saturating_add_signed(i64::from(shift.cast_signed()));
         }
         let mut first_flags = fields.take(4);
-        for _ in 0..count {
+        for left in (1..=count).rev() {
             let has_fields = fields.flags & 0xf00 != 0;
             if has_fields && fields.at >= run.len() {
                 // It promises more samples than it has.
@@ -135,6 +136,12 @@ impl Fragments {
                 }
                 continue;
             };
+            if !has_fields && (bytes == 0 || *offset > self.file_bytes) {
+                // A run of a few bytes may name millions of samples that the file does not have.
+                self.dts = self.dts.saturating_add(i64::from(left).saturating_mul(i64::from(duration)));
+                *offset = offset.saturating_add(u64::from(left).saturating_mul(u64::from(bytes)));
+                break;
+            }
             if raws.len() >= SAMPLES_MAX {
                 return Err(ClipError::TooManySamples);
             }

@@ -104,8 +104,8 @@ impl Layout<'_> {
     }
 }
 
-/// All samples of a track that its tables name.
-pub(super) fn read(stbl: &[u8]) -> Result<Vec<Raw>, ClipError> {
+/// All samples of a track that its tables name and the file has: a table of a few bytes may name millions.
+pub(super) fn read(stbl: &[u8], file_bytes: u64) -> Result<Vec<Raw>, ClipError> {
     let Some(sizes) = Sizes::of(stbl) else { return Ok(Vec::new()) };
     let chunks: Vec<u64> = match Table::of(stbl, *b"stco", 4) {
         Some(table) => table.rows().filter_map(|row| u32_at(row, 0)).map(u64::from).collect(),
@@ -115,26 +115,30 @@ pub(super) fn read(stbl: &[u8]) -> Result<Vec<Raw>, ClipError> {
     let mut durations = Runs::new(Table::of(stbl, *b"stts", 8));
     let mut shifts = Runs::new(Table::of(stbl, *b"ctts", 8));
     let mut keys = Table::of(stbl, *b"stss", 4).map(|table| table.rows().filter_map(|row| u32_at(row, 0)).peekable());
-    let (mut raws, mut dts) = (Vec::new(), 0_i64);
+    let (mut raws, mut index, mut dts) = (Vec::new(), 0_usize, 0_i64);
     for (chunk, &start) in (1_u32..).zip(&chunks) {
         let (count, entry) = layout.at(chunk);
         let mut offset = start;
         for _ in 0..count {
-            let Some(bytes) = sizes.get(raws.len()) else { return Ok(raws) };
-            if raws.len() >= SAMPLES_MAX {
+            let Some(bytes) = sizes.get(index) else { return Ok(raws) };
+            if index >= SAMPLES_MAX {
                 return Err(ClipError::TooManySamples);
             }
             // Numbers of key frames rise, and count from one.
-            let number = u32::try_from(raws.len() + 1).unwrap_or(u32::MAX);
+            index += 1;
+            let number = u32::try_from(index).unwrap_or(u32::MAX);
             let is_keyframe = keys.as_mut().is_none_or(|keys| {
                 while keys.next_if(|key| *key < number).is_some() {}
                 keys.peek() == Some(&number)
             });
             // As unsigned: 32 bits.
             let duration = durations.next().cast_unsigned();
-            raws.push(Raw { offset, bytes, dts, shift: i64::from(shifts.next()), duration, is_keyframe, entry });
+            let (shift, end) = (i64::from(shifts.next()), offset.saturating_add(u64::from(bytes)));
+            if end <= file_bytes {
+                raws.push(Raw { offset, bytes, dts, shift, duration, is_keyframe, entry });
+            }
             dts = dts.saturating_add(i64::from(duration));
-            offset = offset.saturating_add(u64::from(bytes));
+            offset = end;
         }
     }
     Ok(raws)

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::kind::{Family, Role};
 use crate::annexb;
 use crate::avc;
+use crate::nal::{Family, Role};
 
 /// What stands before each NAL unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,136 @@
+//! `/api/v1/playback-keys` and `/api/v1/streams/{device}/playback`: who may watch.
+
+use super::{
+    access::Peer,
+    error::{ApiError, ApiResult},
+    extract::{Body, Id},
+    page::{Page, PageQuery, page_by_name},
+};
+use crate::{
+    clock::Clock,
+    playback::{self, AddedKey, Limits, ListedKey, NewKey, Playback, PlaybackError, PlaybackToken},
+    store::Store,
+};
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use serde::{Deserialize, Serialize};
+use sightline_signal::DeviceId;
+use std::sync::Arc;
+
+impl From<PlaybackError> for ApiError {
+    fn from(error: PlaybackError) -> Self {
+        match error {
+            PlaybackError::Bad(problem) => Self::bad_request(problem),
+            PlaybackError::DeviceUnknown(_) | PlaybackError::KeyUnknown(_) => {
+                Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", error.to_string())
+            }
+            PlaybackError::TooMany => Self::new(StatusCode::CONFLICT, "TOO_MANY_KEYS", error.to_string()),
+            PlaybackError::Store(error) => error.into(),
+            PlaybackError::Crypto(_) | PlaybackError::Keys(_) => Self::internal(&error),
+        }
+    }
+}
+
+fn device_id(id: &str) -> ApiResult<DeviceId> {
+    DeviceId::new(id).map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+/// A right to begin to watch.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenWish {
+    /// How long it is good, in seconds: 1 to 3600, 300 without it.
+    #[schema(minimum = 1, maximum = 3600)]
+    ttl_sec: Option<u32>,
+    /// See `Limits`.
+    #[serde(default)]
+    address: String,
+    /// See `Limits`.
+    #[serde(default)]
+    ways: Vec<String>,
+    /// See `Limits`.
+    #[serde(default)]
+    viewers_max: u32,
+}
+
+/// A short token to watch a device's stream.
+///
+/// Origins check it without asking anyone, so it can't be taken back: it ends by itself. A connection that has begun stays.
+#[utoipa::path(post, path = "/api/v1/streams/{id}/playback", operation_id = "sign_playback_token", params(("id" = DeviceId, Path)), request_body = TokenWish, responses(
+    (status = 200, description = "The token", body = PlaybackToken),
+    (status = 404, description = "`NOT_FOUND`"),
+))]
+pub(super) async fn token(
+    State(playback): State<Arc<Playback>>,
+    Id(id): Id,
+    Body(wish): Body<TokenWish>,
+) -> ApiResult<Json<PlaybackToken>> {
+    let TokenWish { ttl_sec, address, ways, viewers_max } = wish;
+    Ok(Json(playback.token(&device_id(&id)?, ttl_sec, &Limits { address, ways, viewers_max }).await?))
+}
+
+/// A playback key to be made.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyWish {
+    /// Whose stream it plays.
+    #[schema(value_type = DeviceId)]
+    device: String,
+    /// What it is for, for people: 1 to 64 bytes.
+    name: String,
+    /// How long it is good, in seconds: a link that is shared. Null: until it is taken back.
+    #[schema(minimum = 1)]
+    ttl_sec: Option<u64>,
+    /// See `Limits`.
+    #[serde(default)]
+    address: String,
+    /// See `Limits`.
+    #[serde(default)]
+    ways: Vec<String>,
+    /// See `Limits`.
+    #[serde(default)]
+    viewers_max: u32,
+}
+
+/// Makes a named key that plays one stream until it ends or is taken back.
+///
+/// Its secret is in this answer alone.
+#[utoipa::path(post, path = "/api/v1/playback-keys", operation_id = "add_playback_key", request_body = KeyWish, responses(
+    (status = 201, description = "The key", body = AddedKey),
+    (status = 404, description = "`NOT_FOUND`"),
+    (status = 409, description = "`TOO_MANY_KEYS`"),
+))]
+pub(super) async fn add(
+    State(store): State<Store>,
+    State(clock): State<Clock>,
+    Extension(peer): Extension<Peer>,
+    Body(wish): Body<KeyWish>,
+) -> ApiResult<(StatusCode, Json<AddedKey>)> {
+    let KeyWish { device, name, ttl_sec, address, ways, viewers_max } = wish;
+    let new = NewKey { device: device_id(&device)?, name, ttl_sec, limits: Limits { address, ways, viewers_max } };
+    Ok((StatusCode::CREATED, Json(playback::add_key(&store, &clock, &peer.operator(), new).await?)))
+}
+
+/// All playback keys with their last use, without their secrets.
+#[utoipa::path(get, path = "/api/v1/playback-keys", operation_id = "list_playback_keys", params(PageQuery), responses((status = 200, description = "A page", body = Page<ListedKey>)))]
+pub(super) async fn list(State(store): State<Store>, query: PageQuery) -> ApiResult<Json<Page<ListedKey>>> {
+    let keys = playback::list_keys(&store).await?.into_iter();
+    Ok(Json(page_by_name(keys.map(|key| (key.id.clone(), key)), &query)))
+}
+
+/// A playback key that was taken back.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct RemovedKey {
+    id: String,
+    /// Always true.
+    removed: bool,
+}
+
+/// Takes a playback key back: whoever watches with it is cut off within ten seconds.
+#[utoipa::path(delete, path = "/api/v1/playback-keys/{id}", operation_id = "remove_playback_key", params(("id" = String, Path)), responses(
+    (status = 200, description = "It is taken back", body = RemovedKey),
+    (status = 404, description = "`NOT_FOUND`"),
+))]
+pub(super) async fn remove(State(store): State<Store>, Extension(peer): Extension<Peer>, Id(id): Id) -> ApiResult<Json<RemovedKey>> {
+    playback::remove_key(&store, &peer.operator(), &id).await?;
+    Ok(Json(RemovedKey { id, removed: true }))
+}

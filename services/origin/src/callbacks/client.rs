@@ -1,0 +1,204 @@
+//! The way to an endpoint. A name is resolved once a request, and what it resolves to is what is connected to: private addresses only where the
+//! settings allow them, whatever the name servers say meanwhile.
+
+use super::config::{CallbackUrl, Method};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use axum::http::{Request, Uri};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Hyper;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioExecutor;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// What of an answer's body is read before it is let go: none of it counts.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Why an endpoint was not reached.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    #[error("it is no http:// or https:// address")]
+    Address,
+    #[error("the system has no authorities to check an https:// endpoint with: install ca-certificates")]
+    NoAuthorities,
+    #[error("{host} is a private address: set callbacks.allow_private_addresses where that is meant")]
+    Private { host: String },
+    #[error("{0}")]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    #[error("the request can't be made: {0}")]
+    Request(#[from] axum::http::Error),
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) location: Option<String>,
+}
+
+/// Clones share the connections.
+#[derive(Clone)]
+pub(super) struct Client {
+    allow_private: bool,
+    /// `None`: the system has no authorities.
+    hyper: Option<Hyper<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>>,
+}
+
+impl Client {
+    pub(super) fn new(allow_private: bool) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(Resolver { allow_private });
+        connector.enforce_http(false);
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let https = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider).ok();
+        let https = https.map(|builder| builder.https_or_http().enable_http1().wrap_connector(connector));
+        Self { allow_private, hyper: https.map(|https| Hyper::builder(TokioExecutor::new()).build(https)) }
+    }
+
+    /// Asks once. A redirect is an answer.
+    pub(super) async fn send(&self, url: &CallbackUrl, method: Method, form: String) -> Result<Reply, ClientError> {
+        let uri = url.uri().ok_or(ClientError::Address)?;
+        self.check_literal(&uri)?;
+        let hyper = self.hyper.as_ref().ok_or(ClientError::NoAuthorities)?;
+        let credentials = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@')).map(|(user, _)| STANDARD.encode(user));
+        let mut request = match method {
+            Method::Post => Request::post(without_user(url.reveal())).header(CONTENT_TYPE, "application/x-www-form-urlencoded"),
+            Method::Get => {
+                let glue = if uri.query().is_some() { '&' } else { '?' };
+                Request::get(format!("{}{glue}{form}", without_user(url.reveal())))
+            }
+        };
+        if let Some(credentials) = credentials {
+            request = request.header(AUTHORIZATION, format!("Basic {credentials}"));
+        }
+        let body = if method == Method::Post { Bytes::from(form) } else { Bytes::new() };
+        let answer = hyper.request(request.body(Full::from(body))?).await?;
+        let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
+        let status = answer.status().as_u16();
+        // So that the connection can be used again.
+        let _ = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+        Ok(Reply { status, location })
+    }
+
+    /// An address instead of a name is not resolved: it is looked at here.
+    fn check_literal(&self, uri: &Uri) -> Result<(), ClientError> {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        match host.parse::<IpAddr>() {
+            Ok(address) if !self.allow_private && is_private(address) => Err(ClientError::Private { host: host.to_owned() }),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// hyper takes no user in an address.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let path = if path.starts_with('?') { format!("/{path}") } else { path.to_owned() };
+    format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
+}
+
+/// Loopback, link-local, private and shared networks, and what is no unicast address.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || first == 0
+                || (first == 100 && second & 0xc0 == 64)
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || v6.is_unique_local() || v6.is_unicast_link_local()
+        }
+    }
+}
+
+/// Resolves a name, and leaves the addresses out that may not be connected to.
+#[derive(Clone)]
+struct Resolver {
+    allow_private: bool,
+}
+
+impl tower_service::Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let allow_private = self.allow_private;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let allowed: Vec<SocketAddr> = found.into_iter().filter(|address| allow_private || !is_private(address.ip())).collect();
+            if allowed.is_empty() {
+                let reason = "it resolves to private addresses alone: set callbacks.allow_private_addresses where that is meant";
+                return Err(io::Error::other(reason));
+            }
+            Ok(allowed.into_iter())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_addresses_are_told_from_others_however_they_are_written() {
+        for private in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(private.parse().unwrap()), "{private}");
+        }
+        for public in ["192.0.2.1", "8.8.8.8", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
+            assert!(!is_private(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[test]
+    fn a_user_in_an_address_goes_into_a_header() {
+        assert_eq!(without_user("http://u:p@h:80/a?b"), "http://h:80/a?b");
+        assert_eq!(without_user("http://h"), "http://h");
+        assert_eq!(without_user("http://u@h?b"), "http://h/?b");
+    }
+
+    #[tokio::test]
+    async fn no_request_goes_to_a_private_address_unless_that_is_allowed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = Client::new(false);
+        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+            let url = CallbackUrl::from(format!("http://{host}:{port}/x").as_str());
+            let refused = client.send(&url, Method::Post, String::new()).await.unwrap_err();
+            let said = format!("{refused} {refused:?}");
+            assert!(said.contains("private"), "{said}");
+        }
+        let nobody = tokio::time::timeout(std::time::Duration::from_millis(100), listener.accept()).await;
+        assert!(nobody.is_err(), "nothing was connected to");
+    }
+}

@@ -1,0 +1,58 @@
+//! Who asks for a stream over HTTP, and what they show for it.
+
+use super::answers::error;
+use crate::auth::wish::{PlayRefusal, Way, Wish};
+use crate::callbacks::Subject;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::response::Response;
+use sightline_listen::http::ClientAddress;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The application whose rules hold: the first part of the path.
+pub(crate) const APP: &str = "live";
+
+/// Who asks, and what they show: `?token=`, or `Authorization: Bearer`.
+pub(crate) struct Viewer {
+    pub(crate) address: IpAddr,
+    pub(crate) token: Option<String>,
+    query: String,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Shown {
+    token: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Viewer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // Mounted without our door, nobody says who asks: an address that no right is bound to.
+        let address = parts.extensions.get().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |ClientAddress(address)| *address);
+        let shown = Query::<Shown>::try_from_uri(&parts.uri).map(|Query(shown)| shown.token).unwrap_or_default();
+        let bearer = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let token = shown.or_else(|| bearer.map(|token| token.trim().to_owned())).filter(|token| !token.is_empty());
+        Ok(Self { address, token, query: parts.uri.query().unwrap_or_default().to_owned() })
+    }
+}
+
+impl Viewer {
+    pub(crate) fn wish<'a>(&'a self, playback: &'a str, way: Way) -> Wish<'a> {
+        Wish { app: APP, playback, token: self.token.as_deref(), address: self.address, way }
+    }
+
+    /// For an operator's endpoint; without what only players of HLS add.
+    pub(crate) fn subject(&self, playback: &str) -> Subject {
+        let own = self.query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("_HLS_"));
+        let query = own.collect::<Vec<_>>().join("&");
+        Subject { app: APP.to_owned(), name: playback.to_owned(), query, address: self.address }
+    }
+}
+
+/// They may not.
+pub(crate) fn refused(refusal: PlayRefusal) -> Response {
+    error(refusal.status(), refusal.code(), &refusal.to_string())
+}

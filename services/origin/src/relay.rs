@@ -1,0 +1,176 @@
+//! Streams that go on to other servers: another of ours, nginx-rtmp, YouTube, Twitch, Facebook.
+//!
+//! Each stream and target has a task, a queue and a state of its own. A target that is dead, slow or unresolvable costs the stream nothing:
+//! what its queue does not hold is left out up to the next key frame.
+
+mod config;
+mod feed;
+mod link;
+mod state;
+
+pub use config::{Relay, RelayUrl};
+pub(crate) use state::RelayStates;
+
+use crate::clock::Clock;
+use crate::error::StartError;
+use crate::live::hub::Hub;
+use crate::live::incidents::Incidents;
+use crate::live::stream::Stream;
+use feed::{Feed, Received};
+use link::{Link, LinkError};
+use sightline_signal::report::OriginIncident;
+use state::{RelayState, State};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often streams that have begun are looked for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// The first wait after a failure.
+const WAIT_LEAST: Duration = Duration::from_millis(500);
+/// The longest: a target that returns is fed within five seconds.
+const WAIT_MOST: Duration = Duration::from_secs(4);
+/// A connection that lasted for this long was no failure of the target's: the next try is made at once.
+const HEALTHY: Duration = Duration::from_secs(20);
+
+/// All relays of an origin.
+pub(crate) struct Relays {
+    pub(crate) rules: Vec<Relay>,
+    pub(crate) clock: Clock,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) incidents: Arc<Incidents>,
+    pub(crate) states: Arc<RelayStates>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+    /// For targets by `rtmps://`.
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// What relays need of their origin.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) incidents: Arc<Incidents>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Relays {
+    pub(crate) fn new(rules: &[Relay], Parts { clock, hub, incidents, tasks, shutdown }: Parts) -> Self {
+        let needs_tls = rules.iter().any(|rule| rule.url.is_tls());
+        let states = Arc::default();
+        Self { rules: rules.to_vec(), clock, hub, incidents, states, tasks, shutdown, tls: needs_tls.then(link::system_tls).flatten() }
+    }
+
+    /// What a start would fail on.
+    pub(crate) fn check(rules: &[Relay]) -> Result<(), StartError> {
+        rules.iter().try_for_each(Relay::check).map_err(|reason| StartError::Setting { key: "relays", reason })
+    }
+
+    /// Gives each stream that begins its relays, until the shutdown.
+    pub(crate) async fn run(self: Arc<Self>) {
+        if self.rules.is_empty() {
+            return;
+        }
+        let mut interval = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                _ = interval.tick() => self.look(),
+            }
+        }
+    }
+
+    fn look(self: &Arc<Self>) {
+        for live in self.hub.describe() {
+            let wanted = self.rules.iter().filter(|rule| rule.takes(&live.stream, &live.device));
+            for rule in wanted {
+                let Some(stream) = self.hub.find(&live.playback) else { continue };
+                // One that has a task already is left alone.
+                let Some(state) = self.states.begin(&stream, rule) else { continue };
+                let relaying = Relaying { relays: self.clone(), rule: rule.clone(), stream, state };
+                self.tasks.spawn(relaying.run());
+            }
+        }
+    }
+}
+
+/// One stream to one target.
+struct Relaying {
+    relays: Arc<Relays>,
+    rule: Relay,
+    stream: Arc<Stream>,
+    state: Arc<RelayState>,
+}
+
+impl Relaying {
+    /// Until the stream is over.
+    async fn run(self) {
+        let mut wait = WAIT_LEAST;
+        loop {
+            let began = self.relays.clock.now();
+            let ended = tokio::select! {
+                () = self.relays.shutdown.cancelled() => break,
+                () = self.stream.ended.cancelled() => break,
+                ended = self.once() => ended,
+            };
+            let error = ended.err().unwrap_or(LinkError::Closed);
+            if self.relays.clock.now().since(began) > HEALTHY {
+                wait = WAIT_LEAST;
+            }
+            self.failed(&error);
+            tokio::select! {
+                () = self.relays.shutdown.cancelled() => break,
+                () = self.stream.ended.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(WAIT_MOST);
+        }
+        self.relays.states.end(&self.stream, &self.rule);
+    }
+
+    /// One connection, from the next key frame on.
+    async fn once(&self) -> Result<(), LinkError> {
+        self.state.set(State::Connecting, self.relays.clock.wall());
+        let mut link = Link::connect(&self.rule.url, &self.stream.name, self.relays.tls.clone(), self.relays.clock).await?;
+        let mut feed = Feed::attach(&self.stream, &self.state, self.relays.clock.now());
+        let mut was_told = false;
+        loop {
+            tokio::select! {
+                turned = link.turn() => turned?,
+                packet = feed.next(), if link.has_room() => match packet {
+                    Received::Packet(packet) => link.send(&packet)?,
+                    Received::Over => return link.close().await,
+                },
+            }
+            if link.is_publishing() && !was_told {
+                was_told = true;
+                self.publishing();
+            }
+            self.state.sent(link.bytes_sent());
+        }
+    }
+
+    fn publishing(&self) {
+        let was_failing = self.state.set(State::Publishing, self.relays.clock.wall());
+        tracing::info!(stream = self.stream.name, relay = self.rule.name, target = %self.rule.url, "a relay feeds its target");
+        if was_failing {
+            self.tell("relay_resumed", String::new());
+        }
+    }
+
+    fn failed(&self, error: &LinkError) {
+        let is_first = self.state.fail(&error.to_string(), self.relays.clock.wall());
+        if is_first {
+            tracing::warn!(stream = self.stream.name, relay = self.rule.name, target = %self.rule.url, %error, "a relay's target takes nothing; it is tried again");
+            self.tell("relay_failed", error.to_string());
+        }
+    }
+
+    fn tell(&self, kind: &str, reason: String) {
+        let reason = if reason.is_empty() { self.rule.name.clone() } else { format!("{}: {reason}", self.rule.name) };
+        let incident = OriginIncident { kind: kind.to_owned(), stream: self.stream.name.clone(), device: self.stream.device(), reason };
+        self.relays.incidents.push(incident);
+    }
+}

@@ -1,0 +1,142 @@
+//! What is relayed, and where to.
+
+use serde::Deserialize;
+use sightline_rtmp::url::RtmpUrl;
+use std::fmt;
+
+/// The longest address of a target, in bytes: application and key of the cloud services are under 200.
+const URL_BYTES_MAX: usize = 600;
+
+/// One relay of the settings: `[[relays]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    /// Names it, in logs, metrics and the console.
+    pub name: String,
+    /// The streams that it takes: a publishing name or a device's id, or a pattern with `*`.
+    #[serde(default = "all")]
+    pub streams: String,
+    /// Where to: `rtmp(s)://host[:port]/application/key`. Without a key each stream goes on under the name that it is published under.
+    pub url: RelayUrl,
+}
+
+fn all() -> String {
+    "*".to_owned()
+}
+
+impl Relay {
+    pub(super) fn takes(&self, stream: &str, device: &str) -> bool {
+        matches(&self.streams, stream) || matches(&self.streams, device)
+    }
+
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.name.is_empty() || self.name.len() > 64 || self.name.chars().any(char::is_control) {
+            return Err("has an entry whose name is not 1 to 64 bytes");
+        }
+        let parts = self.url.parts().map_err(|_| "has an entry whose url is no rtmp:// or rtmps:// address")?;
+        if parts.app.is_empty() {
+            return Err("has an entry whose url is not rtmp(s)://HOST/APPLICATION/KEY");
+        }
+        if self.url.0.len() > URL_BYTES_MAX { Err("has an entry whose url is longer than 600 bytes") } else { Ok(()) }
+    }
+}
+
+/// The address of a target. What follows the application is a secret: neither `Debug` nor `Display` shows it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct RelayUrl(String);
+
+impl From<&str> for RelayUrl {
+    fn from(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+}
+
+impl RelayUrl {
+    pub(super) fn parts(&self) -> Result<RtmpUrl<'_>, sightline_rtmp::url::UrlError> {
+        RtmpUrl::parse(&self.0)
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.parts().is_ok_and(|parts| parts.tls)
+    }
+}
+
+impl fmt::Display for RelayUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parts() {
+            Ok(RtmpUrl { tls, host, port, app, .. }) => {
+                let scheme = if tls { "rtmps" } else { "rtmp" };
+                write!(f, "{scheme}://{host}:{port}/{}/***", app.split('?').next().unwrap_or_default())
+            }
+            Err(_) => f.write_str("***"),
+        }
+    }
+}
+
+impl fmt::Debug for RelayUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// `*` stands for any characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut left) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some(at) = left.find(part) else { return false };
+        left = &left[at + part.len()..];
+    }
+    left.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_takes_what_it_stands_for() {
+        for (pattern, name, is) in [
+            ("*", "", true),
+            ("*", "cam-1", true),
+            ("cam-1", "cam-1", true),
+            ("cam-1", "cam-11", false),
+            ("cam-*", "cam-11", true),
+            ("cam-*", "dome-1", false),
+            ("*-door", "front-door", true),
+            ("*-door", "front-door-2", false),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(matches(pattern, name), is, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_target_s_key_is_never_shown() {
+        for url in [
+            "rtmp://a.example/live2/hunter2",
+            "rtmps://u:hunter2@b.example:443/app/x?k=hunter2",
+            "hunter2",
+            "rtmp://h/app?x=hunter2/hunter2",
+        ] {
+            let url = RelayUrl::from(url);
+            assert!(!format!("{url} {url:?}").contains("hunter2"), "{url}");
+        }
+        assert_eq!(RelayUrl::from("rtmp://a.example/live2/hunter2").to_string(), "rtmp://a.example:1935/live2/***");
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused() {
+        let relay = |url: &str| Relay { name: "r".into(), streams: "*".into(), url: url.into() };
+        assert_eq!(relay("rtmp://h/app/key").check(), Ok(()));
+        assert_eq!(relay("rtmp://h/app").check(), Ok(()), "under its own name");
+        for url in ["http://h/app/key", "rtmp://h", "rtmp:///app/key"] {
+            assert!(relay(url).check().is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Streams that go on to other servers.
+
+use crate::peers::{Player, Publisher};
+use crate::tokens::Signer;
+use crate::{config, origin_with, until};
+use sightline_origin::{Origin, Relay};
+use sightline_signal::playback_id;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+fn relay(name: &str, to: SocketAddr, key: &str) -> Relay {
+    Relay { name: name.into(), streams: "s1".into(), url: format!("rtmp://{to}/live/{key}").as_str().into() }
+}
+
+/// A server that takes whoever is on this machine, in a directory of its own.
+async fn target(rtmp: Option<SocketAddr>) -> (Origin, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    (config.auth.allow_unsigned_publish, config.record.enabled) = (true, false);
+    if let Some(rtmp) = rtmp {
+        config.rtmp.listen = rtmp;
+    }
+    (Origin::start(config).await.unwrap(), dir)
+}
+
+fn has(origin: &Origin, name: &str) -> bool {
+    origin.streams().iter().any(|stream| stream.stream == name && stream.fps > 0.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_to_its_targets_and_one_that_returns_is_fed_again_whatever_the_others_do() {
+    let (first, _first_dir) = target(None).await;
+    let (second, _second_dir) = target(None).await;
+    let second_addr = second.rtmp_addr();
+    // One that accepts and says nothing, one that refuses, one whose name does not resolve.
+    let stalls = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let refuses = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (stalls_addr, refuses_addr) = (stalls.local_addr().unwrap(), refuses.local_addr().unwrap());
+    drop(refuses);
+    let unknown = Relay { name: "unknown".into(), streams: "*".into(), url: "rtmp://nowhere.invalid/live/x".into() };
+    let relays = vec![
+        relay("stalls", stalls_addr, "x"),
+        relay("refuses", refuses_addr, "x"),
+        unknown,
+        relay("first", first.rtmp_addr(), "copy"),
+        relay("second", second_addr, "copy"),
+        Relay { streams: "other".into(), ..relay("other", first.rtmp_addr(), "not-this") },
+    ];
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |config| config.relays = relays).await;
+    let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 5)).await.unwrap();
+    let watched = async {
+        until("both targets have it", async || has(&first, "copy") && has(&second, "copy")).await;
+        let mut viewer = Player::connect(first.rtmp_addr(), &playback_id("copy")).await;
+        for _ in 0..20 {
+            viewer.frame().await;
+        }
+        assert!(!has(&first, "not-this"));
+        let publishing = async |origin: &Origin| {
+            let metrics = reqwest::get(format!("http://{}/metrics", origin.http_addr().unwrap())).await.unwrap().text().await.unwrap();
+            metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("sightline_origin_relays{state=\"publishing\"} ")?.parse::<u32>().ok())
+                .unwrap()
+        };
+        assert_eq!(publishing(&origin).await, 2);
+        // One goes away, and comes back where it was.
+        second.shutdown().await;
+        until("its loss is seen", async || publishing(&origin).await == 1).await;
+        let (second, _dir) = target(Some(second_addr)).await;
+        until("it is fed again", async || has(&second, "copy")).await;
+        viewer.frame().await;
+        second.shutdown().await;
+    };
+    tokio::select! {
+        _ = camera.stream_for(Duration::from_secs(120)) => panic!("the camera ended"),
+        () = watched => {}
+    }
+    drop(camera);
+    origin.shutdown().await;
+    first.shutdown().await;
+    drop(stalls);
+}
