@@ -101,7 +101,7 @@ async fn a_key_that_is_revoked_cuts_off_whoever_watches_with_it_and_its_playlist
         let mut player = Player::connect(origin.rtmp_addr(), &format!("{playback}?token=secret-a")).await;
         player.frame().await;
         assert!(flv.chunk().await.unwrap().is_some());
-        let mut watcher = Watcher::connect(http, &format!("{playback}?token=secret-a"), false).await.ok().unwrap();
+        let mut watcher = Watcher::connect(http, &format!("{playback}?token=secret-a"), true).await.ok().unwrap();
         assert!(watcher.picture(Duration::from_secs(10)).await.is_some());
         until("its last use is reported", async || {
             let reports = cloud.reports.lock().unwrap();
