@@ -80,11 +80,14 @@ async fn publish(State(whip): State<Arc<Whip>>, Path(name): Path<String>, reques
         let message = "the offer has no H.264, which is what is taken: choose it in the publisher";
         return error(StatusCode::NOT_ACCEPTABLE, "CODEC_NOT_SUPPORTED", message);
     }
-    let peer = SocketAddr::new(client.unwrap_or(IpAddr::from([0; 4])), 0);
+    let (peer, ingest) = (SocketAddr::new(client.unwrap_or(IpAddr::from([0; 4])), 0), &whip.rtmp.ingest);
+    // A stranger costs us no keys.
+    if let Err(refusal) = ingest.grant(APP, &name, token.as_deref(), peer.ip()) {
+        return refused(refuse(&whip, &name, peer, refusal));
+    }
     let Some(prepared) = Prepared::new(&whip, &text, &offer, asked, client) else {
         return error(StatusCode::BAD_REQUEST, "BAD_OFFER", "the offer can't be answered: WebRTC with H.264, sendonly, on one connection");
     };
-    let ingest = &whip.rtmp.ingest;
     let mut subject = Subject { app: APP.to_owned(), name, query, address: peer.ip() };
     match ingest.callbacks.may_publish(&subject).await {
         Verdict::Allow => {}

@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use sightline_listen::http::ClientAddress;
 use sightline_media::{Codec, StreamConfig, TrackConfig, TrackId};
-use sightline_webrtc::{Answer, Chosen, Mismatch, OFFER_BYTES_MAX, Offer, Session, choose_opus, choose_video, transport};
+use sightline_webrtc::{Answer, Chosen, MediumKind, Mismatch, OFFER_BYTES_MAX, Offer, Session, choose_opus, choose_video, transport};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,6 +189,8 @@ impl Asking<'_> {
         let is_heard = |config: &&TrackConfig| matches!(config.codec(), Codec::Opus | Codec::Aac);
         let audio = has(TrackId::AUDIO).filter(is_heard).and_then(|_| choose_opus(self.offer, ssrc()));
         let video = match has(TrackId::VIDEO) {
+            // A player with a place for sound alone gets that.
+            Some(_) if audio.is_some() && !self.offer.media.iter().any(|medium| medium.kind == MediumKind::Video) => None,
             Some(config) => Some(self.pictures(config, ssrc())?),
             None if audio.is_none() => {
                 return Err(Refusal::Codec(
