@@ -35,6 +35,8 @@ pub mod source_clock;
 mod stream_seeds;
 #[cfg(feature = "shells")]
 pub mod token;
+#[cfg(feature = "shells")]
+pub mod webrtc;
 
 /// A target's function.
 pub type Body = fn(&[u8]);
@@ -63,4 +65,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("matroska", matroska::run),
     #[cfg(feature = "shells")]
     ("token", token::run),
+    #[cfg(feature = "shells")]
+    ("webrtc", webrtc::run),
 ];

@@ -27,7 +27,7 @@ macro_rules! replay {
         const REPLAYED: &[&str] = &[$(stringify!($target)),*];
     };
 }
-replay!(chunks amf0 server server_script client player bodies media fmp4 intake source_clock signal rtsp mjpeg clip matroska token);
+replay!(chunks amf0 server server_script client player bodies media fmp4 intake source_clock signal rtsp mjpeg clip matroska token webrtc);
 
 #[test]
 fn every_target_is_replayed_and_has_a_fuzzer() {

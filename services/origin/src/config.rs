@@ -308,13 +308,13 @@ impl Config {
             let reason = "has an entry that is neither an address nor a network like 10.0.0.0/8 or fd00::/8";
             return Err(StartError::Setting { key: "http.trusted_proxies", reason });
         }
+        crate::play::whep::check_candidates(&self.whep.candidates)?;
         if Rules::parse(&self.apps).is_err() {
             let reason = "has a rule that is not: allow or deny, then publish or play or neither, then an address, a network or all";
             return Err(StartError::Setting { key: "apps", reason });
         }
         crate::relay::Relays::check(&self.relays)?;
         self.callbacks.check().map_err(|reason| StartError::Setting { key: "callbacks", reason })?;
-        crate::play::whep::check_candidates(&self.whep.candidates)?;
         if self.rtmp.apps.is_empty() && self.apps.is_empty() {
             return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });
         }

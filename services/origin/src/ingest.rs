@@ -14,6 +14,7 @@ use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::live::hub::{Begun, Hub};
 use crate::record::tap::Recordings;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What publishers' connections may touch.
@@ -32,20 +33,25 @@ pub(crate) struct Ingest {
 }
 
 impl Ingest {
-    /// Gives a publisher its stream, recorded where that is wanted, or says why not, or when to ask again.
-    fn begin(&self, app: &str, name: &str, token: Option<&str>, claimant: Claimant) -> Result<(Grant, Begun), Refusal> {
-        if !self.rules.allows(app, Act::Publish, claimant.peer.ip()) {
+    /// What a publisher shows, checked: nothing is taken from anyone yet.
+    fn grant(&self, app: &str, name: &str, token: Option<&str>, address: IpAddr) -> Result<Grant, Refusal> {
+        if !self.rules.allows(app, Act::Publish, address) {
             return Err(Refusal::Denied);
         }
-        let wall = self.clock.wall();
-        let grant = match token {
+        Ok(match token {
             _ if name.is_empty() => return Err(Refusal::NoName),
-            Some(token) => self.keys.check(name, token, wall.unix_secs())?,
-            None if self.allow_unsigned && claimant.peer.ip().to_canonical().is_loopback() => Grant::unsigned(name),
+            Some(token) => self.keys.check(name, token, self.clock.wall().unix_secs())?,
+            None if self.allow_unsigned && address.to_canonical().is_loopback() => Grant::unsigned(name),
             // Whoever comes so far was let in by the operator's endpoint.
             None if self.callbacks.decides_publish() => Grant::unsigned(name),
             None => return Err(Refusal::NoToken),
-        };
+        })
+    }
+
+    /// Gives a publisher its stream, recorded where that is wanted, or says why not, or when to ask again.
+    fn begin(&self, app: &str, name: &str, token: Option<&str>, claimant: Claimant) -> Result<(Grant, Begun), Refusal> {
+        let grant = self.grant(app, name, token, claimant.peer.ip())?;
+        let wall = self.clock.wall();
         let begun = self.hub.begin(&grant, claimant)?;
         if let (Some(recordings), Begun::Hold(hold)) = (&self.recordings, &begun) {
             let (tap, health) = recordings.begin(&grant, wall);

@@ -1,7 +1,7 @@
 //! What viewers get: RTMP, HTTP-FLV, HLS, WHEP and snapshots.
 
 pub(crate) mod answers;
-mod asking;
+pub(crate) mod asker;
 mod flv;
 pub(crate) mod hls;
 pub(crate) mod http;

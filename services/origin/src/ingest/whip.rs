@@ -4,6 +4,7 @@ pub(crate) mod http;
 
 use super::budget::{Budget, OverBudget};
 use super::rtmp::Rtmp;
+use crate::callbacks::Told;
 use crate::live::hub::Hold;
 use crate::play::whep::{Datagram, Way, Whep};
 use bytes::Bytes;
@@ -92,6 +93,8 @@ struct Publishing {
     /// Pictures are missing before what comes, up to the next key frame.
     is_broken: bool,
     asked_at: Option<Instant>,
+    /// Tells of its end, where that is wanted.
+    _told: Told,
 }
 
 impl Publishing {
@@ -106,7 +109,13 @@ impl Publishing {
         tracing::info!(peer = %self.peer, stream = self.hold.stream.name, %end, "a WHIP publisher has ended");
         // So that it knows, and does not send on.
         if self.rtc.close().is_ok() {
-            let _ = self.drain();
+            while let Ok(output) = self.rtc.poll_output() {
+                match output {
+                    Output::Transmit(transmit) => self.send(transmit.destination, &transmit.contents),
+                    Output::Event(_) => {}
+                    Output::Timeout(_) => break,
+                }
+            }
         }
         self.whip.whep.forget(&self.ufrag, self.ways.values().copied());
         self.whip.sessions().remove(&self.id);
@@ -146,7 +155,7 @@ impl Publishing {
                 Output::Timeout(at) => return Ok(at),
                 Output::Transmit(transmit) => self.send(transmit.destination, &transmit.contents),
                 Output::Event(Event::MediaData(data)) => self.handle_media(&data),
-                Output::Event(Event::IceConnectionStateChange(IceConnectionState::Disconnected)) => return Err(End::Left),
+                Output::Event(Event::Closed | Event::IceConnectionStateChange(IceConnectionState::Disconnected)) => return Err(End::Left),
                 Output::Event(_) => {}
             }
         }

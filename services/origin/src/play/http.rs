@@ -1,7 +1,7 @@
 //! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id; and where they begin with WHEP.
 
 use super::answers::{NO_STORE, error, not_allowed, not_found, not_yet, with_headers};
-use super::asking::{Viewer, refused};
+use super::asker::{Viewer, refused};
 use super::hls::{self, Answer, Question};
 use super::snapshot::snapshot;
 use super::whep::http as whep;

@@ -3,6 +3,7 @@
 use crate::cloud::Cloud;
 use crate::peers::{Player, Publisher};
 use crate::tokens::{Signer, now, play_claims};
+use crate::watcher::Watcher;
 use crate::{config, until};
 use sightline_origin::{Origin, Play};
 use sightline_rtmp::player::Event;
@@ -26,9 +27,6 @@ async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 5] {
         let text = answer.text().await.unwrap();
         ["NO_PICTURE", "NOT_READY"].iter().any(|code| text.contains(code))
     };
-    // An offer that is none: whoever may watch hears of that.
-    let offer = reqwest::Client::new().post(format!("http://{http}/live/{playback}/whep{query}")).header("content-type", "application/sdp");
-    let offered = offer.body("v=0").send().await.unwrap().text().await.unwrap();
     let mut player = Player::connect(origin.rtmp_addr(), &format!("{playback}{query}")).await;
     let plays = tokio::time::timeout(Duration::from_secs(5), async {
         loop {
@@ -39,7 +37,9 @@ async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 5] {
             }
         }
     });
-    [ask(".flv").await, ask("/index.m3u8").await, ask("/snapshot.jpg").await, offered.contains("BAD_OFFER"), plays.await.unwrap_or(false)]
+    let offer = reqwest::Client::new().post(format!("http://{http}/live/{playback}/whep{query}")).header("content-type", "application/sdp");
+    let whep = offer.body(Watcher::new_offer()).send().await.unwrap().status() == 201;
+    [ask(".flv").await, ask("/index.m3u8").await, ask("/snapshot.jpg").await, whep, plays.await.unwrap_or(false)]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,15 +101,19 @@ async fn a_key_that_is_revoked_cuts_off_whoever_watches_with_it_and_its_playlist
         let mut player = Player::connect(origin.rtmp_addr(), &format!("{playback}?token=secret-a")).await;
         player.frame().await;
         assert!(flv.chunk().await.unwrap().is_some());
+        let mut watcher = Watcher::connect(http, &format!("{playback}?token=secret-a"), true).await.ok().unwrap();
+        assert!(watcher.picture(Duration::from_secs(10)).await.is_some());
         until("its last use is reported", async || {
             let reports = cloud.reports.lock().unwrap();
             reports.iter().flat_map(|report| &report.played).any(|used| used.id == "a" && used.address == "127.0.0.1")
         })
         .await;
         cloud.answer.lock().unwrap().playback_keys = Some(PlaybackKeys { version: 2, keys: vec![] });
-        // Both end, within a report's interval.
+        // All end, within a report's interval.
         while flv.chunk().await.is_ok_and(|chunk| chunk.is_some()) {}
         while player.next().await.is_some() {}
+        while watcher.picture(Duration::from_secs(5)).await.is_some() {}
+        assert!(!watcher.is_alive());
         assert_eq!(reqwest::get(url("/index.m3u8")).await.unwrap().status(), 401);
         assert_eq!(origin.streams().len(), 1, "the stream goes on");
     };

@@ -97,7 +97,7 @@ impl Watcher {
         Self::offer(&mut Rtc::new(Instant::now())).0
     }
 
-    /// Plays a stream, or says how it was refused.
+    /// Plays a stream (behind `?` may be a token), or says how it was refused.
     pub(crate) async fn connect(http: SocketAddr, playback: &str, by_tcp: bool) -> Result<Self, (StatusCode, serde_json::Value)> {
         Self::connect_with(http, playback, by_tcp, |offer| offer).await
     }
@@ -111,7 +111,8 @@ impl Watcher {
     ) -> Result<Self, (StatusCode, serde_json::Value)> {
         let mut rtc = Rtc::new(Instant::now());
         let (offer, pending, video) = Self::offer(&mut rtc);
-        let url = format!("http://{http}/live/{playback}/whep");
+        let (playback, query) = playback.split_once('?').unwrap_or((playback, ""));
+        let url = format!("http://{http}/live/{playback}/whep?{query}");
         let response = Client::new().post(&url).header("content-type", "application/sdp").body(change(offer)).send().await.unwrap();
         if response.status() != StatusCode::CREATED {
             return Err((response.status(), response.json().await.unwrap()));
@@ -188,6 +189,10 @@ impl Watcher {
                 return None;
             }
             Output::Event(Event::MediaData(data)) => return Some(data),
+            Output::Event(Event::Closed) => {
+                self.is_alive = false;
+                return None;
+            }
             Output::Event(_) => return None,
             Output::Timeout(at) => at.min(deadline),
         };

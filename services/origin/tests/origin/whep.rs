@@ -106,8 +106,12 @@ async fn what_a_player_loses_it_is_sent_again_and_no_picture_is_missing() {
     let publishing = publisher.stream_for(Duration::from_millis(2000));
     tokio::select! {
         () = watching => {}
-        _ = async { publishing.await; std::future::pending::<()>().await } => {}
+        () = async {
+            publishing.await;
+            std::future::pending::<()>().await;
+        } => {}
     }
+    drop(publisher);
     origin.shutdown().await;
 }
 
@@ -145,6 +149,7 @@ async fn a_player_that_needs_a_key_frame_has_one_at_once_and_one_that_leaves_is_
     })
     .await;
     assert_eq!(client.delete(&watcher.session).send().await.unwrap().status(), 404);
+    drop(publisher);
     origin.shutdown().await;
 }
 
@@ -182,5 +187,6 @@ async fn what_can_t_be_played_is_refused_in_words() {
     until("the stream", async || origin.streams().iter().any(|stream| stream.playback == playback.as_str())).await;
     let (status, _, words) = refused(&playback, |offer| offer).await;
     assert!(status == 406 && words.contains("B-frames") && words.contains("FLV"), "{status} {words}");
+    drop((publisher, reordered));
     origin.shutdown().await;
 }

@@ -142,12 +142,12 @@ async fn a_publisher_by_whip_has_the_rights_and_the_fate_of_one_by_rtmp() {
         let mut watcher = Watcher::connect(http, &playback, false).await.unwrap();
         assert!(watcher.picture(LIMIT).await.expect("a picture").is_keyframe);
         watcher.request_key_frame();
-        for _ in 0..20 {
+        for _ in 0..10 {
             assert!(player.frame().await.dts >= first.dts);
             watcher.picture(LIMIT).await.expect("pictures go on");
         }
     };
-    let publishing = sender.stream_for(Duration::from_millis(2500));
+    let publishing = sender.stream_for(Duration::from_millis(1800));
     tokio::join!(watching, publishing);
     assert!(sender.asked > 0, "what a viewer needs the publisher hears of");
     assert_eq!((origin.streams()[0].epoch, origin.streams()[0].width), (5, 320));

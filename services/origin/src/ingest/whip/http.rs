@@ -3,10 +3,11 @@
 use super::{Publishing, QUEUE, Whip};
 use crate::auth::duels::Claimant;
 use crate::auth::grant::{Grant, Refusal};
-use crate::callbacks::{Subject, Verdict};
+use crate::callbacks::{Subject, Told, Verdict};
 use crate::ingest::budget::Budget;
 use crate::live::hub::{Begun, Hold};
 use crate::play::answers::{error, not_allowed};
+use crate::play::asker::APP;
 use crate::play::whep::http::{SDP, asked_address, created, is_kind};
 use crate::play::whep::{Guest, new_ice, random_text};
 use axum::Router;
@@ -65,6 +66,7 @@ async fn publish(State(whip): State<Arc<Whip>>, Path(name): Path<String>, reques
         );
     }
     let (base, asked, token) = (request.uri().path().to_owned(), asked_address(request.headers()), token(request.headers()));
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let client = request.extensions().get::<ClientAddress>().map(|address| address.0.to_canonical());
     let Ok(body) = axum::body::to_bytes(request.into_body(), OFFER_BYTES_MAX).await else {
         return error(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "the offer is longer than 64 KiB, or did not come whole");
@@ -78,51 +80,57 @@ async fn publish(State(whip): State<Arc<Whip>>, Path(name): Path<String>, reques
         let message = "the offer has no H.264, which is what is taken: choose it in the publisher";
         return error(StatusCode::NOT_ACCEPTABLE, "CODEC_NOT_SUPPORTED", message);
     }
-    let peer = SocketAddr::new(client.unwrap_or(IpAddr::from([0; 4])), 0);
+    let (peer, ingest) = (SocketAddr::new(client.unwrap_or(IpAddr::from([0; 4])), 0), &whip.rtmp.ingest);
+    // A stranger costs us no keys.
+    if let Err(refusal) = ingest.grant(APP, &name, token.as_deref(), peer.ip()) {
+        return refused(refuse(&whip, &name, peer, refusal));
+    }
     let Some(prepared) = Prepared::new(&whip, &text, &offer, asked, client) else {
         return error(StatusCode::BAD_REQUEST, "BAD_OFFER", "the offer can't be answered: WebRTC with H.264, sendonly, on one connection");
     };
+    let mut subject = Subject { app: APP.to_owned(), name, query, address: peer.ip() };
+    match ingest.callbacks.may_publish(&subject).await {
+        Verdict::Allow => {}
+        // As nginx-rtmp has it: what is no address is another name.
+        Verdict::Redirect(other) if !other.contains("://") => subject.name = other,
+        Verdict::Deny | Verdict::Redirect(_) => return refused(refuse(&whip, &subject.name, peer, Refusal::Callback)),
+    }
     // The last thing that can fail: who has a stream has it from one that may be sending.
-    match begin(&whip, &name, token.as_deref(), peer).await {
+    match begin(&whip, &subject.name, token.as_deref(), peer).await {
         Ok((grant, hold)) => {
-            tracing::info!(%peer, stream = name, device = grant.device, epoch = grant.epoch, playback = hold.stream.playback, "a WHIP publisher began");
-            let (id, etag, answer) = prepared.start(&whip, &grant, hold, peer);
+            tracing::info!(%peer, stream = subject.name, device = grant.device, epoch = grant.epoch, playback = hold.stream.playback, "a WHIP publisher began");
+            let (id, etag, answer) = prepared.start(&whip, &grant, hold, (peer, ingest.callbacks.published(subject)));
             created(&format!("{base}/{id}"), &etag, answer)
         }
         Err(refusal) => refused(refusal),
     }
 }
 
-/// The application whose rules hold: the first part of the path.
-const APP: &str = "live";
-
 /// The right to publish, as an RTMP publisher has it: it may have to be asked for again.
 async fn begin(whip: &Whip, name: &str, token: Option<&str>, peer: SocketAddr) -> Result<(Grant, Hold), Refusal> {
     let ingest = &whip.rtmp.ingest;
     let claimant = Claimant { peer, asked_at: ingest.clock.now() };
-    // An endpoint gets what it may know: the token that it let in by is the cloud's.
-    let subject = Subject { app: APP.to_owned(), name: name.to_owned(), query: String::new(), address: peer.ip() };
-    let is_let_in = ingest.callbacks.may_publish(&subject).await == Verdict::Allow;
     loop {
-        let begun = if is_let_in { ingest.begin(APP, name, token, claimant) } else { Err(Refusal::Callback) };
-        match begun {
-            Ok((grant, Begun::Hold(mut hold))) => {
-                hold.told = Some(ingest.callbacks.published(subject));
-                return Ok((grant, hold));
-            }
+        match ingest.begin(APP, name, token, claimant) {
+            Ok((grant, Begun::Hold(hold))) => return Ok((grant, hold)),
             Ok((_, Begun::Later(at))) => tokio::time::sleep_until(ingest.clock.at(at)).await,
-            Err(refusal) => {
-                ingest.hub.refusals.count(peer.ip(), refusal.name(), ingest.clock.now());
-                whip.rtmp.fates.refuse(refusal, |others| {
-                    tracing::info!(%peer, stream = shortened(name), %refusal, others, "a WHIP publisher was refused");
-                });
-                if refusal == Refusal::UnknownKey {
-                    ingest.hub.changed.notify_one();
-                }
-                return Err(refusal);
-            }
+            Err(refusal) => return Err(refuse(whip, name, peer, refusal)),
         }
     }
+}
+
+/// Counts a refusal, and logs it.
+fn refuse(whip: &Whip, name: &str, peer: SocketAddr, refusal: Refusal) -> Refusal {
+    let ingest = &whip.rtmp.ingest;
+    ingest.hub.refusals.count(peer.ip(), refusal.name(), ingest.clock.now());
+    whip.rtmp.fates.refuse(refusal, |others| {
+        tracing::info!(%peer, stream = shortened(name), %refusal, others, "a WHIP publisher was refused");
+    });
+    if refusal == Refusal::UnknownKey {
+        // The cloud may have a new key: the next report brings it, and this publisher comes back.
+        ingest.hub.changed.notify_one();
+    }
+    refusal
 }
 
 fn refused(refusal: Refusal) -> Response {
@@ -175,7 +183,7 @@ impl Prepared {
     }
 
     /// Spawns the publisher's task: the session's address, its tag and the answer.
-    fn start(self, whip: &Arc<Whip>, grant: &Grant, hold: Hold, peer: SocketAddr) -> (String, String, String) {
+    fn start(self, whip: &Arc<Whip>, grant: &Grant, hold: Hold, (peer, told): (SocketAddr, Told)) -> (String, String, String) {
         let Self { rtc, ours, theirs, local, answer, id } = self;
         let (to, datagrams) = mpsc::channel(QUEUE);
         let (ended, etag, ufrag) = (CancellationToken::new(), format!("\"{}\"", ours.ufrag), ours.ufrag.clone());
@@ -202,6 +210,7 @@ impl Prepared {
             has_sound: false,
             is_broken: false,
             asked_at: None,
+            _told: told,
         };
         whip.rtmp.play.tasks.spawn(publishing.run());
         (id, etag, answer)

@@ -10,7 +10,7 @@ use crate::callbacks::Verdict;
 use crate::live::stream::Stream;
 use crate::live::traffic::Protocol;
 use crate::play::answers::{error, not_found, not_yet};
-use crate::play::asking::{Viewer as Shown, refused};
+use crate::play::asker::{Viewer as Asker, refused};
 use crate::play::{Missing, Play};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use sightline_listen::http::ClientAddress;
 use sightline_media::{Codec, StreamConfig, TrackConfig, TrackId};
-use sightline_webrtc::{Answer, Chosen, Mismatch, OFFER_BYTES_MAX, Offer, Session, choose_opus, choose_video, transport};
+use sightline_webrtc::{Answer, Chosen, MediumKind, Mismatch, OFFER_BYTES_MAX, Offer, Session, choose_opus, choose_video, transport};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,15 +32,15 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 const FIRST_PICTURE_WAIT: Duration = Duration::from_secs(5);
 
 /// `POST`: an offer is answered.
-pub(crate) async fn post(State(play): State<Arc<Play>>, Path(playback): Path<String>, shown: Shown, request: Request) -> Response {
+pub(crate) async fn post(State(play): State<Arc<Play>>, Path(playback): Path<String>, asker: Asker, request: Request) -> Response {
     let Some(whep) = &play.whep else {
         return error(StatusCode::NOT_IMPLEMENTED, "NOT_IMPLEMENTED", "WHEP is switched off here: set whep.enabled");
     };
-    let subject = shown.subject(&playback);
+    let subject = asker.subject(&playback);
     if play.callbacks.may_play(&subject, Way::Whep).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
-    let (stream, mut admitted) = match play.begin(shown.wish(&playback, Way::Whep)) {
+    let (stream, mut admitted) = match play.begin(asker.wish(&playback, Way::Whep)) {
         Ok(playing) => playing,
         Err(Missing::Stream) => return not_found(),
         Err(Missing::Right(refusal)) => return refused(refusal),
@@ -189,6 +189,8 @@ impl Asking<'_> {
         let is_heard = |config: &&TrackConfig| matches!(config.codec(), Codec::Opus | Codec::Aac);
         let audio = has(TrackId::AUDIO).filter(is_heard).and_then(|_| choose_opus(self.offer, ssrc()));
         let video = match has(TrackId::VIDEO) {
+            // A player with a place for sound alone gets that.
+            Some(_) if audio.is_some() && !self.offer.media.iter().any(|medium| medium.kind == MediumKind::Video) => None,
             Some(config) => Some(self.pictures(config, ssrc())?),
             None if audio.is_none() => {
                 return Err(Refusal::Codec(

@@ -9,10 +9,11 @@ use crate::live::packet::Packet;
 use crate::live::ring::Cursor;
 use crate::live::stream::Stream;
 use bytes::Bytes;
-use sightline_media::{Codec, Instant, TrackId};
+use sightline_media::{Codec, Instant as StreamInstant, TrackId};
 use sightline_webrtc::{Burst, History, Moment, PAYLOAD_BYTES_MAX, Payload, payloads};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +56,8 @@ pub(super) struct Pump {
 /// What it has made of the stream.
 struct Made {
     cursor: Cursor,
+    /// Kept so that it is allocated once.
+    scratch: Vec<Arc<Packet>>,
     video: History,
     sound: History,
     has_sound: bool,
@@ -63,7 +66,7 @@ struct Made {
     transcoder: Option<Transcoder>,
     codec: Option<Codec>,
     config_id: u64,
-    latest: Option<(i64, Instant)>,
+    latest: Option<(i64, StreamInstant)>,
     shown_until: Option<i64>,
     reordered: u32,
 }
@@ -72,6 +75,8 @@ struct Made {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     All,
+    /// Those that have more to come than may leave at once.
+    Paced,
     Urgent,
     Over,
 }
@@ -82,43 +87,55 @@ impl Pump {
         let _held = self.stream.hold();
         let mut head = self.stream.watch();
         let mut made = Made::new(self.codec, self.history_bytes);
-        let (mut scratch, mut burst, mut turn) = (Vec::new(), Burst::default(), Turn::All);
+        let (mut burst, mut turn, mut paced, mut all_at) = (Burst::default(), Turn::All, Vec::new(), Instant::now());
         loop {
-            let viewers = if turn == Turn::All {
-                head.borrow_and_update();
-                self.stream.take(&mut made.cursor, &mut scratch, BATCH_BYTES);
-                let now = self.clock.now();
-                if made.transcoder.is_none() && outlet.wants_sound() && made.is_aac {
-                    made.transcoder = Some(Transcoder::start(&self.tasks));
+            let viewers = match turn {
+                Turn::All => {
+                    head.borrow_and_update();
+                    if let Err(end) = self.make(&mut made, &outlet) {
+                        tracing::info!(stream = self.stream.name, %end, "WHEP viewers are ended");
+                        break;
+                    }
+                    all_at = Instant::now() + TURN;
+                    paced.clear();
+                    outlet.viewers()
                 }
-                if let Err(end) = scratch.drain(..).try_for_each(|packet| made.push(&packet, now)) {
-                    tracing::info!(stream = self.stream.name, %end, "WHEP viewers are ended");
-                    break;
-                }
-                made.take_sound(now);
-                outlet.viewers()
-            } else {
-                outlet.take_urgent()
+                Turn::Paced => std::mem::take(&mut paced),
+                Turn::Urgent => outlet.take_urgent(),
+                Turn::Over => break,
             };
-            let mut is_paced = false;
             for viewer in viewers {
-                is_paced |= self.serve(&viewer, &outlet, &made, &mut burst);
+                if self.serve(&viewer, &outlet, &made, &mut burst) {
+                    paced.push(viewer);
+                }
             }
             if self.slot.is_over(&outlet) {
                 return;
             }
+            let paced_at = if paced.is_empty() { all_at } else { all_at.min(Instant::now() + PACED_TURN) };
             turn = tokio::select! {
                 () = self.stream.ended.cancelled() => Turn::Over,
                 () = self.shutdown.cancelled() => Turn::Over,
                 changed = head.changed() => if changed.is_ok() { Turn::All } else { Turn::Over },
                 () = outlet.hurried() => Turn::Urgent,
-                () = tokio::time::sleep(if is_paced { PACED_TURN } else { TURN }) => Turn::All,
+                () = tokio::time::sleep_until(paced_at) => if Instant::now() >= all_at { Turn::All } else { Turn::Paced },
             };
-            if turn == Turn::Over {
-                break;
-            }
         }
         self.end_all(&outlet);
+    }
+
+    /// Makes packets of what the stream has.
+    fn make(&self, made: &mut Made, outlet: &Outlet) -> Result<(), End> {
+        let mut scratch = std::mem::take(&mut made.scratch);
+        self.stream.take(&mut made.cursor, &mut scratch, BATCH_BYTES);
+        let now = self.clock.now();
+        if made.transcoder.is_none() && outlet.wants_sound() && made.is_aac {
+            made.transcoder = Some(Transcoder::start(&self.tasks));
+        }
+        let pushed = scratch.drain(..).try_for_each(|packet| made.push(&packet, now));
+        made.scratch = scratch;
+        made.take_sound(now);
+        pushed
     }
 
     fn end_all(&self, outlet: &Arc<Outlet>) {
@@ -192,6 +209,7 @@ impl Made {
     fn new(codec: Option<Codec>, history_bytes: usize) -> Self {
         Self {
             cursor: Cursor::default(),
+            scratch: Vec::new(),
             video: History::new(history_bytes),
             sound: History::new(SOUND_BYTES),
             has_sound: false,
@@ -215,7 +233,7 @@ impl Made {
         [of(VIDEO_HZ), of(OPUS_HZ)]
     }
 
-    fn push(&mut self, packet: &Packet, now: Instant) -> Result<(), End> {
+    fn push(&mut self, packet: &Packet, now: StreamInstant) -> Result<(), End> {
         let frame = &packet.frame;
         if packet.config.id != self.config_id {
             self.config_id = packet.config.id;
@@ -243,7 +261,7 @@ impl Made {
         Ok(())
     }
 
-    fn push_sound(&mut self, packet: &Packet, now: Instant) {
+    fn push_sound(&mut self, packet: &Packet, now: StreamInstant) {
         let (codec, ticks_90k) = (packet.config.codec_of(TrackId::AUDIO), packet.frame.pts.ticks_90k);
         self.is_aac = codec == Codec::Aac;
         match (codec, &mut self.transcoder) {
@@ -258,13 +276,13 @@ impl Made {
     }
 
     /// What the transcoder has made meanwhile.
-    fn take_sound(&mut self, now: Instant) {
+    fn take_sound(&mut self, now: StreamInstant) {
         while let Some(opus) = self.transcoder.as_mut().and_then(Transcoder::poll) {
             self.keep_sound(opus, now);
         }
     }
 
-    fn keep_sound(&mut self, Opus { bytes, ticks_90k }: Opus, now: Instant) {
+    fn keep_sound(&mut self, Opus { bytes, ticks_90k }: Opus, now: StreamInstant) {
         if self.codec.is_none() {
             self.latest = Some((ticks_90k, now));
         }

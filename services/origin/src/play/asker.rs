@@ -1,4 +1,4 @@
-//! Who asks by HTTP, and what they show for it.
+//! Who asks for a stream over HTTP, and what they show for it.
 
 use super::answers::error;
 use crate::auth::wish::{PlayRefusal, Way, Wish};
@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The application whose rules hold: the first part of the path.
-const APP: &str = "live";
+pub(crate) const APP: &str = "live";
 
 /// Who asks, and what they show: `?token=`, or `Authorization: Bearer`.
 pub(crate) struct Viewer {
@@ -52,6 +52,7 @@ impl Viewer {
     }
 }
 
+/// They may not.
 pub(crate) fn refused(refusal: PlayRefusal) -> Response {
     error(refusal.status(), refusal.code(), &refusal.to_string())
 }
