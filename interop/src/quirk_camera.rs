@@ -377,7 +377,7 @@ impl Connection {
                 }
                 nonce += 1;
             }
-            let is_sound = method == "SETUP" && url.ends_with("track2");
+            let is_sound = method == "SETUP" && (url.ends_with("track2") || url.ends_with("track3"));
             if is_sound && quirks.sound_setup == SoundSetup::HangsUp {
                 break;
             }

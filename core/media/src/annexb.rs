@@ -197,9 +197,12 @@ impl Intake {
     }
 }
 
-/// Parameter sets travel in the track, delimiters not at all, filler (12) neither.
-fn is_sent(header: u8) -> bool {
-    !matches!(NalKind::of(header), NalKind::Sps | NalKind::Pps | NalKind::Delimiter | NalKind::Other(12))
+/// Whether a NAL unit with this header goes on. Parameter sets travel in the track, delimiters not at all, filler (12) neither; nor what is no NAL unit.
+#[must_use]
+pub fn is_sent(header: u8) -> bool {
+    header & 0x80 == 0
+        && header & 0x1f != 0
+        && !matches!(NalKind::of(header), NalKind::Sps | NalKind::Pps | NalKind::Delimiter | NalKind::Other(12))
 }
 
 /// Writes an access unit in AVCC form, without parameter sets, delimiters and filler, and returns the bytes written.
@@ -269,8 +272,10 @@ pub fn lend_avcc(unit: &mut [u8]) -> Option<LentUnit<'_>> {
             from = from.or(Some(at));
             unit.get_mut(at..at + LENGTH_BYTES)?.copy_from_slice(&u32::try_from(next - at - LENGTH_BYTES).ok()?.to_be_bytes());
         }
+        // Without the zeros behind it, as others read it.
         if let Some(nal) = unit.get(at + LENGTH_BYTES..next) {
-            look.see(Family::H264, nal);
+            let end = nal.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            look.see(Family::H264, nal.get(..end).unwrap_or_default());
         }
         at = next;
     }

@@ -32,6 +32,8 @@ pub(crate) struct Slice {
 
 /// A supplement is looked through so far for a recovery point, in bytes: encoders write it before their settings in words.
 const SUPPLEMENT_BYTES_MAX: u32 = 4096;
+/// The longest parameter set that is taken for one, in bytes: an SPS with all scaling lists has 500.
+pub(crate) const SET_BYTES_MAX: usize = 2048;
 /// `recovery_point`, in both standards (H.264 §D.1.8, H.265 §D.2.8).
 const RECOVERY_POINT: u32 = 6;
 
@@ -65,6 +67,10 @@ impl Family {
 
     pub(crate) fn role(self, unit: &[u8]) -> Role {
         let Some(&header) = unit.first() else { return Role::Empty };
+        // Of another layer, or no NAL unit at all: whoever reads what goes on would not take it for one.
+        if !self.is_sane(unit) {
+            return Role::Other;
+        }
         match (self, self.kind(header)) {
             (Self::H264, kind @ 1..=5) => Role::Slice { is_start: kind == 5, is_referred_to: header & 0x60 != 0 },
             (Self::H264, 6) | (Self::Hevc, 39) => Role::Supplement,
@@ -240,7 +246,9 @@ pub(crate) fn pps_ids(body: &[u8]) -> Option<(u32, u32)> {
 /// # Errors
 /// [`ConfigError`]: the sets can't be read.
 pub fn config_beside<'a>(units: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Result<DecoderConfig, ConfigError>> {
-    let of_kind = |kind: u8| units.clone().filter(move |unit| unit.first().is_some_and(|header| Family::H264.kind(*header) == kind));
+    let is_set = |unit: &[u8]| unit.len() <= SET_BYTES_MAX && Family::H264.is_sane(unit);
+    let is_of = |unit: &[u8], kind: u8| is_set(unit) && unit.first().is_some_and(|header| Family::H264.kind(*header) == kind);
+    let of_kind = |kind: u8| units.clone().filter(move |unit| is_of(unit, kind));
     let (sequences, pictures) = (of_kind(7), of_kind(8).filter_map(|unit| Some((pps_ids(unit.get(1..)?)?, unit))));
     let fallback = sequences.clone().next()?;
     pictures.clone().next()?;

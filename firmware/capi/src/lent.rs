@@ -107,10 +107,7 @@ fn move_to_start(unit: &mut [u8]) -> Option<core::ops::Range<usize>> {
     let base = unit.as_ptr().addr();
     let mut nals: Vec<core::ops::Range<usize>, NALS_MAX> = Vec::new();
     for nal in NalUnits::new(unit) {
-        let is_sent = nal
-            .first()
-            .is_some_and(|&header| !matches!(NalKind::of(header), NalKind::Sps | NalKind::Pps | NalKind::Delimiter | NalKind::Other(12)));
-        if is_sent {
+        if nal.first().is_some_and(|&header| annexb::is_sent(header)) {
             let from = nal.as_ptr().addr() - base;
             nals.push(from..from + nal.len()).ok()?;
         }

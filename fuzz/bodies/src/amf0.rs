@@ -4,9 +4,12 @@
 pub fn run(data: &[u8]) {
     let count = sightline_rtmp::fuzzing::amf0(data);
     assert!(count <= data.len(), "each value takes a byte at least");
-    if let Ok(text) = std::str::from_utf8(data)
-        && let Ok(url) = sightline_rtmp::url::RtmpUrl::parse(text)
-    {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let parsed = sightline_rtmp::url::RtmpUrl::parse(text);
+    if let Err(error) = parsed {
+        assert!(!error.to_string().is_empty() && !format!("{error:?}").is_empty());
+    }
+    if let Ok(url) = parsed {
         assert!(url.port > 0 && !url.host.is_empty());
         assert!(!format!("{url:?}").contains('?'), "no query is ever shown");
         let scheme = if url.tls { "rtmps" } else { "rtmp" };

@@ -71,6 +71,9 @@ impl Published {
     }
 
     fn act(&mut self, choice: u8, waits: bool) {
+        assert!(self.session.stage() == Stage::Done || self.session.has_begun());
+        assert!(self.session.is_connected() || !self.session.is_publishing());
+        assert!(!format!("{:?}", self.session).contains("token"));
         let milliseconds = i64::from(choice) * 40;
         match choice {
             0xf8 => return self.session.forget_untaken(),
@@ -123,7 +126,12 @@ impl Published {
 
     fn check_sent(&self) {
         let session = &self.session;
-        assert!(session.queue_len() <= 4 && session.tracks().count() <= 2 && session.is_taken(Codec::H264));
+        assert!(session.queue_len() <= 4 && session.tracks().count() <= 2);
+        for (codec, is_always) in
+            [(Codec::H264, true), (Codec::Aac, true), (Codec::Av1, false), (Codec::Vp9, false), (Codec::Opus, false), (Codec::Flac, false)]
+        {
+            assert_eq!(session.is_taken(codec), is_always);
+        }
         assert!(session.stage() == Stage::Done || session.has_begun());
         assert!(session.is_connected() || !session.is_publishing());
         assert!(!format!("{session:?}").contains("token"));

@@ -13,6 +13,7 @@ pub mod client;
 #[cfg(feature = "shells")]
 pub mod clip;
 mod cursor;
+mod deep_seeds;
 pub mod fmp4;
 pub mod intake;
 #[cfg(feature = "shells")]

@@ -14,11 +14,10 @@ pub fn run(data: &[u8]) {
         return coded_record(CODED[usize::from(kind) % CODED.len()], cursor.rest());
     }
     match kind % 5 {
-        0 => {
-            if let Ok(config) = avc::DecoderConfig::parse(cursor.rest()) {
-                check(&config);
-            }
-        }
+        0 => match avc::DecoderConfig::parse(cursor.rest()) {
+            Ok(config) => check(&config),
+            Err(error) => assert!(!error.to_string().is_empty() && !format!("{error:?}").is_empty()),
+        },
         1 => {
             let length = usize::from(cursor.u8());
             let sps = cursor.take(length);
@@ -56,7 +55,11 @@ pub fn run(data: &[u8]) {
             let _ = (avc::is_idr(payload, length_bytes), avc::is_disposable(payload, length_bytes));
         }
         _ => {
-            if let Ok(config) = aac::AudioConfig::parse(cursor.rest()) {
+            let parsed = aac::AudioConfig::of_any_form(cursor.rest());
+            if let Err(error) = &parsed {
+                assert!(!error.to_string().is_empty() && !format!("{error:?}").is_empty());
+            }
+            if let Ok(config) = parsed {
                 assert!(config.sample_rate_hz() > 0);
                 assert_eq!(aac::AudioConfig::parse(config.as_bytes()).as_ref(), Ok(&config));
             }
@@ -65,6 +68,9 @@ pub fn run(data: &[u8]) {
 }
 
 fn check(config: &avc::DecoderConfig) {
+    let usual = avc::DecoderConfig::parse(&crate::script::avc_record(0)).expect("a good record");
+    assert!(*config != usual || config.as_bytes() == usual.as_bytes());
+    assert!(config.picture() == usual.picture() || *config != usual, "what it is like is part of it");
     assert_eq!(avc::DecoderConfig::parse(config.as_bytes()).as_ref(), Ok(config));
     assert!((1..=4).contains(&config.length_bytes()) && config.rfc6381().starts_with("avc1."));
     assert!(config.parameter_sets().count() >= 2);
@@ -76,7 +82,10 @@ fn coded_record(codec: Codec, record: &[u8]) {
     if codec == Codec::Vp9 {
         let _ = coded::vp9_key_frame_size(record);
     }
-    let Ok(config) = coded::Config::parse(codec, record) else { return };
+    let config = match coded::Config::parse(codec, record) {
+        Ok(config) => config,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
     assert_eq!((config.codec(), config.as_bytes()), (codec, record));
     assert!((1..=4).contains(&config.length_bytes()));
     assert!(config.size().is_none_or(|(width, height)| width > 0 && height > 0));

@@ -38,6 +38,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     }
     #[cfg(feature = "shells")]
     seeds.extend(crate::stream_seeds::all());
+    seeds.extend(crate::deep_seeds::all());
     seeds
 }
 

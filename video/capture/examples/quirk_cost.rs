@@ -77,6 +77,7 @@ struct Read {
     live: Live,
     task: String,
     pictures: u64,
+    sounds: u64,
     losses: Vec<String>,
     begun: Option<Duration>,
 }
@@ -90,7 +91,7 @@ fn read(name: String, source: LiveSource) -> Read {
         }
         std::thread::yield_now();
     };
-    Read { name, live, task, pictures: 0, losses: Vec::new(), begun: None }
+    Read { name, live, task, pictures: 0, sounds: 0, losses: Vec::new(), begun: None }
 }
 
 impl Read {
@@ -100,7 +101,8 @@ impl Read {
                 SourceEvent::Frame(frame, _) if frame.track == TrackId::VIDEO => self.pictures += 1,
                 SourceEvent::Picture(..) => self.pictures += 1,
                 SourceEvent::Lost { trouble, .. } => self.losses.push(trouble.to_string()),
-                SourceEvent::Frame(..) | SourceEvent::Track(_) | SourceEvent::Pixels(..) => {}
+                SourceEvent::Frame(..) => self.sounds += 1,
+                SourceEvent::Track(_) | SourceEvent::Pixels(..) => {}
             }
         }
     }
@@ -120,7 +122,9 @@ fn main() {
     };
     for number in 0..count {
         let quirks = quirk_camera::Quirks::composed(&mut Dice::of(seed, number));
-        let plain = quirk_camera::Quirks { sound: quirks.sound, is_udp: quirks.is_udp, ..quirk_camera::Quirks::default() };
+        // With the same sound, which may have to be encoded.
+        let quirk_camera::Quirks { sound, sound_setup, has_sounds_around, is_udp, .. } = quirks;
+        let plain = quirk_camera::Quirks { sound, sound_setup, has_sounds_around, is_udp, ..Default::default() };
         all.push((start(format!("{plain:?}"), plain), start(format!("{quirks:?}"), quirks)));
     }
     let mut start = |name: String, quirks: quirk_mjpeg::Quirks| {
@@ -142,7 +146,7 @@ fn main() {
             one.drain();
             if one.begun.is_none() && begin.elapsed() > SETTLED {
                 // From here on.
-                (one.begun, one.pictures) = (Some(cpu(&one.task)), 0);
+                (one.begun, one.pictures, one.sounds) = (Some(cpu(&one.task)), 0, 0);
             }
         }
         if begin.elapsed() > SETTLED * (u32::try_from(memory.len()).unwrap() + 1) {
@@ -153,10 +157,12 @@ fn main() {
     for (plain, composed) in &all {
         let (plain_micros, composed_micros) = (micros(plain), micros(composed));
         println!(
-            "{:.2} times: {plain_micros:.0} and {composed_micros:.0} µs a picture ({} and {}), lost {:?} and {:?}: {}",
+            "{:.2} times: {plain_micros:.0} and {composed_micros:.0} µs a picture ({} and {}, of sound {} and {}), lost {:?} and {:?}: {}",
             composed_micros / plain_micros,
             plain.pictures,
             composed.pictures,
+            plain.sounds,
+            composed.sounds,
             plain.losses,
             composed.losses,
             composed.name

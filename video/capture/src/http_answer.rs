@@ -174,7 +174,7 @@ impl Body {
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let is_size = digits > 0 && matches!(line.get(digits), None | Some(b'\r' | b';' | b' '));
         match (is_size, end) {
-            (true, Some(end)) => {
+            (true, Some(end)) if line.len() <= CHUNK_LINE_BYTES_MAX => {
                 let size = std::str::from_utf8(&line[..digits]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
                 let size = size.ok_or(AnswerError::Chunk)?;
                 *self = if size == 0 { Self::End } else { Self::Data(size) };

@@ -172,12 +172,16 @@ impl Multipart {
         let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') else {
             return if self.buffer.len() > BOUNDARY_BYTES_MAX * 2 { Err(MultipartError::NoDelimiter) } else { Ok(false) };
         };
+        // Also where it came at once: what is taken must not hang on how the network cuts it.
+        if end > BOUNDARY_BYTES_MAX * 2 {
+            return Err(MultipartError::NoDelimiter);
+        }
         let line = self.buffer[..end].trim_ascii_end();
         if !self.core.is_empty() && find(line, &self.core).is_some() {
             self.place = Place::Gap { skipped: 0 };
             return Ok(true);
         }
-        if line.len() <= 2 || line.len() > BOUNDARY_BYTES_MAX * 2 {
+        if line.len() <= 2 {
             return Err(MultipartError::NoDelimiter);
         }
         self.faults += u64::from(!self.core.is_empty());

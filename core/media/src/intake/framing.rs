@@ -51,8 +51,8 @@ impl Framing {
         let mut out = Vec::with_capacity(payload.len() + 64);
         for unit in self.units(payload) {
             if has_codes_within && holds_several(unit, family) {
-                split(unit, family).for_each(|inner| put(inner, &mut out));
-            } else {
+                split(unit, family).filter(|inner| family.is_sane(inner)).for_each(|inner| put(inner, &mut out));
+            } else if family.is_sane(unit) {
                 put(unit, &mut out);
             }
         }

@@ -4,13 +4,11 @@ use alloc::vec::Vec;
 
 use crate::avc;
 use crate::bits::BitReader;
-use crate::nal::{Family, pps_ids, sps_id};
+use crate::nal::{Family, SET_BYTES_MAX, pps_ids, sps_id};
 use crate::track::{Codec, TrackConfig};
 
 /// Parameter sets kept: an encoder has two or three; the standards allow 32 SPS and 256 PPS.
 const SETS_MAX: usize = 32;
-/// The longest that is kept, in bytes: an SPS with all scaling lists has 500.
-const SET_BYTES_MAX: usize = 2048;
 
 #[derive(Debug)]
 pub(super) struct Sets {

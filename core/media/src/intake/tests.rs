@@ -206,3 +206,15 @@ fn units_of_an_encoder_are_frames_without_the_sets_that_the_track_has() {
         assert_eq!((payload, taken.is_keyframe), (lengths(&[RECOVERY_POINT, PICTURE]), true));
     }
 }
+
+/// What goes out is what another intake takes: a unit of another layer of H.265, or with the forbidden bit set, is no picture and goes nowhere.
+#[test]
+fn what_is_no_unit_of_the_stream_s_own_is_passed_over() {
+    let other_layer: &[u8] = &[0x02, 0x2a, 0xd0, 7];
+    let mut intake = Intake::new(Family::Hevc);
+    assert_eq!(intake.take(&codes(&[other_layer]), false).unwrap_err(), Passed::NoPicture);
+    let mut intake = with_record();
+    let forbidden: &[u8] = &[0xc1, 0x9a, 7];
+    let taken = intake.take(&codes(&[IDR, forbidden]), true).unwrap();
+    assert_eq!(taken.payload, Some(lengths(&[IDR])));
+}

@@ -9,8 +9,8 @@ pub(crate) enum Way {
     Rtmp,
     Flv,
     Hls,
-    Snapshot,
     Whep,
+    Snapshot,
 }
 
 impl Way {
@@ -20,8 +20,8 @@ impl Way {
             Self::Rtmp => "rtmp",
             Self::Flv => "flv",
             Self::Hls => "hls",
-            Self::Snapshot => "snapshot",
             Self::Whep => "whep",
+            Self::Snapshot => "snapshot",
         }
     }
 }

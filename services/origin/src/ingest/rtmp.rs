@@ -7,7 +7,7 @@ use crate::auth::duels::Claimant;
 use crate::auth::grant::Refusal;
 use crate::auth::viewing::Admitted;
 use crate::auth::wish::{PlayRefusal, Way, Wish};
-use crate::callbacks::{Subject, Told, Verdict};
+use crate::callbacks::{Subject, Verdict};
 use crate::live::hub::{Begun, Hold};
 use crate::live::stream::{Stream, Superseded};
 use crate::play::rtmp_alone::PlayError;
@@ -206,7 +206,6 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         hold: None,
         asking: None,
         deciding: None,
-        told: None,
         budget: Budget::new(None, 0, caller.began),
         over: None,
         playing: None,
@@ -374,8 +373,6 @@ struct Connection<'a> {
     asking: Option<Asking>,
     /// The operator's endpoint was asked.
     deciding: Option<Deciding>,
-    /// Tells of the publish's end, where that is wanted.
-    told: Option<Told>,
     /// Of what it publishes.
     budget: Budget,
     over: Option<OverBudget>,
@@ -476,7 +473,7 @@ impl Connection<'_> {
                 self.rtmp.fates.tell_app(|others| tracing::warn!(peer = %self.peer, %app, others, "a client was refused: {hint}"));
                 self.is_over = true;
             }
-            Event::Unpublished => (self.hold, self.asking, self.deciding, self.told) = (None, None, None, None),
+            Event::Unpublished => (self.hold, self.asking, self.deciding) = (None, None, None),
             Event::Closed => self.is_over = true,
         }
     }
@@ -564,13 +561,13 @@ impl Connection<'_> {
         let name = asking.name.as_str();
         match ingest.begin(&asking.app, name, token, Claimant { peer: self.peer, asked_at: asking.asked_at }) {
             Ok((_, Begun::Later(again_at))) => self.asking = Some(Asking { again_at, ..asking }),
-            Ok((grant, Begun::Hold(hold))) => {
+            Ok((grant, Begun::Hold(mut hold))) => {
                 tracing::info!(peer = %self.peer, stream = name, device = grant.device, epoch = grant.epoch, playback = hold.stream.playback, "a publisher began");
                 session.accept_publish();
                 self.has_token = grant.epoch.is_some();
                 self.budget = Budget::new(grant.bitrate_kbps, ingest.publisher_kbps, ingest.clock.now());
+                hold.told = Some(ingest.callbacks.published(self.subject(asking.app, asking.name, asking.query)));
                 self.hold = Some(hold);
-                self.told = Some(ingest.callbacks.published(self.subject(asking.app, asking.name, asking.query)));
             }
             Err(refusal) => self.refuse_publish(session, name, refusal),
         }

@@ -3,6 +3,7 @@
 use crate::auth::duels::{Claimant, Duels, Holder, Verdict};
 use crate::auth::fence::{Fences, Passage};
 use crate::auth::grant::{Grant, Refusal};
+use crate::callbacks::Told;
 use crate::clock::Clock;
 use crate::live::incidents::Incidents;
 use crate::live::refusals::Refusals;
@@ -62,6 +63,8 @@ pub(crate) struct Hold {
     /// When its last bytes came, in microseconds.
     heard_at: Arc<AtomicU64>,
     hub: Arc<Hub>,
+    /// Tells of the publish's end, where that is wanted.
+    pub(crate) told: Option<Told>,
 }
 
 impl Hold {
@@ -141,7 +144,7 @@ impl Hub {
         stream.take_over(&grant.device, publisher);
         drop(inner);
         self.changed.notify_one();
-        Ok(Begun::Hold(Hold { stream, id, stop, heard_at, hub: self.clone() }))
+        Ok(Begun::Hold(Hold { stream, id, stop, heard_at, hub: self.clone(), told: None }))
     }
 
     /// Whether a publisher may have the stream from its holder, and whether that shows that its token is in two hands.

@@ -4,7 +4,7 @@ use super::{
     access::Access,
     budget::{Budgets, Exceeded},
     connections::{Connections, Listed, Owner},
-    duel::Duels,
+    duel::{Duel, Duels},
     packet::{End, Publication, Qos, Will},
     retained::Kept,
     router::{Figures, Router},
@@ -166,7 +166,19 @@ impl Broker {
     /// A connection has taken over a device's session from another one.
     pub(super) async fn taken_over(&self, device: &DeviceId, from: IpAddr, to: IpAddr) {
         metrics::counter!("sightline_mqtt_takeovers_total").increment(1);
-        let Some(duel) = self.duels.takeover(device, from, to, self.clock.now()) else { return };
+        if let Some(duel) = self.duels.takeover(device, from, to, self.clock.now()) {
+            self.duelled(device, &duel).await;
+        }
+    }
+
+    /// A device has connected, and threw no one out.
+    pub(super) async fn connected(&self, device: &DeviceId, from: IpAddr) {
+        if let Some(duel) = self.duels.connected(device, from, self.clock.now()) {
+            self.duelled(device, &duel).await;
+        }
+    }
+
+    async fn duelled(&self, device: &DeviceId, duel: &Duel) {
         metrics::counter!("sightline_device_duels_total").increment(1);
         let [one, other] = duel.addresses;
         tracing::warn!(%device, %one, %other, "two clients with one device's certificate throw each other out: rotate or enrol it anew");

@@ -167,8 +167,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Client<S> {
         // Before the database is asked: a fleet that comes back at once must not wait for each other's events.
         self.send_out().await;
         if let Some(device) = self.device() {
-            if let Some(older) = taken_from {
-                self.broker.taken_over(&device, older.address.ip(), self.entry.listed.address.ip()).await;
+            let address = self.entry.listed.address.ip();
+            match taken_from {
+                Some(older) => self.broker.taken_over(&device, older.address.ip(), address).await,
+                None => self.broker.connected(&device, address).await,
             }
             self.broker.presence.connected(&device, self.entry.listed.number).await;
         }

@@ -67,6 +67,20 @@ impl Duels {
         Some(Duel { addresses: [from, to], takeovers: history.takeovers.len() })
     }
 
+    /// A device has connected where no connection of it was left. Where it was thrown out a moment ago, the one who did that has left again:
+    /// its return counts as if it had thrown that one out.
+    pub(super) fn connected(&self, device: &DeviceId, from: IpAddr, now: Instant) -> Option<Duel> {
+        let from = from.to_canonical();
+        let rival = {
+            let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+            let history = histories.get_mut(device)?;
+            history.forget(now);
+            let last = history.takeovers.back()?;
+            (last.from == from && last.to != from).then_some(last.to)?
+        };
+        self.takeover(device, rival, from, now)
+    }
+
     /// Drops what is too old to count.
     pub(super) fn sweep(&self, now: Instant) {
         let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,6 +133,27 @@ mod tests {
         assert!(*second <= 3 && duel.addresses.contains(&a) && duel.addresses.contains(&b));
         duels.sweep(start + Duration::from_secs(200));
         assert!(duels.histories.lock().unwrap().is_empty());
+    }
+
+    /// A thief that throws the camera out and leaves at once, again and again.
+    #[test]
+    fn one_that_comes_and_goes_is_a_duel_by_the_camera_s_returns() {
+        let (duels, cam, start) = (Duels::default(), DeviceId::new("cam").unwrap(), Instant::now());
+        let (camera, thief) = (ip("192.0.2.1"), ip("198.51.100.2"));
+        assert_eq!(duels.connected(&cam, camera, start), None, "nobody has thrown it out");
+        let mut reported = Vec::new();
+        for round in 0..4 {
+            let at = start + Duration::from_secs(2 * round);
+            reported.extend(duels.takeover(&cam, camera, thief, at).map(|duel| (round, duel)));
+            reported.extend(duels.connected(&cam, camera, at + Duration::from_secs(1)).map(|duel| (round, duel)));
+        }
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        assert!(reported[0].0 <= 1 && reported[0].1.addresses.contains(&thief));
+        // One that has moved for good, and one that comes back by itself.
+        let (moved, steady) = (DeviceId::new("moved").unwrap(), DeviceId::new("steady").unwrap());
+        assert_eq!(duels.takeover(&moved, camera, thief, start), None);
+        (0..5).for_each(|second| assert_eq!(duels.connected(&moved, thief, start + Duration::from_secs(second)), None));
+        (0..5).for_each(|second| assert_eq!(duels.connected(&steady, camera, start + Duration::from_secs(second)), None));
     }
 
     #[test]

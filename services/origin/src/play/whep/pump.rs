@@ -154,10 +154,10 @@ impl Pump {
     fn serve(&self, viewer: &Arc<Viewer>, outlet: &Outlet, made: &Made, burst: &mut Burst) -> bool {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         let mut session = viewer.session();
-        session.handle_timeout(now);
         if viewer.admitted.over.is_cancelled() {
             session.close(now);
         }
+        session.handle_timeout(now);
         session.report_due(made.moments(), wall, now);
         while let Some(transmit) = session.poll_transmit() {
             self.port.send_one(transmit.way, &transmit.bytes);
