@@ -256,6 +256,12 @@ impl<P: Copy + Eq> Session<P> {
         self.ways.contains(&way)
     }
 
+    /// All ways that the player has shown to be at the end of.
+    #[must_use]
+    pub fn ways(&self) -> &[P] {
+        &self.ways
+    }
+
     /// Why it is over, when it is.
     #[must_use]
     pub fn over(&self) -> Option<Over> {

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often a publisher is asked for a key frame at the most: an encoder that makes nothing else has no bits for it.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(1000);
+/// A browser makes key frames only when it is asked: so often it is, for viewers begin with one and segments of HLS are cut at one.
+const KEY_FRAME_AGE_MAX: Duration = Duration::from_secs(4);
 /// How long a publisher may take from its offer to its first packet.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
 /// Datagrams that wait for a publisher's task: a key frame of a large picture.
@@ -93,6 +95,8 @@ struct Publishing {
     /// Pictures are missing before what comes, up to the next key frame.
     is_broken: bool,
     asked_at: Option<Instant>,
+    /// When the last key frame came.
+    key_at: Instant,
     /// Tells of its end, where that is wanted.
     _told: Told,
 }
@@ -204,6 +208,11 @@ impl Publishing {
         self.is_broken = (self.is_broken || !data.contiguous) && !frame.is_keyframe;
         if self.is_broken || !self.intake.has_track() {
             return self.request_key_frame();
+        }
+        if frame.is_keyframe {
+            self.key_at = now;
+        } else if now.since(self.key_at) >= KEY_FRAME_AGE_MAX {
+            self.request_key_frame();
         }
         if !frame.payload.is_empty() {
             let _ = self.hold.stream.push(self.hold.id, frame, now);

@@ -210,6 +210,7 @@ impl Prepared {
             has_sound: false,
             is_broken: false,
             asked_at: None,
+            key_at: now,
             _told: told,
         };
         whip.rtmp.play.tasks.spawn(publishing.run());

@@ -1,6 +1,6 @@
 //! The task that makes a stream's packets, once, and gives them to all its WHEP viewers. It is there while someone watches.
 
-use super::port::{Port, Way};
+use super::port::Port;
 use super::sound::{Heard, Opus, Transcoder};
 use super::table::Table;
 use super::viewer::{Outlet, Slot, Viewer};
@@ -191,17 +191,12 @@ impl Pump {
     fn leave(&self, viewer: &Arc<Viewer>, outlet: &Outlet) {
         outlet.remove(viewer);
         self.table.remove(viewer);
-        let (way, transmits) = {
-            let mut session = viewer.session();
-            let transmits: Vec<_> = std::iter::from_fn(|| session.poll_transmit()).collect();
-            (session.way(), transmits)
-        };
-        for transmit in transmits {
+        let mut session = viewer.session();
+        while let Some(transmit) = session.poll_transmit() {
             self.port.send_one(transmit.way, &transmit.bytes);
         }
-        if let Some(way @ Way::Tcp(_)) = way {
-            self.port.close(way);
-        }
+        // Those too that it has tried and does not use.
+        session.ways().iter().for_each(|way| self.port.close(*way));
     }
 }
 
