@@ -161,7 +161,7 @@ fn a_pipe_that_is_faster_than_real_time_loses_nothing_and_one_that_is_no_h264_is
         Process::start(name, dir.path(), Command::new("sh").args(["-c", &script]))
     };
     let mut both = pipe(&format!("cat {}", file.display()), "both");
-    let mut none = pipe("(echo no pictures in here; sleep 30)", "none");
+    let mut none = pipe("(echo no pictures in here; sleep 12)", "none");
     assert!(both.wait(Duration::from_secs(40)).success(), "{}", both.log());
     let recording = dir.path().join("both.flv");
     eventually("all of it is recorded", Duration::from_secs(10), || {
