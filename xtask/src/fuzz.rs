@@ -129,12 +129,13 @@ fn minimise(target: &str) -> Result<String, Problem> {
     Ok(format!("{target:<14} {before} inputs kept before, {} now", count(&kept)?))
 }
 
-/// What the kept corpus of all targets reaches together, by file and crate of the core. What is never reached are panics of
-/// overflows that do not happen, and what is only printed.
+/// What the kept corpus of the core's targets reaches together, by file and crate. What is never reached is what is only printed, above all.
 fn coverage() -> Result<(), Problem> {
     step("coverage of the kept corpus");
-    // Neither optimised, so that each function is there once, nor with dead code, which nothing can reach.
-    build(&["--bin", "coverage", "--no-default-features"], RUSTFLAGS)?;
+    // Not optimised, so that each function is there once; and without what no input can reach: dead code, the checks of sums that do not overflow, and what
+    // is torn down after a panic.
+    let flags = format!("{RUSTFLAGS} -Cpanic=abort -Coverflow-checks=off -Cdebug-assertions=off");
+    build(&["--bin", "coverage", "--no-default-features"], &flags)?;
     let program = program("debug", "coverage")?;
     let edges = crate::shell::output_of(&mut Command::new(&program)).ok_or_else(|| Problem("the corpus can't be replayed".into()))?;
     let edges: Vec<(&str, bool)> = edges.lines().filter_map(|line| Some((line.split_once(' ')?.0, line.ends_with('1')))).collect();
