@@ -140,7 +140,9 @@ class Stage {
   showBuffer() {
     const isPlaying = Boolean(this.player) && this.state === 'playing';
     this.via.hidden = !isPlaying;
-    if (isPlaying) setText(this.via, `${t(`via_${this.player.via}`)} · ${t('behind', { seconds: number(this.player.buffered(), 1) })}`);
+    if (!isPlaying) return;
+    const via = t(`via_${this.player.via}`);
+    setText(this.via, this.player.via === 'whep' ? via : `${via} · ${t('behind', { seconds: number(this.player.buffered(), 1) })}`);
   }
 
   toggleSound() {

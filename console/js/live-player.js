@@ -1,4 +1,4 @@
-// Live video with as little delay as the browser allows: HTTP-FLV through Media Source (mpegts.js), HLS where that fails.
+// Live video with as little delay as the browser and the network allow: WebRTC (WHEP), else HTTP-FLV through Media Source (mpegts.js), else HLS.
 //
 // The delay at the viewer is what lies buffered ahead of the picture on screen. A player that never looks at it falls behind
 // with every hiccup of the network and stays there. This one looks four times a second: a little behind is caught up by
@@ -15,6 +15,8 @@ const EDGE = 0.15;
 const LOOK_MS = 250;
 /** No new picture for this long: the connection is dead, whatever it says. */
 const STALL_MS = 6000;
+/** A picture by WHEP that takes longer is not waited for: something between here and the origin lets none of its packets through. */
+const WHEP_WAIT_MS = 1000;
 /** FLV failures in a row before HLS is tried. */
 const FLV_FAILURES_MAX = 2;
 /** A session that played for this long was no failure. */
@@ -51,12 +53,13 @@ function script(path) {
   return scripts.get(path);
 }
 
+const hasWebRtc = () => 'RTCPeerConnection' in window;
 const hasMediaSource = () => 'MediaSource' in window || 'ManagedMediaSource' in window;
 
 /** Plays one stream on one video element until it is destroyed; it reconnects for ever. */
 export class LivePlayer {
   /**
-   * `onState(state, via, codec)`: `connecting`, `playing`, `retrying`, `unsupported` or `codec`, which this browser lacks; via `flv` or `hls`.
+   * `onState(state, via, codec)`: `connecting`, `playing`, `retrying`, `unsupported` or `codec`, which this browser lacks; via `whep`, `flv` or `hls`.
    * `token()`: the right to watch, or a promise of it; it is asked for again at each connection.
    */
   constructor(video, playback, onState = () => {}, token = () => '') {
@@ -64,11 +67,13 @@ export class LivePlayer {
     this.base = `live/${encodeURIComponent(playback)}`;
     this.onState = onState;
     this.token = token;
+    // What WHEP could not do once, this page does not ask of it again before something else has played for a while.
+    this.isWhepDue = hasWebRtc();
     this.flvFailures = 0;
     this.failures = 0;
     this.engine = null;
     this.isDestroyed = false;
-    this.via = 'flv';
+    this.via = this.isWhepDue ? 'whep' : 'flv';
     this.looking = setInterval(() => this.look(), LOOK_MS);
     this.codec = null;
     this.onPlaying = () => {
@@ -90,7 +95,8 @@ export class LivePlayer {
     // What was said of the codec stays until a picture shows otherwise.
     if (!this.codec) this.tell(this.failures ? 'retrying' : 'connecting');
     try {
-      if (this.flvFailures < FLV_FAILURES_MAX && hasMediaSource()) await this.openFlv();
+      if (this.isWhepDue) await this.openWhep();
+      else if (this.flvFailures < FLV_FAILURES_MAX && hasMediaSource()) await this.openFlv();
       else await this.openHls();
     } catch (error) {
       this.failed(error);
@@ -103,6 +109,47 @@ export class LivePlayer {
     const url = new URL(`${this.base}${file}`, location.href);
     if (token) url.searchParams.set('token', token);
     return url.href;
+  }
+
+  async openWhep() {
+    this.via = 'whep';
+    const peer = new RTCPeerConnection();
+    let session = null;
+    const engine = {
+      close: () => {
+        clearTimeout(late);
+        peer.close();
+        this.video.srcObject = null;
+        if (session) fetch(session, { method: 'DELETE', keepalive: true }).catch(() => {});
+      },
+    };
+    this.engine = engine;
+    const isCurrent = () => this.engine === engine && !this.isDestroyed;
+    const late = setTimeout(() => isCurrent() && !this.video.videoWidth && this.failed(new Error('no picture in time')), WHEP_WAIT_MS);
+    peer.addEventListener('track', ({ track, streams }) => {
+      if (isCurrent()) this.video.srcObject = streams[0] ?? new MediaStream([track]);
+    });
+    peer.addEventListener('connectionstatechange', () => {
+      if (isCurrent() && ['failed', 'closed'].includes(peer.connectionState)) this.failed(new Error('the connection has ended'));
+    });
+    peer.addTransceiver('video', { direction: 'recvonly' });
+    peer.addTransceiver('audio', { direction: 'recvonly' });
+    const [url] = await Promise.all([this.address('/whep'), peer.setLocalDescription()]);
+    if (!isCurrent()) return;
+    const answer = await fetch(url, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/sdp' },
+      body: peer.localDescription.sdp,
+      signal: AbortSignal.timeout(WHEP_WAIT_MS),
+    });
+    const location = answer.headers.get('location');
+    const text = await answer.text();
+    if (location) session = new URL(location, answer.url).href;
+    if (!isCurrent()) return engine.close();
+    // No such stream, or not yet: no other way has it either.
+    if (!answer.ok) throw Object.assign(new Error(`WHEP answers ${answer.status}`), { isGone: [404, 503].includes(answer.status) });
+    await peer.setRemoteDescription({ type: 'answer', sdp: text });
+    if (isCurrent()) this.play();
   }
 
   async openFlv() {
@@ -191,10 +238,14 @@ export class LivePlayer {
     if (this.isDestroyed || this.reopening) return;
     console.info(`live player (${this.via}): ${error.message}`);
     const wasHealthy = this.lastTime > 0 && performance.now() - this.startedAt > HEALTHY_MS;
-    if (wasHealthy) this.failures = this.flvFailures = 0;
+    if (wasHealthy) {
+      this.failures = this.flvFailures = 0;
+      this.isWhepDue = hasWebRtc();
+    }
+    if (this.via === 'whep' && !wasHealthy && !error.isGone) return this.fallBack();
     // After HLS has failed as well, begin with FLV again: the stream itself was gone.
     if (this.via === 'hls') this.flvFailures = 0;
-    else this.flvFailures += wasHealthy ? 0 : 1;
+    else if (this.via === 'flv') this.flvFailures += wasHealthy ? 0 : 1;
     this.close();
     // By HLS it is the same Media Source; only a browser that plays HLS itself may know more.
     const isHopeless = codec && (this.via === 'hls' || !this.video.canPlayType('application/vnd.apple.mpegurl'));
@@ -207,6 +258,13 @@ export class LivePlayer {
       this.reopening = null;
       this.open();
     }, wait);
+  }
+
+  /** Another way, at once: what failed says nothing about the stream. */
+  fallBack() {
+    this.isWhepDue = false;
+    this.close();
+    this.open();
   }
 
   /** Seconds of video that wait behind the picture on screen. */

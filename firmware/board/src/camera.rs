@@ -1,7 +1,7 @@
 //! Cameras with their encoders; and one that is a clip in memory.
 
 use core::cell::Cell;
-use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, annexb, avc};
+use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, annexb};
 use sightline_pusher::EncoderAction;
 
 /// A camera and its encoder: pictures stay behind it, coded frames come out, in AVCC form.

@@ -183,6 +183,8 @@ pub fn run(data: &[u8]) {
         if takes_all {
             assert_eq!((&whole.events, whole.failed), (&split.events, split.failed));
         }
+        let again = whole.events.windows(2).find(|pair| pair[0] == pair[1] && !matches!(pair[0], Event::FrameSent(_)));
+        assert!(again.is_none(), "it is said twice: {again:?}");
         whole.events.clear();
         split.events.clear();
     }

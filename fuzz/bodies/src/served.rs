@@ -108,6 +108,9 @@ pub(crate) fn agree(one: &mut Served, other: &mut Served) -> bool {
     // As text: a number of metadata that is none is not equal to itself.
     let is_same = one.events == other.events || format!("{:?}", one.events) == format!("{:?}", other.events);
     assert!(is_same && one.failed == other.failed, "{:?} {:?}\n{:?} {:?}", one.events, one.failed, other.events, other.failed);
+    let is_once = |event: &Event| matches!(event, Event::Track(_) | Event::Quirk { .. } | Event::Unpublished | Event::Closed);
+    let again = one.events.windows(2).find(|pair| pair[0] == pair[1] && is_once(&pair[0]));
+    assert!(again.is_none(), "it is said twice: {again:?}");
     // Compared once: an input of thousands of messages is not compared thousands of times.
     one.events.clear();
     other.events.clear();
