@@ -42,8 +42,8 @@ impl Ingest {
             _ if name.is_empty() => return Err(Refusal::NoName),
             Some(token) => self.keys.check(name, token, self.clock.wall().unix_secs())?,
             None if self.allow_unsigned && address.to_canonical().is_loopback() => Grant::unsigned(name),
-            // Whoever comes so far was let in by the operator's endpoint.
-            None if self.callbacks.decides_publish() => Grant::unsigned(name),
+            // Whoever comes so far was let in by the operator's endpoint. The stream of a device that has a token is not the endpoint's to give.
+            None if self.callbacks.decides_publish() && !self.hub.has_tokens(name) => Grant::unsigned(name),
             None => return Err(Refusal::NoToken),
         })
     }

@@ -47,6 +47,11 @@ impl Fences {
         self.by_stream.get(&grant.stream).unwrap_or(&none).check(grant, from)
     }
 
+    /// Whether tokens are given out for the stream, as far as is known here.
+    pub(crate) fn has_tokens(&self, stream: &str) -> bool {
+        self.by_stream.get(stream).is_some_and(|fence| fence.epoch > 0 || fence.revoked_below > 0)
+    }
+
     /// A publisher that was checked passes. The one before it has lost the stream then.
     pub(crate) fn pass(&mut self, grant: &Grant, from: SocketAddr, unix_secs: i64) {
         if self.by_stream.len() >= FENCES_MAX {

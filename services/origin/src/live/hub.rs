@@ -182,6 +182,11 @@ impl Hub {
         Ok(verdict)
     }
 
+    /// Whether tokens are given out for a stream, as far as is known here.
+    pub(crate) fn has_tokens(&self, stream: &str) -> bool {
+        self.inner().fences.has_tokens(stream)
+    }
+
     /// The duels that the cloud should hear of.
     pub(crate) fn duels(&self) -> Vec<OriginDuel> {
         self.inner().duels.due(self.clock.now())

@@ -2,7 +2,7 @@
 
 use crate::peers::{Player, Publisher};
 use crate::tokens::Signer;
-use crate::{config, until};
+use crate::{config, origin_with, until};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -144,5 +144,22 @@ async fn where_that_is_chosen_a_dead_endpoint_lets_everyone_in_by_our_own_rules(
     config.callbacks.on_publish = url(gone, "publish");
     let origin = Origin::start(config).await.unwrap();
     assert!(Publisher::connect(origin.rtmp_addr(), "live", "s1").await.is_ok());
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_lets_everyone_in_gives_no_one_the_stream_of_a_device() {
+    let (endpoint, signer) = (Arc::<Endpoint>::default(), Signer::new("k1"));
+    let (address, _serving) = endpoint.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    let (origin, _dir) = origin_with(&signer, |config| {
+        (config.callbacks.allow_private_addresses, config.callbacks.on_publish) = (true, url(address, "publish"));
+    })
+    .await;
+    let rtmp = origin.rtmp_addr();
+    let camera = Publisher::connect(rtmp, "live", &format!("{}&key=right", signer.name("s1", 5))).await.unwrap();
+    let (_, words) = Publisher::connect(rtmp, "live", "s1?key=right").await.err().unwrap();
+    assert!(words.contains("no token"), "{words}");
+    assert!(Publisher::connect(rtmp, "live", "s2?key=right").await.is_ok());
+    drop(camera);
     origin.shutdown().await;
 }
