@@ -169,8 +169,12 @@ fn played(path: &Path, is_whole: bool) -> Result<Played, SourceError> {
     match open_file(path, UNBOUNDED)? {
         Opened::Clip(clip) => {
             if let Some(what) = clip.foreign_sound() {
-                let mut decoder = Decoder::start_sound(path, what)?;
-                read(&mut decoder, path, &mut played)?;
+                match Decoder::start_sound(path, what) {
+                    Ok(mut decoder) => read(&mut decoder, path, &mut played)?,
+                    // It is left out where nothing of it is left.
+                    Err(_) if !is_whole => {}
+                    Err(error) => return Err(error),
+                }
                 played.sound.iter_mut().for_each(|time_ms| *time_ms -= clip.zero().as_millis());
             }
             let (mut playback, mut last) = (clip.play(), [MediaTime::from_millis(-1); 2]);
