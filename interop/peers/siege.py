@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""A hostile device, or a thief, against a cloud, an origin and a camera in processes of their own.
+"""A hostile address, a hostile device, or a thief, against a cloud, an origin and a camera in processes of their own.
 
+    python3 interop/peers/siege.py address target/release/sightline
     python3 interop/peers/siege.py device target/release/sightline --seconds 60
     python3 interop/peers/siege.py thief  target/release/sightline --seconds 600
 
-`device` has a valid certificate, bearer token and stream tokens, and tries all at once what attacks.md names; beside it eighteen other
+`address` is one address without any right, against servers with 1,024 descriptors: 2,000 half handshakes on each port in turn, 2,000 slow requests, floods of broken TLS and of log
+lines, while a camera connects, publishes and is watched again and again. `device` has a valid certificate, bearer token and stream tokens, and tries all at once what attacks.md names; beside it eighteen other
 devices ask for servers by MQTT and HTTP, and a camera is watched by four viewers, before and meanwhile. `thief` reads the camera's
 stream token off the wire once and publishes with it for as long as it can; then it has the device's key as well. Needs nothing but
 Python; written without a line of Sightline, so that it can't share its mistakes. Prints what it saw; exits with 1 where a promise is broken.
@@ -61,7 +63,8 @@ def eventually(what, ask, limit=30):
 class Installation:
     """A cloud and an origin on free ports of loopback, in a directory of their own."""
 
-    def __init__(self, program, rtmp_url_port=None):
+    def __init__(self, program, rtmp_url_port=None, is_limited=False):
+        self.is_limited = is_limited
         self.program, self.dir, self.processes = os.path.abspath(program), tempfile.mkdtemp(prefix="siege-"), {}
         self.http, self.mqtts, self.rtmp, self.live = (free_port() for _ in range(4))
         self.advertised = rtmp_url_port or self.rtmp
@@ -83,7 +86,9 @@ class Installation:
 
     def start(self, name, *args):
         log = open(f"{self.dir}/{name}.log", "ab")
-        limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        # `ulimit -n 1024` sets both; the soft one alone is raised at the start.
+        hard = 1024 if self.is_limited else resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
         self.processes[name] = subprocess.Popen([self.program, *args], stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=limit)
 
     def api(self, path):
@@ -223,8 +228,8 @@ class Refused(Exception):
     pass
 
 
-# 64x64, so that whoever watches can tell it from the camera's.
-SPS, PPS = bytes.fromhex("6742c00ada1096d0"), bytes.fromhex("68ce3c80")
+# Constrained Baseline, 1280x720; whose picture it is says its mark.
+SPS, PPS = bytes.fromhex("6742c01fda014016ec0440000003004000000c83c60ca8"), bytes.fromhex("68ce0fc8")
 AVCC = b"\1" + SPS[1:4] + b"\xff\xe1" + struct.pack(">H", len(SPS)) + SPS + b"\1" + struct.pack(">H", len(PPS)) + PPS
 MARK = b"A-PICTURE-OF-THE-THIEF"
 
@@ -336,6 +341,127 @@ class Viewer(threading.Thread):
 
 def p99(values):
     return sorted(values)[len(values) * 99 // 100] if values else float("nan")
+
+
+# ---- One hostile address -------------------------------------------------------------------------------------------------------------
+
+CONNECTIONS = 2000
+ATTACK_SECS = 20
+WATCHED_LIMIT_SECS = 5.0
+HOSTILE = "127.0.0.66"
+
+
+def hold_open(port, first, drip, until):
+    """As many connections as the other side takes, each with half of something, topped up; `drip` goes out each second."""
+    links = []
+    while time.monotonic() < until:
+        while len(links) < CONNECTIONS and time.monotonic() < until:
+            try:
+                link = socket.create_connection(("127.0.0.1", port), 1, (HOSTILE, 0))
+                link.sendall(first)
+                link.setblocking(False)
+                links.append(link)
+            except OSError:
+                break
+        alive = []
+        for link in links:
+            try:
+                if drip:
+                    link.send(drip)
+                if link.recv(4096) == b"":
+                    raise OSError
+                alive.append(link)
+            except BlockingIOError:
+                alive.append(link)
+            except OSError:
+                link.close()
+        links = alive
+        time.sleep(0.2)
+    for link in links:
+        link.close()
+
+
+def flood(ports, blobs, until):
+    while time.monotonic() < until:
+        for port in ports:
+            for blob in blobs:
+                try:
+                    with socket.create_connection(("127.0.0.1", port), 1, (HOSTILE, 0)) as link:
+                        link.sendall(blob)
+                except OSError:
+                    pass
+
+
+def seconds_to_watched(installation, device):
+    """From asking for a server to a picture at a viewer."""
+    began = time.monotonic()
+    status, body = http(installation.api("/stream/request"), stream_request(device), installation.bearer(device))
+    answer = json.loads(body)
+    link = Publisher(installation.rtmp, f"{answer['stream_key']}?token={answer['token']}")
+    link.video(picture(True), 0)
+    playback, viewer = None, None
+    for number in range(1, 300):
+        link.video(picture(number % 10 == 0, bytes(400)), number * 40)
+        if playback is None:
+            # As the device's page has it; the API needs no origin for that.
+            playback = installation.get(f"/api/v1/devices/{device}")["playback"]
+        try:
+            if viewer is None:
+                viewer, seen = socket.create_connection(("127.0.0.1", installation.live), 2), b""
+                viewer.settimeout(0.04)
+                viewer.sendall(f"GET /live/{playback}.flv HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            more = viewer.recv(65536)
+            seen += more
+            if MARK in seen:
+                viewer.close()
+                link.close()
+                return time.monotonic() - began
+            if not more:
+                raise OSError("no such stream yet")
+        except TimeoutError:
+            pass
+        except OSError:
+            viewer = viewer and viewer.close()
+            time.sleep(0.04)
+    link.close()
+    return float("inf")
+
+
+def hostile_address(installation, _seconds):
+    installation.add("cam-1")
+    half_tls = b"\x16\x03\x01\x02\x00\x01"
+    ports = {"http": installation.http, "mqtts": installation.mqtts, "rtmp": installation.rtmp, "live": installation.live}
+    kinds = {f"{CONNECTIONS} half handshakes on {name}": (hold_open, port, half_tls if name != "rtmp" else b"\x03" + bytes(700), b"") for name, port in ports.items()}
+    for name in ("http", "live"):
+        kinds[f"{CONNECTIONS} slow requests on {name}"] = (hold_open, ports[name], b"GET / HTTP/1.1\r\nX: ", b"a")
+    broken = [b"\x16\x03\x01\x00\x05hello", b"GET /stream/request HTTP/1.1\r\n\r\n", b"\x03" + bytes(1536) + os.urandom(400), b"\x10\x02\x00\x00"]
+    kinds["floods of broken TLS and of log lines"] = (flood, list(ports.values()), broken, None)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, max(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    print(f"calm: watched after {seconds_to_watched(installation, 'cam-1'):.2f} s", flush=True)
+    for kind, (attack, *args) in kinds.items():
+        before, logged = {name: installation.resident(name) for name in ("cloud", "origin")}, installation.log_bytes()
+        most, until, took, failed = dict(before), time.monotonic() + ATTACK_SECS, [], 0
+        child = os.fork()
+        if child == 0:
+            os.nice(10)
+            attack(*args, until) if attack is hold_open else flood(args[0], args[1], until)
+            os._exit(0)
+        time.sleep(3)
+        while time.monotonic() < until - 1:
+            try:
+                took.append(seconds_to_watched(installation, "cam-1"))
+            except (OSError, Refused, KeyError) as error:
+                failed += 1
+                print("  a try failed:", repr(error)[:160], flush=True)
+            most = {name: max(most[name], installation.resident(name)) for name in most}
+            time.sleep(1)
+        os.waitpid(child, 0)
+        more = max(most[name] - before[name] for name in most)
+        rate = (installation.log_bytes() - logged) / ATTACK_SECS
+        promise(
+            not failed and bool(took) and max(took) <= WATCHED_LIMIT_SECS and more <= MEMORY_MORE_BYTES_MAX and rate <= 10_000,
+            f"{kind}: watched after {max(took, default=float('nan')):.2f} s at the most of {len(took)}, {failed} failed, {more / 2**20:.1f} MiB more, log {rate:.0f} bytes a second",
+        )
 
 
 # ---- One hostile device --------------------------------------------------------------------------------------------------------------
@@ -639,17 +765,21 @@ def thief(installation, wire, seconds):
 
 
 def main():
+    # Ended from outside it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("what", choices=["device", "thief"])
+    options.add_argument("what", choices=["address", "device", "thief"])
     options.add_argument("program", help="the `sightline` to be tried")
     options.add_argument("--seconds", type=int, default=60)
     options = options.parse_args()
     wire = Wire() if options.what == "thief" else None
-    installation = Installation(options.program, wire and wire.port)
+    installation = Installation(options.program, wire and wire.port, options.what == "address")
     try:
         if wire:
             wire.to = installation.rtmp
             thief(installation, wire, options.seconds)
+        elif options.what == "address":
+            hostile_address(installation, options.seconds)
         else:
             hostile_device(installation, options.seconds)
     finally:
