@@ -2,11 +2,20 @@
 
 use std::{
     io::Read as _,
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
+    os::linux::net::SocketAddrExt as _,
+    os::unix::net::{SocketAddr, UnixListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+/// Below these are the ports of services.
+const PORTS_FROM: u16 = 10_240;
+/// A prime: how far apart the ports of two processes with numbers beside each other begin.
+const PORTS_STEP: u32 = 7_919;
 
 /// The binary that was built with these tests.
 ///
@@ -20,14 +29,34 @@ pub fn sightline() -> PathBuf {
     binary
 }
 
-/// A port that nothing listened on a moment ago.
+/// A port of loopback that is this process's until it ends: no other test is given it, and as the system gives it to no connection that goes
+/// out, it is still free when a program that takes a moment to start listens on it.
 ///
 /// # Panics
-/// If the system has none.
+/// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
+    // A name of the kernel's, not of a file: it goes with the process, however that ends.
+    static HELD: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let ports = PORTS_FROM..first_port_of_connections().max(PORTS_FROM + 1);
+    // Processes that start beside each other begin far from each other.
+    let start = std::process::id().wrapping_mul(PORTS_STEP) as usize % ports.len() + held.len();
+    for port in ports.clone().cycle().skip(start).take(ports.len()) {
+        let name = SocketAddr::from_abstract_name(format!("sightline-test-port-{port}")).expect("a short name");
+        let Ok(name) = UnixListener::bind_addr(&name) else { continue };
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            held.push(name);
+            return port;
+        }
+    }
+    panic!("no port of {ports:?} is free");
+}
+
+/// Where the ports begin that the system takes for connections that go out (`ip(7)`).
+fn first_port_of_connections() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768)
 }
 
 /// A running program. Killed, by its id, when it is dropped.
@@ -44,7 +73,9 @@ impl Process {
     /// # Panics
     /// If it can't be started.
     pub fn start(name: &str, dir: &Path, command: &mut Command) -> Self {
-        let log = dir.join(format!("{name}-{}.log", free_port()));
+        // Programs of one name may share a directory.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let log = dir.join(format!("{name}-{}.log", STARTED.fetch_add(1, Ordering::Relaxed)));
         let file = std::fs::File::create(&log).expect("the test's directory can be written");
         let copy = file.try_clone().expect("a file can be opened twice");
         let child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn();

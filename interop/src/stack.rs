@@ -107,7 +107,6 @@ impl Demo {
 /// A cloud, an origin and a camera, each in its own process, from configuration files.
 #[derive(Debug)]
 pub struct Stack {
-    dir: TempDir,
     /// The cloud.
     pub cloud: Process,
     /// The origin.
@@ -120,6 +119,8 @@ pub struct Stack {
     pub rtmp: String,
     /// `host:port` of the origin's own HTTP.
     pub origin_http: String,
+    /// The last to be dropped: the logs of the programs are in it, and a test that fails shows them.
+    dir: TempDir,
 }
 
 impl Stack {
