@@ -265,6 +265,13 @@ pub struct Limits {
     /// WHEP viewers at a time, all streams together. One address has at most two fifths of them.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_WHEP_VIEWERS", default = 4_000)]
     pub whep_viewers: usize,
+    /// Streams that are decoded at a time for readers of `/live/{playback}/frames`. Each decodes all pictures of its stream, however few are
+    /// read.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_FRAME_DECODERS", default = 4)]
+    pub frame_decoders: usize,
+    /// Readers of one stream's `/live/{playback}/frames` at a time. The stream is decoded once for all of them.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_FRAME_READERS_PER_STREAM", default = 16)]
+    pub frame_readers_per_stream: usize,
     /// A viewer whose connection takes nothing for this long is disconnected, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_STUCK_SEC", default = 10)]
     pub viewer_stuck_sec: u64,

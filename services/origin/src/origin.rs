@@ -20,6 +20,7 @@ use crate::ingest::whip::{self, Whip};
 use crate::live::hub::Hub;
 use crate::live::incidents::Incidents;
 use crate::live::ring;
+use crate::play::frames::Decoders;
 use crate::play::hls::{self, Recent};
 use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
@@ -236,6 +237,7 @@ impl Measured {
             ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics(),
             metrics::streams(&rtmp.ingest.hub),
             metrics::publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()),
+            metrics::decoders(&rtmp.play.decoders),
             metrics::recordings(&self.recordings),
             self.remarks.metrics(),
             self.relays.metrics(),
@@ -297,6 +299,7 @@ impl Parts {
                 hls: hls_config(config),
                 recent: Recent::default(),
                 whep: whep.map(Arc::new),
+                decoders: Arc::new(Decoders::new(config.limits.frame_decoders, config.limits.frame_readers_per_stream)),
                 tasks: tasks.clone(),
             }),
             session,

@@ -1,8 +1,9 @@
-//! What viewers get: RTMP, HTTP-FLV, HLS, WHEP and snapshots.
+//! What viewers get: RTMP, HTTP-FLV, HLS, WHEP, snapshots and decoded frames.
 
 pub(crate) mod answers;
 pub(crate) mod asker;
 mod flv;
+pub(crate) mod frames;
 pub(crate) mod hls;
 pub(crate) mod http;
 mod refreshed;
@@ -45,6 +46,8 @@ pub(crate) struct Play {
     pub(crate) recent: hls::Recent,
     /// `None`: switched off.
     pub(crate) whep: Option<Arc<whep::Whep>>,
+    /// What decodes for analysis.
+    pub(crate) decoders: Arc<frames::Decoders>,
     pub(crate) tasks: TaskTracker,
 }
 

@@ -1,11 +1,11 @@
-//! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id; and where they begin with WHEP.
+//! What viewers fetch over HTTP: FLV, HLS, snapshots and frames, by playback id; and where they begin with WHEP.
 
 use super::answers::{NO_STORE, error, not_allowed, not_found, not_yet, with_headers};
 use super::asker::{Viewer, refused};
 use super::hls::{self, Answer, Question};
 use super::snapshot::snapshot;
 use super::whep::http as whep;
-use super::{Missing, Play, flv};
+use super::{Missing, Play, flv, frames};
 use crate::auth::wish::{PlayRefusal, Way};
 use crate::callbacks::Verdict;
 use crate::live::traffic::{Protocol, Traffic};
@@ -25,6 +25,7 @@ const IMMUTABLE: &str = "public, max-age=3600, immutable";
 /// The routes under `/live`.
 pub(crate) fn router(play: Arc<Play>) -> Router {
     let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file));
+    let live = live.route("/live/{playback}/frames", get(frames::http::get));
     let live = live.route("/live/{playback}/whep", post(whep::post).fallback(posted_only));
     let live = live.route("/live/{playback}/whep/{session}", delete(whep::delete).patch(whep::patch).fallback(ended_only));
     live.method_not_allowed_fallback(other_method).with_state(play)

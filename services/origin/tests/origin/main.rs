@@ -7,6 +7,7 @@ mod certificate;
 mod clip;
 mod cloud;
 mod duel;
+mod frames;
 mod http;
 mod peers;
 mod quirks;
