@@ -24,6 +24,7 @@ use crate::{
         signing_keys::SigningKeys,
         tls::{self, ClientCertificate, ServerCertificate},
     },
+    marks::Marks,
     monitoring::Monitoring,
     mqtt::{
         builtin::broker::{self, Broker},
@@ -233,6 +234,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
     });
+    let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
         allocator,
@@ -242,6 +244,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         events,
         inventory,
         keys,
+        marks,
         monitoring: Monitoring::new(),
         operators,
         presence,

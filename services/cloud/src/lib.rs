@@ -28,6 +28,7 @@ mod error;
 mod events;
 mod http;
 mod identity;
+mod marks;
 mod monitoring;
 mod mqtt;
 mod playback;

@@ -48,6 +48,9 @@ impl Still {
     /// The picture in another size. `None`: a side is zero.
     #[must_use]
     pub fn scaled(&self, width: u16, height: u16) -> Option<Self> {
+        if width == 0 || height == 0 {
+            return None;
+        }
         let mut rgb = vec![0; usize::from(width) * usize::from(height) * 3];
         let from = ImageRef::new(self.width.into(), self.height.into(), &self.rgb, PixelType::U8x3).ok()?;
         let mut to = Image::from_slice_u8(width.into(), height.into(), &mut rgb, PixelType::U8x3).ok()?;

@@ -18,6 +18,7 @@ pub(crate) enum EventKind {
     RecordingResumed,
     RelayFailed,
     RelayResumed,
+    MarkAdded,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -35,7 +36,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -47,6 +48,7 @@ impl EventKind {
         Self::RecordingResumed,
         Self::RelayFailed,
         Self::RelayResumed,
+        Self::MarkAdded,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -77,6 +79,7 @@ impl EventKind {
             Self::RecordingResumed => "recording_resumed",
             Self::RelayFailed => "relay_failed",
             Self::RelayResumed => "relay_resumed",
+            Self::MarkAdded => "mark_added",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",
@@ -122,7 +125,7 @@ impl Serialize for EventKind {
 /// Something that happened.
 #[derive(Clone, PartialEq, Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Event {
-    /// Rises, also over restarts; 0 for `stream_metrics`, which is passed on but not kept.
+    /// Rises, also over restarts; 0 for `stream_metrics` and `mark_added`, which are passed on but not kept.
     pub(crate) seq: u64,
     /// By the cloud's clock, seconds since 1970.
     pub(crate) time: i64,

@@ -13,6 +13,7 @@ mod health;
 mod keys;
 mod listener;
 mod live;
+mod marks;
 mod page;
 mod playback;
 mod recordings;
@@ -75,6 +76,7 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(commands::rotate))
         .routes(routes!(streams::list))
         .routes(routes!(streams::relays))
+        .routes(routes!(marks::list, marks::add))
         .routes(routes!(playback::token))
         .routes(routes!(playback::list, playback::add))
         .routes(routes!(playback::remove))

@@ -4,6 +4,7 @@
 
 mod admission;
 mod bench;
+mod marks;
 mod origins;
 mod playback;
 mod presence;

@@ -1,5 +1,8 @@
 //! Which pictures are due for who wants fewer than there are.
 
+/// How early a picture may be and still be the one that is due, in microseconds: sources round their times to milliseconds.
+const EARLY_MICROS_MAX: i64 = 5_000;
+
 /// Pictures of one reader, by the stream's own time.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Pace {
@@ -10,9 +13,8 @@ pub(super) struct Pace {
 impl Pace {
     /// Whether a picture at `at` is due where one is wanted every `interval`; 0: each is.
     pub(super) fn is_due(&mut self, at: i64, interval: i64) -> bool {
-        // Sources round their times to milliseconds, and jitter: a picture that is a little early is this one and not the next.
         let due = self.due_micros.unwrap_or(at);
-        if at < due.saturating_sub(interval / 4) {
+        if at < due.saturating_sub(EARLY_MICROS_MAX.min(interval / 4)) {
             return false;
         }
         // After a pause it begins anew: what was missed is not made up for.
