@@ -40,9 +40,10 @@ def people(hog, picture):
     height, width = picture.shape[:2]
     boxes, scores = hog.detectMultiScale(picture, winStride=(8, 8), padding=(8, 8), scale=1.05)
     found = []
-    for (x, y, w, h), score in zip(boxes, numpy.array(scores).flatten()):
+    for rectangle, score in zip(boxes, numpy.array(scores).flatten()):
         if score < SCORE_MIN:
             continue
+        x, y, w, h = (int(side) for side in rectangle)
         # The detector's boxes may reach over the picture's edges.
         left, top = max(0, x), max(0, y)
         right, bottom = min(width, x + w), min(height, y + h)
