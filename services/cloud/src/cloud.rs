@@ -9,7 +9,10 @@ use crate::{
     clock::Clock,
     config::Config,
     data_dir::{self, DataDir},
-    devices::{commands::Commands, presence::Presence, registry::Registry, renewals::Renewals, results::Results, settings::SettingsIntake},
+    devices::{
+        commands::Commands, on_demand::OnDemand, presence::Presence, registry::Registry, renewals::Renewals, results::Results,
+        settings::SettingsIntake,
+    },
     error::StartError,
     events::log::EventLog,
     http::{
@@ -223,6 +226,14 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let playback = Arc::new(Playback::new(store.clone(), keys.clone(), clock.clone()));
+    let on_demand = Arc::new(OnDemand::new(
+        store.clone(),
+        Arc::clone(&inventory),
+        Arc::clone(&presence),
+        Arc::clone(&commands),
+        Arc::clone(&events),
+        clock.clone(),
+    ));
     let reports = Arc::new(Reports {
         store: store.clone(),
         inventory: Arc::clone(&inventory),
@@ -233,6 +244,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         lives: Lives::new(clock.unix_secs()),
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
+        on_demand: Arc::clone(&on_demand),
     });
     let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
@@ -245,6 +257,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         inventory,
         keys,
         marks,
+        on_demand,
         monitoring: Monitoring::new(),
         operators,
         presence,

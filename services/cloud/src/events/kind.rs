@@ -19,6 +19,7 @@ pub(crate) enum EventKind {
     RelayFailed,
     RelayResumed,
     MarkAdded,
+    StartFailed,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -36,7 +37,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -49,6 +50,7 @@ impl EventKind {
         Self::RelayFailed,
         Self::RelayResumed,
         Self::MarkAdded,
+        Self::StartFailed,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -80,6 +82,7 @@ impl EventKind {
             Self::RelayFailed => "relay_failed",
             Self::RelayResumed => "relay_resumed",
             Self::MarkAdded => "mark_added",
+            Self::StartFailed => "start_failed",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",

@@ -87,7 +87,10 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(audit::list))
         .layer(middleware::from_fn_with_state(http.clone(), access::operator_only));
     let mut devices = OpenApiRouter::new().routes(routes!(requests::request)).routes(routes!(requests::certificate));
-    let mut origins = OpenApiRouter::new().routes(routes!(reports::report)).layer(DefaultBodyLimit::max(REPORT_BYTES_MAX));
+    let mut origins = OpenApiRouter::new()
+        .routes(routes!(reports::report))
+        .routes(routes!(reports::wanted))
+        .layer(DefaultBodyLimit::max(REPORT_BYTES_MAX));
     let mut machines = OpenApiRouter::new()
         .routes(routes!(keys::jwks))
         .routes(routes!(description::openapi))

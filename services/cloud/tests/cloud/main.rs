@@ -5,6 +5,7 @@
 mod admission;
 mod bench;
 mod marks;
+mod on_demand;
 mod origins;
 mod playback;
 mod presence;

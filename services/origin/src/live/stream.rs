@@ -23,6 +23,10 @@ use tokio_util::sync::CancellationToken;
 /// them with the first key frame.
 const PICTURES_WAIT: Duration = Duration::from_secs(1);
 
+/// How long someone who asks again and again watches after the last question: HLS players ask for a playlist at least every target
+/// duration, and its segments are a few seconds long.
+const ASKED_KEPT: Duration = Duration::from_secs(10);
+
 /// Pictures after which their order is known: encoders have a B-frame among the first three, or none.
 const ORDER_PICTURES: usize = 8;
 
@@ -47,6 +51,8 @@ pub(crate) struct Stream {
     viewers: AtomicU64,
     /// Those of them with a task of their own: where they are in the ring is not known here.
     lone_viewers: AtomicU64,
+    /// When someone who has no connection of its own last asked for something of it, in microseconds.
+    asked_at: AtomicU64,
     /// Publishers that the stream has had.
     publishers: AtomicU64,
     /// A viewer needs a key frame: for publishers that can be asked.
@@ -119,6 +125,7 @@ impl Stream {
             traffic,
             viewers: AtomicU64::new(0),
             lone_viewers: AtomicU64::new(0),
+            asked_at: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
             key_frame: Notify::new(),
             ended: CancellationToken::new(),
@@ -187,6 +194,16 @@ impl Stream {
     pub(crate) fn abandoned_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state();
         state.publisher.is_none().then(|| now.since(state.left_at))
+    }
+
+    /// Someone has asked for a playlist, a segment or a snapshot.
+    pub(crate) fn ask(&self, now: Instant) {
+        self.asked_at.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    fn is_watched(&self, now: Instant) -> bool {
+        let asked_at = self.asked_at.load(Ordering::Relaxed);
+        self.viewers.load(Ordering::Relaxed) > 0 || (asked_at > 0 && now.since(Instant::from_micros(asked_at)) < ASKED_KEPT)
     }
 
     /// Who publishes it now.
@@ -342,6 +359,7 @@ impl Stream {
             fps,
             bitrate_kbps,
             viewers: self.viewers.load(Ordering::Relaxed),
+            is_watched: self.is_watched(now),
             since: publisher.since_unix_secs,
             recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
             relays: Vec::new(),

@@ -9,6 +9,7 @@ mod cloud;
 mod duel;
 mod frames;
 mod http;
+mod on_demand;
 mod peers;
 mod quirks;
 mod recording;

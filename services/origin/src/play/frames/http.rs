@@ -7,9 +7,9 @@ use crate::auth::wish::{PlayRefusal, Way};
 use crate::callbacks::Verdict;
 use crate::live::stream::{Stream, ViewerCount};
 use crate::live::traffic::Protocol;
-use crate::play::answers::{NO_STORE, error, not_found, not_yet, with_headers};
-use crate::play::asker::{Viewer, refused};
-use crate::play::{Missing, Play};
+use crate::play::Play;
+use crate::play::answers::{NO_STORE, error, missing, not_yet, refused, with_headers};
+use crate::play::asker::Viewer;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -93,10 +93,9 @@ pub(in crate::play) async fn get(
     if play.callbacks.may_play(&subject, Way::Frames).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
-    let (stream, mut admitted) = match play.begin(viewer.wish(&playback, Way::Frames)) {
+    let (stream, mut admitted) = match play.begin_or_wait(viewer.wish(&playback, Way::Frames)).await {
         Ok(playing) => playing,
-        Err(Missing::Stream) => return not_found(),
-        Err(Missing::Right(refusal)) => return refused(refusal),
+        Err(why) => return missing(why, &viewer.asked),
     };
     let wanted = match question {
         Ok(Query(question)) => question.parse(),
