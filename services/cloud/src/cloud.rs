@@ -233,6 +233,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         Arc::clone(&commands),
         Arc::clone(&events),
         clock.clone(),
+        config.on_demand.lease_sec,
     ));
     let reports = Arc::new(Reports {
         store: store.clone(),

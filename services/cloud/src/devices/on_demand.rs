@@ -23,11 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a camera goes on after the last word that someone watches, in seconds: two reports of an origin may get lost, and a viewer who
-/// comes back at once finds the picture.
-const LEASE_SEC: u32 = 20;
-/// How often a lease is renewed while someone watches.
-const RENEW_INTERVAL: Duration = Duration::from_secs(5);
+/// The part of a lease after which it is renewed while someone watches: messages may get lost, one after another.
+const RENEWALS_PER_LEASE: u32 = 4;
 /// How often a camera that does not come is told again.
 const START_INTERVAL: Duration = Duration::from_secs(3);
 /// How often it is said of a camera that it did not come.
@@ -67,6 +64,7 @@ pub(crate) struct OnDemand {
     commands: Arc<Commands>,
     events: Arc<EventLog>,
     clock: Clock,
+    lease_sec: u32,
     ids: tokio::sync::Mutex<Ids>,
     known: Mutex<HashMap<DeviceId, Known>>,
 }
@@ -79,8 +77,9 @@ impl OnDemand {
         commands: Arc<Commands>,
         events: Arc<EventLog>,
         clock: Clock,
+        lease_sec: u32,
     ) -> Self {
-        Self { store, inventory, presence, commands, events, clock, ids: tokio::sync::Mutex::default(), known: Mutex::default() }
+        Self { store, inventory, presence, commands, events, clock, lease_sec, ids: tokio::sync::Mutex::default(), known: Mutex::default() }
     }
 
     /// Never held across an await.
@@ -129,7 +128,7 @@ impl OnDemand {
             .map(Some)
             .contains(&state);
         let cmd = if is_under_way { CommandName::Renew } else { CommandName::Start };
-        let mut command = Command { lease_sec: Some(LEASE_SEC), ..Command::bare(cmd) };
+        let mut command = Command { lease_sec: Some(self.lease_sec), ..Command::bare(cmd) };
         Commands::name(&mut command);
         if cmd == CommandName::Start {
             let detail = json!({ "cmd": cmd, "command_id": command.command_id.as_str(), "from": "viewer", "server": server });
@@ -144,10 +143,11 @@ impl OnDemand {
     /// What an origin reports of its streams: the leases of those that are watched are renewed.
     pub(crate) async fn follow(&self, server: &str, streams: &[OriginStream]) -> Result<(), StoreError> {
         let (now, mut read) = (self.clock.now(), 0);
+        let renew_interval = Duration::from_secs(self.lease_sec.into()) / RENEWALS_PER_LEASE;
         for stream in streams.iter().filter(|stream| stream.is_watched || stream.viewers > 0) {
             let Ok(device) = DeviceId::new(&stream.device) else { continue };
             let known = self.known().get(&device).copied().unwrap_or_default();
-            if known.told_at.is_some_and(|at| now.saturating_duration_since(at) < RENEW_INTERVAL) {
+            if known.told_at.is_some_and(|at| now.saturating_duration_since(at) < renew_interval) {
                 continue;
             }
             let is_fresh = known.trigger.is_some_and(|(_, at)| now.saturating_duration_since(at) < TRIGGER_KEPT);

@@ -23,10 +23,6 @@ use tokio_util::sync::CancellationToken;
 /// them with the first key frame.
 const PICTURES_WAIT: Duration = Duration::from_secs(1);
 
-/// How long someone who asks again and again watches after the last question: HLS players ask for a playlist at least every target
-/// duration, and its segments are a few seconds long.
-const ASKED_KEPT: Duration = Duration::from_secs(10);
-
 /// Pictures after which their order is known: encoders have a B-frame among the first three, or none.
 const ORDER_PICTURES: usize = 8;
 
@@ -51,8 +47,8 @@ pub(crate) struct Stream {
     viewers: AtomicU64,
     /// Those of them with a task of their own: where they are in the ring is not known here.
     lone_viewers: AtomicU64,
-    /// When someone who has no connection of its own last asked for something of it, in microseconds.
-    asked_at: AtomicU64,
+    /// Until when someone who has no connection of its own counts as watching, in microseconds.
+    asked_until: AtomicU64,
     /// Publishers that the stream has had.
     publishers: AtomicU64,
     /// A viewer needs a key frame: for publishers that can be asked.
@@ -125,7 +121,7 @@ impl Stream {
             traffic,
             viewers: AtomicU64::new(0),
             lone_viewers: AtomicU64::new(0),
-            asked_at: AtomicU64::new(0),
+            asked_until: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
             key_frame: Notify::new(),
             ended: CancellationToken::new(),
@@ -196,14 +192,13 @@ impl Stream {
         state.publisher.is_none().then(|| now.since(state.left_at))
     }
 
-    /// Someone has asked for a playlist, a segment or a snapshot.
-    pub(crate) fn ask(&self, now: Instant) {
-        self.asked_at.store(now.as_micros(), Ordering::Relaxed);
+    /// Someone has asked for a playlist, a segment or a snapshot, and will have asked again by then.
+    pub(crate) fn ask(&self, until: Instant) {
+        self.asked_until.fetch_max(until.as_micros(), Ordering::Relaxed);
     }
 
     fn is_watched(&self, now: Instant) -> bool {
-        let asked_at = self.asked_at.load(Ordering::Relaxed);
-        self.viewers.load(Ordering::Relaxed) > 0 || (asked_at > 0 && now.since(Instant::from_micros(asked_at)) < ASKED_KEPT)
+        self.viewers.load(Ordering::Relaxed) > 0 || now.as_micros() < self.asked_until.load(Ordering::Relaxed)
     }
 
     /// Who publishes it now.

@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// A segment never changes.
 const IMMUTABLE: &str = "public, max-age=3600, immutable";
 
+/// How long someone who asks again and again watches after a question, in segments: players ask for a playlist at least every target duration.
+const ASKED_SEGMENTS: u32 = 3;
+
 /// The routes under `/live`.
 pub(crate) fn router(play: Arc<Play>) -> Router {
     let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file));
@@ -91,7 +94,7 @@ async fn file(
             Err(why) => return missing(why, &viewer.asked),
         },
     };
-    stream.ask(play.clock.now());
+    stream.ask(play.clock.now() + play.hls.segment_duration_min * ASKED_SEGMENTS);
     match file.as_str() {
         "index.m3u8" => {
             let answer = match question {
