@@ -32,6 +32,7 @@ use crate::{
     },
     playback::Playback,
     readiness::Readiness,
+    relays::Relays,
     secrets::sha256,
     servers::{inventory::Inventory, lives::Lives, reports::Reports},
     store::Store,
@@ -222,6 +223,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let playback = Arc::new(Playback::new(store.clone(), keys.clone(), clock.clone()));
+    let relays = Arc::new(Relays::new(store.clone(), clock.clone()));
     let reports = Arc::new(Reports {
         store: store.clone(),
         inventory: Arc::clone(&inventory),
@@ -232,6 +234,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         lives: Lives::new(clock.unix_secs()),
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
+        relays: Arc::clone(&relays),
     });
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
@@ -249,6 +252,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         settings_check,
         renewals,
         playback,
+        relays,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,

@@ -16,6 +16,7 @@ mod live;
 mod page;
 mod playback;
 mod recordings;
+mod relays;
 mod reports;
 mod requests;
 mod servers;
@@ -74,7 +75,10 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(devices::remove))
         .routes(routes!(commands::rotate))
         .routes(routes!(streams::list))
-        .routes(routes!(streams::relays))
+        .routes(routes!(relays::of_stream, relays::add_to_stream))
+        .routes(routes!(relays::remove_from_stream))
+        .routes(routes!(relays::list, relays::add))
+        .routes(routes!(relays::remove))
         .routes(routes!(playback::token))
         .routes(routes!(playback::list, playback::add))
         .routes(routes!(playback::remove))

@@ -15,6 +15,7 @@ pub(crate) mod error;
 mod events;
 mod origins;
 pub(crate) mod playback_keys;
+pub(crate) mod relays;
 mod reserve;
 pub(crate) mod revocations;
 pub(crate) mod settings;

@@ -7,6 +7,7 @@ mod bench;
 mod origins;
 mod playback;
 mod presence;
+mod relays;
 mod requests;
 mod revocation;
 mod rights;
