@@ -7,6 +7,7 @@ import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
 import { Marks } from './marks.js';
 import { copyRow, isBlind, problemText, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
+import { Relaying } from './relaying.js';
 import { Sharing } from './sharing.js';
 import { refresh, store } from './store.js';
 
@@ -25,6 +26,7 @@ export function cameraPage(id) {
   const urls = h('div', { class: 'urls' });
   const sharing = new Sharing(id);
   const marks = new Marks(id);
+  const relaying = new Relaying(id);
   const events = h('div', {});
   let [urlsOf, eventsOf] = [null, null];
   const problem = h('p', { class: 'banner bad', role: 'status', hidden: true });
@@ -35,7 +37,7 @@ export function cameraPage(id) {
       h('h1', { text: id }), badge),
     missing, problem,
     h('div', { class: 'camera' },
-      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls, sharing.node)),
+      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls, sharing.node, relaying.node)),
       h('aside', { class: 'camera-side' },
         h('section', { class: 'panel' }, h('h2', { text: t('controls') }), controls.node),
         h('section', { class: 'panel' }, h('h2', { text: t('figures') }), figures, quality),
@@ -73,7 +75,7 @@ export function cameraPage(id) {
     }
   }
 
-  return { root, update, close: () => stage.close() };
+  return { root, update, close: () => { stage.close(); relaying.close(); } };
 }
 
 function updateFigures(node, camera) {
@@ -86,7 +88,6 @@ function updateFigures(node, camera) {
     ['viewers', number(live.viewers)],
     ['uptime', duration(Date.now() / 1000 - live.since), clock(live.since)],
     ['server', live.server],
-    ...(live.relays ?? []).map((relay) => ['relays', `${relay.name}: ${t(`relay_${relay.state}`)}`, relay.error ?? relay.target]),
   ] : [['status', stateText(camera)], ['server', camera.server ?? '–']];
   node.replaceChildren(...rows.map(([key, value, note]) =>
     h('div', {}, h('dt', { text: t(key) }), h('dd', { title: note || null }, value, note && h('small', { class: 'muted', text: note })))));

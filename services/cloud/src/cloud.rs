@@ -36,6 +36,7 @@ use crate::{
     },
     playback::Playback,
     readiness::Readiness,
+    relays::Relays,
     secrets::sha256,
     servers::{inventory::Inventory, lives::Lives, reports::Reports},
     store::Store,
@@ -235,6 +236,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         clock.clone(),
         config.on_demand.lease_sec,
     ));
+    let relays = Arc::new(Relays::new(store.clone(), clock.clone()));
     let reports = Arc::new(Reports {
         store: store.clone(),
         inventory: Arc::clone(&inventory),
@@ -246,6 +248,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
         on_demand: Arc::clone(&on_demand),
+        relays: Arc::clone(&relays),
     });
     let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
@@ -266,6 +269,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         settings_check,
         renewals,
         playback,
+        relays,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,

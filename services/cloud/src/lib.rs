@@ -34,6 +34,7 @@ mod mqtt;
 mod playback;
 mod rate_limit;
 mod readiness;
+mod relays;
 mod secrets;
 mod servers;
 mod store;

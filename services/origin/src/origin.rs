@@ -318,7 +318,8 @@ impl Parts {
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
         let parts = relay::Parts { clock, hub: hub.clone(), incidents, tasks: tasks.clone(), shutdown: shutdown.clone() };
         let relays = Arc::new(Relays::new(&config.relays, parts));
-        let control = Control { server, keys, viewing, relays: relays.states.clone(), hub, checkpoint, shutdown: shutdown.clone() };
+        let (states, relay_rules) = (relays.states.clone(), relays.rules.clone());
+        let control = Control { server, keys, viewing, relays: states, relay_rules, hub, checkpoint, shutdown: shutdown.clone() };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
         Ok(Self { rtmp, whip, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })

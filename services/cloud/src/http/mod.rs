@@ -17,6 +17,7 @@ mod marks;
 mod page;
 mod playback;
 mod recordings;
+mod relays;
 mod reports;
 mod requests;
 mod servers;
@@ -75,8 +76,11 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(devices::remove))
         .routes(routes!(commands::rotate))
         .routes(routes!(streams::list))
-        .routes(routes!(streams::relays))
         .routes(routes!(marks::list, marks::add))
+        .routes(routes!(relays::of_stream, relays::add_to_stream))
+        .routes(routes!(relays::remove_from_stream))
+        .routes(routes!(relays::list, relays::add))
+        .routes(routes!(relays::remove))
         .routes(routes!(playback::token))
         .routes(routes!(playback::list, playback::add))
         .routes(routes!(playback::remove))

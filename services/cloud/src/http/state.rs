@@ -11,6 +11,7 @@ use crate::{
     mqtt::bus::Bus,
     playback::Playback,
     readiness::Readiness,
+    relays::Relays,
     servers::{inventory::Inventory, reports::Reports},
     store::{Store, settings::Tables},
 };
@@ -47,6 +48,7 @@ pub(crate) struct Http {
     pub(crate) renewals: Arc<Renewals>,
     pub(crate) playback: Arc<Playback>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) relays: Arc<Relays>,
     pub(crate) reports: Arc<Reports>,
     pub(crate) store: Store,
 }
@@ -79,6 +81,7 @@ parts! {
     renewals: Arc<Renewals>,
     playback: Arc<Playback>,
     registry: Arc<Registry>,
+    relays: Arc<Relays>,
     reports: Arc<Reports>,
     settings_check: SettingsCheck,
     store: Store,

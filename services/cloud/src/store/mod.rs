@@ -16,6 +16,7 @@ mod events;
 mod marks;
 mod origins;
 pub(crate) mod playback_keys;
+pub(crate) mod relays;
 mod reserve;
 pub(crate) mod revocations;
 pub(crate) mod settings;

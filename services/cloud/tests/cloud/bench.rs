@@ -56,6 +56,11 @@ impl Bench {
         self.http.get(self.url(path)).send().await.unwrap().json().await.unwrap()
     }
 
+    pub(crate) async fn ask(&self, method: reqwest::Method, path: &str, body: Value) -> (u16, Value) {
+        let answer = self.http.request(method, self.url(path)).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
     /// An origin reports.
     pub(crate) async fn report(&self, id: &str, boot_id: &str, streams: Value) -> Value {
         self.report_with(id, boot_id, streams, Value::Null).await

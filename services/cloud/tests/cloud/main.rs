@@ -9,6 +9,7 @@ mod on_demand;
 mod origins;
 mod playback;
 mod presence;
+mod relays;
 mod requests;
 mod revocation;
 mod rights;

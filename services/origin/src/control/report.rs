@@ -176,6 +176,9 @@ impl Reporter {
             if let Some(keys) = answer.playback_keys {
                 control.viewing.replace_keys(keys);
             }
+            if let Some(rules) = &answer.relays {
+                control.relay_rules.replace(rules);
+            }
         });
         control.hub.revoke(&answer.revoked, asked_after, answer.revoked_up_to);
         Ok(())
@@ -202,6 +205,7 @@ impl Reporter {
             refusals: control.hub.refusals.due(),
             audit_checkpoint: control.checkpoint.shown(),
             playback_keys_version: Some(control.viewing.keys_version()),
+            relays_version: Some(control.relay_rules.version()),
             played: control.viewing.used(),
         }
     }
