@@ -12,6 +12,7 @@ use crate::{
     devices::{commands::Commands, presence::Presence, registry::Registry, renewals::Renewals, results::Results, settings::SettingsIntake},
     error::StartError,
     events::log::EventLog,
+    hooks::Hooks,
     http::{
         self,
         state::{ClusterKey, Http, SettingsCheck},
@@ -108,6 +109,7 @@ impl Cloud {
             clock: parts.clock.clone(),
             looked_at: None,
         };
+        tasks.spawn(Arc::clone(&parts.hooks).run(tasks.clone(), stop.clone()));
         tasks.spawn(watch(&parts, certificates).run(seen, stop.clone()));
         let mqtts = mqtts_addr.map_or_else(|| "off".to_owned(), |address| address.to_string());
         let token =
@@ -236,6 +238,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         playback: Arc::clone(&playback),
         relays: Arc::clone(&relays),
     });
+    let hooks = Arc::new(Hooks::new(store.clone(), Arc::clone(&events), clock.clone(), config.hooks.allow_private_addresses));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
         allocator,
@@ -243,6 +246,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         cluster_key: ClusterKey { sha256: sha256(cluster_key.reveal()) },
         commands,
         events,
+        hooks,
         inventory,
         keys,
         monitoring: Monitoring::new(),

@@ -26,6 +26,8 @@ pub(crate) enum EventKind {
     DeviceAdded,
     DeviceRevoked,
     DeviceDuel,
+    HookFailed,
+    HookRecovered,
     Allocated,
     ServerUp,
     ServerDown,
@@ -35,7 +37,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -55,6 +57,8 @@ impl EventKind {
         Self::DeviceAdded,
         Self::DeviceRevoked,
         Self::DeviceDuel,
+        Self::HookFailed,
+        Self::HookRecovered,
         Self::Allocated,
         Self::ServerUp,
         Self::ServerDown,
@@ -85,6 +89,8 @@ impl EventKind {
             Self::DeviceAdded => "device_added",
             Self::DeviceRevoked => "device_revoked",
             Self::DeviceDuel => "device_duel",
+            Self::HookFailed => "hook_failed",
+            Self::HookRecovered => "hook_recovered",
             Self::Allocated => "allocated",
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",

@@ -4,6 +4,7 @@
 
 mod admission;
 mod bench;
+mod hooks;
 mod origins;
 mod playback;
 mod presence;
