@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The bytes of a device that wait for the disk, and that are being written: ten seconds at 13 Mbit/s. While they are written they take as much again, one
-/// file after the other.
+/// The bytes of a device that wait for the disk, and that are being written: ten seconds at 13 Mbit/s.
 const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// Those of all devices that record.
