@@ -15,8 +15,8 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    extract::{FromRef, FromRequestParts, State},
+    http::{StatusCode, request::Parts},
 };
 use sightline_signal::DeviceId;
 use sightline_signal::report::{OriginReport, ReportAnswer};
@@ -45,26 +45,41 @@ const URL_BYTES_MAX: usize = 190;
     (status = 503, description = "`TOO_MANY_ORIGINS` or `STORAGE_FAILED`"),
 ))]
 pub(super) async fn report(
-    State(cluster_key): State<ClusterKey>,
+    _: OfCluster,
     State(reports): State<Arc<Reports>>,
     Id(id): Id,
-    headers: HeaderMap,
     Report(report): Report<OriginReport>,
 ) -> ApiResult<Json<ReportAnswer>> {
-    let taken = take(&cluster_key, &reports, &id, &headers, report).await;
-    let outcome = if taken.is_ok() { "taken" } else { "refused" };
-    metrics::counter!("sightline_server_reports_total", "outcome" => outcome).increment(1);
+    let taken = take(&reports, &id, report).await;
+    count(taken.is_ok());
     taken.map(Json)
 }
 
-async fn take(key: &ClusterKey, reports: &Reports, id: &str, headers: &HeaderMap, report: OriginReport) -> ApiResult<ReportAnswer> {
-    if !is_secret(bearer(headers), &key.sha256) {
-        return Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHORIZED",
-            "show the cluster key of data_dir/cluster.key as Authorization: Bearer",
-        ));
+fn count(is_taken: bool) {
+    let outcome = if is_taken { "taken" } else { "refused" };
+    metrics::counter!("sightline_server_reports_total", "outcome" => outcome).increment(1);
+}
+
+/// Who shows the cluster key. Asked before the body: a report may be long, and a stranger's is not read.
+#[derive(Debug)]
+pub(super) struct OfCluster;
+
+impl<S: Send + Sync> FromRequestParts<S> for OfCluster
+where
+    ClusterKey: FromRef<S>,
+{
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if is_secret(bearer(&parts.headers), &ClusterKey::from_ref(state).sha256) {
+            return Ok(Self);
+        }
+        count(false);
+        let problem = "show the cluster key of data_dir/cluster.key as Authorization: Bearer";
+        Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", problem))
     }
+}
+
+async fn take(reports: &Reports, id: &str, report: OriginReport) -> ApiResult<ReportAnswer> {
     let id = check(id, &report)?;
     match reports.receive(&id, report).await {
         Ok(answer) => Ok(answer),
