@@ -89,6 +89,11 @@ export async function playbackToken(device) {
   return playbackTokens.get(device).asked;
 }
 
+/** The newest marks of a device. */
+export async function marks(device, count) {
+  return page(`api/v1/streams/${encodeURIComponent(device)}/marks?limit=${count}`);
+}
+
 /** The keys that play a device's stream. */
 export async function playbackKeys(device) {
   return (await list('api/v1/playback-keys')).filter((key) => key.device === device);

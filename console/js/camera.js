@@ -5,6 +5,7 @@ import { h, icon, setAttribute, setText, toast } from './dom.js';
 import { bitrate, clock, duration, latency, number } from './format.js';
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
+import { Marks } from './marks.js';
 import { copyRow, isBlind, problemText, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
 import { Relaying } from './relaying.js';
 import { Sharing } from './sharing.js';
@@ -25,6 +26,7 @@ export function cameraPage(id) {
   const urls = h('div', { class: 'urls' });
   const sharing = new Sharing(id);
   const relaying = new Relaying(id);
+  const marks = new Marks(id);
   const events = h('div', {});
   let [urlsOf, eventsOf] = [null, null];
   const problem = h('p', { class: 'banner bad', role: 'status', hidden: true });
@@ -39,6 +41,7 @@ export function cameraPage(id) {
       h('aside', { class: 'camera-side' },
         h('section', { class: 'panel' }, h('h2', { text: t('controls') }), controls.node),
         h('section', { class: 'panel' }, h('h2', { text: t('figures') }), figures, quality),
+        h('section', { class: 'panel' }, h('h2', { text: t('marks') }), marks.node),
         h('section', { class: 'panel' }, h('h2', { text: t('timeline') }), events))));
 
   function update() {
@@ -52,6 +55,7 @@ export function cameraPage(id) {
     setText(problem, why);
     stage.update(camera);
     controls.update(camera);
+    marks.update();
     updateFigures(figures, camera);
     quality.hidden = !camera.live || isBlind(camera);
     const samples = store.history.get(id) ?? [];

@@ -254,6 +254,9 @@ pub struct OriginStream {
     pub bitrate_kbps: f64,
     /// Its viewers.
     pub viewers: u64,
+    /// Someone watches, or has asked for a playlist, a segment or a snapshot a moment ago: an on-demand camera goes on.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_watched: bool,
     /// When the present publisher began, seconds since 1970.
     pub since: i64,
     /// `on`, `failing`: the recording of it. Absent: it is not recorded.
@@ -285,6 +288,47 @@ pub struct OriginRelay {
     pub sent_bytes: u64,
     /// Frames that were left out because the target was too slow.
     pub lost_frames: u64,
+}
+
+/// An origin's question about a playback id that someone wants to watch and that it does not have. `POST /api/v1/servers/{server_id}/wanted`,
+/// authorised by the cluster key. The right to watch was checked before.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WantedStream {
+    /// The playback id.
+    pub playback: String,
+    /// Viewers have waited for so many seconds, and have gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave_up_after_sec: Option<u64>,
+}
+
+/// What the cloud has done about it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WantedAnswer {
+    /// See there.
+    pub state: WantedState,
+    /// `elsewhere`: where that origin's viewers come, `http://host:port`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub http_url: String,
+}
+
+/// Where a wanted stream is.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WantedState {
+    /// No one has this playback id.
+    #[default]
+    Unknown,
+    /// Its camera does not start because someone watches.
+    NotOnDemand,
+    /// Its camera has no connection over MQTT: nobody can tell it.
+    Offline,
+    /// Its camera was told to stream.
+    Starting,
+    /// Another origin has it.
+    Elsewhere,
 }
 
 /// What the origin hears back.

@@ -9,7 +9,10 @@ use crate::{
     clock::Clock,
     config::Config,
     data_dir::{self, DataDir},
-    devices::{commands::Commands, presence::Presence, registry::Registry, renewals::Renewals, results::Results, settings::SettingsIntake},
+    devices::{
+        commands::Commands, on_demand::OnDemand, presence::Presence, registry::Registry, renewals::Renewals, results::Results,
+        settings::SettingsIntake,
+    },
     error::StartError,
     events::log::EventLog,
     hooks::Hooks,
@@ -25,6 +28,7 @@ use crate::{
         signing_keys::SigningKeys,
         tls::{self, ClientCertificate, ServerCertificate},
     },
+    marks::Marks,
     monitoring::Monitoring,
     mqtt::{
         builtin::broker::{self, Broker},
@@ -226,6 +230,15 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let playback = Arc::new(Playback::new(store.clone(), keys.clone(), clock.clone()));
     let relays = Arc::new(Relays::new(store.clone(), clock.clone()));
+    let on_demand = Arc::new(OnDemand::new(
+        store.clone(),
+        Arc::clone(&inventory),
+        Arc::clone(&presence),
+        Arc::clone(&commands),
+        Arc::clone(&events),
+        clock.clone(),
+        config.on_demand.lease_sec,
+    ));
     let reports = Arc::new(Reports {
         store: store.clone(),
         inventory: Arc::clone(&inventory),
@@ -237,7 +250,9 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
         relays: Arc::clone(&relays),
+        on_demand: Arc::clone(&on_demand),
     });
+    let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
     let hooks = Arc::new(Hooks::new(store.clone(), Arc::clone(&events), clock.clone(), config.hooks.allow_private_addresses));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
@@ -249,6 +264,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         hooks,
         inventory,
         keys,
+        marks,
+        on_demand,
         monitoring: Monitoring::new(),
         operators,
         presence,

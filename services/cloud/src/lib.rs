@@ -29,6 +29,7 @@ mod events;
 mod hooks;
 mod http;
 mod identity;
+mod marks;
 mod monitoring;
 mod mqtt;
 mod playback;

@@ -35,7 +35,7 @@ const REFUSED_ACTIONS: [Action; 6] = [
     Action::StreamPublishRefuse,
 ];
 
-const COUNTERS: [(&str, &str); 13] = [
+const COUNTERS: [(&str, &str); 14] = [
     ("sightline_audit_gaps_total", "Times that rows of the audit log were found to be gone or rewritten"),
     ("sightline_audit_rows_total", "Rows that were written to the audit log"),
     ("sightline_events_lost_total", "Events that were never stored, because the database took none for too long"),
@@ -44,6 +44,7 @@ const COUNTERS: [(&str, &str); 13] = [
     ("sightline_http_requests_total", "HTTP requests that were answered, by class of the status"),
     ("sightline_http_tls_failures_total", "HTTP connections whose TLS handshake failed"),
     ("sightline_playback_tokens_total", "Playback tokens that were signed"),
+    ("sightline_starts_by_viewers_total", "On-demand cameras that were told to start because someone watches"),
     ("sightline_refusals_total", "Operations that were refused, by what they were"),
     ("sightline_server_reports_total", "Reports of origins, by what became of them"),
     ("sightline_stream_duels_total", "Streams that two have published with one token"),
@@ -144,6 +145,7 @@ fn announce() {
         "sightline_events_lost_total",
         "sightline_http_tls_failures_total",
         "sightline_playback_tokens_total",
+        "sightline_starts_by_viewers_total",
         "sightline_stream_duels_total",
         "sightline_stream_requests_without_identity_total",
     ] {

@@ -4,6 +4,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod metrics;
 pub(crate) mod report;
 pub(crate) mod sweep;
+pub(crate) mod wanted;
 
 use crate::auth::keys::Keys;
 use crate::auth::viewing::Viewing;

@@ -18,6 +18,8 @@ pub(crate) enum EventKind {
     RecordingResumed,
     RelayFailed,
     RelayResumed,
+    MarkAdded,
+    StartFailed,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -37,7 +39,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -49,6 +51,8 @@ impl EventKind {
         Self::RecordingResumed,
         Self::RelayFailed,
         Self::RelayResumed,
+        Self::MarkAdded,
+        Self::StartFailed,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -81,6 +85,8 @@ impl EventKind {
             Self::RecordingResumed => "recording_resumed",
             Self::RelayFailed => "relay_failed",
             Self::RelayResumed => "relay_resumed",
+            Self::MarkAdded => "mark_added",
+            Self::StartFailed => "start_failed",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",
@@ -128,7 +134,7 @@ impl Serialize for EventKind {
 /// Something that happened.
 #[derive(Clone, PartialEq, Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Event {
-    /// Rises, also over restarts; 0 for `stream_metrics`, which is passed on but not kept.
+    /// Rises, also over restarts; 0 for `stream_metrics` and `mark_added`, which are passed on but not kept.
     pub(crate) seq: u64,
     /// By the cloud's clock, seconds since 1970.
     pub(crate) time: i64,

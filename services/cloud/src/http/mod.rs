@@ -14,6 +14,7 @@ mod hooks;
 mod keys;
 mod listener;
 mod live;
+mod marks;
 mod page;
 mod playback;
 mod recordings;
@@ -83,6 +84,7 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(hooks::replay))
         .routes(routes!(hooks::remove))
         .routes(routes!(relays::remove))
+        .routes(routes!(marks::list, marks::add))
         .routes(routes!(playback::token))
         .routes(routes!(playback::list, playback::add))
         .routes(routes!(playback::remove))
@@ -93,7 +95,10 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(audit::list))
         .layer(middleware::from_fn_with_state(http.clone(), access::operator_only));
     let mut devices = OpenApiRouter::new().routes(routes!(requests::request)).routes(routes!(requests::certificate));
-    let mut origins = OpenApiRouter::new().routes(routes!(reports::report)).layer(DefaultBodyLimit::max(REPORT_BYTES_MAX));
+    let mut origins = OpenApiRouter::new()
+        .routes(routes!(reports::report))
+        .routes(routes!(reports::wanted))
+        .layer(DefaultBodyLimit::max(REPORT_BYTES_MAX));
     let mut machines = OpenApiRouter::new()
         .routes(routes!(keys::jwks))
         .routes(routes!(description::openapi))

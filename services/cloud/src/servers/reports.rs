@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     audit::{checkpoints::Checkpoints, refusals::Refusals},
-    devices::commands::Commands,
+    devices::{commands::Commands, on_demand::OnDemand},
     events::{kind::EventKind, log::EventLog},
     identity::signing_keys::SigningKeys,
     playback::Playback,
@@ -50,6 +50,7 @@ pub(crate) struct Reports {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) playback: Arc<Playback>,
     pub(crate) relays: Arc<Relays>,
+    pub(crate) on_demand: Arc<OnDemand>,
 }
 
 impl Reports {
@@ -74,6 +75,7 @@ impl Reports {
         self.happened(id, incidents).await;
         self.turned(id, &streams).await;
         self.refused(id, &refusals).await;
+        self.on_demand.follow(id.as_str(), &streams).await?;
         self.playback.used(&played).await;
         let playback_keys = match keys_version {
             Some(version) => self.playback.for_origin(version).await?,

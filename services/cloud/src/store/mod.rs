@@ -14,6 +14,7 @@ mod epochs;
 pub(crate) mod error;
 mod events;
 pub(crate) mod hooks;
+mod marks;
 mod origins;
 pub(crate) mod playback_keys;
 pub(crate) mod relays;

@@ -5,6 +5,8 @@
 mod admission;
 mod bench;
 mod hooks;
+mod marks;
+mod on_demand;
 mod origins;
 mod playback;
 mod presence;
