@@ -29,7 +29,10 @@ fn a_sleeping_camera_starts_for_its_first_viewers_and_sleeps_again_after_the_las
     assert!(stack::streams(&stack.http).0.is_empty());
     let playback = of_device("").unwrap()["playback"].as_str().unwrap().to_owned();
     let at = |rest: &str| format!("http://{}/live/{playback}{rest}", stack.origin_http);
-    let viewers = [at(".flv"), at("/index.m3u8")].map(|url| std::thread::spawn(move || first_picture(&url)));
+    let viewers = [at(".flv"), at("/index.m3u8")].map(|url| {
+        let viewer = std::thread::Builder::new().name("viewer".to_owned());
+        viewer.spawn(move || first_picture(&url)).unwrap()
+    });
     for viewer in viewers {
         assert!(viewer.join().unwrap() > 0, "{}", camera.log());
     }
