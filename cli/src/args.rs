@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Config(Config),
     /// Print completions for a shell
     Completions(Completions),
+    /// Write the manual pages, one for each command
+    Man(Man),
 }
 
 #[derive(ClapArgs, Debug)]
@@ -585,4 +587,15 @@ Examples:
 pub(crate) struct Completions {
     /// Whose
     pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  sightline man ~/.local/share/man/man1    then: man sightline, man sightline-device-add
+  sightline man /usr/local/share/man/man1  for everyone on this machine")]
+pub(crate) struct Man {
+    /// Where they are written; it is made if it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }

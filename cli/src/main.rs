@@ -71,6 +71,9 @@ async fn run(args: Args) -> Result<bool, Failure> {
             terminal::print(terminal::completions(completions.shell).trim_end());
             Ok(())
         }
+        Command::Man(man) => {
+            terminal::write_manual(&man.dir).map(|pages| terminal::print(&format!("{pages} pages in {}", man.dir.display())))
+        }
     }?;
     Ok(true)
 }

@@ -92,6 +92,18 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
+/// Writes the manual's pages, from the definitions that the command line is read by. Gives how many there are.
+pub(crate) fn write_manual(dir: &std::path::Path) -> Result<usize, crate::Failure> {
+    use clap::CommandFactory as _;
+    let wrong = |error| format!("{} can't be written: {error}; name a directory that you may write", dir.display());
+    std::fs::create_dir_all(dir).map_err(wrong)?;
+    // Each command would have `help` among its own, with a page for every other command.
+    let args = Args::command().disable_help_subcommand(true);
+    clap_mangen::generate_to(args, dir).map_err(wrong)?;
+    let pages = std::fs::read_dir(dir).map_err(wrong)?.flatten();
+    Ok(pages.filter(|page| page.file_name().to_string_lossy().starts_with("sightline")).count())
+}
+
 /// Writes what is for people to standard error.
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
@@ -100,6 +112,24 @@ pub(crate) fn say(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_command_has_a_manual_page_with_its_options_and_examples() {
+        use clap::CommandFactory as _;
+        let dir = tempfile::tempdir().unwrap();
+        let pages = dir.path().join("share/man1");
+        let written = write_manual(&pages).unwrap();
+        let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+        let commands: Vec<String> = Args::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        assert!(written > commands.len() && !pages.join("sightline-help.1").exists());
+        assert!(commands.iter().all(|command| page("sightline.1").contains(&format!("sightline\\-{command}(1)"))));
+        assert!(commands.iter().all(|command| page(&format!("sightline-{command}.1")).starts_with(".ie")));
+        let push = page("sightline-push.1");
+        assert!(["quality", "Examples:", "log\\-format"].iter().all(|word| push.contains(word)), "{push}");
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let failure = write_manual(&dir.path().join("file")).unwrap_err().to_string();
+        assert!(failure.contains("name a directory that you may write"), "{failure}");
+    }
 
     #[test]
     fn shells_complete_subcommands_and_their_options() {

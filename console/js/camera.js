@@ -25,8 +25,8 @@ export function cameraPage(id) {
   const controls = new Controls(id);
   const urls = h('div', { class: 'urls' });
   const sharing = new Sharing(id);
-  const marks = new Marks(id);
   const relaying = new Relaying(id);
+  const marks = new Marks(id);
   const events = h('div', {});
   let [urlsOf, eventsOf] = [null, null];
   const problem = h('p', { class: 'banner bad', role: 'status', hidden: true });

@@ -565,10 +565,17 @@ def attacks(installation, device, until):
             links.append(link)
         time.sleep(3)
 
+    def own_playlist():
+        """What it sends is kept for whoever asks for it by HLS: itself."""
+        for stream in installation.get("/api/v1/streams")["items"]:
+            if stream["device"] == device:
+                http(f"http://127.0.0.1:{installation.live}/live/{stream['playback']}/index.m3u8", timeout=2)
+        time.sleep(0.5)
+
     kinds = {
         "mqtt_flood": mqtt_flood, "mqtt_flood_2": mqtt_flood, "takeovers": takeovers, "topics": topics, "half_handshakes": half_handshakes,
         "requests": requests, "requests_2": requests, "slow_requests": slow_requests, "tiny_frames": lambda: publisher(b"\x27\1\0\0\0\0\0\0\1\x41", 2000),
-        "big_frames": lambda: publisher(picture(False, bytes(60000)), 20), "unread_viewers": unread_viewers,
+        "big_frames": lambda: publisher(picture(False, bytes(60000)), 20), "unread_viewers": unread_viewers, "own_playlist": own_playlist,
     }
     rounds = dict.fromkeys(kinds, 0)
 

@@ -2,17 +2,19 @@
 
 mod composed;
 mod packets;
+mod ways;
 
 use packets::{base64, framed, packets_of, rtp};
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io::{BufRead as _, BufReader, Read as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
+use ways::Ways;
 
 /// Between two pictures.
 const PICTURE_INTERVAL: Duration = Duration::from_millis(20);
@@ -208,6 +210,10 @@ pub struct Quirks {
     pub is_udp: bool,
     /// Over UDP it does not say which ports it sends from.
     pub hides_ports: bool,
+    /// Over UDP it names this as the address that it sends from.
+    pub source: Option<&'static str>,
+    /// Over UDP others send to the same ports: one from this address, ahead of the camera, and one from the camera's own, behind it.
+    pub stranger: Option<&'static str>,
     /// It wants Digest authentication, with a new nonce after each request.
     pub renews_nonce: bool,
     /// It asks for a keepalive each second, and does not answer it.
@@ -292,32 +298,6 @@ impl Drop for QuirkCamera {
     }
 }
 
-/// Where packets go.
-#[derive(Default)]
-struct Ways {
-    tcp: Option<TcpStream>,
-    /// By the channel that a packet would have over TCP.
-    udp: Vec<(u8, UdpSocket)>,
-}
-
-impl Ways {
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        self.tcp.as_mut().is_some_and(|stream| stream.write_all(bytes).is_ok())
-    }
-
-    /// A packet behind RTSP's frame.
-    fn send(&mut self, framed: &[u8]) -> bool {
-        if self.udp.is_empty() {
-            return self.write(framed);
-        }
-        if let (Some(&channel), Some(packet)) = (framed.get(1), framed.get(4..)) {
-            // Nobody at the other end is no end of the camera.
-            self.udp.iter().filter(|(of, _)| *of == channel).for_each(|(_, socket)| drop(socket.send(packet)));
-        }
-        self.tcp.is_some()
-    }
-}
-
 struct Request {
     method: String,
     /// The first of the ports that UDP is asked for at.
@@ -391,7 +371,8 @@ impl Connection {
                 && quirks.is_udp
                 && let (Some(peer), Some(port)) = (peer, client_port)
             {
-                self.open_udp(SocketAddr::new(peer, port), is_sound);
+                let stranger = quirks.stranger;
+                self.ways.lock().expect("no thread panics").open_udp(SocketAddr::new(peer, port), is_sound, stranger);
             }
             let answer = self.answer(&method, is_sound, &cseq);
             let answer = match quirks.answers {
@@ -468,29 +449,6 @@ impl Connection {
         self.ways.lock().expect("no thread panics").write(bytes);
     }
 
-    /// RTP and RTCP of a track, to two ports that follow one another.
-    fn open_udp(&self, first: SocketAddr, is_sound: bool) {
-        let mut ways = self.ways.lock().expect("no thread panics");
-        for at in 0..2 {
-            let to = SocketAddr::new(first.ip(), first.port().wrapping_add(at));
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
-            if socket.connect(to).is_ok() {
-                ways.udp.push((at as u8 + if is_sound { 2 } else { 0 }, socket));
-            }
-        }
-    }
-
-    /// Where a track's packets come from.
-    fn server_ports(&self, is_sound: bool) -> String {
-        let ways = self.ways.lock().expect("no thread panics");
-        let first = if is_sound { 2 } else { 0 };
-        let port = |channel| {
-            let socket = ways.udp.iter().find(|(of, _)| *of == channel);
-            socket.and_then(|(_, socket)| socket.local_addr().ok()).map_or(0, |address| address.port())
-        };
-        format!("{}-{}", port(first), port(first + 1))
-    }
-
     fn answer(&self, method: &str, is_sound: bool, cseq: &str) -> String {
         let quirks = self.quirks;
         let session = match (quirks.odd_headers, quirks.ignores_keepalive || quirks.misnumbers_keepalive) {
@@ -515,9 +473,13 @@ impl Connection {
                     (_, _, true) => "",
                 };
                 let odd = if quirks.odd_headers { " source=camera.local; server_port=x;" } else { "" };
+                let source = quirks.source.map_or_else(String::new, |source| format!("source={source};"));
                 let way = match quirks.is_udp {
-                    true if quirks.hides_ports => "RTP/AVP;unicast;".to_owned(),
-                    true => format!("RTP/AVP;unicast;server_port={};", self.server_ports(is_sound)),
+                    true if quirks.hides_ports => format!("RTP/AVP;unicast;{source}"),
+                    true => format!(
+                        "RTP/AVP;unicast;{source}server_port={};",
+                        self.ways.lock().expect("no thread panics").server_ports(is_sound)
+                    ),
                     false => format!("RTP/AVP/TCP;unicast;{channels}"),
                 };
                 (format!("Transport: {way}{odd}ssrc={SSRC:08X}\r\nSession: {session}\r\n"), String::new())

@@ -10,7 +10,12 @@ use core::time::Duration;
 use sightline_media::{Frame, MediaTime, Track, TrackId, WallTime};
 
 /// The most bytes one segment gathers before it is cut without a key frame: a stream that never sends one must not fill the memory.
-pub const SEGMENT_BYTES_MAX: usize = 32 << 20;
+pub const SEGMENT_BYTES_MAX: usize = 16 << 20;
+/// The most bytes of a playlist's segments, those that have left it included: a minute at 4 Mbit/s. Above it the oldest go, so that a publisher that sends a
+/// burst, and is asked for by its own viewers, does not fill the memory.
+const PLAYLIST_BYTES_MAX: usize = 32 << 20;
+/// Segments that stay whatever they take: a playlist of fewer starves its players (RFC 8216 §6.2.2).
+const SEGMENTS_MIN: usize = 3;
 
 /// How a playlist is cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -299,8 +304,9 @@ impl Muxer {
     /// What has left the playlist is kept for one playlist's length more.
     fn drop_what_has_left(&mut self) {
         let kept = self.config.playlist_segments.max(1) * 2;
-        while self.segments.len() > kept {
-            self.segments.pop_front();
+        let mut bytes: usize = self.segments.iter().map(|segment| segment.bytes.len()).sum();
+        while self.segments.len() > kept || (self.segments.len() > SEGMENTS_MIN && bytes > PLAYLIST_BYTES_MAX) {
+            bytes -= self.segments.pop_front().map_or(0, |gone| gone.bytes.len());
         }
         let oldest = self.segments.front().map_or(self.next_sequence, |segment| segment.init);
         self.inits.retain(|(number, _)| *number >= oldest);

@@ -125,6 +125,8 @@ pub struct Intake {
     has_config: bool,
     /// A recovery point was announced in a message of its own.
     recovery_is_due: bool,
+    /// Its NAL units in our form: who gets the pictures next goes by them, as we do.
+    recovery: Vec<u8>,
     has_seen_start: bool,
     has_codes_within: bool,
     looked_through: u8,
@@ -149,6 +151,7 @@ impl Intake {
             sets: Sets::new(family),
             has_config: false,
             recovery_is_due: false,
+            recovery: Vec::new(),
             has_seen_start: false,
             has_codes_within: false,
             looked_through: 0,
@@ -191,9 +194,13 @@ impl Intake {
         let framing = Framing::of(payload, self.length_bytes, self.family).ok_or(Passed::Unreadable)?;
         let Seen { look, has_empty, has_codes_within } = self.look(payload, framing);
         if !look.has_picture {
-            self.recovery_is_due |= look.is_recovery;
+            if look.is_recovery {
+                self.recovery_is_due = true;
+                self.recovery = framing.recovery_points(payload, self.family);
+            }
             return Err(Passed::NoPicture);
         }
+        let recovery = core::mem::take(&mut self.recovery);
         let is_keyframe = self.is_start(&look, is_flagged);
         if is_keyframe != is_flagged {
             note(&mut mends, if is_flagged { Mend::FalseKeyFrame } else { Mend::KeyFrameUnsaid });
@@ -214,10 +221,14 @@ impl Intake {
             }
         }
         let is_ours = framing.is_ours() && !has_codes_within && !has_empty;
-        let payload = if is_ours { None } else { Some(framing.rewrite(payload, self.family, has_codes_within)) };
+        let mut ours = if is_ours { None } else { Some(framing.rewrite(payload, self.family, has_codes_within)) };
+        if !recovery.is_empty() && !look.is_recovery {
+            let at = ours.as_deref().unwrap_or(payload);
+            ours = Some(framing::before_slices(at, &recovery, self.family));
+        }
         Ok(Taken {
             config,
-            payload,
+            payload: ours,
             is_keyframe,
             is_disposable: !is_keyframe && !look.is_referred_to,
             begins_picture: look.begins_picture,

@@ -31,6 +31,18 @@ pub fn fragment(sequence: u32, frames: &[Frame<Bytes>], ends_at: Option<MediaTim
 /// # Errors
 /// As [`fragment`].
 pub fn fragment_of(sequence: u32, frames: &[Frame<Bytes>], ends_at: impl Fn(TrackId) -> Option<MediaTime>) -> Result<Bytes, Error> {
+    Ok(parts_of(sequence, frames, ends_at)?.concat().into())
+}
+
+/// [`fragment`] in parts, without a copy of the payloads: the boxes before them, then each.
+///
+/// # Errors
+/// As [`fragment`].
+pub fn fragment_parts(sequence: u32, frames: &[Frame<Bytes>], ends_at: Option<MediaTime>) -> Result<Vec<Bytes>, Error> {
+    parts_of(sequence, frames, |_| ends_at)
+}
+
+fn parts_of(sequence: u32, frames: &[Frame<Bytes>], ends_at: impl Fn(TrackId) -> Option<MediaTime>) -> Result<Vec<Bytes>, Error> {
     let mut track_ids: Vec<TrackId> = frames.iter().map(|frame| frame.track).collect();
     track_ids.sort_unstable();
     track_ids.dedup();
@@ -57,16 +69,15 @@ pub fn fragment_of(sequence: u32, frames: &[Frame<Bytes>], ends_at: impl Fn(Trac
             trun.data_offset = Some(data_offset);
         }
     }
-    let mut bytes = Vec::with_capacity(moof_bytes + MDAT_HEADER_BYTES + payload_bytes);
-    bytes.extend(moof(&runs).encode_to_vec().map_err(|_| Error::TooLarge)?);
-    bytes.extend(u32::try_from(payload_bytes + MDAT_HEADER_BYTES).map_err(|_| Error::TooLarge)?.to_be_bytes());
-    bytes.extend(b"mdat");
+    let mut head = moof(&runs).encode_to_vec().map_err(|_| Error::TooLarge)?;
+    head.extend(u32::try_from(payload_bytes + MDAT_HEADER_BYTES).map_err(|_| Error::TooLarge)?.to_be_bytes());
+    head.extend(b"mdat");
+    let mut parts = Vec::with_capacity(frames.len() + 1);
+    parts.push(head.into());
     for &track in &track_ids {
-        for frame in frames.iter().filter(|frame| frame.track == track) {
-            bytes.extend_from_slice(&frame.payload);
-        }
+        parts.extend(frames.iter().filter(|frame| frame.track == track).map(|frame| frame.payload.clone()));
     }
-    Ok(bytes.into())
+    Ok(parts)
 }
 
 fn run(track: TrackId, samples: &[&Frame<Bytes>], ends_at: Option<MediaTime>) -> Result<TrafBox, Error> {

@@ -17,7 +17,7 @@ mod read;
 mod samples;
 
 pub use error::{Error, ReadError};
-pub use fragment::{fragment, fragment_of};
+pub use fragment::{fragment, fragment_of, fragment_parts};
 pub use init::{holds, init_segment};
 pub use read::{BOX_HEADER_BYTES, BoxHeader, Sample, read_fragment, read_tracks};
 

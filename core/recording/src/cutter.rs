@@ -208,6 +208,12 @@ impl Cutter {
 }
 
 impl Fragment {
+    /// The bytes that it takes to keep it: its frames' payload, and what each costs besides.
+    #[must_use]
+    pub const fn cost_bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn new(begins: Option<Beginning>) -> Self {
         Self { begins, frames: Vec::new(), ends_at: None, bytes: 0 }
     }

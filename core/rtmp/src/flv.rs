@@ -105,7 +105,7 @@ pub fn sequence_header(codec: Codec) -> Vec<u8, BODY_HEADER_BYTES_MAX> {
 }
 
 #[cfg(feature = "server")]
-pub use tags::{frame_tag, metadata_tag, track_tag};
+pub use tags::{frame_parts, frame_tag, metadata_tag, track_tag};
 
 #[cfg(feature = "server")]
 mod tags {
@@ -118,6 +118,17 @@ mod tags {
     #[must_use]
     pub fn frame_tag(frame: &Frame<Bytes>, codec: Codec) -> Bytes {
         tag(TagKind::of(codec), timestamp_ms(frame.dts), &frame_header(frame, codec), &frame.payload)
+    }
+
+    /// The same in parts, without a copy of the payload: what comes before it, it, and what comes behind it.
+    #[must_use]
+    pub fn frame_parts(frame: &Frame<Bytes>, codec: Codec) -> [Bytes; 3] {
+        let header = frame_header(frame, codec);
+        let body_bytes = file_size(header.len() + frame.payload.len());
+        let mut head = BytesMut::with_capacity(super::TAG_HEADER_BYTES + header.len());
+        head.put_slice(&tag_header(TagKind::of(codec), body_bytes, timestamp_ms(frame.dts)));
+        head.put_slice(&header);
+        [head.freeze(), frame.payload.clone(), Bytes::copy_from_slice(&previous_tag_size(body_bytes))]
     }
 
     /// A track's sequence header as a whole tag.
@@ -154,6 +165,19 @@ fn file_size(bytes: usize) -> u32 {
 mod tests {
     use super::*;
     use sightline_media::TrackId;
+
+    #[test]
+    #[cfg(feature = "server")]
+    fn a_tag_in_parts_is_the_same_tag() {
+        use sightline_media::{Codec, Frame, MediaTime};
+        for codec in [Codec::H264, Codec::Hevc, Codec::Aac, Codec::Opus] {
+            let dts = MediaTime::from_millis(0x0123_4567);
+            let track = if codec.is_video() { TrackId::VIDEO } else { TrackId::AUDIO };
+            let payload = bytes::Bytes::from_static(b"payload");
+            let frame = Frame { track, dts, pts: dts + MediaTime::from_millis(40), is_keyframe: true, is_disposable: false, payload };
+            assert_eq!(frame_parts(&frame, codec).concat(), frame_tag(&frame, codec));
+        }
+    }
 
     #[test]
     fn headers_of_annex_e() {

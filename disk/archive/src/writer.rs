@@ -289,7 +289,8 @@ impl Growing {
         let shifted = |frame: &Frame<Bytes>| Frame { dts: frame.dts - self.zero, pts: frame.pts - self.zero, ..frame.clone() };
         let frames: Vec<Frame<Bytes>> = fragment.frames.iter().map(shifted).collect();
         if let Some((file, _)) = &mut self.flv {
-            let tags = frames.iter().map(|frame| flv::frame_tag(frame, self.config.codec_of(frame.track)));
+            // By reference: copies of what a hostile publisher sends would be as much again for each thread that writes.
+            let tags = frames.iter().flat_map(|frame| flv::frame_parts(frame, self.config.codec_of(frame.track)));
             let parts: Vec<Bytes> = std::iter::once(heads.flv.clone()).chain(tags).collect();
             write_whole(file, &parts, durability)?;
         }
@@ -297,17 +298,17 @@ impl Growing {
             let held: Vec<_> = frames.into_iter().filter(|frame| sightline_mp4::holds(self.config.codec_of(frame.track))).collect();
             self.sequence += 1;
             let ends_at = fragment.ends_at.map(|at| at - self.zero);
-            let body = match held.as_slice() {
-                [] => Bytes::new(),
-                held => sightline_mp4::fragment(self.sequence, held, ends_at).map_err(io::Error::other)?,
-            };
-            write_whole(file, &[heads.mp4.clone(), body], durability)?;
+            let mut parts = vec![heads.mp4.clone()];
+            if !held.is_empty() {
+                parts.extend(sightline_mp4::fragment_parts(self.sequence, &held, ends_at).map_err(io::Error::other)?);
+            }
+            write_whole(file, &parts, durability)?;
         }
         Ok(())
     }
 }
 
-/// Appends all parts, with one call as a rule. What fails halfway is cut off again: the file ends with the fragment before.
+/// Appends all parts, with as few calls as the system lets: a thousand parts at a time. What fails halfway is cut off again: the file ends with the fragment before.
 fn write_whole(file: &mut File, parts: &[Bytes], durability: Durability) -> io::Result<()> {
     let metadata = file.metadata()?;
     if is_removed(&metadata) {

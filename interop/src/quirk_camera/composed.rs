@@ -73,6 +73,8 @@ impl Quirks {
             broken_packets: dice.roll(6) == 0,
             garbled: 0,
             hides_ports: dice.roll(3) == 0,
+            source: dice.mostly(None, &[Some("0.0.0.0"), Some("127.0.0.3"), Some("camera.local")]),
+            stranger: if dice.roll(3) == 0 { Some("127.0.0.2") } else { None },
         }
     }
 }

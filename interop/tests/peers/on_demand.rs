@@ -13,7 +13,22 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// The size of the first picture that ffmpeg decodes of an address, in bytes.
 fn first_picture(url: &str) -> usize {
-    output(Command::new("ffmpeg").args(["-v", "error", "-i", url, "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"])).len()
+    output(Command::new("ffmpeg").args([
+        "-v",
+        "error",
+        "-probesize",
+        "32",
+        "-i",
+        url,
+        "-frames:v",
+        "1",
+        "-pix_fmt",
+        "gray",
+        "-f",
+        "rawvideo",
+        "-",
+    ]))
+    .len()
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::{
     },
     error::StartError,
     events::log::EventLog,
+    hooks::Hooks,
     http::{
         self,
         state::{ClusterKey, Http, SettingsCheck},
@@ -112,6 +113,7 @@ impl Cloud {
             clock: parts.clock.clone(),
             looked_at: None,
         };
+        tasks.spawn(Arc::clone(&parts.hooks).run(tasks.clone(), stop.clone()));
         tasks.spawn(watch(&parts, certificates).run(seen, stop.clone()));
         let mqtts = mqtts_addr.map_or_else(|| "off".to_owned(), |address| address.to_string());
         let token =
@@ -227,6 +229,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let playback = Arc::new(Playback::new(store.clone(), keys.clone(), clock.clone()));
+    let relays = Arc::new(Relays::new(store.clone(), clock.clone()));
     let on_demand = Arc::new(OnDemand::new(
         store.clone(),
         Arc::clone(&inventory),
@@ -236,7 +239,6 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         clock.clone(),
         config.on_demand.lease_sec,
     ));
-    let relays = Arc::new(Relays::new(store.clone(), clock.clone()));
     let reports = Arc::new(Reports {
         store: store.clone(),
         inventory: Arc::clone(&inventory),
@@ -247,10 +249,11 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         lives: Lives::new(clock.unix_secs()),
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
-        on_demand: Arc::clone(&on_demand),
         relays: Arc::clone(&relays),
+        on_demand: Arc::clone(&on_demand),
     });
     let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
+    let hooks = Arc::new(Hooks::new(store.clone(), Arc::clone(&events), clock.clone(), config.hooks.allow_private_addresses));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
         allocator,
@@ -258,6 +261,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         cluster_key: ClusterKey { sha256: sha256(cluster_key.reveal()) },
         commands,
         events,
+        hooks,
         inventory,
         keys,
         marks,

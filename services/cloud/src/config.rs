@@ -49,6 +49,10 @@ pub struct Config {
     #[config(nested)]
     pub token: TokenConfig,
 
+    /// Endpoints that are told of events.
+    #[config(nested)]
+    pub hooks: HooksConfig,
+
     /// Cameras with the trigger `on_demand`, which stream because someone watches.
     #[config(nested)]
     pub on_demand: OnDemandConfig,
@@ -98,6 +102,14 @@ pub struct TokenConfig {
     /// How long a token starts streams, in seconds: 60 to 86400.
     #[config(default = 3600, env = "SIGHTLINE_CLOUD_TOKEN_TTL_SEC")]
     pub ttl_sec: u32,
+}
+
+/// `[hooks]`
+#[derive(Clone, Debug, confique::Config)]
+pub struct HooksConfig {
+    /// Whether a hook may have a private address (10.0.0.0/8, 127.0.0.1 and their like). Whoever may make hooks then reaches into this network.
+    #[config(default = false, env = "SIGHTLINE_CLOUD_HOOKS_ALLOW_PRIVATE_ADDRESSES")]
+    pub allow_private_addresses: bool,
 }
 
 /// `[on_demand]`

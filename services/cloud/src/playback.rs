@@ -22,8 +22,8 @@ use sightline_signal::{
 
 /// Keys of an installation: what an origin keeps.
 const KEYS_MAX: i64 = 10_000;
-/// The longest name of a key, in bytes.
-const NAME_BYTES_MAX: usize = 64;
+/// The longest name of a key, in characters.
+const NAME_CHARS_MAX: usize = 64;
 /// How long a short token is good where the request says nothing: a page that has just been opened begins within it.
 const TOKEN_TTL_SEC: u32 = 300;
 /// The longest life of a short token. What is to last is a key: that can be taken back.
@@ -83,7 +83,7 @@ impl Limits {
         }
         match self.ways.iter().find(|way| !WAYS.contains(&way.as_str())) {
             Some(way) => {
-                let shown: String = way.chars().take(NAME_BYTES_MAX).collect();
+                let shown: String = way.chars().take(NAME_CHARS_MAX).collect();
                 Err(PlaybackError::Bad(format!("ways: {shown:?} is no way of playing; there are {}", WAYS.join(", "))))
             }
             None if self.ways.len() > WAYS.len() => Err(PlaybackError::Bad("ways: each one once".to_owned())),
@@ -253,8 +253,8 @@ impl Playback {
 /// Makes a key, with a row in the audit log.
 pub(crate) async fn add_key(store: &Store, clock: &Clock, actor: &Actor, new: NewKey) -> Result<AddedKey, PlaybackError> {
     let name = new.name.trim().to_owned();
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(PlaybackError::Bad(format!("name: 1 to {NAME_BYTES_MAX} bytes, so that people know what the key is for")));
+    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
+        return Err(PlaybackError::Bad(format!("name: 1 to {NAME_CHARS_MAX} characters, so that people know what the key is for")));
     }
     if new.ttl_sec == Some(0) {
         return Err(PlaybackError::Bad("ttl_sec: at least 1; leave it out for a key that lasts until it is taken back".to_owned()));
@@ -291,7 +291,7 @@ pub(crate) async fn add_key(store: &Store, clock: &Clock, actor: &Actor, new: Ne
 /// Takes a key back: whoever watches with it is cut off within ten seconds.
 pub(crate) async fn remove_key(store: &Store, actor: &Actor, id: &str) -> Result<(), PlaybackError> {
     let mut write = store.write(actor).await?;
-    let unknown = || PlaybackError::KeyUnknown(id.chars().take(NAME_BYTES_MAX).collect());
+    let unknown = || PlaybackError::KeyUnknown(id.chars().take(NAME_CHARS_MAX).collect());
     let device = write.remove_playback_key(id).await?.ok_or_else(unknown)?;
     write.commit(Action::PlaybackKeyRemove, &device, json!({ "key": id, "from": actor.from() })).await?;
     Ok(())

@@ -129,7 +129,7 @@ pub struct Http {
     /// asked for, up to a minute after the last request.
     #[config(env = "SIGHTLINE_ORIGIN_HTTP_HLS_SEGMENT_SEC", default = 3)]
     pub hls_segment_sec: u64,
-    /// Segments in an HLS playlist.
+    /// Segments in an HLS playlist; fewer, but three at least, where they take more than 32 MiB.
     #[config(env = "SIGHTLINE_ORIGIN_HTTP_HLS_SEGMENTS", default = 20)]
     pub hls_segments: usize,
     /// What a part of an HLS segment holds, in milliseconds: what players of low-latency HLS fetch before the segment is whole.

@@ -523,6 +523,7 @@ fn recordings(
         counts: counts.clone(),
         incidents: incidents.clone(),
         callbacks: callbacks.clone(),
+        rooms: Arc::default(),
         tasks: tasks.clone(),
     })
 }

@@ -402,7 +402,8 @@ impl Display for UdpStreamContext {
             self.local_rtp_port + 1,
             self.peer_ip,
             self.peer_rtp_port,
-            self.peer_rtp_port + 1
+            // sightline: a peer's numbers never panic.
+            self.peer_rtp_port.saturating_add(1)
         )
     }
 }

@@ -296,7 +296,8 @@ async fn play(url: &CameraUrl, mut demuxed: Demuxed, tracks: Tracks, session: &m
     player.announce(url, &demuxed, session);
     let mut deadline = Deadline::now() + FIRST_FRAME_TIMEOUT;
     loop {
-        let item = timeout_at(deadline, demuxed.next()).await.map_err(|_| player.silence(session.outlet.has_given()))?;
+        let item = timeout_at(deadline, demuxed.next()).await;
+        let item = item.map_err(|_| player.silence(session.outlet.has_given(), demuxed.streams()))?;
         match item.ok_or_else(|| Trouble::passing("it ended the stream"))? {
             Ok(CodecItem::VideoFrame(frame)) => {
                 let is_continued = player.is_continued(&frame);
@@ -397,11 +398,15 @@ impl Player {
         }
     }
 
-    fn silence(&self, has_given: bool) -> Trouble {
+    fn silence(&self, has_given: bool, streams: &[Stream]) -> Trouble {
         let (what, limit) = if has_given { ("no picture", SILENCE_TIMEOUT) } else { ("no key frame after PLAY", FIRST_FRAME_TIMEOUT) };
         let faults =
             if self.faults > 0 { format!("; {} of its packets or parameter sets can't be read", self.faults) } else { String::new() };
-        Trouble::passing(format!("{what} within {} s{faults}", limit.as_secs()))
+        let strangers = streams.get(self.video).and_then(Stream::strangers);
+        let strangers = strangers.map_or_else(String::new, |(packets, from)| {
+            format!("; {packets} packets that came from {from} are not taken, which is not where the camera sends from")
+        });
+        Trouble::passing(format!("{what} within {} s{faults}{strangers}", limit.as_secs()))
     }
 
     /// Whether it is another slice of the picture before.

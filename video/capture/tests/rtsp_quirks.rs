@@ -422,6 +422,21 @@ fn what_is_odd_over_tcp_costs_no_picture_over_udp() {
     });
 }
 
+/// Someone else sends the same packets with other samples, each ahead of the camera's, from another address; and from the camera's, behind it.
+#[test]
+fn over_udp_no_packet_of_another_than_the_camera_is_taken_whether_it_names_its_ports_or_not() {
+    std::thread::scope(|scope| {
+        for hides_ports in [false, true] {
+            let sources: &[_] = &[None, Some("127.0.0.1"), Some("0.0.0.0"), Some("camera.local"), Some("127.0.0.3")];
+            for source in sources {
+                let quirks =
+                    Quirks { is_udp: true, hides_ports, source: *source, stranger: Some("127.0.0.2"), noise: true, ..Quirks::default() };
+                scope.spawn(move || assert_all_pictures(quirks));
+            }
+        }
+    });
+}
+
 /// Of the same kind: what is written otherwise than RFC 2326 has it.
 #[test]
 fn answers_that_are_written_oddly_are_read() {

@@ -371,3 +371,27 @@ fn a_stream_without_key_frames_can_t_fill_the_memory() {
         assert!(muxer.frame_bytes + open <= SEGMENT_BYTES_MAX + (16 << 20));
     }
 }
+
+#[test]
+fn a_playlist_of_large_segments_is_shorter_and_keeps_its_word() {
+    let mut muxer = muxer(1, 20);
+    let large = |millis, is_keyframe, bytes: usize| {
+        let mut frame = frame_at(millis, is_keyframe);
+        frame.payload = [&(bytes as u32).to_be_bytes()[..], &frame.payload[4..], &alloc::vec![0; bytes - 3]].concat().into();
+        frame
+    };
+    for second in 0..30 {
+        (0..4).for_each(|quarter| muxer.feed(&large(second * 1000 + quarter * 250, quarter == 0, 1 << 20)));
+        let kept: usize = muxer.segments.iter().map(|segment| segment.bytes.len()).sum();
+        assert!(kept <= PLAYLIST_BYTES_MAX, "{kept} bytes after {second} s");
+    }
+    let list = parsed(&muxer);
+    assert_eq!(list.segments.len(), 7, "as many as have room");
+    assert_keeps_its_word(&muxer);
+    for second in 30..40 {
+        (0..4).for_each(|quarter| muxer.feed(&large(second * 1000 + quarter * 250, quarter == 0, 4 << 20)));
+    }
+    let list = parsed(&muxer);
+    assert_eq!(list.segments.len(), 3, "players need three");
+    assert_keeps_its_word(&muxer);
+}

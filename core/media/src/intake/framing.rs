@@ -6,6 +6,9 @@ use crate::annexb;
 use crate::avc;
 use crate::nal::{Family, Role};
 
+/// What is kept of the supplements between two pictures: one that announces a recovery point has ten bytes, and what encoders write beside it is short.
+const RECOVERY_BYTES_MAX: usize = 4096;
+
 /// What stands before each NAL unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Framing {
@@ -58,6 +61,37 @@ impl Framing {
         }
         out
     }
+
+    /// Of a frame without a picture, the supplements that announce one to begin at, in our form. What is longer than any of those is left out.
+    pub(super) fn recovery_points(self, payload: &[u8], family: Family) -> Vec<u8> {
+        let mut out = Vec::new();
+        for unit in self.units(payload) {
+            for inner in split(unit, family).filter(|inner| is_recovery_point(inner, family)) {
+                if out.len() + inner.len() <= RECOVERY_BYTES_MAX {
+                    put(inner, &mut out);
+                }
+            }
+        }
+        out
+    }
+}
+
+fn is_recovery_point(unit: &[u8], family: Family) -> bool {
+    family.role(unit) == Role::Supplement && family.is_recovery_point(unit)
+}
+
+/// A frame in our form with other NAL units before its first slice: behind delimiters and parameter sets, as the standards have it (H.264 §7.4.1.2.3).
+pub(super) fn before_slices(payload: &[u8], units: &[u8], family: Family) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + units.len());
+    let mut is_in = false;
+    for unit in avc::NalUnits::new(payload, avc::LENGTH_BYTES) {
+        if !is_in && matches!(family.role(unit), Role::Slice { .. }) {
+            out.extend_from_slice(units);
+            is_in = true;
+        }
+        put(unit, &mut out);
+    }
+    out
 }
 
 pub(super) fn put(unit: &[u8], out: &mut Vec<u8>) {

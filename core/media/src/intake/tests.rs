@@ -100,6 +100,38 @@ fn every_framing_gives_the_same_picture() {
     }
 }
 
+/// Who gets the pictures next, a relay's target or a decoder of the recording, sees them alone.
+#[test]
+fn a_recovery_point_in_a_message_of_its_own_goes_on_with_its_picture() {
+    const DELIMITER: &[u8] = &[0x09, 0xf0];
+    const WORDS: &[u8] = &[0x06, 0x05, 0x01, 0x61, 0x80];
+    let whole = lengths(&[RECOVERY_POINT, PICTURE]);
+    for message in [lengths(&[RECOVERY_POINT]), lengths(&[DELIMITER, WORDS, RECOVERY_POINT]), codes(&[WORDS, RECOVERY_POINT])] {
+        for picture in [lengths(&[PICTURE]), codes(&[PICTURE])] {
+            let mut intake = with_record();
+            assert!(matches!(intake.take(&message, false), Err(Passed::NoPicture)));
+            let taken = intake.take(&picture, false).unwrap();
+            assert_eq!((taken.payload.as_deref(), taken.is_keyframe), (Some(&whole[..]), true));
+            let mut further = with_record();
+            let again = further.take(&whole, true).unwrap();
+            assert!(again.is_keyframe && again.payload.is_none(), "the next server begins there too");
+            let next = intake.take(&lengths(&[PICTURE]), false).unwrap();
+            assert!(next.payload.is_none() && !next.is_keyframe, "it is that picture's alone");
+        }
+    }
+    let mut intake = with_record();
+    let _ = intake.take(&lengths(&[RECOVERY_POINT]), false);
+    let taken = intake.take(&lengths(&[DELIMITER, SPS_180, PPS, PICTURE, PICTURE]), false).unwrap();
+    assert_eq!(taken.payload.unwrap(), lengths(&[DELIMITER, SPS_180, PPS, RECOVERY_POINT, PICTURE, PICTURE]), "before its slices");
+    let _ = intake.take(&lengths(&[RECOVERY_POINT]), false);
+    assert!(intake.take(&lengths(&[RECOVERY_POINT, PICTURE]), false).unwrap().payload.is_none(), "it has its own");
+    for flood in [lengths(&[&[RECOVERY_POINT, &[0; 5000]].concat()]), lengths(&[RECOVERY_POINT; 3000])] {
+        let _ = intake.take(&flood, false);
+        let taken = intake.take(&lengths(&[PICTURE]), false).unwrap();
+        assert!(taken.is_keyframe && taken.payload.is_none_or(|payload| payload.len() < 9000));
+    }
+}
+
 /// kendryte/k510_buildroot PR 113, HaishinKit/HaishinKit.swift#1515: the flag is never set, or always.
 #[test]
 fn the_nal_type_says_what_a_key_frame_is() {

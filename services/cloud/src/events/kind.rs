@@ -28,6 +28,8 @@ pub(crate) enum EventKind {
     DeviceAdded,
     DeviceRevoked,
     DeviceDuel,
+    HookFailed,
+    HookRecovered,
     Allocated,
     ServerUp,
     ServerDown,
@@ -37,7 +39,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -59,6 +61,8 @@ impl EventKind {
         Self::DeviceAdded,
         Self::DeviceRevoked,
         Self::DeviceDuel,
+        Self::HookFailed,
+        Self::HookRecovered,
         Self::Allocated,
         Self::ServerUp,
         Self::ServerDown,
@@ -91,6 +95,8 @@ impl EventKind {
             Self::DeviceAdded => "device_added",
             Self::DeviceRevoked => "device_revoked",
             Self::DeviceDuel => "device_duel",
+            Self::HookFailed => "hook_failed",
+            Self::HookRecovered => "hook_recovered",
             Self::Allocated => "allocated",
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",

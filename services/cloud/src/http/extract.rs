@@ -3,7 +3,8 @@
 use super::error::ApiError;
 use axum::{
     Json,
-    extract::{FromRequest, FromRequestParts, Path, Request},
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::JsonRejection},
     http::{StatusCode, request::Parts},
 };
 use serde::de::DeserializeOwned;
@@ -49,15 +50,23 @@ fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 
-/// A report, as long as a thousand streams make it: read in one go.
+/// A report, as long as a thousand streams make it: read in one go, unless its whole numbers are written as [`Body`]'s may be.
 #[derive(Debug)]
 pub(super) struct Report<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Report<T> {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequest<S> for Report<T> {
     type Rejection = ApiError;
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let Json(report) = Json::from_request(request, state).await?;
-        Ok(Self(report))
+        let (parts, body) = request.into_parts();
+        let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await.map_err(JsonRejection::from)?;
+        match Json::from_request(Request::from_parts(parts.clone(), bytes.clone().into()), state).await {
+            Ok(Json(report)) => Ok(Self(report)),
+            Err(JsonRejection::JsonDataError(_)) => {
+                let Body(report) = Body::from_request(Request::from_parts(parts, bytes.into()), state).await?;
+                Ok(Self(report))
+            }
+            Err(problem) => Err(problem.into()),
+        }
     }
 }
 

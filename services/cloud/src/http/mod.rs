@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod extract;
 mod health;
+mod hooks;
 mod keys;
 mod listener;
 mod live;
@@ -76,11 +77,14 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(devices::remove))
         .routes(routes!(commands::rotate))
         .routes(routes!(streams::list))
-        .routes(routes!(marks::list, marks::add))
         .routes(routes!(relays::of_stream, relays::add_to_stream))
         .routes(routes!(relays::remove_from_stream))
         .routes(routes!(relays::list, relays::add))
+        .routes(routes!(hooks::list, hooks::add))
+        .routes(routes!(hooks::replay))
+        .routes(routes!(hooks::remove))
         .routes(routes!(relays::remove))
+        .routes(routes!(marks::list, marks::add))
         .routes(routes!(playback::token))
         .routes(routes!(playback::list, playback::add))
         .routes(routes!(playback::remove))

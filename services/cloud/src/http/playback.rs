@@ -31,6 +31,20 @@ impl From<PlaybackError> for ApiError {
     }
 }
 
+/// A way of playing, as the description has it; `playback::WAYS` are checked.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it is the schema of a text")]
+enum Way {
+    Rtmp,
+    Flv,
+    Hls,
+    Whep,
+    Snapshot,
+    Frames,
+    Vod,
+}
+
 /// A right to begin to watch.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +57,7 @@ pub(super) struct TokenWish {
     address: String,
     /// See `Limits`.
     #[serde(default)]
+    #[schema(value_type = Vec<Way>, max_items = 7)]
     ways: Vec<String>,
     /// See `Limits`.
     #[serde(default)]
@@ -72,7 +87,8 @@ pub(super) struct KeyWish {
     /// Whose stream it plays.
     #[schema(value_type = DeviceId)]
     device: String,
-    /// What it is for, for people: 1 to 64 bytes.
+    /// What it is for, for people: 1 to 64 characters.
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
     name: String,
     /// How long it is good, in seconds: a link that is shared. Null: until it is taken back.
     #[schema(minimum = 1)]
@@ -82,6 +98,7 @@ pub(super) struct KeyWish {
     address: String,
     /// See `Limits`.
     #[serde(default)]
+    #[schema(value_type = Vec<Way>, max_items = 7)]
     ways: Vec<String>,
     /// See `Limits`.
     #[serde(default)]

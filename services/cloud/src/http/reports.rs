@@ -16,8 +16,8 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    extract::{FromRef, FromRequestParts, State},
+    http::{StatusCode, request::Parts},
 };
 use sightline_signal::DeviceId;
 use sightline_signal::report::{OriginReport, ReportAnswer, WantedAnswer, WantedStream};
@@ -46,16 +46,38 @@ const URL_BYTES_MAX: usize = 190;
     (status = 503, description = "`TOO_MANY_ORIGINS` or `STORAGE_FAILED`"),
 ))]
 pub(super) async fn report(
-    State(cluster_key): State<ClusterKey>,
+    _: OfCluster,
     State(reports): State<Arc<Reports>>,
     Id(id): Id,
-    headers: HeaderMap,
     Report(report): Report<OriginReport>,
 ) -> ApiResult<Json<ReportAnswer>> {
-    let taken = take(&cluster_key, &reports, &id, &headers, report).await;
-    let outcome = if taken.is_ok() { "taken" } else { "refused" };
-    metrics::counter!("sightline_server_reports_total", "outcome" => outcome).increment(1);
+    let taken = take(&reports, &id, report).await;
+    count(taken.is_ok());
     taken.map(Json)
+}
+
+fn count(is_taken: bool) {
+    let outcome = if is_taken { "taken" } else { "refused" };
+    metrics::counter!("sightline_server_reports_total", "outcome" => outcome).increment(1);
+}
+
+/// Who shows the cluster key. Asked before the body: a report may be long, and a stranger's is not read.
+#[derive(Debug)]
+pub(super) struct OfCluster;
+
+impl<S: Send + Sync> FromRequestParts<S> for OfCluster
+where
+    ClusterKey: FromRef<S>,
+{
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if is_secret(bearer(&parts.headers), &ClusterKey::from_ref(state).sha256) {
+            return Ok(Self);
+        }
+        count(false);
+        let problem = "show the cluster key of data_dir/cluster.key as Authorization: Bearer";
+        Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", problem))
+    }
 }
 
 /// An origin asks for a playback id that someone wants to watch and that it does not have: an on-demand camera is told to start.
@@ -64,13 +86,11 @@ pub(super) async fn report(
     (status = 503, description = "`STORAGE_FAILED`"),
 ))]
 pub(super) async fn wanted(
-    State(cluster_key): State<ClusterKey>,
+    _: OfCluster,
     State(on_demand): State<Arc<OnDemand>>,
     Id(id): Id,
-    headers: HeaderMap,
     Body(wanted): Body<WantedStream>,
 ) -> ApiResult<Json<WantedAnswer>> {
-    authorise(&cluster_key, &headers)?;
     let id = ServerId::new(&id).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let WantedStream { playback, gave_up_after_sec } = wanted;
     if let Some(waited_sec) = gave_up_after_sec {
@@ -80,15 +100,7 @@ pub(super) async fn wanted(
     Ok(Json(on_demand.want(id.as_str(), &playback).await?))
 }
 
-fn authorise(key: &ClusterKey, headers: &HeaderMap) -> ApiResult<()> {
-    if is_secret(bearer(headers), &key.sha256) {
-        return Ok(());
-    }
-    Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "show the cluster key of data_dir/cluster.key as Authorization: Bearer"))
-}
-
-async fn take(key: &ClusterKey, reports: &Reports, id: &str, headers: &HeaderMap, report: OriginReport) -> ApiResult<ReportAnswer> {
-    authorise(key, headers)?;
+async fn take(reports: &Reports, id: &str, report: OriginReport) -> ApiResult<ReportAnswer> {
     let id = check(id, &report)?;
     match reports.receive(&id, report).await {
         Ok(answer) => Ok(answer),

@@ -49,8 +49,8 @@ pub(crate) struct Reports {
     pub(crate) lives: Lives,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) playback: Arc<Playback>,
-    pub(crate) on_demand: Arc<OnDemand>,
     pub(crate) relays: Arc<Relays>,
+    pub(crate) on_demand: Arc<OnDemand>,
 }
 
 impl Reports {

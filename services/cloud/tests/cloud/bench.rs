@@ -27,9 +27,15 @@ impl Bench {
     }
 
     pub(crate) async fn start_in(home: tempfile::TempDir) -> Self {
+        Self::start_with(home, |_| {}).await
+    }
+
+    /// With settings of its own.
+    pub(crate) async fn start_with(home: tempfile::TempDir, set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::in_dir(home.path()).unwrap();
         config.http.listen = "127.0.0.1:0".parse().unwrap();
         config.mqtt.listen = "127.0.0.1:0".parse().unwrap();
+        set(&mut config);
         let cloud = Cloud::start(config, axum::Router::new()).await.unwrap();
         Self { home, cloud, http: reqwest::Client::new() }
     }

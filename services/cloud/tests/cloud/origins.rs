@@ -136,7 +136,7 @@ async fn the_api_describes_every_operation_with_its_name_and_the_shape_of_every_
             assert!(content.values().all(|content| content["schema"].is_object()), "{route}: {status}");
         }
     }
-    assert_eq!(names.len(), 36, "{names:?}");
+    assert_eq!(names.len(), 40, "{names:?}");
     // Each shape that is referred to is there.
     for reference in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(api["components"]["schemas"][reference].is_object(), "{reference}");
@@ -172,4 +172,30 @@ async fn what_the_api_can_t_read_is_refused_in_its_own_form() {
     assert_eq!(refused.status(), 422);
     let problem: serde_json::Value = refused.json().await.unwrap();
     assert!(problem["error_message"].as_str().unwrap().starts_with("settings: "), "{problem}");
+}
+
+#[tokio::test]
+async fn a_report_is_read_only_from_who_has_the_cluster_key_and_its_whole_numbers_may_have_a_point() {
+    let bench = Bench::start().await;
+    let url = bench.url("/api/v1/servers/o1/report");
+    for body in ["", "{", "{\"server_id\":7}"] {
+        let post = bench.http.post(&url).header("content-type", "application/json").body(body);
+        assert_eq!(post.send().await.unwrap().status(), 401, "{body}: a stranger's is not looked at");
+    }
+    bench.report_of("o1", "boot", json!({ "viewers": 3.0, "capacity_kbps": 250_000.0 })).await;
+    assert_eq!(bench.get("/api/v1/servers").await["items"][0]["capacity_kbps"], 250_000);
+}
+
+#[tokio::test]
+async fn a_playback_key_s_name_has_as_many_characters_as_the_description_says() {
+    let bench = Bench::start().await;
+    let cam = bench.add("cam").await;
+    for (name, status) in [("é".repeat(64), 201), ("é".repeat(65), 400), (" ".to_owned(), 400), ("a\u{7}b".to_owned(), 400)] {
+        let post = bench.http.post(bench.url("/api/v1/playback-keys")).json(&json!({ "device": cam, "name": name }));
+        assert_eq!(post.send().await.unwrap().status(), status, "{name:?}");
+    }
+    let description = bench.get("/api/openapi.json").await;
+    let wish = &description["components"]["schemas"]["KeyWish"]["properties"];
+    assert_eq!((&wish["name"]["minLength"], &wish["name"]["maxLength"], &wish["ways"]["maxItems"]), (&json!(1), &json!(64), &json!(7)));
+    assert!(description["components"]["schemas"]["Way"]["enum"].as_array().unwrap().contains(&json!("whep")), "{wish}");
 }

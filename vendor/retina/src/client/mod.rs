@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use url::Url;
 
 use crate::client::parse::SessionHeader;
+use crate::client::senders::Senders;
 use crate::codec::CodecItem;
 use crate::{
     Error, ErrorInt, RtspMessageContext, StreamContext, StreamContextInner, TcpStreamContext,
@@ -38,6 +39,7 @@ mod parse;
 /// Internal API, public for a benchmark only.
 #[doc(hidden)]
 pub mod rtp;
+mod senders;
 
 mod teardown;
 mod timeline;
@@ -903,6 +905,9 @@ impl Stream {
 struct UdpSockets {
     rtp: UdpSocket,
     rtcp: UdpSocket,
+    // sightline: whose packets are taken.
+    rtp_senders: Senders,
+    rtcp_senders: Senders,
     read_buf: crate::buf::MarkBuf,
 }
 
@@ -950,6 +955,18 @@ impl Stream {
     /// date.
     pub fn parameters(&self) -> Option<crate::codec::ParametersRef<'_>> {
         self.depacketizer.as_ref().ok().and_then(|d| d.parameters())
+    }
+
+    // sightline: so that silence has a reason.
+    /// Over UDP, how many packets came from elsewhere than the camera and were dropped, and where the last of them came from.
+    pub fn strangers(&self) -> Option<(u64, SocketAddr)> {
+        match &self.state {
+            StreamState::Playing {
+                udp_sockets: Some(sockets),
+                ..
+            } => sockets.rtp_senders.strangers(),
+            _ => None,
+        }
     }
 
     /// Returns a context for this stream, if it has been set up.
@@ -1662,6 +1679,8 @@ impl Session<Described> {
                     UdpSockets {
                         rtp: pair.rtp_socket,
                         rtcp: pair.rtcp_socket,
+                        rtp_senders: Senders::new(local_ip, None, None),
+                        rtcp_senders: Senders::new(local_ip, None, None),
                         read_buf: crate::buf::MarkBuf::new(65536),
                     },
                 ))
@@ -1763,36 +1782,32 @@ impl Session<Described> {
                 }));
                 udp_sockets = None;
             }
-            Some((mut ctx, sockets)) => {
-                // TODO: RFC 2326 section 12.39 says "If the source address for
+            Some((mut ctx, mut sockets)) => {
+                // RFC 2326 section 12.39 says "If the source address for
                 // the stream is different than can be derived from the RTSP
                 // endpoint address (the server in playback or the client in
                 // recording), the source MAY be specified." Not MUST,
-                // unfortunately. But let's see if we can get away with this
-                // for now.
-                let source = match response.source {
-                    Some(s) => s,
-                    None => conn.inner.ctx().peer_addr.ip(),
-                };
-                ctx.peer_ip = source;
-                // sightline: a server may leave out where it sends from (RFC 2326 section 12.39 wants it of nobody): what comes to our own ports
-                // is its then, from whichever of its own.
-                if let Some(server_port) = response.server_port {
-                    ctx.peer_rtp_port = server_port;
-                    sockets
-                        .rtp
-                        .connect(SocketAddr::new(source, server_port))
-                        .await
-                        .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
-                    sockets
-                        .rtcp
-                        .connect(SocketAddr::new(source, server_port.saturating_add(1)))
-                        .await
-                        .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
-                    punch_firewall_hole(&sockets)
-                        .await
-                        .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
+                // unfortunately.
+                // sightline: a server may leave out the ports too, and `source` is what it takes its address for: packets come from there or from
+                // where the connection goes.
+                let peer = conn.inner.ctx().peer_addr.ip();
+                let rtcp_port = response.server_port.and_then(|port| port.checked_add(1));
+                sockets.rtp_senders = Senders::new(peer, response.source, response.server_port);
+                sockets.rtcp_senders = Senders::new(peer, response.source, rtcp_port);
+                ctx.peer_ip = response.source.unwrap_or(peer);
+                ctx.peer_rtp_port = response.server_port.unwrap_or(0);
+                for (socket, senders) in [
+                    (&sockets.rtp, &sockets.rtp_senders),
+                    (&sockets.rtcp, &sockets.rtcp_senders),
+                ] {
+                    if let Some(only) = senders.only() {
+                        socket
+                            .connect(only)
+                            .await
+                            .map_err(|e| wrap!(ErrorInt::ConnectError(e)))?;
+                    }
                 }
+                punch_firewall_hole(&sockets).await;
                 stream_ctx = StreamContext(StreamContextInner::Udp(ctx));
                 udp_sockets = Some(sockets);
             }
@@ -2110,10 +2125,23 @@ const HOLE_PUNCH_RTCP: [u8; 8] = [
 ///
 /// Note this is insufficient for NAT traversal; the NAT firewall must be
 /// RTSP-aware to rewrite the Transport header's client_ports.
-async fn punch_firewall_hole(sockets: &UdpSockets) -> Result<(), std::io::Error> {
-    sockets.rtp.send(&HOLE_PUNCH_RTP[..]).await?;
-    sockets.rtcp.send(&HOLE_PUNCH_RTCP[..]).await?;
-    Ok(())
+///
+/// sightline: to each place that the camera may send from; one that can't be reached is no reason to give up the others.
+async fn punch_firewall_hole(sockets: &UdpSockets) {
+    for (socket, senders, packet) in [
+        (&sockets.rtp, &sockets.rtp_senders, &HOLE_PUNCH_RTP[..]),
+        (&sockets.rtcp, &sockets.rtcp_senders, &HOLE_PUNCH_RTCP[..]),
+    ] {
+        for place in senders.named() {
+            let sent = match senders.only() {
+                Some(_) => socket.send(packet).await,
+                None => socket.send_to(packet, place).await,
+            };
+            if let Err(error) = sent {
+                debug!("no packet to {place} for the firewall's sake: {error}");
+            }
+        }
+    }
 }
 
 /// An item yielded by [`Session<Playing>`]'s [`futures::stream::Stream`] impl.
@@ -2353,6 +2381,7 @@ impl Session<Playing> {
     /// one packet at a time; each datagram's length is still `u16`-bounded.
     fn poll_udp_recv(
         socket: &UdpSocket,
+        senders: &mut Senders,
         cx: &mut std::task::Context,
         read_buf: &mut crate::buf::MarkBuf,
         conn_ctx: &crate::ConnectionContext,
@@ -2395,10 +2424,15 @@ impl Session<Playing> {
             // cooperative budget makes it yield after ~128 futile syscalls,
             // whereupon the stale readiness wakes it right back up).
             let r = socket.try_io(tokio::io::Interest::READABLE, || {
-                socket2::SockRef::from(socket).recv_vectored(&mut bufs)
+                socket2::SockRef::from(socket).recv_from_vectored(&mut bufs)
             });
             match r {
-                Ok((n, _flags)) => {
+                // sightline: what others send is dropped, also what came before the socket was told whose packets it takes.
+                Ok((_, _, from))
+                    if !from
+                        .as_socket()
+                        .is_some_and(|from| senders.take(from, Instant::now())) => {}
+                Ok((n, _flags, _from)) => {
                     debug_assert!(n <= MAX_DATAGRAM);
                     return Poll::Ready(Ok(n as u16));
                 }
@@ -2458,12 +2492,19 @@ impl Session<Playing> {
 
         // Prioritize RTCP over RTP within a stream.
         for channel_type in [ChannelType::Rtcp, ChannelType::Rtp] {
-            let socket = match channel_type {
-                ChannelType::Rtcp => &udp_sockets.rtcp,
-                ChannelType::Rtp => &udp_sockets.rtp,
+            let (socket, senders) = match channel_type {
+                ChannelType::Rtcp => (&udp_sockets.rtcp, &mut udp_sockets.rtcp_senders),
+                ChannelType::Rtp => (&udp_sockets.rtp, &mut udp_sockets.rtp_senders),
             };
             let body_pos = udp_sockets.read_buf.end();
-            match Self::poll_udp_recv(socket, cx, &mut udp_sockets.read_buf, conn_ctx, stream_ctx) {
+            match Self::poll_udp_recv(
+                socket,
+                senders,
+                cx,
+                &mut udp_sockets.read_buf,
+                conn_ctx,
+                stream_ctx,
+            ) {
                 Poll::Ready(Ok(n)) => {
                     udp_sockets.read_buf.advance_end(usize::from(n));
                     udp_sockets
@@ -3017,6 +3058,7 @@ mod tests {
         std::future::poll_fn(|cx| {
             Poll::Ready(Session::<Playing>::poll_udp_recv(
                 socket,
+                &mut Senders::new(socket.peer_addr().unwrap().ip(), None, None),
                 cx,
                 read_buf,
                 &conn_ctx,
@@ -3108,7 +3150,14 @@ mod tests {
         let polls = AtomicUsize::new(0);
         let fut = std::future::poll_fn(|cx| {
             polls.fetch_add(1, Ordering::Relaxed);
-            Session::<Playing>::poll_udp_recv(&a, cx, &mut read_buf, &conn_ctx, &stream_ctx)
+            Session::<Playing>::poll_udp_recv(
+                &a,
+                &mut Senders::new(a.peer_addr().unwrap().ip(), None, None),
+                cx,
+                &mut read_buf,
+                &conn_ctx,
+                &stream_ctx,
+            )
         });
         let r = tokio::time::timeout(std::time::Duration::from_millis(200), fut).await;
         assert!(r.is_err(), "expected no datagram; got {:?}", r.map(drop));
