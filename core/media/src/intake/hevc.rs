@@ -42,15 +42,14 @@ pub(super) fn record<'a>(
     record.extend([0xf8 | small(fields.bit_depth_luma.checked_sub(8)?)?, 0xf8 | small(fields.bit_depth_chroma.checked_sub(8)?)?, 0, 0]);
     record.push((small(sub_layers)? << 3) | (small(is_nested)? << 2) | 3);
     record.push(3);
-    put(VIDEO, videos, &mut record)?;
-    put(SEQUENCE, core::iter::once(sequence), &mut record)?;
-    put(PICTURE, pictures, &mut record)?;
+    put(VIDEO, &videos.collect::<Vec<_>>(), &mut record)?;
+    put(SEQUENCE, &[sequence], &mut record)?;
+    put(PICTURE, &pictures.collect::<Vec<_>>(), &mut record)?;
     Some(record)
 }
 
 /// An array; none of no sets.
-fn put<'a>(kind: u8, sets: impl Iterator<Item = &'a [u8]>, record: &mut Vec<u8>) -> Option<()> {
-    let sets: Vec<&[u8]> = sets.collect();
+fn put(kind: u8, sets: &[&[u8]], record: &mut Vec<u8>) -> Option<()> {
     if sets.is_empty() {
         return None;
     }
