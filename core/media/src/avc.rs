@@ -122,7 +122,7 @@ impl DecoderConfig {
     }
 
     /// One function whatever the sets come from: a chip has room for one.
-    fn of_sets<'a>(sps: &[u8], pictures: &mut dyn Iterator<Item = &'a [u8]>) -> Result<Self, ConfigError> {
+    fn of_sets(sps: &[u8], pictures: &mut dyn Iterator<Item = &[u8]>) -> Result<Self, ConfigError> {
         let picture = Picture::parse(sps)?;
         let is = |nal: &[u8], kind| nal.first().is_some_and(|&header| NalKind::of(header) == kind);
         if !is(sps, NalKind::Sps) {

@@ -80,6 +80,8 @@ fn pass_on(events: &[Event]) {
             _ => {}
         }
     }
+    // Of one track each has a time of its own.
+    assert!(frames.windows(2).all(|pair| pair[0] != pair[1] || pair[0].payload == pair[1].payload));
     assert!(muxer.playlist(false).is_none_or(|text| text.starts_with("#EXTM3U")));
     let mut player = player::Session::play("rtmp://h/live", "cam", 1);
     let mut peer = Peer::new();

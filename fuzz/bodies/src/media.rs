@@ -65,12 +65,19 @@ pub fn run(data: &[u8]) {
             let _ = (avc::is_idr(payload, length_bytes), avc::is_disposable(payload, length_bytes));
         }
         _ => {
-            let parsed = aac::AudioConfig::of_any_form(cursor.rest());
+            let rest = cursor.rest();
+            let parsed = aac::AudioConfig::of_any_form(rest);
             if let Err(error) = &parsed {
+                assert_eq!(aac::AudioConfig::of_any_form(rest).as_ref(), Err(error), "it is said the same each time");
                 assert!(!error.to_string().is_empty() && !format!("{error:?}").is_empty());
             }
             if let Ok(config) = parsed {
                 assert!(config.sample_rate_hz() > 0);
+                let usual = aac::AudioConfig::parse(&[0x12, 0x10]).expect("AAC-LC, 44.1 kHz, stereo");
+                assert_eq!(config == usual, config.as_bytes() == usual.as_bytes());
+                if let Some(made) = aac::AudioConfig::low_complexity(config.sample_rate_hz(), config.channels()) {
+                    assert_eq!((made.sample_rate_hz(), made.channels()), (config.sample_rate_hz(), config.channels()));
+                }
                 assert_eq!(aac::AudioConfig::parse(config.as_bytes()).as_ref(), Ok(&config));
             }
         }
@@ -120,7 +127,7 @@ fn limits(sps: &[u8], pps: &[u8]) {
 
 fn coded_record(codec: Codec, record: &[u8]) {
     if codec == Codec::Vp9 {
-        (0..=record.len().min(CUTS_MAX)).for_each(|end| drop(coded::vp9_key_frame_size(&record[..end])));
+        (0..=record.len().min(CUTS_MAX)).for_each(|end| _ = coded::vp9_key_frame_size(&record[..end]));
     }
     let config = match coded::Config::parse(codec, record) {
         Ok(config) => config,
@@ -134,6 +141,7 @@ fn coded_record(codec: Codec, record: &[u8]) {
     assert!((1..=4).contains(&config.length_bytes()));
     assert!(config.size().is_none_or(|(width, height)| width > 0 && height > 0));
     let long = config.clone().with_long_lengths();
+    assert_eq!(long == config, long.as_bytes() == config.as_bytes());
     assert_eq!((long.length_bytes(), long.size()), (4, config.size()));
     if codec == Codec::Hevc {
         assert!(coded::Config::parse(codec, long.as_bytes()).is_ok(), "the longer lengths changed only what they say");
