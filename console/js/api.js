@@ -89,6 +89,11 @@ export async function playbackToken(device) {
   return playbackTokens.get(device).asked;
 }
 
+/** The newest marks of a device. */
+export async function marks(device, count) {
+  return page(`api/v1/streams/${encodeURIComponent(device)}/marks?limit=${count}`);
+}
+
 /** The keys that play a device's stream. */
 export async function playbackKeys(device) {
   return (await list('api/v1/playback-keys')).filter((key) => key.device === device);
@@ -107,6 +112,25 @@ export async function addPlaybackKey(device, name, ttlSec) {
 /** Takes one back. */
 export async function removePlaybackKey(id) {
   await call(`api/v1/playback-keys/${encodeURIComponent(id)}`, { method: 'DELETE' });
+}
+
+/** A device's relays to other servers. */
+export async function streamRelays(device) {
+  return (await (await call(`api/v1/streams/${encodeURIComponent(device)}/relays`)).json()).items;
+}
+
+/** Sends a device's stream on to another server. */
+export async function addStreamRelay(device, name, url) {
+  await call(`api/v1/streams/${encodeURIComponent(device)}/relays`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ name, url }),
+  });
+}
+
+/** Ends one that was set so. */
+export async function removeStreamRelay(device, name) {
+  await call(`api/v1/streams/${encodeURIComponent(device)}/relays/${encodeURIComponent(name)}`, { method: 'DELETE' });
 }
 
 const RECONNECT_MS = 3000;

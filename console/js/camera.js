@@ -5,7 +5,9 @@ import { h, icon, setAttribute, setText, toast } from './dom.js';
 import { bitrate, clock, duration, latency, number } from './format.js';
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
+import { Marks } from './marks.js';
 import { copyRow, isBlind, problemText, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
+import { Relaying } from './relaying.js';
 import { Sharing } from './sharing.js';
 import { refresh, store } from './store.js';
 
@@ -23,6 +25,8 @@ export function cameraPage(id) {
   const controls = new Controls(id);
   const urls = h('div', { class: 'urls' });
   const sharing = new Sharing(id);
+  const relaying = new Relaying(id);
+  const marks = new Marks(id);
   const events = h('div', {});
   let [urlsOf, eventsOf] = [null, null];
   const problem = h('p', { class: 'banner bad', role: 'status', hidden: true });
@@ -33,10 +37,11 @@ export function cameraPage(id) {
       h('h1', { text: id }), badge),
     missing, problem,
     h('div', { class: 'camera' },
-      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls, sharing.node)),
+      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls, sharing.node, relaying.node)),
       h('aside', { class: 'camera-side' },
         h('section', { class: 'panel' }, h('h2', { text: t('controls') }), controls.node),
         h('section', { class: 'panel' }, h('h2', { text: t('figures') }), figures, quality),
+        h('section', { class: 'panel' }, h('h2', { text: t('marks') }), marks.node),
         h('section', { class: 'panel' }, h('h2', { text: t('timeline') }), events))));
 
   function update() {
@@ -50,6 +55,7 @@ export function cameraPage(id) {
     setText(problem, why);
     stage.update(camera);
     controls.update(camera);
+    marks.update();
     updateFigures(figures, camera);
     quality.hidden = !camera.live || isBlind(camera);
     const samples = store.history.get(id) ?? [];
@@ -69,7 +75,7 @@ export function cameraPage(id) {
     }
   }
 
-  return { root, update, close: () => stage.close() };
+  return { root, update, close: () => { stage.close(); relaying.close(); } };
 }
 
 function updateFigures(node, camera) {
@@ -82,7 +88,6 @@ function updateFigures(node, camera) {
     ['viewers', number(live.viewers)],
     ['uptime', duration(Date.now() / 1000 - live.since), clock(live.since)],
     ['server', live.server],
-    ...(live.relays ?? []).map((relay) => ['relays', `${relay.name}: ${t(`relay_${relay.state}`)}`, relay.error ?? relay.target]),
   ] : [['status', stateText(camera)], ['server', camera.server ?? '–']];
   node.replaceChildren(...rows.map(([key, value, note]) =>
     h('div', {}, h('dt', { text: t(key) }), h('dd', { title: note || null }, value, note && h('small', { class: 'muted', text: note })))));

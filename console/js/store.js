@@ -9,7 +9,7 @@ const HISTORY = 45;
 const EVENTS_MAX = 200;
 
 /** The state, and `problem`: null or an ApiError. */
-export const store = { cameras: [], servers: [], events: [], history: new Map(), problem: null, isLoaded: false };
+export const store = { cameras: [], servers: [], events: [], history: new Map(), marked: new Map(), problem: null, isLoaded: false };
 
 const listeners = new Set();
 
@@ -86,6 +86,11 @@ async function loadEvents() {
 
 function onEvent(event) {
   if (event.event === 'stream_metrics') return;
+  if (event.event === 'mark_added') {
+    // They have a list of their own, and come without a number.
+    store.marked.set(event.device, event.detail.id);
+    return changed();
+  }
   if (store.events.some((known) => known.seq === event.seq)) return;
   store.events = [event, ...store.events].slice(0, EVENTS_MAX);
   changed();

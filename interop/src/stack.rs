@@ -130,17 +130,27 @@ impl Stack {
     /// If they do not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with("", "")
+    }
+
+    /// The same; `cloud` goes behind the cloud's settings, `http` into the origin's `[http]`.
+    ///
+    /// # Panics
+    /// If they do not start.
+    #[must_use]
+    pub fn start_with(cloud: &str, http: &str) -> Self {
+        let (more_cloud, more_http) = (cloud, http);
         let dir = TempDir::new().expect("a temporary directory");
         let [http, mqtts, rtmp, rtmps, origin_http] = [(); 5].map(|()| format!("127.0.0.1:{}", free_port()));
         let path = dir.path().display();
-        let cloud_toml = format!("data_dir = '{path}/cloud'\n[http]\nlisten = '{http}'\n[mqtt]\nlisten = '{mqtts}'\n");
+        let cloud_toml = format!("data_dir = '{path}/cloud'\n[http]\nlisten = '{http}'\n[mqtt]\nlisten = '{mqtts}'\n{more_cloud}\n");
         std::fs::write(dir.path().join("cloud.toml"), cloud_toml).expect("the directory can be written");
         let cloud =
             Process::start("cloud", dir.path(), Command::new(sightline()).args(["cloud", "--config"]).arg(dir.path().join("cloud.toml")));
         eventually("the cloud is up", Duration::from_secs(20), || get_json(&format!("http://{http}/.well-known/jwks.json")));
         let origin_toml = format!(
             "server_id = 'origin-a'\ndata_dir = '{path}/origin'\n[rtmp]\nlisten = '{rtmp}'\n[rtmps]\nlisten = '{rtmps}'\n\
-             cert = '{path}/cloud/server.pem'\nkey = '{path}/cloud/server.key'\n[http]\nlisten = '{origin_http}'\n\
+             cert = '{path}/cloud/server.pem'\nkey = '{path}/cloud/server.key'\n[http]\nlisten = '{origin_http}'\n{more_http}\n\
              [cloud]\nurl = 'http://{http}'\ncluster_key_file = '{path}/cloud/cluster.key'\n"
         );
         std::fs::write(dir.path().join("origin.toml"), origin_toml).expect("the directory can be written");

@@ -684,8 +684,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             }
             CommandName::Start => self.start(now, lease),
             CommandName::Renew => {
-                if self.timers.get(Timer::Lease).is_some() {
-                    self.timers.set(Timer::Lease, Some(now + lease.unwrap_or(self.config.lease)));
+                if let Some(until) = self.timers.get(Timer::Lease) {
+                    // It lengthens: who watches for a moment does not end what an operator has started for an hour.
+                    self.timers.set(Timer::Lease, Some(until.max(now + lease.unwrap_or(self.config.lease))));
                 }
             }
             CommandName::Stop => self.stop(now),

@@ -84,6 +84,15 @@ impl<'a> RtmpUrl<'a> {
         let (app, name) = path.split_once('/').unwrap_or((path, ""));
         Ok(Self { tls, host, port, app, name })
     }
+
+    /// For people: `rtmp://host:port/app/***`, without what may be a key.
+    pub fn without_key(&self) -> impl fmt::Display + use<'_> {
+        fmt::from_fn(|f| {
+            let (scheme, app) = (if self.tls { "rtmps" } else { "rtmp" }, self.app.split('?').next().unwrap_or_default());
+            let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+            write!(f, "{scheme}://{open}{}{close}:{}/{app}/***", self.host, self.port)
+        })
+    }
 }
 
 /// A URI reference of a reconnect request against the present `tcUrl` (RFC 3986 §5.2, for the forms that E-RTMP names): empty, absolute,

@@ -2,6 +2,7 @@
 //! authorised by the cluster key. Between servers only, so it allocates.
 
 use alloc::{string::String, vec::Vec};
+use core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// How often an origin reports, in seconds; three misses and it counts as dead.
@@ -57,6 +58,9 @@ pub struct OriginReport {
     /// The `version` of the playback keys that it has; 0: none. Absent: an origin that knows no playback keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playback_keys_version: Option<u64>,
+    /// The `version` of the relays by the API that it has; 0: none. Absent: an origin that takes them from its settings alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relays_version: Option<u64>,
     /// Playback keys that were used since the last report that was taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub played: Vec<PlaybackKeyUse>,
@@ -106,6 +110,58 @@ pub struct PlaybackKey {
     /// How many may watch with it at a time; 0: any number.
     #[serde(default)]
     pub viewers_max: u32,
+}
+
+/// The relays that operators have set by the API, whole.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RelayRules {
+    /// Another one after each change.
+    pub version: u64,
+    /// One that is not here any more ends.
+    pub rules: Vec<RelayRule>,
+}
+
+/// Streams that go on to another server.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RelayRule {
+    /// Its name, for people.
+    pub name: String,
+    /// The only device whose stream it takes; empty: those of `streams`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device: String,
+    /// A publishing name or a device's id, or a pattern with `*`, where `device` is empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub streams: String,
+    /// Where to: `rtmp(s)://host[:port]/application/key`.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub url: RelayTarget,
+}
+
+/// The address of a relay's target, which holds its key: `Debug` shows none of it.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RelayTarget(String);
+
+impl RelayTarget {
+    /// Of this address.
+    #[must_use]
+    pub const fn new(url: String) -> Self {
+        Self(url)
+    }
+
+    /// The address with its key, for who connects to it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RelayTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// The head of the cloud's audit log at a time, signed: what a later log must still hold. Origins keep the newest one.
@@ -198,6 +254,9 @@ pub struct OriginStream {
     pub bitrate_kbps: f64,
     /// Its viewers.
     pub viewers: u64,
+    /// Someone watches, or has asked for a playlist, a segment or a snapshot a moment ago: an on-demand camera goes on.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_watched: bool,
     /// When the present publisher began, seconds since 1970.
     pub since: i64,
     /// `on`, `failing`: the recording of it. Absent: it is not recorded.
@@ -212,7 +271,7 @@ pub struct OriginStream {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginRelay {
-    /// Its name in the origin's settings.
+    /// Its name in the origin's settings, or in the API.
     pub name: String,
     /// Where it goes, without the key: `rtmp://host:port/app/***`.
     pub target: String,
@@ -229,6 +288,47 @@ pub struct OriginRelay {
     pub sent_bytes: u64,
     /// Frames that were left out because the target was too slow.
     pub lost_frames: u64,
+}
+
+/// An origin's question about a playback id that someone wants to watch and that it does not have. `POST /api/v1/servers/{server_id}/wanted`,
+/// authorised by the cluster key. The right to watch was checked before.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WantedStream {
+    /// The playback id.
+    pub playback: String,
+    /// Viewers have waited for so many seconds, and have gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave_up_after_sec: Option<u64>,
+}
+
+/// What the cloud has done about it.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WantedAnswer {
+    /// See there.
+    pub state: WantedState,
+    /// `elsewhere`: where that origin's viewers come, `http://host:port`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub http_url: String,
+}
+
+/// Where a wanted stream is.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WantedState {
+    /// No one has this playback id.
+    #[default]
+    Unknown,
+    /// Its camera does not start because someone watches.
+    NotOnDemand,
+    /// Its camera has no connection over MQTT: nobody can tell it.
+    Offline,
+    /// Its camera was told to stream.
+    Starting,
+    /// Another origin has it.
+    Elsewhere,
 }
 
 /// What the origin hears back.
@@ -248,6 +348,9 @@ pub struct ReportAnswer {
     /// The playback keys, where the origin's are older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub playback_keys: Option<PlaybackKeys>,
+    /// The relays by the API, where the origin's are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relays: Option<RelayRules>,
 }
 
 /// A stream that lost its right.

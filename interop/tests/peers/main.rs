@@ -18,6 +18,7 @@ mod keeping;
 mod ladder;
 mod library;
 mod mqtt;
+mod on_demand;
 mod passthrough;
 mod proxies;
 mod publish;

@@ -9,9 +9,13 @@ use crate::{
     clock::Clock,
     config::Config,
     data_dir::{self, DataDir},
-    devices::{commands::Commands, presence::Presence, registry::Registry, renewals::Renewals, results::Results, settings::SettingsIntake},
+    devices::{
+        commands::Commands, on_demand::OnDemand, presence::Presence, registry::Registry, renewals::Renewals, results::Results,
+        settings::SettingsIntake,
+    },
     error::StartError,
     events::log::EventLog,
+    hooks::Hooks,
     http::{
         self,
         state::{ClusterKey, Http, SettingsCheck},
@@ -24,6 +28,7 @@ use crate::{
         signing_keys::SigningKeys,
         tls::{self, ClientCertificate, ServerCertificate},
     },
+    marks::Marks,
     monitoring::Monitoring,
     mqtt::{
         builtin::broker::{self, Broker},
@@ -32,6 +37,7 @@ use crate::{
     },
     playback::Playback,
     readiness::Readiness,
+    relays::Relays,
     secrets::sha256,
     servers::{inventory::Inventory, lives::Lives, reports::Reports},
     store::Store,
@@ -107,6 +113,7 @@ impl Cloud {
             clock: parts.clock.clone(),
             looked_at: None,
         };
+        tasks.spawn(Arc::clone(&parts.hooks).run(tasks.clone(), stop.clone()));
         tasks.spawn(watch(&parts, certificates).run(seen, stop.clone()));
         let mqtts = mqtts_addr.map_or_else(|| "off".to_owned(), |address| address.to_string());
         let token =
@@ -222,6 +229,16 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
     });
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let playback = Arc::new(Playback::new(store.clone(), keys.clone(), clock.clone()));
+    let relays = Arc::new(Relays::new(store.clone(), clock.clone()));
+    let on_demand = Arc::new(OnDemand::new(
+        store.clone(),
+        Arc::clone(&inventory),
+        Arc::clone(&presence),
+        Arc::clone(&commands),
+        Arc::clone(&events),
+        clock.clone(),
+        config.on_demand.lease_sec,
+    ));
     let reports = Arc::new(Reports {
         store: store.clone(),
         inventory: Arc::clone(&inventory),
@@ -232,7 +249,11 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         lives: Lives::new(clock.unix_secs()),
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
+        relays: Arc::clone(&relays),
+        on_demand: Arc::clone(&on_demand),
     });
+    let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
+    let hooks = Arc::new(Hooks::new(store.clone(), Arc::clone(&events), clock.clone(), config.hooks.allow_private_addresses));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
     Ok(Http {
         allocator,
@@ -240,8 +261,11 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         cluster_key: ClusterKey { sha256: sha256(cluster_key.reveal()) },
         commands,
         events,
+        hooks,
         inventory,
         keys,
+        marks,
+        on_demand,
         monitoring: Monitoring::new(),
         operators,
         presence,
@@ -249,6 +273,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         settings_check,
         renewals,
         playback,
+        relays,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,

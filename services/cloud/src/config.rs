@@ -19,6 +19,9 @@ pub struct SettingError {
     pub reason: String,
 }
 
+/// Leases of on-demand cameras, in seconds: at least two of the reports that say that someone watches.
+const LEASE_SEC: std::ops::RangeInclusive<u32> = 4..=3600;
+
 /// Settings of the cloud.
 #[derive(Clone, Debug, confique::Config)]
 pub struct Config {
@@ -45,6 +48,14 @@ pub struct Config {
     /// The tokens that streams are published with.
     #[config(nested)]
     pub token: TokenConfig,
+
+    /// Endpoints that are told of events.
+    #[config(nested)]
+    pub hooks: HooksConfig,
+
+    /// Cameras with the trigger `on_demand`, which stream because someone watches.
+    #[config(nested)]
+    pub on_demand: OnDemandConfig,
 
     /// RTMP servers of others, entered by hand: tables `[[servers]]` with id, name, region, rtmp_url and capacity_kbps (0: no limit).
     #[config(default = [])]
@@ -91,6 +102,23 @@ pub struct TokenConfig {
     /// How long a token starts streams, in seconds: 60 to 86400.
     #[config(default = 3600, env = "SIGHTLINE_CLOUD_TOKEN_TTL_SEC")]
     pub ttl_sec: u32,
+}
+
+/// `[hooks]`
+#[derive(Clone, Debug, confique::Config)]
+pub struct HooksConfig {
+    /// Whether a hook may have a private address (10.0.0.0/8, 127.0.0.1 and their like). Whoever may make hooks then reaches into this network.
+    #[config(default = false, env = "SIGHTLINE_CLOUD_HOOKS_ALLOW_PRIVATE_ADDRESSES")]
+    pub allow_private_addresses: bool,
+}
+
+/// `[on_demand]`
+#[derive(Clone, Debug, confique::Config)]
+pub struct OnDemandConfig {
+    /// How long such a camera goes on after the last word that someone watches, in seconds: 4 to 3600. While someone does it is told again in
+    /// time.
+    #[config(default = 20, env = "SIGHTLINE_CLOUD_ON_DEMAND_LEASE_SEC")]
+    pub lease_sec: u32,
 }
 
 /// `[[servers]]`: an RTMP server of others.
@@ -182,6 +210,10 @@ impl Config {
         if !(TOKEN_TTL_SEC_MIN..=TOKEN_TTL_SEC_MAX).contains(&self.token.ttl_sec) {
             let reason = format!("{} is outside {TOKEN_TTL_SEC_MIN}..={TOKEN_TTL_SEC_MAX} seconds", self.token.ttl_sec);
             return Err(SettingError { key: "token.ttl_sec", reason });
+        }
+        if !LEASE_SEC.contains(&self.on_demand.lease_sec) {
+            let reason = format!("{} is outside {LEASE_SEC:?} seconds", self.on_demand.lease_sec);
+            return Err(SettingError { key: "on_demand.lease_sec", reason });
         }
         if let Err(error) = Proxies::parse(&self.http.trusted_proxies) {
             return Err(SettingError { key: "http.trusted_proxies", reason: error.to_string() });

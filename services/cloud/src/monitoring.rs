@@ -35,14 +35,16 @@ const REFUSED_ACTIONS: [Action; 6] = [
     Action::StreamPublishRefuse,
 ];
 
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 14] = [
     ("sightline_audit_gaps_total", "Times that rows of the audit log were found to be gone or rewritten"),
     ("sightline_audit_rows_total", "Rows that were written to the audit log"),
     ("sightline_events_lost_total", "Events that were never stored, because the database took none for too long"),
+    ("sightline_hook_messages_total", "Messages to hooks, by what became of them"),
     ("sightline_http_connections_refused_total", "HTTP connections that had no place, by reason"),
     ("sightline_http_requests_total", "HTTP requests that were answered, by class of the status"),
     ("sightline_http_tls_failures_total", "HTTP connections whose TLS handshake failed"),
     ("sightline_playback_tokens_total", "Playback tokens that were signed"),
+    ("sightline_starts_by_viewers_total", "On-demand cameras that were told to start because someone watches"),
     ("sightline_refusals_total", "Operations that were refused, by what they were"),
     ("sightline_server_reports_total", "Reports of origins, by what became of them"),
     ("sightline_stream_duels_total", "Streams that two have published with one token"),
@@ -50,10 +52,11 @@ const COUNTERS: [(&str, &str); 12] = [
     ("sightline_stream_requests_without_identity_total", "Such requests by HTTP that showed no known certificate or token"),
 ];
 
-const GAUGES: [(&str, &str); 8] = [
+const GAUGES: [(&str, &str); 9] = [
     ("sightline_certificate_ends_timestamp_seconds", "When a certificate ends, in seconds since 1970, by whose it is"),
     ("sightline_device_certificates_ending", "Devices whose certificate ends within 30 days, as of the last daily look"),
     ("sightline_devices_online", "Devices that are connected"),
+    ("sightline_hooks_failing", "Hooks whose endpoint does not take an event now"),
     ("sightline_recordings_failing", "Live streams whose recording at an origin fails now"),
     ("sightline_servers_alive", "Servers that take streams: origins that report, and servers of others from the settings"),
     ("sightline_servers_silent", "Origins that have reported since the cloud's start, and do not report now"),
@@ -142,6 +145,7 @@ fn announce() {
         "sightline_events_lost_total",
         "sightline_http_tls_failures_total",
         "sightline_playback_tokens_total",
+        "sightline_starts_by_viewers_total",
         "sightline_stream_duels_total",
         "sightline_stream_requests_without_identity_total",
     ] {
@@ -149,6 +153,10 @@ fn announce() {
     }
     for name in ["sightline_device_certificates_ending", "sightline_devices_online", "sightline_recordings_failing"] {
         gauge!(name).set(0.0);
+    }
+    gauge!("sightline_hooks_failing").set(0.0);
+    for outcome in ["taken", "failed"] {
+        counter!("sightline_hook_messages_total", "outcome" => outcome).increment(0);
     }
     for name in ["sightline_servers_alive", "sightline_servers_silent", "sightline_streams_live"] {
         gauge!(name).set(0.0);

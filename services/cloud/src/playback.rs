@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     identity::signing_keys::{KeyError, SigningKeys},
     secrets::{CryptoError, Secret, command_id, hex, random_secret, sha256},
+    servers::lists::List,
     store::{
         Store,
         actor::{Action, Actor},
@@ -13,14 +14,11 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use sightline_listen::Network;
 use sightline_signal::{
     DeviceId, PlayClaims, PlayPurpose, Text,
     report::{PlaybackKey, PlaybackKeyUse, PlaybackKeys},
 };
-use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
 
 /// Keys of an installation: what an origin keeps.
 const KEYS_MAX: i64 = 10_000;
@@ -30,8 +28,6 @@ const NAME_CHARS_MAX: usize = 64;
 const TOKEN_TTL_SEC: u32 = 300;
 /// The longest life of a short token. What is to last is a key: that can be taken back.
 const TOKEN_TTL_SEC_MAX: u32 = 3600;
-/// How long the list for origins may be old: each of them asks every two seconds.
-const LIST_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long a key that has ended stays in their list, so that whoever shows it hears why.
 const ENDED_KEPT_SEC: i64 = 86_400;
 /// The ways of playing that a right may be limited to.
@@ -189,13 +185,12 @@ pub(crate) struct Playback {
     store: Store,
     keys: SigningKeys,
     clock: Clock,
-    /// The list as it was last read.
-    list: Mutex<Option<(Instant, PlaybackKeys)>>,
+    list: List<Vec<PlaybackKey>>,
 }
 
 impl Playback {
     pub(crate) fn new(store: Store, keys: SigningKeys, clock: Clock) -> Self {
-        Self { store, keys, clock, list: Mutex::default() }
+        Self { store, keys, clock, list: List::default() }
     }
 
     /// Signs a short token for a device's stream.
@@ -228,26 +223,15 @@ impl Playback {
 
     /// The keys, where an origin's are another version.
     pub(crate) async fn for_origin(&self, version: u64) -> Result<Option<PlaybackKeys>, StoreError> {
-        let mut list = self.list.lock().await;
-        let fresh = list.take().filter(|(read_at, _)| read_at.elapsed() < LIST_AGE_MAX);
-        let (read_at, keys) = match fresh {
-            Some(fresh) => fresh,
-            None => (Instant::now(), self.read().await?),
-        };
-        let answer = (keys.version != version).then(|| keys.clone());
-        *list = Some((read_at, keys));
-        Ok(answer)
+        let other = self.list.other_than(version, async || self.read().await).await?;
+        Ok(other.map(|(version, keys)| PlaybackKeys { version, keys }))
     }
 
-    async fn read(&self) -> Result<PlaybackKeys, StoreError> {
+    async fn read(&self) -> Result<Vec<PlaybackKey>, StoreError> {
         let now = self.clock.unix_secs();
         let rows = self.store.playback_keys().await?.into_iter();
         let rows = rows.filter(|row| row.ends_at.is_none_or(|end| end > now - ENDED_KEPT_SEC));
-        let keys: Vec<_> = rows.filter_map(|row| self.for_origins(row)).collect();
-        // Of what is in it: another process may have changed it. Never 0, which an origin without a list has; exact as a number of JSON.
-        let hash = Sha256::digest(serde_json::to_vec(&keys).unwrap_or_default());
-        let version = hash.iter().take(6).fold(0_u64, |number, byte| number << 8 | u64::from(*byte)) | 1;
-        Ok(PlaybackKeys { version, keys })
+        Ok(rows.filter_map(|row| self.for_origins(row)).collect())
     }
 
     fn for_origins(&self, row: PlaybackKeyRow) -> Option<PlaybackKey> {

@@ -39,6 +39,11 @@ pub(crate) fn random_secret() -> Result<Secret<String>, CryptoError> {
     random::<32>("draw random bytes").map(|bytes| Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
 }
 
+/// What a hook's messages are signed with.
+pub(crate) fn random_hook_key() -> Result<[u8; 32], CryptoError> {
+    random("draw a hook's key")
+}
+
 /// A stream's name: random, in lower-case base 32. It reveals nothing about the device.
 pub(crate) fn random_stream_name() -> Result<String, CryptoError> {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";

@@ -4,17 +4,16 @@
 //! and with a chosen answer for when the endpoint fails. All others are told from an outbox, in order, and again until they were taken: a stream
 //! never waits for one.
 
-mod client;
 mod config;
 mod outbox;
 
-pub use config::{CallbackUrl, Callbacks as Settings, Method, WhenFailing};
+pub use config::{Callbacks as Settings, Method, WhenFailing};
 
 use crate::auth::wish::Way;
 use crate::clock::Clock;
-use client::{Client, Reply};
 use form_urlencoded::Serializer;
 use outbox::Outbox;
+use sightline_endpoint::{Client, EndpointUrl, Reply};
 use sightline_listen::{Rarely, shortened};
 use sightline_media::Instant;
 use std::collections::HashMap;
@@ -78,7 +77,7 @@ pub(crate) struct Told {
 
 impl Callbacks {
     pub(crate) fn new(settings: &Settings, data_dir: &Path, clock: Clock, tasks: &TaskTracker, shutdown: &CancellationToken) -> Arc<Self> {
-        let client = Client::new(settings.allow_private_addresses);
+        let client = Client::new(settings.allow_private_addresses, "callbacks.allow_private_addresses");
         let outbox = Outbox::open(data_dir.join("callbacks.outbox"), client.clone(), settings.method);
         if settings.tells() {
             tasks.spawn(outbox.clone().run(shutdown.clone()));
@@ -137,11 +136,11 @@ impl Callbacks {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, url: &CallbackUrl, call: &str, subject: &Subject, more: &[(&str, &str)]) -> Verdict {
+    async fn ask(&self, url: &EndpointUrl, call: &str, subject: &Subject, more: &[(&str, &str)]) -> Verdict {
         let client = self.next_client.load(Ordering::Relaxed);
         let form = form(call, subject, client, more);
         let deadline = Duration::from_millis(self.settings.timeout_ms);
-        let problem = match timeout(deadline, self.client.send(url, self.settings.method, form)).await {
+        let problem = match timeout(deadline, self.client.send(url, self.settings.method.ask(form))).await {
             Ok(Ok(Reply { status: 200..=299, .. })) => return Verdict::Allow,
             Ok(Ok(Reply { status: 300..=399, location: Some(location) })) => return Verdict::Redirect(location),
             // nginx-rtmp takes every other answer for a refusal; one of the server's own failures is none.

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// The most that frames may be held back to be written together, in milliseconds: beyond a second it is no live picture any more.
 const MERGE_MS_MAX: u64 = 1000;
 
+/// How long viewers may wait for a camera, in seconds: browsers and proxies give up after a minute.
+const START_WAIT_SEC: std::ops::RangeInclusive<u64> = 1..=60;
+
 /// The least that `limits.message_bytes` may be: a key frame of a small picture.
 const MESSAGE_BYTES_LEAST: u32 = 64 * 1024;
 /// The most: the length field has 24 bits.
@@ -265,6 +268,17 @@ pub struct Limits {
     /// WHEP viewers at a time, all streams together. One address has at most two fifths of them.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_WHEP_VIEWERS", default = 4_000)]
     pub whep_viewers: usize,
+    /// Streams that are decoded at a time for readers of `/live/{playback}/frames`. Each decodes all pictures of its stream, however few are
+    /// read.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_FRAME_DECODERS", default = 4)]
+    pub frame_decoders: usize,
+    /// Readers of one stream's `/live/{playback}/frames` at a time. The stream is decoded once for all of them.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_FRAME_READERS_PER_STREAM", default = 16)]
+    pub frame_readers_per_stream: usize,
+    /// How long a viewer waits for the first picture of a camera with the trigger `on_demand` that starts for it, in seconds: 1 to 60. By RTMP a
+    /// second less than `rtmp.command_timeout_sec` at most.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_START_WAIT_SEC", default = 10)]
+    pub start_wait_sec: u64,
     /// A viewer whose connection takes nothing for this long is disconnected, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_VIEWER_STUCK_SEC", default = 10)]
     pub viewer_stuck_sec: u64,
@@ -300,6 +314,9 @@ impl Config {
         }
         if !(MESSAGE_BYTES_LEAST..=MESSAGE_BYTES_MOST).contains(&self.limits.message_bytes) {
             return Err(StartError::Setting { key: "limits.message_bytes", reason: "is 65536 to 16777215" });
+        }
+        if !START_WAIT_SEC.contains(&self.limits.start_wait_sec) {
+            return Err(StartError::Setting { key: "limits.start_wait_sec", reason: "is 1 to 60" });
         }
         if self.limits.partial_bytes < self.limits.message_bytes as usize {
             return Err(StartError::Setting { key: "limits.partial_bytes", reason: "is at least limits.message_bytes" });

@@ -4,11 +4,12 @@ pub(crate) mod checkpoint;
 pub(crate) mod metrics;
 pub(crate) mod report;
 pub(crate) mod sweep;
+pub(crate) mod wanted;
 
 use crate::auth::keys::Keys;
 use crate::auth::viewing::Viewing;
 use crate::live::hub::Hub;
-use crate::relay::RelayStates;
+use crate::relay::{RelayRules, RelayStates};
 use checkpoint::KeptCheckpoint;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ pub(crate) struct Control {
     pub(crate) keys: Arc<Keys>,
     pub(crate) viewing: Arc<Viewing>,
     pub(crate) relays: Arc<RelayStates>,
+    pub(crate) relay_rules: Arc<RelayRules>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) checkpoint: KeptCheckpoint,
     pub(crate) shutdown: CancellationToken,

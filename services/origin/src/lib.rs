@@ -25,10 +25,11 @@ mod turns;
 mod wire;
 
 pub use auth::rules::App;
-pub use callbacks::{CallbackUrl, Method as CallbackMethod, Settings as CallbackSettings, WhenFailing};
+pub use callbacks::{Method as CallbackMethod, Settings as CallbackSettings, WhenFailing};
 pub use config::{Config, Play};
 pub use control::metrics::ConnectionCounts;
 pub use error::StartError;
 pub use origin::Origin;
 pub use relay::{Relay, RelayUrl};
+pub use sightline_endpoint::EndpointUrl;
 pub use turns::gather;

@@ -9,7 +9,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::checkpoint::KeptCheckpoint;
 use crate::control::metrics::{self, ConnectionCounts};
-use crate::control::report::{Addresses, Reporter};
+use crate::control::report::{Addresses, CloudLink, Reporter};
+use crate::control::wanted::Wanted;
 use crate::control::{Control, Server, sweep};
 use crate::error::StartError;
 use crate::ingest::Ingest;
@@ -20,6 +21,7 @@ use crate::ingest::whip::{self, Whip};
 use crate::live::hub::Hub;
 use crate::live::incidents::Incidents;
 use crate::live::ring;
+use crate::play::frames::Decoders;
 use crate::play::hls::{self, Recent};
 use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
@@ -119,8 +121,9 @@ impl Origin {
         let media_address = media.as_ref().map(|bound| bound.address);
         let addresses = listeners.addresses();
         let cluster_key = cluster_key(&config)?;
-        let reporter = reporter(&config, cluster_key.as_deref(), addresses)?;
-        let parts = Parts::new(&config, cluster_key.as_deref(), media)?;
+        let link = cloud_link(&config, cluster_key.as_deref())?;
+        let reporter = link.clone().map(|link| reporter(&config, link, addresses));
+        let parts = Parts::new(&config, cluster_key.as_deref(), media, link)?;
         if let Some(reporter) = reporter {
             // It reports at once, so that the keys are here early, and again when all listen.
             parts.tasks.spawn(reporter.run(parts.control.clone()));
@@ -159,7 +162,7 @@ impl Origin {
     pub fn check(config: &Config) -> Result<(), StartError> {
         config.check()?;
         Certificate::load(&config.rtmps)?.as_ref().map(Certificate::acceptor).transpose()?;
-        reporter(config, cluster_key(config)?.as_deref(), Bound { rtmp: config.rtmp.listen, rtmps: None, http: None }).map(drop)
+        cloud_link(config, cluster_key(config)?.as_deref()).map(drop)
     }
 
     /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
@@ -236,6 +239,7 @@ impl Measured {
             ConnectionCounts::new(rtmp.door.counts(), &rtmp.fates).metrics(),
             metrics::streams(&rtmp.ingest.hub),
             metrics::publishers(&rtmp.fates, rtmp.ingest.hub.duels_total()),
+            metrics::decoders(&rtmp.play.decoders),
             metrics::recordings(&self.recordings),
             self.remarks.metrics(),
             self.relays.metrics(),
@@ -258,7 +262,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config, cluster_key: Option<&str>, media: Media) -> Result<Self, StartError> {
+    fn new(config: &Config, cluster_key: Option<&str>, media: Media, link: Option<CloudLink>) -> Result<Self, StartError> {
         let (clock, tasks, shutdown) = (Clock::start(), TaskTracker::new(), CancellationToken::new());
         let incidents = Arc::<Incidents>::default();
         let grace = Duration::from_secs(config.limits.publisher_grace_sec);
@@ -297,6 +301,9 @@ impl Parts {
                 hls: hls_config(config),
                 recent: Recent::default(),
                 whep: whep.map(Arc::new),
+                wanted: link.map(|link| Arc::new(Wanted::new(link, clock))),
+                start_wait: Duration::from_secs(config.limits.start_wait_sec),
+                decoders: Arc::new(Decoders::new(config.limits.frame_decoders, config.limits.frame_readers_per_stream)),
                 tasks: tasks.clone(),
             }),
             session,
@@ -311,7 +318,8 @@ impl Parts {
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
         let parts = relay::Parts { clock, hub: hub.clone(), incidents, tasks: tasks.clone(), shutdown: shutdown.clone() };
         let relays = Arc::new(Relays::new(&config.relays, parts));
-        let control = Control { server, keys, viewing, relays: relays.states.clone(), hub, checkpoint, shutdown: shutdown.clone() };
+        let (states, relay_rules) = (relays.states.clone(), relays.rules.clone());
+        let control = Control { server, keys, viewing, relays: states, relay_rules, hub, checkpoint, shutdown: shutdown.clone() };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
         Ok(Self { rtmp, whip, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
@@ -535,8 +543,13 @@ fn cluster_key(config: &Config) -> Result<Option<String>, StartError> {
     Ok(Some(key.trim().to_owned()))
 }
 
-fn reporter(config: &Config, cluster_key: Option<&str>, bound: Bound<SocketAddr>) -> Result<Option<Reporter>, StartError> {
+/// The way to the cloud, where there is one.
+fn cloud_link(config: &Config, cluster_key: Option<&str>) -> Result<Option<CloudLink>, StartError> {
     let (Some(url), Some(key)) = (&config.cloud.url, cluster_key) else { return Ok(None) };
+    CloudLink::new(url, config.cloud.ca.as_deref(), &config.server_id, key).map(Some)
+}
+
+fn reporter(config: &Config, link: CloudLink, bound: Bound<SocketAddr>) -> Reporter {
     let app = config.rtmp.apps.first().map_or("live", String::as_str);
     let addresses = Addresses {
         rtmp: config.cloud.rtmp_url.clone().unwrap_or_else(|| format!("rtmp://{}/{app}", bound.rtmp)),
@@ -545,7 +558,7 @@ fn reporter(config: &Config, cluster_key: Option<&str>, bound: Bound<SocketAddr>
     };
     // Differs between starts; no secret hangs on it.
     let boot_id = format!("{:016x}", RandomState::new().hash_one(0_u8));
-    Ok(Some(Reporter::new(url, config.cloud.ca.as_deref(), &config.server_id, key, boot_id, addresses)?))
+    Reporter::new(link, boot_id, addresses)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! What viewers get: RTMP, HTTP-FLV, HLS, WHEP and snapshots.
+//! What viewers get: RTMP, HTTP-FLV, HLS, WHEP, snapshots and decoded frames.
 
 pub(crate) mod answers;
 pub(crate) mod asker;
 mod flv;
+pub(crate) mod frames;
 pub(crate) mod hls;
 pub(crate) mod http;
 mod refreshed;
@@ -10,12 +11,14 @@ pub(crate) mod rtmp_alone;
 pub(crate) mod rtmp_fanout;
 pub(crate) mod rtmp_viewer;
 mod snapshot;
+pub(crate) mod waiting;
 pub(crate) mod whep;
 
 use crate::auth::viewing::{Admitted, Viewing};
 use crate::auth::wish::{PlayRefusal, Wish};
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
+use crate::control::wanted::Wanted;
 use crate::live::hub::Hub;
 use crate::live::stream::Stream;
 use crate::wire::Wire;
@@ -45,6 +48,12 @@ pub(crate) struct Play {
     pub(crate) recent: hls::Recent,
     /// `None`: switched off.
     pub(crate) whep: Option<Arc<whep::Whep>>,
+    /// Where the cloud is asked for streams that are not here; `None`: there is no cloud.
+    pub(crate) wanted: Option<Arc<Wanted>>,
+    /// How long a viewer waits for a camera that starts for it.
+    pub(crate) start_wait: Duration,
+    /// What decodes for analysis.
+    pub(crate) decoders: Arc<frames::Decoders>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -58,17 +67,25 @@ pub(crate) struct Pace {
 }
 
 /// Why there is nothing to watch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Missing {
     Right(PlayRefusal),
     Stream,
+    /// Its camera would start for its viewers, and has no connection to the cloud.
+    Offline,
+    /// Another origin has it, at `http://host:port`.
+    Elsewhere(String),
+    /// Its camera was told to start, and sent no picture in this time.
+    NotStarted(Duration),
 }
 
 impl Play {
     /// Lets someone watch a stream by a connection of its own. The right comes first: without one nobody learns which streams there are.
     pub(crate) fn begin(&self, wish: Wish<'_>) -> Result<(Arc<Stream>, Admitted), Missing> {
         let admitted = self.viewing.begin(wish).map_err(Missing::Right)?;
-        Ok((self.hub.find(wish.playback).ok_or(Missing::Stream)?, admitted))
+        let stream = self.hub.find(wish.playback).ok_or(Missing::Stream)?;
+        self.hurry(&stream, wish.address);
+        Ok((stream, admitted))
     }
 
     fn rtmp(&self) -> Wire {

@@ -6,9 +6,11 @@
 mod config;
 mod feed;
 mod link;
+mod rules;
 mod state;
 
 pub use config::{Relay, RelayUrl};
+pub(crate) use rules::RelayRules;
 pub(crate) use state::RelayStates;
 
 use crate::clock::Clock;
@@ -20,7 +22,7 @@ use feed::{Feed, Received};
 use link::{Link, LinkError};
 use sightline_signal::report::OriginIncident;
 use state::{RelayState, State};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,15 +38,15 @@ const HEALTHY: Duration = Duration::from_secs(20);
 
 /// All relays of an origin.
 pub(crate) struct Relays {
-    pub(crate) rules: Vec<Relay>,
+    pub(crate) rules: Arc<RelayRules>,
     pub(crate) clock: Clock,
     pub(crate) hub: Arc<Hub>,
     pub(crate) incidents: Arc<Incidents>,
     pub(crate) states: Arc<RelayStates>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
-    /// For targets by `rtmps://`.
-    tls: Option<Arc<rustls::ClientConfig>>,
+    /// For targets by `rtmps://`, from the first one on; `None`: the system has no authorities.
+    tls: OnceLock<Option<Arc<rustls::ClientConfig>>>,
 }
 
 /// What relays need of their origin.
@@ -58,9 +60,8 @@ pub(crate) struct Parts {
 
 impl Relays {
     pub(crate) fn new(rules: &[Relay], Parts { clock, hub, incidents, tasks, shutdown }: Parts) -> Self {
-        let needs_tls = rules.iter().any(|rule| rule.url.is_tls());
-        let states = Arc::default();
-        Self { rules: rules.to_vec(), clock, hub, incidents, states, tasks, shutdown, tls: needs_tls.then(link::system_tls).flatten() }
+        let (rules, states, tls) = (Arc::new(RelayRules::new(rules)), Arc::default(), OnceLock::new());
+        Self { rules, clock, hub, incidents, states, tasks, shutdown, tls }
     }
 
     /// What a start would fail on.
@@ -70,9 +71,6 @@ impl Relays {
 
     /// Gives each stream that begins its relays, until the shutdown.
     pub(crate) async fn run(self: Arc<Self>) {
-        if self.rules.is_empty() {
-            return;
-        }
         let mut interval = tokio::time::interval(LOOK_INTERVAL);
         loop {
             tokio::select! {
@@ -83,13 +81,18 @@ impl Relays {
     }
 
     fn look(self: &Arc<Self>) {
+        if self.rules.is_empty() && self.states.is_empty() {
+            return;
+        }
         for live in self.hub.describe() {
-            let wanted = self.rules.iter().filter(|rule| rule.takes(&live.stream, &live.device));
+            let wanted = self.rules.of(&live.stream, &live.device);
+            // One whose rule is gone, or goes elsewhere now, ends; its successor begins with a later look.
+            self.states.keep(&live.playback, &wanted);
             for rule in wanted {
                 let Some(stream) = self.hub.find(&live.playback) else { continue };
                 // One that has a task already is left alone.
-                let Some(state) = self.states.begin(&stream, rule) else { continue };
-                let relaying = Relaying { relays: self.clone(), rule: rule.clone(), stream, state };
+                let Some(state) = self.states.begin(&stream, &rule) else { continue };
+                let relaying = Relaying { relays: self.clone(), rule, stream, state };
                 self.tasks.spawn(relaying.run());
             }
         }
@@ -105,7 +108,7 @@ struct Relaying {
 }
 
 impl Relaying {
-    /// Until the stream is over.
+    /// Until the stream is over, or its rule is.
     async fn run(self) {
         let mut wait = WAIT_LEAST;
         loop {
@@ -113,6 +116,7 @@ impl Relaying {
             let ended = tokio::select! {
                 () = self.relays.shutdown.cancelled() => break,
                 () = self.stream.ended.cancelled() => break,
+                () = self.state.stop.cancelled() => break,
                 ended = self.once() => ended,
             };
             let error = ended.err().unwrap_or(LinkError::Closed);
@@ -123,6 +127,7 @@ impl Relaying {
             tokio::select! {
                 () = self.relays.shutdown.cancelled() => break,
                 () = self.stream.ended.cancelled() => break,
+                () = self.state.stop.cancelled() => break,
                 () = tokio::time::sleep(wait) => {}
             }
             wait = (wait * 2).min(WAIT_MOST);
@@ -133,7 +138,8 @@ impl Relaying {
     /// One connection, from the next key frame on.
     async fn once(&self) -> Result<(), LinkError> {
         self.state.set(State::Connecting, self.relays.clock.wall());
-        let mut link = Link::connect(&self.rule.url, &self.stream.name, self.relays.tls.clone(), self.relays.clock).await?;
+        let tls = if self.rule.url.is_tls() { self.relays.tls.get_or_init(link::system_tls).clone() } else { None };
+        let mut link = Link::connect(&self.rule.url, &self.stream.name, tls, self.relays.clock).await?;
         let mut feed = Feed::attach(&self.stream, &self.state, self.relays.clock.now());
         let mut was_told = false;
         loop {

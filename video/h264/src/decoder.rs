@@ -2,7 +2,7 @@
 
 use openh264::{
     OpenH264API,
-    decoder::{DecodedYUV, DecoderConfig, Flush},
+    decoder::{DecodeOptions, DecodedYUV, DecoderConfig, Flush},
     formats::YUVSource as _,
 };
 use sightline_media::avc;
@@ -47,13 +47,25 @@ impl Decoder {
     /// Decodes one access unit. `config`: the parameter sets, before a key frame. `payload`: NAL units, each behind its length in `length_bytes` bytes, big
     /// endian. `None`: no picture is ready, or openh264 can't read this one.
     pub fn decode(&mut self, config: Option<&avc::DecoderConfig>, payload: &[u8], length_bytes: usize) -> Option<Decoded<'_>> {
+        self.gather(config, payload, length_bytes);
+        self.inner.decode(&self.annex_b).ok().flatten().map(Decoded)
+    }
+
+    /// The same of a stream without B-frames: the picture is given out at once, and not held back for others that might come before it.
+    pub fn decode_in_order(&mut self, config: Option<&avc::DecoderConfig>, payload: &[u8], length_bytes: usize) -> Option<Decoded<'_>> {
+        self.gather(config, payload, length_bytes);
+        let at_once = DecodeOptions::new().flush_after_decode(Flush::Flush);
+        self.inner.decode_with_options(&self.annex_b, at_once).ok().flatten().map(Decoded)
+    }
+
+    /// An access unit as openh264 reads it.
+    fn gather(&mut self, config: Option<&avc::DecoderConfig>, payload: &[u8], length_bytes: usize) {
         self.annex_b.clear();
         let sets = config.into_iter().flat_map(avc::DecoderConfig::parameter_sets);
         for nal in sets.chain(avc::NalUnits::new(payload, length_bytes)) {
             self.annex_b.extend_from_slice(&[0, 0, 0, 1]);
             self.annex_b.extend_from_slice(nal);
         }
-        self.inner.decode(&self.annex_b).ok().flatten().map(Decoded)
     }
 
     /// The pictures that the decoder still holds back for reordering, at a stream's end.

@@ -1,5 +1,8 @@
 //! A key frame of H.264 as a JPEG: an origin serves it for a tile, and a camera publishes it when it is asked for a picture.
 
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::pixels::{PixelType, U8x3};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use sightline_media::avc;
 
 use crate::decoder::{Decoded, Decoder};
@@ -29,9 +32,39 @@ impl Still {
         first.or_else(|| decoder.flush().map(|picture| Self::of(&picture))).flatten()
     }
 
-    fn of(picture: &Decoded<'_>) -> Option<Self> {
+    /// A copy of a decoded picture. `None`: larger than a JPEG can be.
+    #[must_use]
+    pub fn of(picture: &Decoded<'_>) -> Option<Self> {
         let (width, height) = picture.size();
         Some(Self { rgb: picture.to_rgb(), width: u16::try_from(width).ok()?, height: u16::try_from(height).ok()? })
+    }
+
+    /// Width and height in pixels.
+    #[must_use]
+    pub const fn size(&self) -> (u16, u16) {
+        (self.width, self.height)
+    }
+
+    /// The picture in another size. `None`: a side is zero.
+    #[must_use]
+    pub fn scaled(&self, width: u16, height: u16) -> Option<Self> {
+        if width == 0 || height == 0 {
+            return None;
+        }
+        let mut rgb = vec![0; usize::from(width) * usize::from(height) * 3];
+        let from = ImageRef::new(self.width.into(), self.height.into(), &self.rgb, PixelType::U8x3).ok()?;
+        let mut to = Image::from_slice_u8(width.into(), height.into(), &mut rgb, PixelType::U8x3).ok()?;
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        // The typed call: the other one compiles the scaler for each of fifteen kinds of pixel.
+        Resizer::new().resize_typed(&from.typed_image::<U8x3>()?, &mut to.typed_image_mut::<U8x3>()?, &options).ok()?;
+        drop(to);
+        Some(Self { rgb, width, height })
+    }
+
+    /// Blue, green and red, a byte each, row by row without padding: as OpenCV has pictures.
+    #[must_use]
+    pub fn to_bgr(&self) -> Vec<u8> {
+        self.rgb.as_chunks::<3>().0.iter().flat_map(|&[red, green, blue]| [blue, green, red]).collect()
     }
 
     /// The picture as a JPEG. `quality`: 1 to 100. `None`: it can't be encoded.
@@ -80,6 +113,14 @@ mod tests {
             assert_eq!(decoder.dimensions(), Some((320, 240)));
         }
         assert_eq!(still.jpeg_within(100), None);
+    }
+
+    #[test]
+    fn a_picture_is_scaled_and_given_as_opencv_has_it() {
+        let still = Still { rgb: [200, 100, 50].repeat(64 * 48), width: 64, height: 48 };
+        let half = still.scaled(32, 24).unwrap();
+        assert_eq!((half.size(), half.to_bgr()), ((32, 24), [50, 100, 200].repeat(32 * 24)));
+        assert!(still.scaled(0, 24).is_none());
     }
 
     #[test]

@@ -48,6 +48,13 @@ impl Commands {
         Ok(tokio::time::timeout(COMMAND_RESULT_WAIT, result).await.ok().and_then(Result::ok))
     }
 
+    /// Publishes a command whose result nobody waits for.
+    pub(crate) async fn tell(&self, device: &DeviceId, command: &Command) {
+        if let Some(bus) = &self.bus {
+            bus.publish(device, Message::command(command)).await;
+        }
+    }
+
     /// Tells devices to ask for a fresh token and to move to it.
     pub(crate) async fn call_back(&self, devices: &[DeviceId]) {
         let Some(bus) = &self.bus else { return };

@@ -18,6 +18,8 @@ pub(crate) enum EventKind {
     RecordingResumed,
     RelayFailed,
     RelayResumed,
+    MarkAdded,
+    StartFailed,
     ConnectionError,
     StreamMetrics,
     Motion,
@@ -26,6 +28,8 @@ pub(crate) enum EventKind {
     DeviceAdded,
     DeviceRevoked,
     DeviceDuel,
+    HookFailed,
+    HookRecovered,
     Allocated,
     ServerUp,
     ServerDown,
@@ -35,7 +39,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -47,6 +51,8 @@ impl EventKind {
         Self::RecordingResumed,
         Self::RelayFailed,
         Self::RelayResumed,
+        Self::MarkAdded,
+        Self::StartFailed,
         Self::ConnectionError,
         Self::StreamMetrics,
         Self::Motion,
@@ -55,6 +61,8 @@ impl EventKind {
         Self::DeviceAdded,
         Self::DeviceRevoked,
         Self::DeviceDuel,
+        Self::HookFailed,
+        Self::HookRecovered,
         Self::Allocated,
         Self::ServerUp,
         Self::ServerDown,
@@ -77,6 +85,8 @@ impl EventKind {
             Self::RecordingResumed => "recording_resumed",
             Self::RelayFailed => "relay_failed",
             Self::RelayResumed => "relay_resumed",
+            Self::MarkAdded => "mark_added",
+            Self::StartFailed => "start_failed",
             Self::ConnectionError => "connection_error",
             Self::StreamMetrics => "stream_metrics",
             Self::Motion => "motion",
@@ -85,6 +95,8 @@ impl EventKind {
             Self::DeviceAdded => "device_added",
             Self::DeviceRevoked => "device_revoked",
             Self::DeviceDuel => "device_duel",
+            Self::HookFailed => "hook_failed",
+            Self::HookRecovered => "hook_recovered",
             Self::Allocated => "allocated",
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",
@@ -122,7 +134,7 @@ impl Serialize for EventKind {
 /// Something that happened.
 #[derive(Clone, PartialEq, Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Event {
-    /// Rises, also over restarts; 0 for `stream_metrics`, which is passed on but not kept.
+    /// Rises, also over restarts; 0 for `stream_metrics` and `mark_added`, which are passed on but not kept.
     pub(crate) seq: u64,
     /// By the cloud's clock, seconds since 1970.
     pub(crate) time: i64,

@@ -1,7 +1,7 @@
 //! The console: static files inside the binary, under a strict content security policy.
 
 use super::{error::ApiError, live::redirect_to_origin};
-use crate::servers::inventory::Inventory;
+use crate::{devices::on_demand::OnDemand, servers::inventory::Inventory};
 use axum::{
     body::Body,
     extract::State,
@@ -20,10 +20,16 @@ const CACHE_FOR_EVER: &str = "public, max-age=31536000, immutable";
 const CACHE_REVALIDATE: &str = "no-cache";
 
 /// Every path that no route has.
-pub(super) async fn serve(State(inventory): State<Arc<Inventory>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn serve(
+    State(inventory): State<Arc<Inventory>>,
+    State(on_demand): State<Arc<OnDemand>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let path = uri.path().trim_start_matches('/');
     if let Some(rest) = path.strip_prefix("live/") {
-        return redirect_to_origin(&inventory, rest, &uri);
+        return redirect_to_origin(&inventory, &on_demand, rest, &uri).await;
     }
     if path.starts_with("api/") || path.starts_with("stream/") {
         return ApiError::not_found(format_args!("route {method} {}", uri.path())).into_response();

@@ -65,7 +65,7 @@ fn view(store: &Store, presence: &Presence, inventory: &Inventory, row: DeviceRo
     }
 }
 
-fn device_id(id: &str) -> ApiResult<DeviceId> {
+pub(super) fn device_id(id: &str) -> ApiResult<DeviceId> {
     DeviceId::new(id).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 

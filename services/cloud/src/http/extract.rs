@@ -82,6 +82,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
+/// The `{id}` and the `{name}` of a path.
+#[derive(Debug)]
+pub(super) struct IdAndName(pub(super) String, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdAndName {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path((id, name)) = Path::from_request_parts(parts, state).await?;
+        Ok(Self(id, name))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

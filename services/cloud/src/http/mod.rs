@@ -10,12 +10,15 @@ mod error;
 mod events;
 mod extract;
 mod health;
+mod hooks;
 mod keys;
 mod listener;
 mod live;
+mod marks;
 mod page;
 mod playback;
 mod recordings;
+mod relays;
 mod reports;
 mod requests;
 mod servers;
@@ -74,7 +77,14 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(devices::remove))
         .routes(routes!(commands::rotate))
         .routes(routes!(streams::list))
-        .routes(routes!(streams::relays))
+        .routes(routes!(relays::of_stream, relays::add_to_stream))
+        .routes(routes!(relays::remove_from_stream))
+        .routes(routes!(relays::list, relays::add))
+        .routes(routes!(hooks::list, hooks::add))
+        .routes(routes!(hooks::replay))
+        .routes(routes!(hooks::remove))
+        .routes(routes!(relays::remove))
+        .routes(routes!(marks::list, marks::add))
         .routes(routes!(playback::token))
         .routes(routes!(playback::list, playback::add))
         .routes(routes!(playback::remove))
@@ -85,7 +95,10 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(audit::list))
         .layer(middleware::from_fn_with_state(http.clone(), access::operator_only));
     let mut devices = OpenApiRouter::new().routes(routes!(requests::request)).routes(routes!(requests::certificate));
-    let mut origins = OpenApiRouter::new().routes(routes!(reports::report)).layer(DefaultBodyLimit::max(REPORT_BYTES_MAX));
+    let mut origins = OpenApiRouter::new()
+        .routes(routes!(reports::report))
+        .routes(routes!(reports::wanted))
+        .layer(DefaultBodyLimit::max(REPORT_BYTES_MAX));
     let mut machines = OpenApiRouter::new()
         .routes(routes!(keys::jwks))
         .routes(routes!(description::openapi))

@@ -71,6 +71,12 @@ fn not_negative(name: &str, value: Option<i64>) -> ApiResult<()> {
     }
 }
 
+/// How many items a page of `limit` has.
+pub(super) fn page_items(limit: Option<i64>) -> ApiResult<u32> {
+    not_negative("limit", limit)?;
+    Ok(items(limit))
+}
+
 fn items(limit: Option<i64>) -> u32 {
     limit.map_or(PAGE_ITEMS_DEFAULT, |limit| u32::try_from(limit).unwrap_or(PAGE_ITEMS_MAX).clamp(1, PAGE_ITEMS_MAX))
 }

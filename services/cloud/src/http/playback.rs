@@ -2,6 +2,7 @@
 
 use super::{
     access::Peer,
+    devices::device_id,
     error::{ApiError, ApiResult},
     extract::{Body, Id},
     page::{Page, PageQuery, page_by_name},
@@ -28,10 +29,6 @@ impl From<PlaybackError> for ApiError {
             PlaybackError::Crypto(_) | PlaybackError::Keys(_) => Self::internal(&error),
         }
     }
-}
-
-fn device_id(id: &str) -> ApiResult<DeviceId> {
-    DeviceId::new(id).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// A way of playing, as the description has it; `playback::WAYS` are checked.

@@ -3,10 +3,11 @@
 use super::{
     access::bearer,
     error::{ApiError, ApiResult},
-    extract::{Id, Report},
+    extract::{Body, Id, Report},
     state::ClusterKey,
 };
 use crate::{
+    devices::on_demand::OnDemand,
     secrets::is_secret,
     servers::{
         id::ServerId,
@@ -19,7 +20,7 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use sightline_signal::DeviceId;
-use sightline_signal::report::{OriginReport, ReportAnswer};
+use sightline_signal::report::{OriginReport, ReportAnswer, WantedAnswer, WantedStream};
 use std::sync::Arc;
 
 /// Streams of one report: five times what one origin carries.
@@ -77,6 +78,26 @@ where
         let problem = "show the cluster key of data_dir/cluster.key as Authorization: Bearer";
         Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", problem))
     }
+}
+
+/// An origin asks for a playback id that someone wants to watch and that it does not have: an on-demand camera is told to start.
+#[utoipa::path(post, path = "/api/v1/servers/{id}/wanted", operation_id = "want_stream", params(("id" = DeviceId, Path)), request_body = WantedStream, responses(
+    (status = 200, description = "What was done", body = WantedAnswer),
+    (status = 503, description = "`STORAGE_FAILED`"),
+))]
+pub(super) async fn wanted(
+    _: OfCluster,
+    State(on_demand): State<Arc<OnDemand>>,
+    Id(id): Id,
+    Body(wanted): Body<WantedStream>,
+) -> ApiResult<Json<WantedAnswer>> {
+    let id = ServerId::new(&id).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let WantedStream { playback, gave_up_after_sec } = wanted;
+    if let Some(waited_sec) = gave_up_after_sec {
+        on_demand.gave_up(id.as_str(), &playback, waited_sec).await?;
+        return Ok(Json(WantedAnswer::default()));
+    }
+    Ok(Json(on_demand.want(id.as_str(), &playback).await?))
 }
 
 async fn take(reports: &Reports, id: &str, report: OriginReport) -> ApiResult<ReportAnswer> {

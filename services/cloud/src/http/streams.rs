@@ -1,15 +1,9 @@
 //! `/api/v1/streams`.
 
-use super::{
-    devices::known,
-    error::ApiResult,
-    extract::Id,
-    page::{Page, PageQuery, page_by_name},
-};
+use super::page::{Page, PageQuery, page_by_name};
 use crate::{
     devices::presence::Presence,
     servers::inventory::{Inventory, LiveStream},
-    store::Store,
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -54,23 +48,6 @@ pub(super) async fn list(
 ) -> Json<Page<StreamView>> {
     let live = inventory.live_streams().into_iter();
     Json(page_by_name(live.map(|(device, live)| (device.clone(), view(&presence, device, live))), &query))
-}
-
-/// The relays of one stream.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct Relays {
-    items: Vec<OriginRelay>,
-}
-
-/// A live stream's relays to other servers: how each is.
-#[utoipa::path(get, path = "/api/v1/streams/{id}/relays", operation_id = "list_relays", params(("id" = DeviceId, Path)), responses(
-    (status = 200, description = "All of them; none where the stream is not live", body = Relays),
-    (status = 404, description = "`NOT_FOUND`: there is no such device"),
-))]
-pub(super) async fn relays(State(store): State<Store>, State(inventory): State<Arc<Inventory>>, Id(id): Id) -> ApiResult<Json<Relays>> {
-    let device = known(&store, &id).await?;
-    let live = inventory.live_streams().remove(device.id.as_str());
-    Ok(Json(Relays { items: live.map(|live| live.stream.relays).unwrap_or_default() }))
 }
 
 fn view(presence: &Presence, device: String, live: LiveStream) -> StreamView {

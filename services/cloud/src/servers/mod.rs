@@ -2,5 +2,6 @@
 
 pub(crate) mod id;
 pub(crate) mod inventory;
+pub(crate) mod lists;
 pub(crate) mod lives;
 pub(crate) mod reports;

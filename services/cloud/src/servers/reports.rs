@@ -7,10 +7,11 @@ use super::{
 };
 use crate::{
     audit::{checkpoints::Checkpoints, refusals::Refusals},
-    devices::commands::Commands,
+    devices::{commands::Commands, on_demand::OnDemand},
     events::{kind::EventKind, log::EventLog},
     identity::signing_keys::SigningKeys,
     playback::Playback,
+    relays::Relays,
     store::{
         Store,
         actor::{Action, Actor},
@@ -48,6 +49,8 @@ pub(crate) struct Reports {
     pub(crate) lives: Lives,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) playback: Arc<Playback>,
+    pub(crate) relays: Arc<Relays>,
+    pub(crate) on_demand: Arc<OnDemand>,
 }
 
 impl Reports {
@@ -57,7 +60,7 @@ impl Reports {
         let known_boot = self.inventory.boot_id(id.as_str());
         let (duels, incidents, refusals) = (report.duels.clone(), report.incidents.clone(), report.refusals.clone());
         let (streams, kept) = (report.streams.clone(), report.audit_checkpoint.clone());
-        let (played, keys_version) = (report.played.clone(), report.playback_keys_version);
+        let (played, keys_version, relays_version) = (report.played.clone(), report.playback_keys_version, report.relays_version);
         let is_new = self.inventory.report(report)?;
         if known_boot.as_deref() != Some(boot_id.as_str()) {
             self.booted(id, &boot_id, &region).await?;
@@ -72,24 +75,26 @@ impl Reports {
         self.happened(id, incidents).await;
         self.turned(id, &streams).await;
         self.refused(id, &refusals).await;
+        self.on_demand.follow(id.as_str(), &streams).await?;
         self.playback.used(&played).await;
         let playback_keys = match keys_version {
             Some(version) => self.playback.for_origin(version).await?,
             None => None,
         };
-        let jwks = self.keys.jwks();
-        let audit_checkpoint = self.checkpoints.newest().await;
+        let relays = match relays_version {
+            Some(version) => self.relays.for_origin(version).await?,
+            None => None,
+        };
         // An answer may get lost, so only the origin knows what it has applied.
-        Ok(match revoked_after {
+        let (revoked, revoked_up_to) = match revoked_after {
             Some(cursor) => {
                 let revoked = self.store.streams_revoked_after(cursor).await?;
-                ReportAnswer { jwks, revoked: revoked.items, revoked_up_to: Some(revoked.up_to), audit_checkpoint, playback_keys }
+                (revoked.items, Some(revoked.up_to))
             }
-            None => {
-                let revoked = self.store.streams_revoked_last().await?;
-                ReportAnswer { jwks, revoked, revoked_up_to: None, audit_checkpoint, playback_keys }
-            }
-        })
+            None => (self.store.streams_revoked_last().await?, None),
+        };
+        let (jwks, audit_checkpoint) = (self.keys.jwks(), self.checkpoints.newest().await);
+        Ok(ReportAnswer { jwks, revoked, revoked_up_to, audit_checkpoint, playback_keys, relays })
     }
 
     /// Two have used one token. The one that has the device's key gets a fresh one, which ends the other's at its next connection; the origin

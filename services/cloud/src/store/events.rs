@@ -12,6 +12,8 @@ use sqlx::Row as _;
 
 /// Events that are kept for `/api/v1/events`: pages of a console, not an archive.
 const EVENTS_KEPT_MAX: u64 = 1000;
+/// Those that a hook has not taken yet are kept for longer, up to this: a weekend of a thousand cameras. Then it misses some.
+const EVENTS_KEPT_FOR_HOOKS_MAX: u64 = 100_000;
 /// How many events come between two deletions of old ones.
 const EVENTS_PER_SWEEP: u64 = 50;
 
@@ -29,13 +31,24 @@ impl Store {
             let seq: i64 = insert.fetch_one(&mut *tx).await.at(&self.path)?;
             let seq = unsigned(seq);
             if seq.is_multiple_of(EVENTS_PER_SWEEP) {
-                let old = sqlx::query("DELETE FROM events WHERE seq <= $1").bind(signed(seq.saturating_sub(EVENTS_KEPT_MAX)));
+                let old = sqlx::query(
+                    "DELETE FROM events WHERE seq <= $2 OR (seq <= $1 AND seq <= (SELECT coalesce(min(after), $1) FROM hooks))",
+                );
+                let old = old.bind(signed(seq.saturating_sub(EVENTS_KEPT_MAX)));
+                let old = old.bind(signed(seq.saturating_sub(EVENTS_KEPT_FOR_HOOKS_MAX)));
                 old.execute(&mut *tx).await.at(&self.path)?;
             }
             seqs.push(seq);
         }
         tx.commit().await.at(&self.path)?;
         Ok(seqs)
+    }
+
+    /// Kept events above `after`, oldest first.
+    pub(crate) async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let select = sqlx::query("SELECT seq, time, subject, kind, detail FROM events WHERE seq > $1 ORDER BY seq LIMIT $2");
+        let rows = select.bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.pool).await;
+        rows.and_then(|rows| rows.iter().map(event_of).collect()).at(&self.path)
     }
 
     /// Kept events below `before` (exclusive; `None`: from the newest), newest first.

@@ -95,6 +95,8 @@ impl Write<'_> {
             "DELETE FROM allocations WHERE device = $1",
             "DELETE FROM device_settings WHERE device = $1",
             "DELETE FROM playback_keys WHERE device = $1",
+            "DELETE FROM relays WHERE device = $1",
+            "DELETE FROM marks WHERE device = $1",
             "DELETE FROM devices WHERE id = $1",
         ] {
             sqlx::query(delete).bind(id.as_str()).execute(&mut *self.tx).await.at(&self.store.path)?;

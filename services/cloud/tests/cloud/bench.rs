@@ -27,9 +27,15 @@ impl Bench {
     }
 
     pub(crate) async fn start_in(home: tempfile::TempDir) -> Self {
+        Self::start_with(home, |_| {}).await
+    }
+
+    /// With settings of its own.
+    pub(crate) async fn start_with(home: tempfile::TempDir, set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::in_dir(home.path()).unwrap();
         config.http.listen = "127.0.0.1:0".parse().unwrap();
         config.mqtt.listen = "127.0.0.1:0".parse().unwrap();
+        set(&mut config);
         let cloud = Cloud::start(config, axum::Router::new()).await.unwrap();
         Self { home, cloud, http: reqwest::Client::new() }
     }
@@ -54,6 +60,11 @@ impl Bench {
 
     pub(crate) async fn get(&self, path: &str) -> Value {
         self.http.get(self.url(path)).send().await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) async fn ask(&self, method: reqwest::Method, path: &str, body: Value) -> (u16, Value) {
+        let answer = self.http.request(method, self.url(path)).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     /// An origin reports.

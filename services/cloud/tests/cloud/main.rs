@@ -4,9 +4,13 @@
 
 mod admission;
 mod bench;
+mod hooks;
+mod marks;
+mod on_demand;
 mod origins;
 mod playback;
 mod presence;
+mod relays;
 mod requests;
 mod revocation;
 mod rights;

@@ -8,18 +8,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sightline_signal::PlayClaims;
 
-async fn ask(bench: &Bench, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let answer = bench.http.request(method, bench.url(path)).json(&body).send().await.unwrap();
-    (answer.status().as_u16(), answer.json().await.unwrap())
-}
-
 #[tokio::test]
 async fn a_playback_token_says_what_was_asked_for_and_is_signed_by_a_published_key() {
     let bench = Bench::start().await;
     let cam = bench.add("cam").await;
     let playback = bench.get("/api/v1/devices/cam").await["playback"].as_str().unwrap().to_owned();
     let wish = json!({ "ttl_sec": 60, "address": "192.0.2.0/24", "ways": ["flv", "hls"], "viewers_max": 2 });
-    let (status, signed) = ask(&bench, Method::POST, "/api/v1/streams/cam/playback", wish).await;
+    let (status, signed) = bench.ask(Method::POST, "/api/v1/streams/cam/playback", wish).await;
     assert_eq!((status, signed["playback"].as_str()), (200, Some(playback.as_str())));
     let jwks = bench.get("/.well-known/jwks.json").await;
     let token = signed["token"].as_str().unwrap();
@@ -42,7 +37,7 @@ async fn a_playback_token_says_what_was_asked_for_and_is_signed_by_a_published_k
         ("cam", json!({ "tll_sec": 60 }), 422),
         ("dome", json!({}), 404),
     ] {
-        let (found, answer) = ask(&bench, Method::POST, &format!("/api/v1/streams/{path}/playback"), wish.clone()).await;
+        let (found, answer) = bench.ask(Method::POST, &format!("/api/v1/streams/{path}/playback"), wish.clone()).await;
         assert_eq!(found, status, "{path} {wish}: {answer}");
     }
     drop(cam);
@@ -60,7 +55,7 @@ async fn a_playback_key_reaches_origins_once_a_version_has_its_last_use_and_goes
     assert!(bench.report("o2", "boot", json!([])).await.get("playback_keys").is_none(), "an origin that knows no keys");
 
     let wish = json!({ "device": "cam", "name": "Home Assistant", "ways": ["hls"] });
-    let (status, added) = ask(&bench, Method::POST, "/api/v1/playback-keys", wish).await;
+    let (status, added) = bench.ask(Method::POST, "/api/v1/playback-keys", wish).await;
     assert_eq!(status, 201);
     let (id, key) = (added["id"].as_str().unwrap(), added["key"].as_str().unwrap());
     // The list is read anew after a second.
@@ -81,8 +76,8 @@ async fn a_playback_key_reaches_origins_once_a_version_has_its_last_use_and_goes
     );
     assert!(!listed.to_string().contains(key) && !answer.to_string().contains(key), "the secret is shown once");
 
-    assert_eq!(ask(&bench, Method::DELETE, &format!("/api/v1/playback-keys/{id}"), json!(null)).await.0, 200);
-    assert_eq!(ask(&bench, Method::DELETE, &format!("/api/v1/playback-keys/{id}"), json!(null)).await.0, 404);
+    assert_eq!(bench.ask(Method::DELETE, &format!("/api/v1/playback-keys/{id}"), json!(null)).await.0, 200);
+    assert_eq!(bench.ask(Method::DELETE, &format!("/api/v1/playback-keys/{id}"), json!(null)).await.0, 404);
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(report(keys["version"].clone(), json!([])).await["playback_keys"]["keys"], json!([]));
     assert!(bench.audit_has("playback_key.add").await && bench.audit_has("playback_key.remove").await);
@@ -91,6 +86,6 @@ async fn a_playback_key_reaches_origins_once_a_version_has_its_last_use_and_goes
         (json!({ "device": "cam", "name": "x", "ttl_sec": 0 }), 400),
         (json!({ "device": "dome", "name": "x" }), 404),
     ] {
-        assert_eq!(ask(&bench, Method::POST, "/api/v1/playback-keys", wish.clone()).await.0, status, "{wish}");
+        assert_eq!(bench.ask(Method::POST, "/api/v1/playback-keys", wish.clone()).await.0, status, "{wish}");
     }
 }

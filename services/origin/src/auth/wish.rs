@@ -11,6 +11,7 @@ pub(crate) enum Way {
     Hls,
     Whep,
     Snapshot,
+    Frames,
 }
 
 impl Way {
@@ -22,6 +23,7 @@ impl Way {
             Self::Hls => "hls",
             Self::Whep => "whep",
             Self::Snapshot => "snapshot",
+            Self::Frames => "frames",
         }
     }
 }

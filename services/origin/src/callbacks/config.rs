@@ -1,7 +1,7 @@
 //! The callbacks' settings.
 
 use serde::Deserialize;
-use std::fmt;
+use sightline_endpoint::{Ask, EndpointUrl};
 
 /// An operator's own endpoints, in nginx-rtmp's form.
 #[derive(Clone, Debug, confique::Config)]
@@ -9,22 +9,22 @@ pub struct Callbacks {
     /// Decides who may publish, http(s)://…: a form by POST; 2xx lets in, 3xx with a Location gives another name, all else refuses. Whoever it lets
     /// in needs no token.
     #[config(env = "SIGHTLINE_ORIGIN_CALLBACKS_ON_PUBLISH")]
-    pub on_publish: Option<CallbackUrl>,
+    pub on_publish: Option<EndpointUrl>,
     /// Decides who may play, besides auth.play. Players that ask again and again (HLS) have its answer for 30 s.
     #[config(env = "SIGHTLINE_ORIGIN_CALLBACKS_ON_PLAY")]
-    pub on_play: Option<CallbackUrl>,
+    pub on_play: Option<EndpointUrl>,
     /// Is told when a publisher has gone.
     #[config(env = "SIGHTLINE_ORIGIN_CALLBACKS_ON_PUBLISH_DONE")]
-    pub on_publish_done: Option<CallbackUrl>,
+    pub on_publish_done: Option<EndpointUrl>,
     /// Is told when a viewer has gone, those by HLS left out.
     #[config(env = "SIGHTLINE_ORIGIN_CALLBACKS_ON_PLAY_DONE")]
-    pub on_play_done: Option<CallbackUrl>,
+    pub on_play_done: Option<EndpointUrl>,
     /// Is told when a recording is done, with its path.
     #[config(env = "SIGHTLINE_ORIGIN_CALLBACKS_ON_RECORD_DONE")]
-    pub on_record_done: Option<CallbackUrl>,
+    pub on_record_done: Option<EndpointUrl>,
     /// Is told again and again while someone publishes or plays.
     #[config(env = "SIGHTLINE_ORIGIN_CALLBACKS_ON_UPDATE")]
-    pub on_update: Option<CallbackUrl>,
+    pub on_update: Option<EndpointUrl>,
     /// How often that is, in seconds.
     #[config(env = "SIGHTLINE_ORIGIN_CALLBACKS_UPDATE_SEC", default = 30)]
     pub update_sec: u64,
@@ -46,7 +46,7 @@ impl Callbacks {
     /// What a start would fail on.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let all = [&self.on_publish, &self.on_play, &self.on_publish_done, &self.on_play_done, &self.on_record_done, &self.on_update];
-        if !all.into_iter().flatten().all(|url| url.uri().is_some()) {
+        if !all.into_iter().flatten().all(|url| url.is_http()) {
             return Err("has an endpoint that is no http:// or https:// address");
         }
         if (100..=10_000).contains(&self.timeout_ms) { Ok(()) } else { Err("timeout_ms is 100 to 10000") }
@@ -68,6 +68,16 @@ pub enum Method {
     Get,
 }
 
+impl Method {
+    /// Asks for what the fields of a form say.
+    pub(super) fn ask(self, form: String) -> Ask {
+        match self {
+            Self::Post => Ask::Post { headers: vec![("content-type", "application/x-www-form-urlencoded".to_owned())], body: form.into() },
+            Self::Get => Ask::Get { query: form },
+        }
+    }
+}
+
 /// The answer when there is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,63 +86,4 @@ pub enum WhenFailing {
     Deny,
     /// Everybody does, by our own rules.
     Allow,
-}
-
-/// An endpoint's address. User, password and query are secrets: neither `Debug` nor `Display` shows them.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct CallbackUrl(String);
-
-impl From<&str> for CallbackUrl {
-    fn from(url: &str) -> Self {
-        Self(url.to_owned())
-    }
-}
-
-impl CallbackUrl {
-    /// The address itself; `None`: it is none of HTTP's.
-    pub(super) fn uri(&self) -> Option<axum::http::Uri> {
-        let uri: axum::http::Uri = self.0.parse().ok()?;
-        (matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
-    }
-
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for CallbackUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.uri() {
-            Some(uri) => {
-                let host = uri.host().unwrap_or_default();
-                let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-                write!(f, "{}://{host}{port}{}", uri.scheme_str().unwrap_or_default(), uri.path())
-            }
-            None => f.write_str("***"),
-        }
-    }
-}
-
-impl fmt::Debug for CallbackUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_s_secrets_are_never_shown() {
-        for url in ["http://u:hunter2@h:8000/auth?key=hunter2", "https://h/auth?hunter2", "hunter2"] {
-            let url = CallbackUrl::from(url);
-            assert!(!format!("{url} {url:?}").contains("hunter2"), "{url}");
-        }
-        assert_eq!(CallbackUrl::from("http://u:p@h:8000/auth?key=x").to_string(), "http://h:8000/auth");
-        for wrong in ["ftp://h/x", "h/x", "http:///x", ""] {
-            assert!(CallbackUrl::from(wrong).uri().is_none(), "{wrong}");
-        }
-    }
 }

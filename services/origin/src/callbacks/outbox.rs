@@ -1,8 +1,8 @@
 //! What is told: in order, again until it is taken, and over a restart. Whoever tells waits for nothing.
 
-use super::client::{Client, Reply};
-use super::config::{CallbackUrl, Method};
+use super::config::Method;
 use serde::{Deserialize, Serialize};
+use sightline_endpoint::{Client, EndpointUrl, Reply};
 use sightline_listen::Rarely;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -71,7 +71,7 @@ impl Outbox {
     }
 
     /// Puts a message behind the others.
-    pub(super) fn tell(&self, url: &CallbackUrl, form: String) {
+    pub(super) fn tell(&self, url: &EndpointUrl, form: String) {
         let mut waiting = self.waiting();
         if waiting.len() >= WAITING_MAX {
             waiting.pop_front();
@@ -127,8 +127,8 @@ impl Outbox {
 
     /// Whether the endpoint has taken it: any answer but a failure of its own. nginx-rtmp looks at no answer to these.
     async fn send(&self, message: &Message) -> bool {
-        let url = CallbackUrl::from(message.url.as_str());
-        let problem = match tokio::time::timeout(SEND_TIMEOUT, self.client.send(&url, self.method, message.form.clone())).await {
+        let url = EndpointUrl::from(message.url.as_str());
+        let problem = match tokio::time::timeout(SEND_TIMEOUT, self.client.send(&url, self.method.ask(message.form.clone()))).await {
             Ok(Ok(Reply { status: 500..=599, .. })) => "the endpoint failed".to_owned(),
             Ok(Ok(_)) => {
                 self.taken.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use crate::ingest::budget::OverBudget;
 use crate::ingest::fates::{Fate, Fates};
 use crate::live::hub::Hub;
 use crate::live::traffic::Protocol;
+use crate::play::frames::Decoders;
 use crate::record::health::RecordingCounts;
 use sightline_listen::{Counts, Refused};
 use std::fmt::Write as _;
@@ -110,9 +111,17 @@ pub(crate) fn streams(hub: &Hub) -> String {
     text.family("frames_total", Kind::Counter, "Frames of publishers, by track.").each("track", [("video", pictures), ("audio", sound)]);
     let sent = Protocol::ALL.map(|protocol| (protocol.name(), traffic.sent_bytes(protocol)));
     text.family("sent_bytes_total", Kind::Counter, "Bytes to viewers, by protocol; without those of TLS and HTTP.").each("protocol", sent);
-    let connected =
-        [Protocol::Rtmp, Protocol::Rtmps, Protocol::Flv, Protocol::Whep].map(|protocol| (protocol.name(), traffic.viewers(protocol)));
+    let connected = [Protocol::Rtmp, Protocol::Rtmps, Protocol::Flv, Protocol::Whep, Protocol::Frames];
+    let connected = connected.map(|protocol| (protocol.name(), traffic.viewers(protocol)));
     text.family("viewers", Kind::Gauge, "Viewers now, by protocol; those of HLS have no connection to count.").each("protocol", connected);
+    text.0
+}
+
+/// Decoders for analysis, in the text format of Prometheus.
+pub(crate) fn decoders(decoders: &Decoders) -> String {
+    let mut text = Text::default();
+    text.family("frame_decoders", Kind::Gauge, "Streams that are decoded now for readers of frames.").one(decoders.running());
+    text.family("decoded_pictures_total", Kind::Counter, "Pictures that were decoded for readers of frames.").one(decoders.pictures());
     text.0
 }
 

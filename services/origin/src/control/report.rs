@@ -12,13 +12,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use sightline_signal::report::{OriginReport, REPORT_INTERVAL_SEC, ReportAnswer};
+use sightline_signal::report::{OriginReport, REPORT_INTERVAL_SEC, ReportAnswer, WantedAnswer, WantedStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The wait for the cloud's answer, its connection included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The wait for the answer to a question: a viewer waits for it too.
+const WANTED_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait after failures: the cloud's return is noticed within it.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// The shortest wait between two reports: a storm of publishers makes four a second, not one each.
@@ -35,21 +37,28 @@ pub(crate) struct Addresses {
     pub(crate) http: String,
 }
 
-/// Whom to report to, and with what right.
-pub(crate) struct Reporter {
-    url: Uri,
-    /// The same for the log: a user and a password in it stay out.
+/// The way to the cloud, and the right to speak there. Clones share its connections.
+#[derive(Clone)]
+pub(crate) struct CloudLink {
+    report_url: Uri,
+    wanted_url: Uri,
+    /// For the log: a user and a password stay out.
     shown_url: String,
     /// With the cluster key; marked as sensitive, so that it is never printed.
     authorization: HeaderValue,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// Reports to the cloud.
+pub(crate) struct Reporter {
+    link: CloudLink,
     boot_id: String,
     addresses: Addresses,
 }
 
-/// Why the cloud did not take a report.
+/// Why the cloud did not take a report, or a question.
 #[derive(Debug, thiserror::Error)]
-enum ReportError {
+pub(crate) enum ReportError {
     #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
     Timeout,
     #[error("the report is no JSON: {0}")]
@@ -68,18 +77,14 @@ enum ReportError {
     Answer(serde_json::Error),
 }
 
-impl Reporter {
-    pub(crate) fn new(
-        cloud: &str,
-        ca: Option<&Path>,
-        server_id: &str,
-        cluster_key: &str,
-        boot_id: String,
-        addresses: Addresses,
-    ) -> Result<Self, StartError> {
+impl CloudLink {
+    pub(crate) fn new(cloud: &str, ca: Option<&Path>, server_id: &str, cluster_key: &str) -> Result<Self, StartError> {
         let bad = |key, reason| StartError::Setting { key, reason };
-        let url = format!("{}/api/v1/servers/{server_id}/report", cloud.trim_end_matches('/'));
-        let url: Uri = url.parse().map_err(|_| bad("cloud.url", "is no http:// or https:// address"))?;
+        let at = |what: &str| {
+            let url = format!("{}/api/v1/servers/{server_id}/{what}", cloud.trim_end_matches('/'));
+            url.parse::<Uri>().map_err(|_| bad("cloud.url", "is no http:// or https:// address"))
+        };
+        let (url, wanted_url) = (at("report")?, at("wanted")?);
         if !matches!(url.scheme_str(), Some("http" | "https")) {
             return Err(bad("cloud.url", "is no http:// or https:// address"));
         }
@@ -89,7 +94,34 @@ impl Reporter {
         let authority = url.authority().map_or("", |authority| authority.as_str());
         let host = authority.rsplit('@').next().unwrap_or_default();
         let shown_url = format!("{}://{host}{}", url.scheme_str().unwrap_or("http"), url.path());
-        Ok(Self { url, shown_url, authorization, client: client(ca)?, boot_id, addresses })
+        Ok(Self { report_url: url, wanted_url, shown_url, authorization, client: client(ca)? })
+    }
+
+    /// Asks for a stream that someone wants to watch.
+    pub(crate) async fn want(&self, wanted: &WantedStream) -> Result<WantedAnswer, ReportError> {
+        let question = serde_json::to_vec(wanted).map_err(ReportError::Report)?;
+        tokio::time::timeout(WANTED_TIMEOUT, self.send(&self.wanted_url, question)).await.map_err(|_| ReportError::Timeout)?
+    }
+
+    async fn send<T: serde::de::DeserializeOwned>(&self, url: &Uri, body: Vec<u8>) -> Result<T, ReportError> {
+        let request = Request::post(url)
+            .header(AUTHORIZATION, &self.authorization)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(body))?;
+        let answer = self.client.request(request).await?;
+        match answer.status() {
+            status if status.is_success() => {}
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => return Err(ReportError::Key(status)),
+            status => return Err(ReportError::Refused(status)),
+        }
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(ReportError::Body)?;
+        serde_json::from_slice(&body.to_bytes()).map_err(ReportError::Answer)
+    }
+}
+
+impl Reporter {
+    pub(crate) fn new(link: CloudLink, boot_id: String, addresses: Addresses) -> Self {
+        Self { link, boot_id, addresses }
     }
 
     /// Reports until the origin shuts down.
@@ -100,7 +132,7 @@ impl Reporter {
             let wait = match self.report(&control).await {
                 Ok(()) => {
                     if failures > 0 {
-                        tracing::info!(url = %self.shown_url, failures, "the cloud takes reports again");
+                        tracing::info!(url = %self.link.shown_url, failures, "the cloud takes reports again");
                     }
                     failures = 0;
                     interval
@@ -109,7 +141,7 @@ impl Reporter {
                     // The fourth in a row, then every tenth: a cloud that starts a moment later is not worth a line, and one that is
                     // away for a night must not fill the log.
                     if failures % 10 == 3 {
-                        tracing::warn!(url = %self.shown_url, %error, failures, "the cloud did not take the report; streams go on");
+                        tracing::warn!(url = %self.link.shown_url, %error, failures, "the cloud did not take the report; streams go on");
                     }
                     failures = failures.saturating_add(1);
                     (Duration::from_millis(500) * failures.min(64)).min(BACKOFF_MAX)
@@ -129,7 +161,9 @@ impl Reporter {
         let (duels, incidents, refusals) = (report.duels.clone(), report.incidents.clone(), report.refusals.clone());
         let played = report.played.clone();
         let report = serde_json::to_vec(&report).map_err(ReportError::Report)?;
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(report)).await.map_err(|_| ReportError::Timeout)??;
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.link.send::<ReportAnswer>(&self.link.report_url, report))
+            .await
+            .map_err(|_| ReportError::Timeout)??;
         control.hub.duels_reported(&duels);
         control.hub.incidents.reported(&incidents);
         control.hub.refusals.reported(&refusals);
@@ -142,24 +176,12 @@ impl Reporter {
             if let Some(keys) = answer.playback_keys {
                 control.viewing.replace_keys(keys);
             }
+            if let Some(rules) = &answer.relays {
+                control.relay_rules.replace(rules);
+            }
         });
         control.hub.revoke(&answer.revoked, asked_after, answer.revoked_up_to);
         Ok(())
-    }
-
-    async fn send(&self, report: Vec<u8>) -> Result<ReportAnswer, ReportError> {
-        let request = Request::post(&self.url)
-            .header(AUTHORIZATION, &self.authorization)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(report))?;
-        let answer = self.client.request(request).await?;
-        match answer.status() {
-            status if status.is_success() => {}
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => return Err(ReportError::Key(status)),
-            status => return Err(ReportError::Refused(status)),
-        }
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(ReportError::Body)?;
-        serde_json::from_slice(&body.to_bytes()).map_err(ReportError::Answer)
     }
 
     fn describe(&self, control: &Control) -> OriginReport {
@@ -183,6 +205,7 @@ impl Reporter {
             refusals: control.hub.refusals.due(),
             audit_checkpoint: control.checkpoint.shown(),
             playback_keys_version: Some(control.viewing.keys_version()),
+            relays_version: Some(control.relay_rules.version()),
             played: control.viewing.used(),
         }
     }

@@ -11,6 +11,7 @@ use crate::callbacks::{Subject, Verdict};
 use crate::live::hub::{Begun, Hold};
 use crate::live::stream::{Stream, Superseded};
 use crate::play::rtmp_alone::PlayError;
+use crate::play::waiting::Awaited;
 use crate::play::{Missing, Play, rtmp_alone, rtmp_viewer};
 use crate::reading::read_with;
 use bytes::Bytes;
@@ -32,6 +33,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 const READ_BYTES: usize = 64 * 1024;
 /// What one read takes of a peer that has nothing more to say.
 const LINGER_READ_BYTES: usize = 1024;
+/// What is left of a session's time for the answer, where a viewer has waited for a camera.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// How long a publisher that was asked to reconnect may go on when the origin shuts down: a group of pictures and a bit.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a peer may take to read our answers.
@@ -353,7 +356,15 @@ enum Decision {
     Play(Subject),
 }
 
-type Deciding = Pin<Box<dyn Future<Output = (Decision, Verdict)> + Send>>;
+/// What is known now.
+enum Decided {
+    /// What the operator's endpoint says.
+    Verdict(Decision, Verdict),
+    /// What came of waiting for a camera.
+    Awaited(Subject, Awaited),
+}
+
+type Deciding = Pin<Box<dyn Future<Output = Decided> + Send>>;
 
 /// What the door knows of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -533,11 +544,15 @@ impl Connection<'_> {
                 Decision::Publish(_) => callbacks.may_publish(&subject).await,
                 Decision::Play(_) => callbacks.may_play(&subject, Way::Rtmp).await,
             };
-            (decision, verdict)
+            Decided::Verdict(decision, verdict)
         }));
     }
 
-    fn decided(&mut self, session: &mut Session, (decision, verdict): (Decision, Verdict)) {
+    fn decided(&mut self, session: &mut Session, decided: Decided) {
+        let (decision, verdict) = match decided {
+            Decided::Verdict(decision, verdict) => (decision, verdict),
+            Decided::Awaited(subject, awaited) => return self.awaited(session, subject, &awaited),
+        };
         match (decision, verdict) {
             (Decision::Publish(asking), Verdict::Allow) => self.handle_publish(session, asking),
             // As nginx-rtmp has it: what is no address is another name.
@@ -597,8 +612,31 @@ impl Connection<'_> {
                 admitted.told = Some(self.rtmp.ingest.callbacks.played(subject));
                 self.playing = Some((stream, admitted));
             }
-            Err(Missing::Stream) => self.refuse_play(session, PlayRefusal::Closed),
             Err(Missing::Right(refusal)) => self.refuse_play(session, refusal),
+            Err(_) => self.await_stream(subject),
+        }
+    }
+
+    /// Its right is good. A camera that starts for its viewers is waited for; the connection goes on meanwhile.
+    fn await_stream(&mut self, subject: Subject) {
+        let play = self.rtmp.play.clone();
+        let limit = self.rtmp.session.command_timeout.saturating_sub(ANSWER_TIME).min(play.start_wait);
+        self.deciding = Some(Box::pin(async move {
+            let awaited = play.wait(&subject.name, subject.address, limit).await;
+            Decided::Awaited(subject, awaited)
+        }));
+    }
+
+    fn awaited(&mut self, session: &mut Session, subject: Subject, awaited: &Awaited) {
+        match awaited {
+            Awaited::Here => self.handle_play(session, subject),
+            Awaited::NotStarted(waited) => {
+                let words = format!("the camera of this stream was told to start, and did not start within {} s", waited.as_secs());
+                session.reject_play("NetStream.Play.Failed", &words);
+                self.is_over = true;
+            }
+            // RTMP has no redirect that players follow.
+            Awaited::Nowhere | Awaited::Offline | Awaited::Elsewhere(_) => self.refuse_play(session, PlayRefusal::Closed),
         }
     }
 

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// All streams, and the fences before them.
@@ -37,6 +37,8 @@ pub(crate) struct Hub {
     next_publisher: AtomicU64,
     /// A stream began or ended: the cloud is notified at once.
     pub(crate) changed: Notify,
+    /// Counts publishers that began: whoever waits for a stream looks again.
+    began: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -106,6 +108,7 @@ impl Hub {
             inner: Mutex::default(),
             next_publisher: AtomicU64::new(1),
             changed: Notify::new(),
+            began: watch::Sender::new(0),
         }
     }
 
@@ -144,6 +147,7 @@ impl Hub {
         stream.take_over(&grant.device, publisher);
         drop(inner);
         self.changed.notify_one();
+        self.began.send_modify(|count| *count += 1);
         Ok(Begun::Hold(Hold { stream, id, stop, heard_at, hub: self.clone(), told: None }))
     }
 
@@ -210,6 +214,11 @@ impl Hub {
     /// The stream of a playback id.
     pub(crate) fn find(&self, playback: &str) -> Option<Arc<Stream>> {
         self.inner().streams.get(playback).cloned()
+    }
+
+    /// For whoever waits for a stream to begin.
+    pub(crate) fn watch_begun(&self) -> watch::Receiver<u64> {
+        self.began.subscribe()
     }
 
     /// Streams that have a publisher.

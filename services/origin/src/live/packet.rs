@@ -1,7 +1,7 @@
 //! A frame in the ring.
 
 use bytes::Bytes;
-use sightline_media::{Frame, StreamConfig};
+use sightline_media::{Frame, Instant, StreamConfig};
 use std::sync::{Arc, OnceLock};
 
 /// Serialised forms that a packet can keep: two wires, each with a frame and the headers before it.
@@ -15,12 +15,19 @@ const FORMS_MAX: usize = 4;
 pub(crate) struct Packet {
     pub(crate) frame: Frame<Bytes>,
     pub(crate) config: Arc<StreamConfig>,
+    /// When it came.
+    pub(crate) arrived_at: Instant,
     forms: [OnceLock<Bytes>; FORMS_MAX],
 }
 
 impl Packet {
     pub(crate) fn new(frame: Frame<Bytes>, config: Arc<StreamConfig>) -> Self {
-        Self { frame, config, forms: Default::default() }
+        Self { frame, config, arrived_at: Instant::ZERO, forms: Default::default() }
+    }
+
+    /// The same with the time when it came.
+    pub(crate) fn arrived(self, at: Instant) -> Self {
+        Self { arrived_at: at, ..self }
     }
 
     /// A serialised form, by the number that its maker gave it; `make` runs at most once.

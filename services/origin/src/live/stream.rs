@@ -47,6 +47,8 @@ pub(crate) struct Stream {
     viewers: AtomicU64,
     /// Those of them with a task of their own: where they are in the ring is not known here.
     lone_viewers: AtomicU64,
+    /// Until when someone who has no connection of its own counts as watching, in microseconds.
+    asked_until: AtomicU64,
     /// Publishers that the stream has had.
     publishers: AtomicU64,
     /// A viewer needs a key frame: for publishers that can be asked.
@@ -119,6 +121,7 @@ impl Stream {
             traffic,
             viewers: AtomicU64::new(0),
             lone_viewers: AtomicU64::new(0),
+            asked_until: AtomicU64::new(0),
             publishers: AtomicU64::new(0),
             key_frame: Notify::new(),
             ended: CancellationToken::new(),
@@ -189,6 +192,15 @@ impl Stream {
         state.publisher.is_none().then(|| now.since(state.left_at))
     }
 
+    /// Someone has asked for a playlist, a segment or a snapshot, and will have asked again by then.
+    pub(crate) fn ask(&self, until: Instant) {
+        self.asked_until.fetch_max(until.as_micros(), Ordering::Relaxed);
+    }
+
+    fn is_watched(&self, now: Instant) -> bool {
+        self.viewers.load(Ordering::Relaxed) > 0 || now.as_micros() < self.asked_until.load(Ordering::Relaxed)
+    }
+
     /// Who publishes it now.
     pub(crate) fn holder(&self) -> Option<Holder> {
         let state = self.state();
@@ -251,7 +263,7 @@ impl Stream {
             let bytes = frame.payload.len();
             self.traffic.count_frame(frame.track == TrackId::VIDEO);
             state.rate.count(frame.track == TrackId::VIDEO, bytes, now);
-            let packet = Arc::new(Packet::new(frame, state.config.clone()));
+            let packet = Arc::new(Packet::new(frame, state.config.clone()).arrived(now));
             state.tap(&packet, now);
             // Still under the state's lock: a publisher that takes over can't come in between.
             let needed_from = if self.lone_viewers.load(Ordering::Relaxed) > 0 { 0 } else { self.readers.oldest() };
@@ -342,6 +354,7 @@ impl Stream {
             fps,
             bitrate_kbps,
             viewers: self.viewers.load(Ordering::Relaxed),
+            is_watched: self.is_watched(now),
             since: publisher.since_unix_secs,
             recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
             relays: Vec::new(),

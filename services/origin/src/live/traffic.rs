@@ -11,11 +11,12 @@ pub(crate) enum Protocol {
     Hls,
     Snapshot,
     Whep,
+    Frames,
 }
 
 impl Protocol {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 6] = [Self::Rtmp, Self::Rtmps, Self::Flv, Self::Hls, Self::Snapshot, Self::Whep];
+    pub(crate) const ALL: [Self; 7] = [Self::Rtmp, Self::Rtmps, Self::Flv, Self::Hls, Self::Snapshot, Self::Whep, Self::Frames];
 
     /// As metrics name it.
     pub(crate) fn name(self) -> &'static str {
@@ -26,6 +27,7 @@ impl Protocol {
             Self::Hls => "hls",
             Self::Snapshot => "snapshot",
             Self::Whep => "whep",
+            Self::Frames => "frames",
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Answers that several routes give.
 
+use super::Missing;
+use crate::auth::wish::PlayRefusal;
 use axum::body::Body;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
@@ -23,6 +25,34 @@ pub(crate) fn not_allowed(message: &str, methods: &'static str) -> Response {
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
+}
+
+/// They may not.
+pub(crate) fn refused(refusal: PlayRefusal) -> Response {
+    error(refusal.status(), refusal.code(), &refusal.to_string())
+}
+
+/// Why there is nothing to watch. `rest` is the path and the query, for another origin.
+pub(super) fn missing(why: Missing, rest: &str) -> Response {
+    match why {
+        Missing::Right(refusal) => refused(refusal),
+        Missing::Stream => not_found(),
+        Missing::Offline => {
+            error(StatusCode::NOT_FOUND, "DEVICE_OFFLINE", "the camera of this stream starts for its viewers, and is not connected")
+        }
+        Missing::NotStarted(waited) => {
+            let message = format!("the camera of this stream was told to start, and did not start within {} s", waited.as_secs());
+            error(StatusCode::GATEWAY_TIMEOUT, "NOT_STARTED", &message)
+        }
+        Missing::Elsewhere(url) => match HeaderValue::try_from(format!("{}{rest}", url.trim_end_matches('/'))) {
+            Ok(location) => {
+                let mut response = error(StatusCode::TEMPORARY_REDIRECT, "ELSEWHERE", "another origin has this stream");
+                response.headers_mut().insert(LOCATION, location);
+                response
+            }
+            Err(_) => not_found(),
+        },
+    }
 }
 
 /// There will be something soon.

@@ -1,12 +1,10 @@
 //! Who asks for a stream over HTTP, and what they show for it.
 
-use super::answers::error;
-use crate::auth::wish::{PlayRefusal, Way, Wish};
+use crate::auth::wish::{Way, Wish};
 use crate::callbacks::Subject;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::response::Response;
 use sightline_listen::http::ClientAddress;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,6 +17,8 @@ pub(crate) struct Viewer {
     pub(crate) address: IpAddr,
     pub(crate) token: Option<String>,
     query: String,
+    /// The path and the query, as they were asked for.
+    pub(crate) asked: String,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -35,7 +35,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
         let shown = Query::<Shown>::try_from_uri(&parts.uri).map(|Query(shown)| shown.token).unwrap_or_default();
         let bearer = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = shown.or_else(|| bearer.map(|token| token.trim().to_owned())).filter(|token| !token.is_empty());
-        Ok(Self { address, token, query: parts.uri.query().unwrap_or_default().to_owned() })
+        let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str()).to_owned();
+        Ok(Self { address, token, query: parts.uri.query().unwrap_or_default().to_owned(), asked })
     }
 }
 
@@ -50,9 +51,4 @@ impl Viewer {
         let query = own.collect::<Vec<_>>().join("&");
         Subject { app: APP.to_owned(), name: playback.to_owned(), query, address: self.address }
     }
-}
-
-/// They may not.
-pub(crate) fn refused(refusal: PlayRefusal) -> Response {
-    error(refusal.status(), refusal.code(), &refusal.to_string())
 }

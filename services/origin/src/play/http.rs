@@ -1,11 +1,11 @@
-//! What viewers fetch over HTTP: FLV, HLS and snapshots, by playback id; and where they begin with WHEP.
+//! What viewers fetch over HTTP: FLV, HLS, snapshots and frames, by playback id; and where they begin with WHEP.
 
-use super::answers::{NO_STORE, error, not_allowed, not_found, not_yet, with_headers};
-use super::asker::{Viewer, refused};
+use super::answers::{NO_STORE, error, missing, not_allowed, not_found, not_yet, refused, with_headers};
+use super::asker::Viewer;
 use super::hls::{self, Answer, Question};
 use super::snapshot::snapshot;
 use super::whep::http as whep;
-use super::{Missing, Play, flv};
+use super::{Play, flv, frames};
 use crate::auth::wish::{PlayRefusal, Way};
 use crate::callbacks::Verdict;
 use crate::live::traffic::{Protocol, Traffic};
@@ -22,9 +22,13 @@ use std::sync::Arc;
 /// A segment never changes.
 const IMMUTABLE: &str = "public, max-age=3600, immutable";
 
+/// How long someone who asks again and again watches after a question, in segments: players ask for a playlist at least every target duration.
+const ASKED_SEGMENTS: u32 = 3;
+
 /// The routes under `/live`.
 pub(crate) fn router(play: Arc<Play>) -> Router {
     let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file));
+    let live = live.route("/live/{playback}/frames", get(frames::http::get));
     let live = live.route("/live/{playback}/whep", post(whep::post).fallback(posted_only));
     let live = live.route("/live/{playback}/whep/{session}", delete(whep::delete).patch(whep::patch).fallback(ended_only));
     live.method_not_allowed_fallback(other_method).with_state(play)
@@ -56,10 +60,9 @@ async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>, viewer: Vi
     if play.callbacks.may_play(&subject, Way::Flv).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
-    let (stream, mut admitted) = match play.begin(viewer.wish(playback, Way::Flv)) {
+    let (stream, mut admitted) = match play.begin_or_wait(viewer.wish(playback, Way::Flv)).await {
         Ok(playing) => playing,
-        Err(Missing::Stream) => return not_found(),
-        Err(Missing::Right(refusal)) => return refused(refusal),
+        Err(why) => return missing(why, &viewer.asked),
     };
     admitted.told = Some(play.callbacks.played(subject));
     let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream, admitted));
@@ -82,7 +85,16 @@ async fn file(
     if play.callbacks.may_ask(&viewer.subject(&playback), way).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
-    let Some(stream) = play.hub.find(&playback) else { return last_words(&play, &playback, &file, viewer.token.as_deref()) };
+    let stream = match play.hub.find(&playback) {
+        None if hls::last_playlist(&play, &playback).is_some() => return last_words(&play, &playback, &file, viewer.token.as_deref()),
+        // Its files are named by its playlist: nobody begins with one.
+        None if !matches!(file.as_str(), "index.m3u8" | "snapshot.jpg") => return not_found(),
+        _ => match play.find_or_wait(&playback, viewer.address).await {
+            Ok(stream) => stream,
+            Err(why) => return missing(why, &viewer.asked),
+        },
+    };
+    stream.ask(play.clock.now() + play.hls.segment_duration_min * ASKED_SEGMENTS);
     match file.as_str() {
         "index.m3u8" => {
             let answer = match question {

@@ -2,13 +2,14 @@
 
 use serde::Deserialize;
 use sightline_rtmp::url::RtmpUrl;
+use sightline_signal::report::RelayRule;
 use std::fmt;
 
 /// The longest address of a target, in bytes: application and key of the cloud services are under 200.
 const URL_BYTES_MAX: usize = 600;
 
-/// One relay of the settings: `[[relays]]`.
-#[derive(Clone, Debug, Deserialize)]
+/// One relay: of the settings (`[[relays]]`), or of the cloud's API.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relay {
     /// Names it, in logs, metrics and the console.
@@ -18,6 +19,9 @@ pub struct Relay {
     pub streams: String,
     /// Where to: `rtmp(s)://host[:port]/application/key`. Without a key each stream goes on under the name that it is published under.
     pub url: RelayUrl,
+    /// The only device whose stream it takes, whatever `streams` says: of the API.
+    #[serde(skip)]
+    pub device: Option<String>,
 }
 
 fn all() -> String {
@@ -26,7 +30,18 @@ fn all() -> String {
 
 impl Relay {
     pub(super) fn takes(&self, stream: &str, device: &str) -> bool {
-        matches(&self.streams, stream) || matches(&self.streams, device)
+        match &self.device {
+            Some(only) => only == device,
+            None => matches(&self.streams, stream) || matches(&self.streams, device),
+        }
+    }
+
+    /// `None`: it is one of a newer cloud's, whose form is unknown here.
+    pub(super) fn of_api(rule: &RelayRule) -> Option<Self> {
+        let device = (!rule.device.is_empty()).then(|| rule.device.clone());
+        let url = RelayUrl(rule.url.reveal().to_owned());
+        let relay = Self { name: rule.name.clone(), streams: rule.streams.clone(), url, device };
+        relay.check().is_ok().then_some(relay)
     }
 
     pub(super) fn check(&self) -> Result<(), &'static str> {
@@ -65,10 +80,7 @@ impl RelayUrl {
 impl fmt::Display for RelayUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.parts() {
-            Ok(RtmpUrl { tls, host, port, app, .. }) => {
-                let scheme = if tls { "rtmps" } else { "rtmp" };
-                write!(f, "{scheme}://{host}:{port}/{}/***", app.split('?').next().unwrap_or_default())
-            }
+            Ok(url) => write!(f, "{}", url.without_key()),
             Err(_) => f.write_str("***"),
         }
     }
@@ -96,6 +108,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sightline_signal::report::RelayTarget;
 
     #[test]
     fn a_pattern_takes_what_it_stands_for() {
@@ -117,6 +130,21 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_of_the_api_takes_its_device_s_stream_alone_and_a_strange_one_is_passed_over() {
+        let rule = |device: &str, streams: &str, url: &str| RelayRule {
+            name: "r".into(),
+            device: device.into(),
+            streams: streams.into(),
+            url: RelayTarget::new(url.into()),
+        };
+        let of_device = Relay::of_api(&rule("cam-1", "", "rtmp://h/app/key")).unwrap();
+        assert!(of_device.takes("x", "cam-1") && !of_device.takes("cam-1", "cam-2"));
+        let by_pattern = Relay::of_api(&rule("", "cam-*", "rtmp://h/app")).unwrap();
+        assert!(by_pattern.takes("x", "cam-2") && !by_pattern.takes("x", "dome"));
+        assert_eq!(Relay::of_api(&rule("cam-1", "", "srt://h/app/key")), None);
+    }
+
+    #[test]
     fn a_target_s_key_is_never_shown() {
         for url in [
             "rtmp://a.example/live2/hunter2",
@@ -132,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_refused() {
-        let relay = |url: &str| Relay { name: "r".into(), streams: "*".into(), url: url.into() };
+        let relay = |url: &str| Relay { name: "r".into(), streams: "*".into(), url: url.into(), device: None };
         assert_eq!(relay("rtmp://h/app/key").check(), Ok(()));
         assert_eq!(relay("rtmp://h/app").check(), Ok(()), "under its own name");
         for url in ["http://h/app/key", "rtmp://h", "rtmp:///app/key"] {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// How far a relay is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,9 @@ pub(super) struct RelayState {
     inner: Mutex<Inner>,
     sent_bytes: AtomicU64,
     lost_frames: AtomicU64,
+    rule: Relay,
+    /// Its rule is gone.
+    pub(super) stop: CancellationToken,
 }
 
 struct Inner {
@@ -124,9 +128,22 @@ impl RelayStates {
             inner: Mutex::new(inner),
             sent_bytes: AtomicU64::new(0),
             lost_frames: AtomicU64::new(0),
+            rule: rule.clone(),
+            stop: CancellationToken::new(),
         });
         states.insert(key, state.clone());
         Some(state)
+    }
+
+    /// Ends those of a stream that are not among these rules.
+    pub(super) fn keep(&self, playback: &str, wanted: &[Relay]) {
+        let states = self.states();
+        let of_stream = states.iter().filter(|((of, _), _)| of == playback).map(|(_, state)| state);
+        of_stream.filter(|state| !wanted.contains(&state.rule)).for_each(|state| state.stop.cancel());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.states().is_empty()
     }
 
     pub(super) fn end(&self, stream: &Stream, rule: &Relay) {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use sightline_origin::{CallbackUrl, Origin, WhenFailing};
+use sightline_origin::{EndpointUrl, Origin, WhenFailing};
 use sightline_signal::playback_id;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ async fn answer(State(endpoint): State<Arc<Endpoint>>, body: String) -> Response
     }
 }
 
-fn url(address: SocketAddr, call: &str) -> Option<CallbackUrl> {
+fn url(address: SocketAddr, call: &str) -> Option<EndpointUrl> {
     Some(format!("http://{address}/{call}").as_str().into())
 }
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use sightline_origin::Origin;
-use sightline_signal::report::{OriginReport, ReportAnswer, RevokedStream};
+use sightline_signal::report::{OriginReport, ReportAnswer, RevokedStream, WantedAnswer, WantedStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use std::time::Duration;
 pub(crate) struct Cloud {
     pub(crate) answer: Mutex<ReportAnswer>,
     pub(crate) reports: Mutex<Vec<OriginReport>>,
+    pub(crate) wanted: Mutex<Vec<WantedStream>>,
+    pub(crate) wanted_answer: Mutex<WantedAnswer>,
 }
 
 impl Cloud {
@@ -25,13 +27,28 @@ impl Cloud {
         cloud.answer.lock().unwrap().jwks = signer.jwks();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         config.cloud.url = Some(format!("http://{}", listener.local_addr().unwrap()));
-        let router = Router::new().route("/api/v1/servers/{server}/report", post(report)).with_state(cloud.clone());
+        let router = Router::new()
+            .route("/api/v1/servers/{server}/report", post(report))
+            .route("/api/v1/servers/{server}/wanted", post(wanted))
+            .with_state(cloud.clone());
         tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
         let key_file = config.data_dir.join("cluster.key");
         std::fs::write(&key_file, "cluster-secret\n").unwrap();
         config.cloud.cluster_key_file = Some(key_file);
         cloud
     }
+}
+
+async fn wanted(
+    State(cloud): State<Arc<Cloud>>,
+    headers: HeaderMap,
+    Json(wanted): Json<WantedStream>,
+) -> Result<Json<WantedAnswer>, StatusCode> {
+    if headers.get("authorization").is_none_or(|value| value != "Bearer cluster-secret") {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    cloud.wanted.lock().unwrap().push(wanted);
+    Ok(Json(cloud.wanted_answer.lock().unwrap().clone()))
 }
 
 async fn report(

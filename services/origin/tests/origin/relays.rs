@@ -1,16 +1,19 @@
 //! Streams that go on to other servers.
 
+use crate::cloud::Cloud;
 use crate::peers::{Player, Publisher};
 use crate::tokens::Signer;
 use crate::{config, origin_with, until};
+use interop::process::free_port;
 use sightline_origin::{Origin, Relay};
 use sightline_signal::playback_id;
+use sightline_signal::report::{RelayRule, RelayRules, RelayTarget};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
 fn relay(name: &str, to: SocketAddr, key: &str) -> Relay {
-    Relay { name: name.into(), streams: "s1".into(), url: format!("rtmp://{to}/live/{key}").as_str().into() }
+    Relay { name: name.into(), streams: "s1".into(), url: format!("rtmp://{to}/live/{key}").as_str().into(), device: None }
 }
 
 /// A server that takes whoever is on this machine, in a directory of its own.
@@ -31,14 +34,13 @@ fn has(origin: &Origin, name: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_on_to_its_targets_and_one_that_returns_is_fed_again_whatever_the_others_do() {
     let (first, _first_dir) = target(None).await;
-    let (second, _second_dir) = target(None).await;
-    let second_addr = second.rtmp_addr();
+    // It comes back where it was: on a port that no connection is given meanwhile.
+    let second_addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let (second, _second_dir) = target(Some(second_addr)).await;
     // One that accepts and says nothing, one that refuses, one whose name does not resolve.
     let stalls = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refuses = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (stalls_addr, refuses_addr) = (stalls.local_addr().unwrap(), refuses.local_addr().unwrap());
-    drop(refuses);
-    let unknown = Relay { name: "unknown".into(), streams: "*".into(), url: "rtmp://nowhere.invalid/live/x".into() };
+    let (stalls_addr, refuses_addr) = (stalls.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let unknown = Relay { name: "unknown".into(), streams: "*".into(), url: "rtmp://nowhere.invalid/live/x".into(), device: None };
     let relays = vec![
         relay("stalls", stalls_addr, "x"),
         relay("refuses", refuses_addr, "x"),
@@ -81,4 +83,47 @@ async fn a_stream_goes_on_to_its_targets_and_one_that_returns_is_fed_again_whate
     origin.shutdown().await;
     first.shutdown().await;
     drop(stalls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_of_the_cloud_s_begins_with_its_list_and_ends_with_it_while_the_stream_goes_on() {
+    let (first, _first_dir) = target(None).await;
+    let signer = Signer::new("k1");
+    let (dir, mut tasks) = (tempfile::tempdir().unwrap(), tokio::task::JoinSet::new());
+    let mut config = config(dir.path());
+    let cloud = Cloud::start(&signer, &mut config, &mut tasks).await;
+    let origin = Origin::start(config).await.unwrap();
+    until("the keys are here", async || dir.path().join("jwks.json").exists()).await;
+    let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 5)).await.unwrap();
+    let answer = |rules: Option<RelayRules>| cloud.answer.lock().unwrap().relays = rules;
+    let last = || cloud.reports.lock().unwrap().last().unwrap().clone();
+    let watched = async {
+        until("its stream is told", async || last().streams.len() == 1).await;
+        let device = last().streams[0].device.clone();
+        let rule = |name: &str, device: &str| RelayRule {
+            name: name.into(),
+            device: device.into(),
+            url: RelayTarget::new(format!("rtmp://{}/live/{name}", first.rtmp_addr())),
+            ..RelayRule::default()
+        };
+        answer(Some(RelayRules { version: 3, rules: vec![rule("copy", &device), rule("not-this", "another")] }));
+        until("the target has it", async || has(&first, "copy")).await;
+        until("its state is told", async || {
+            last().relays_version == Some(3)
+                && last().streams.iter().any(|stream| stream.relays.iter().any(|relay| relay.state == "publishing"))
+        })
+        .await;
+        assert!(!has(&first, "not-this"));
+        answer(Some(RelayRules { version: 4, rules: Vec::new() }));
+        until("it has ended", async || last().relays_version == Some(4) && last().streams.iter().all(|stream| stream.relays.is_empty()))
+            .await;
+        assert_eq!(last().streams.len(), 1, "the stream goes on");
+    };
+    tokio::select! {
+        _ = camera.stream_for(Duration::from_secs(120)) => panic!("the camera ended"),
+        () = watched => {}
+    }
+    drop(camera);
+    origin.shutdown().await;
+    first.shutdown().await;
 }

@@ -9,9 +9,9 @@ use crate::auth::wish::{PlayRefusal, Way};
 use crate::callbacks::Verdict;
 use crate::live::stream::Stream;
 use crate::live::traffic::Protocol;
-use crate::play::answers::{error, not_found, not_yet};
-use crate::play::asker::{Viewer as Asker, refused};
-use crate::play::{Missing, Play};
+use crate::play::Play;
+use crate::play::answers::{error, missing, not_yet, refused};
+use crate::play::asker::Viewer as Asker;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, LOCATION};
@@ -40,10 +40,9 @@ pub(crate) async fn post(State(play): State<Arc<Play>>, Path(playback): Path<Str
     if play.callbacks.may_play(&subject, Way::Whep).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
-    let (stream, mut admitted) = match play.begin(asker.wish(&playback, Way::Whep)) {
+    let (stream, mut admitted) = match play.begin_or_wait(asker.wish(&playback, Way::Whep)).await {
         Ok(playing) => playing,
-        Err(Missing::Stream) => return not_found(),
-        Err(Missing::Right(refusal)) => return refused(refusal),
+        Err(why) => return missing(why, &asker.asked),
     };
     if !is_kind(request.headers(), SDP) {
         return error(

@@ -1,8 +1,7 @@
-//! The way to an endpoint. A name is resolved once a request, and what it resolves to is what is connected to: private addresses only where the
-//! settings allow them, whatever the name servers say meanwhile.
+//! The way to an endpoint. A name is resolved once a connection, and what it resolves to is what is connected to.
 
-use super::config::{CallbackUrl, Method};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use crate::url::EndpointUrl;
+use axum::http::header::{AUTHORIZATION, LOCATION};
 use axum::http::{Request, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +12,7 @@ use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,61 +24,105 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Why an endpoint was not reached.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClientError {
+#[non_exhaustive]
+pub enum ClientError {
+    /// Its address is none of HTTP's.
     #[error("it is no http:// or https:// address")]
     Address,
+    /// Nothing can be checked here.
     #[error("the system has no authorities to check an https:// endpoint with: install ca-certificates")]
     NoAuthorities,
-    #[error("{host} is a private address: set callbacks.allow_private_addresses where that is meant")]
-    Private { host: String },
+    /// It has a private address, and the settings do not allow that.
+    #[error("{host} is a private address: set {setting} where that is meant")]
+    Private {
+        /// The address.
+        host: String,
+        /// What allows it.
+        setting: &'static str,
+    },
+    /// There is no connection, or it broke.
     #[error("{0}")]
     Connection(#[from] hyper_util::client::legacy::Error),
+    /// A header or the address has characters that HTTP has not.
     #[error("the request can't be made: {0}")]
     Request(#[from] axum::http::Error),
 }
 
 /// An answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) location: Option<String>,
+pub struct Reply {
+    /// Its status.
+    pub status: u16,
+    /// Its header `Location`.
+    pub location: Option<String>,
 }
 
-/// Clones share the connections.
+/// What is asked of an endpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// By POST.
+    Post {
+        /// The body's type, and other headers.
+        headers: Vec<(&'static str, String)>,
+        /// The body.
+        body: Bytes,
+    },
+    /// By GET, with this behind the address's own query.
+    Get {
+        /// `key=value&…`
+        query: String,
+    },
+}
+
+/// Asks endpoints. Clones share the connections.
 #[derive(Clone)]
-pub(super) struct Client {
+pub struct Client {
     allow_private: bool,
+    setting: &'static str,
     /// `None`: the system has no authorities.
     hyper: Option<Hyper<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>>,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("allow_private", &self.allow_private).finish_non_exhaustive()
+    }
+}
+
 impl Client {
-    pub(super) fn new(allow_private: bool) -> Self {
-        let mut connector = HttpConnector::new_with_resolver(Resolver { allow_private });
+    /// Whether it connects to private addresses, and the setting's name, which errors name.
+    #[must_use]
+    pub fn new(allow_private: bool, setting: &'static str) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(Resolver { allow_private, setting });
         connector.enforce_http(false);
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let https = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider).ok();
         let https = https.map(|builder| builder.https_or_http().enable_http1().wrap_connector(connector));
-        Self { allow_private, hyper: https.map(|https| Hyper::builder(TokioExecutor::new()).build(https)) }
+        Self { allow_private, setting, hyper: https.map(|https| Hyper::builder(TokioExecutor::new()).build(https)) }
     }
 
     /// Asks once. A redirect is an answer.
-    pub(super) async fn send(&self, url: &CallbackUrl, method: Method, form: String) -> Result<Reply, ClientError> {
+    ///
+    /// # Errors
+    /// [`ClientError`]: there was none.
+    pub async fn send(&self, url: &EndpointUrl, ask: Ask) -> Result<Reply, ClientError> {
         let uri = url.uri().ok_or(ClientError::Address)?;
         self.check_literal(&uri)?;
         let hyper = self.hyper.as_ref().ok_or(ClientError::NoAuthorities)?;
         let credentials = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@')).map(|(user, _)| STANDARD.encode(user));
-        let mut request = match method {
-            Method::Post => Request::post(without_user(url.reveal())).header(CONTENT_TYPE, "application/x-www-form-urlencoded"),
-            Method::Get => {
+        let (mut request, body) = match ask {
+            Ask::Post { headers, body } => {
+                let request = Request::post(without_user(url.reveal()));
+                (headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)), body)
+            }
+            Ask::Get { query } => {
                 let glue = if uri.query().is_some() { '&' } else { '?' };
-                Request::get(format!("{}{glue}{form}", without_user(url.reveal())))
+                (Request::get(format!("{}{glue}{query}", without_user(url.reveal()))), Bytes::new())
             }
         };
         if let Some(credentials) = credentials {
             request = request.header(AUTHORIZATION, format!("Basic {credentials}"));
         }
-        let body = if method == Method::Post { Bytes::from(form) } else { Bytes::new() };
         let answer = hyper.request(request.body(Full::from(body))?).await?;
         let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
         let status = answer.status().as_u16();
@@ -91,7 +135,9 @@ impl Client {
     fn check_literal(&self, uri: &Uri) -> Result<(), ClientError> {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         match host.parse::<IpAddr>() {
-            Ok(address) if !self.allow_private && is_private(address) => Err(ClientError::Private { host: host.to_owned() }),
+            Ok(address) if !self.allow_private && is_private(address) => {
+                Err(ClientError::Private { host: host.to_owned(), setting: self.setting })
+            }
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -129,6 +175,7 @@ fn is_private(address: IpAddr) -> bool {
 #[derive(Clone)]
 struct Resolver {
     allow_private: bool,
+    setting: &'static str,
 }
 
 impl tower_service::Service<Name> for Resolver {
@@ -141,13 +188,12 @@ impl tower_service::Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let allow_private = self.allow_private;
+        let Self { allow_private, setting } = *self;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let allowed: Vec<SocketAddr> = found.into_iter().filter(|address| allow_private || !is_private(address.ip())).collect();
             if allowed.is_empty() {
-                let reason = "it resolves to private addresses alone: set callbacks.allow_private_addresses where that is meant";
-                return Err(io::Error::other(reason));
+                return Err(io::Error::other(format!("it resolves to private addresses alone: set {setting} where that is meant")));
             }
             Ok(allowed.into_iter())
         })
@@ -191,12 +237,12 @@ mod tests {
     async fn no_request_goes_to_a_private_address_unless_that_is_allowed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let client = Client::new(false);
+        let client = Client::new(false, "a.setting");
         for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
-            let url = CallbackUrl::from(format!("http://{host}:{port}/x").as_str());
-            let refused = client.send(&url, Method::Post, String::new()).await.unwrap_err();
+            let url = EndpointUrl::from(format!("http://{host}:{port}/x").as_str());
+            let refused = client.send(&url, Ask::Get { query: String::new() }).await.unwrap_err();
             let said = format!("{refused} {refused:?}");
-            assert!(said.contains("private"), "{said}");
+            assert!(said.contains("private") && said.contains("a.setting"), "{said}");
         }
         let nobody = tokio::time::timeout(std::time::Duration::from_millis(100), listener.accept()).await;
         assert!(nobody.is_err(), "nothing was connected to");
