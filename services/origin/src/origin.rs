@@ -134,6 +134,7 @@ impl Origin {
         parts.listen(&config, listeners, acceptor);
         parts.tasks.spawn(sweep::run(parts.control.clone()));
         parts.tasks.spawn(parts.relays.clone().run());
+        parts.tasks.spawn(play::waiting::call_back(parts.rtmp.play.clone(), parts.shutdown.clone()));
         parts.tasks.spawn(hls::forget_ended(parts.rtmp.play.clone(), parts.shutdown.clone()));
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();

@@ -84,7 +84,7 @@ impl Play {
     pub(crate) fn begin(&self, wish: Wish<'_>) -> Result<(Arc<Stream>, Admitted), Missing> {
         let admitted = self.viewing.begin(wish).map_err(Missing::Right)?;
         let stream = self.hub.find(wish.playback).ok_or(Missing::Stream)?;
-        self.hurry(&stream, wish.address);
+        self.join(&stream, wish.address);
         Ok((stream, admitted))
     }
 

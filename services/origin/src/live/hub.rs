@@ -221,6 +221,12 @@ impl Hub {
         self.began.subscribe()
     }
 
+    /// Streams whose publisher has gone and that someone watches.
+    pub(crate) fn missed(&self) -> Vec<Arc<Stream>> {
+        let (streams, now): (Vec<_>, _) = (self.inner().streams.values().cloned().collect(), self.clock.now());
+        streams.into_iter().filter(|stream| !stream.is_published() && stream.is_watched(now)).collect()
+    }
+
     /// Streams that have a publisher.
     pub(crate) fn published(&self) -> usize {
         self.inner().streams.values().filter(|stream| stream.is_published()).count()

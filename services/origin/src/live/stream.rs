@@ -197,7 +197,8 @@ impl Stream {
         self.asked_until.fetch_max(until.as_micros(), Ordering::Relaxed);
     }
 
-    fn is_watched(&self, now: Instant) -> bool {
+    /// Whether someone watches.
+    pub(crate) fn is_watched(&self, now: Instant) -> bool {
         self.viewers.load(Ordering::Relaxed) > 0 || now.as_micros() < self.asked_until.load(Ordering::Relaxed)
     }
 

@@ -5,9 +5,11 @@ use crate::auth::viewing::Admitted;
 use crate::auth::wish::Wish;
 use crate::live::stream::Stream;
 use sightline_signal::report::WantedState;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 /// How often whoever waits asks again: it lengthens the lease, and finds the stream where another origin has it.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,7 +39,7 @@ impl Play {
     /// A stream, for someone who has the right to it; a camera that starts for its viewers is waited for.
     pub(crate) async fn find_or_wait(&self, playback: &str, address: IpAddr) -> Result<Arc<Stream>, Missing> {
         if let Some(stream) = self.hub.find(playback) {
-            self.hurry(&stream, address);
+            self.join(&stream, address);
             return Ok(stream);
         }
         match self.wait(playback, address, self.start_wait).await {
@@ -49,9 +51,19 @@ impl Play {
         }
     }
 
+    /// Someone comes to a stream that is there.
+    pub(super) fn join(&self, stream: &Arc<Stream>, address: IpAddr) {
+        if !stream.is_published() {
+            self.hurry(stream, address);
+        } else if !stream.is_watched(self.clock.now()) {
+            // Its camera may be about to sleep: the cloud is to hear at once that someone watches.
+            self.hub.changed.notify_one();
+        }
+    }
+
     /// A stream whose publisher has gone a moment ago is played from what is kept of it; its camera may have to start again.
-    pub(super) fn hurry(&self, stream: &Arc<Stream>, address: IpAddr) {
-        if let Some(wanted) = self.wanted.clone().filter(|_| !stream.is_published()) {
+    fn hurry(&self, stream: &Arc<Stream>, address: IpAddr) {
+        if let Some(wanted) = self.wanted.clone() {
             let playback = stream.playback.clone();
             self.tasks.spawn(async move { wanted.ask(&playback, address).await });
         }
@@ -90,6 +102,22 @@ impl Play {
                 wanted.gave_up(playback, limit).await;
                 Awaited::NotStarted(limit)
             }
+        }
+    }
+}
+
+/// Cameras that have fallen asleep under their viewers are asked for: the word that someone watches may have come too late, or was lost.
+/// Runs until the shutdown.
+pub(crate) async fn call_back(play: Arc<Play>, shutdown: CancellationToken) {
+    if play.wanted.is_none() {
+        return;
+    }
+    let mut interval = tokio::time::interval(ASK_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = interval.tick() => play.hub.missed().iter().for_each(|stream| play.hurry(stream, IpAddr::V6(Ipv6Addr::UNSPECIFIED))),
         }
     }
 }

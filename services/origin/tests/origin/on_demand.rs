@@ -87,6 +87,20 @@ async fn viewers_of_a_sleeping_camera_wait_for_its_first_picture_by_every_way_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_sleeps_under_its_viewers_is_asked_for_again() {
+    let scene = Scene::start(WantedState::Starting, |_| {}).await;
+    let name = scene.signer.name("s1", 1);
+    let mut camera = Publisher::connect(scene.origin.rtmp_addr(), "live", &name).await.unwrap();
+    assert!(camera.stream_for(Duration::from_millis(200)).await);
+    let mut viewer = Player::connect(scene.origin.rtmp_addr(), &scene.playback).await;
+    viewer.frame().await;
+    assert_eq!(scene.questions(), 0, "it is there");
+    camera.close().await;
+    until("the question", async || scene.questions() > 0).await;
+    scene.origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_camera_that_does_not_come_is_504_in_words_and_the_cloud_hears_of_it() {
     let scene = Scene::start(WantedState::Starting, |config| config.limits.start_wait_sec = 1).await;
     let (flv, playlist) = tokio::join!(reqwest::get(scene.url(".flv")), reqwest::get(scene.url("/index.m3u8")));
