@@ -4,9 +4,9 @@ import { command, playbackToken } from './api.js';
 import { h, icon, setAttribute, setText, toast } from './dom.js';
 import { bitrate, clock, duration, latency, number } from './format.js';
 import { t } from './i18n.js';
-import { LivePlayer } from './live-player.js';
 import { Marks } from './marks.js';
 import { copyRow, isBlind, problemText, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
+import { PlayerView } from './player-view.js';
 import { Relaying } from './relaying.js';
 import { Sharing } from './sharing.js';
 import { refresh, store } from './store.js';
@@ -103,75 +103,14 @@ function urlRows({ playback, live }) {
   ].filter(Boolean);
 }
 
-/** The picture, and what is said over it. */
-class Stage {
-  constructor() {
-    this.video = h('video', { muted: true, autoplay: true, playsinline: true });
-    this.video.muted = true;
-    this.note = h('div', { class: 'stage-note', role: 'status' });
-    this.via = h('span', { class: 'pill' });
-    this.sound = h('button', { class: 'stage-button', type: 'button', on: { click: () => this.toggleSound() } });
-    this.full = h('button', { class: 'stage-button', type: 'button', 'aria-label': t('fullscreen'), title: t('fullscreen'), on: { click: () => this.fullScreen() } }, icon('full'));
-    this.node = h('div', { class: 'stage' }, this.video, this.note, h('div', { class: 'stage-bar' }, this.via, h('span', { class: 'spacer' }), this.sound, this.full));
-    this.player = null;
-    this.showSound();
-    this.showing = setInterval(() => this.showBuffer(), 1000);
-    this.say(t('player_connecting'));
-  }
-
-  say(text, hint = '') {
-    this.note.hidden = !text;
-    this.note.replaceChildren(h('strong', { text }), h('span', { text: hint }));
-  }
-
+/** The picture of one camera. */
+class Stage extends PlayerView {
   update(camera) {
     const playback = camera.live?.playback ?? null;
     if (playback === this.playback && (playback || this.saidOffline)) return;
     this.playback = playback;
-    this.player?.destroy();
-    this.player = null;
     this.saidOffline = !playback;
-    this.node.classList.toggle('is-live', Boolean(playback));
-    if (!playback) return this.say(t('player_offline'), camera.online ? t('player_start_hint') : '');
-    const texts = { connecting: t('player_connecting'), retrying: t('player_retry'), playing: '', unsupported: t('player_none') };
-    const onState = (state, _via, codec) => {
-      this.state = state;
-      this.say(state === 'codec' ? t('player_codec', { codec }) : texts[state]);
-      this.showBuffer();
-    };
-    this.player = new LivePlayer(this.video, playback, onState, () => playbackToken(camera.id));
-  }
-
-  showBuffer() {
-    const isPlaying = Boolean(this.player) && this.state === 'playing';
-    this.via.hidden = !isPlaying;
-    if (!isPlaying) return;
-    const via = t(`via_${this.player.via}`);
-    setText(this.via, this.player.via === 'whep' ? via : `${via} · ${t('behind', { seconds: number(this.player.buffered(), 1) })}`);
-  }
-
-  toggleSound() {
-    this.video.muted = !this.video.muted;
-    this.showSound();
-  }
-
-  showSound() {
-    const label = this.video.muted ? t('unmute') : t('mute');
-    setAttribute(this.sound, 'aria-label', label);
-    setAttribute(this.sound, 'title', label);
-    this.sound.replaceChildren(icon(this.video.muted ? 'muted' : 'sound'));
-  }
-
-  fullScreen() {
-    if (document.fullscreenElement) document.exitFullscreen();
-    // The phone's browser knows full screen for videos only.
-    else if (this.node.requestFullscreen) this.node.requestFullscreen().catch(() => {});
-    else this.video.webkitEnterFullscreen?.();
-  }
-
-  close() {
-    clearInterval(this.showing);
-    this.player?.destroy();
+    this.play(playback, () => playbackToken(camera.id), t('player_offline'), camera.online ? t('player_start_hint') : '');
   }
 }
 

@@ -51,6 +51,8 @@ const PATHS = {
   full: 'M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5',
   sound: 'M4 9v6h4l5 4V5L8 9zM16.500 8.500a5 5 0 0 1 0 7',
   muted: 'M4 9v6h4l5 4V5L8 9zM17 9l5 6M22 9l-5 6',
+  pip: 'M3 5h18v14H3zM12 12h7v5h-7z',
+  unzoom: 'M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14Zm5-2 5 5M8 11h6',
   camera: 'M4 7h10a2 2 0 0 1 2 2v6a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V9a2 2 0 0 1 2-2Zm12 4 6-3v8l-6-3',
   check: 'M5 12l5 5L20 7',
 };

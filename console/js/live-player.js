@@ -17,6 +17,8 @@ const LOOK_MS = 250;
 const STALL_MS = 6000;
 /** A picture by WHEP that takes longer is not waited for: something between here and the origin lets none of its packets through. */
 const WHEP_WAIT_MS = 1000;
+/** How long the server's answer may take: as long as it waits for a camera that it has told to start, and a little. */
+const ANSWER_WAIT_MS = 12_000;
 /** FLV failures in a row before HLS is tried. */
 const FLV_FAILURES_MAX = 2;
 /** A session that played for this long was no failure. */
@@ -60,10 +62,11 @@ const hasMediaSource = () => 'MediaSource' in window || 'ManagedMediaSource' in 
 export class LivePlayer {
   /**
    * `onState(state, via, codec)`: `connecting`, `playing`, `retrying`, `unsupported` or `codec`, which this browser lacks; via `whep`, `flv` or `hls`.
-   * `token()`: the right to watch, or a promise of it; it is asked for again at each connection.
+   * `token()`: the right to watch, or a promise of it; it is asked for again at each connection. `home`: the address of the server's pages.
    */
-  constructor(video, playback, onState = () => {}, token = () => '') {
+  constructor(video, playback, onState = () => {}, token = () => '', home = document.baseURI) {
     this.video = video;
+    this.home = home;
     this.base = `live/${encodeURIComponent(playback)}`;
     this.onState = onState;
     this.token = token;
@@ -106,7 +109,7 @@ export class LivePlayer {
   /** The address of a file of the stream, with the right to it. */
   async address(file) {
     const token = await this.token();
-    const url = new URL(`${this.base}${file}`, location.href);
+    const url = new URL(`${this.base}${file}`, this.home);
     if (token) url.searchParams.set('token', token);
     return url.href;
   }
@@ -125,7 +128,8 @@ export class LivePlayer {
     };
     this.engine = engine;
     const isCurrent = () => this.engine === engine && !this.isDestroyed;
-    const late = setTimeout(() => isCurrent() && !this.video.videoWidth && this.failed(new Error('no picture in time')), WHEP_WAIT_MS);
+    // A camera that sleeps is started by the first who watches: until it is there the answer waits, as those of the other ways do.
+    let late = null;
     peer.addEventListener('track', ({ track, streams }) => {
       if (isCurrent()) this.video.srcObject = streams[0] ?? new MediaStream([track]);
     });
@@ -140,7 +144,7 @@ export class LivePlayer {
       method: 'POST',
       headers: { 'Content-Type': 'application/sdp' },
       body: peer.localDescription.sdp,
-      signal: AbortSignal.timeout(WHEP_WAIT_MS),
+      signal: AbortSignal.timeout(ANSWER_WAIT_MS),
     });
     const location = answer.headers.get('location');
     const text = await answer.text();
@@ -149,12 +153,14 @@ export class LivePlayer {
     // No such stream, or not yet: no other way has it either.
     if (!answer.ok) throw Object.assign(new Error(`WHEP answers ${answer.status}`), { isGone: [404, 503].includes(answer.status) });
     await peer.setRemoteDescription({ type: 'answer', sdp: text });
-    if (isCurrent()) this.play();
+    if (!isCurrent()) return;
+    late = setTimeout(() => isCurrent() && !this.video.videoWidth && this.failed(new Error('no picture in time')), WHEP_WAIT_MS);
+    this.play();
   }
 
   async openFlv() {
     this.via = 'flv';
-    const [url] = await Promise.all([this.address('.flv'), script('vendor/mpegts-1.8.2.js')]);
+    const [url] = await Promise.all([this.address('.flv'), script(new URL('vendor/mpegts-1.8.2.js', this.home).href)]);
     if (this.isDestroyed) return;
     const { mpegts } = window;
     mpegts.LoggingControl.enableAll = false;
@@ -197,7 +203,7 @@ export class LivePlayer {
     if (this.isDestroyed) return;
     const isNative = this.video.canPlayType('application/vnd.apple.mpegurl') !== '';
     if (hasMediaSource()) {
-      await script('vendor/hls.light-1.7.4.min.js');
+      await script(new URL('vendor/hls.light-1.7.4.min.js', this.home).href);
       if (this.isDestroyed) return;
       const { Hls } = window;
       if (Hls.isSupported()) {

@@ -117,7 +117,12 @@ impl DecoderConfig {
     /// # Errors
     /// [`ConfigError::Sps`] and [`ConfigError::Truncated`] for an SPS that can't be read, [`ConfigError::Missing`] for NAL units of
     /// other types and where there is no PPS, [`ConfigError::TooLong`].
-    pub fn from_parameter_sets<'a>(sps: &[u8], pictures: impl Iterator<Item = &'a [u8]>) -> Result<Self, ConfigError> {
+    pub fn from_parameter_sets<'a>(sps: &[u8], mut pictures: impl Iterator<Item = &'a [u8]>) -> Result<Self, ConfigError> {
+        Self::of_sets(sps, &mut pictures)
+    }
+
+    /// One function whatever the sets come from: a chip has room for one.
+    fn of_sets(sps: &[u8], pictures: &mut dyn Iterator<Item = &[u8]>) -> Result<Self, ConfigError> {
         let picture = Picture::parse(sps)?;
         let is = |nal: &[u8], kind| nal.first().is_some_and(|&header| NalKind::of(header) == kind);
         if !is(sps, NalKind::Sps) {

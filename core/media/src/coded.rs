@@ -180,18 +180,35 @@ pub(crate) struct HevcSps {
     pub(crate) id: u32,
     /// After cropping.
     pub(crate) size: (u32, u32),
-    pub(crate) chroma_format: u32,
-    pub(crate) bit_depth_luma: u32,
-    pub(crate) bit_depth_chroma: u32,
+    /// How many sub-layers there are.
+    pub(crate) sub_layers: u8,
+    /// `sps_temporal_id_nesting_flag`.
+    pub(crate) is_nested: bool,
+    /// General profile, tier and level.
+    pub(crate) profile: [u8; PROFILE_BYTES],
+    pub(crate) chroma_format: u8,
+    /// Above eight bits.
+    pub(crate) more_depth_luma: u8,
+    /// The same of chroma.
+    pub(crate) more_depth_chroma: u8,
 }
+
+/// `general_profile_space` to `general_level_idc` (H.265 §7.3.3).
+const PROFILE_BYTES: usize = 12;
 
 /// H.265 §7.3.2.2.1 up to the bit depths; `sps` is a NAL unit.
 pub(crate) fn hevc_sps_fields(sps: &[u8]) -> Option<HevcSps> {
     let mut bits = BitReader::rbsp(sps.get(2..)?);
+    // Each is of fewer bits than eight.
+    let small = |value: u32| u8::try_from(value).unwrap_or_default();
     bits.bits(4)?;
-    let sub_layers = bits.bits(3)?;
-    bits.bit()?;
-    skip_profile_tier_level(&mut bits, sub_layers)?;
+    let more_layers = bits.bits(3)?;
+    let is_nested = bits.bit()?;
+    let mut profile = [0; PROFILE_BYTES];
+    for byte in &mut profile {
+        *byte = small(bits.bits(8)?);
+    }
+    skip_sub_layers(&mut bits, more_layers)?;
     let id = bits.unsigned_exp_golomb()?;
     let chroma_format = bits.unsigned_exp_golomb().filter(|&format| format <= 3)?;
     if chroma_format == 3 {
@@ -209,16 +226,16 @@ pub(crate) fn hevc_sps_fields(sps: &[u8]) -> Option<HevcSps> {
         crop_y = bits.unsigned_exp_golomb()?.checked_add(bits.unsigned_exp_golomb()?)?.checked_mul(unit_y)?;
     }
     let size = picture(width.checked_sub(crop_x)?, height.checked_sub(crop_y)?)?;
-    let depth = |bits: &mut BitReader<'_>| bits.unsigned_exp_golomb().filter(|&more| more <= 8).map(|more| more + 8);
     // An SPS that is cut behind its size was always taken, and eight bits are what nearly all have.
-    let (bit_depth_luma, bit_depth_chroma) = (depth(&mut bits).unwrap_or(8), depth(&mut bits).unwrap_or(8));
-    Some(HevcSps { id, size, chroma_format, bit_depth_luma, bit_depth_chroma })
+    let depth = |bits: &mut BitReader<'_>| bits.unsigned_exp_golomb().filter(|&more| more <= 8).map_or(0, small);
+    let (more_depth_luma, more_depth_chroma) = (depth(&mut bits), depth(&mut bits));
+    let (sub_layers, chroma_format) = (small(more_layers + 1), small(chroma_format));
+    Some(HevcSps { id, size, sub_layers, is_nested, profile, chroma_format, more_depth_luma, more_depth_chroma })
 }
 
-/// H.265 §7.3.3, `profilePresentFlag` set.
-fn skip_profile_tier_level(bits: &mut BitReader<'_>, sub_layers: u32) -> Option<()> {
+/// H.265 §7.3.3, behind what is said of all layers.
+fn skip_sub_layers(bits: &mut BitReader<'_>, sub_layers: u32) -> Option<()> {
     let skip = |bits: &mut BitReader<'_>, count: u32| (0..count).try_for_each(|_| bits.bit().map(|_| ()));
-    skip(bits, 96)?;
     let mut present = 0;
     for _ in 0..sub_layers {
         // A sub-layer's profile is 88 bits, its level 8.

@@ -64,18 +64,24 @@ fn pass_on(events: &[Event]) {
                     panic!("a frame of a track that was not announced")
                 };
                 let tag = flv::frame_tag(frame, codec);
+                assert_eq!(flv::frame_parts(frame, codec).concat(), tag, "in parts it is the same tag");
                 assert!(tag.len() > flv::TAG_HEADER_BYTES + 4 && tag.ends_with(&(tag.len() as u32 - 4).to_be_bytes()));
                 muxer.push(frame, WallTime::from_unix_micros(0));
                 messages.extend_from_slice(&shared::frame_message(frame, codec, CHUNK_SIZE));
                 frames.push(frame);
             }
             Event::Metadata(metadata) => {
+                assert!(!format!("{metadata:?}").is_empty());
+                // But for what is no number.
+                let _ = metadata.properties.iter().filter(|(_, value)| metadata.properties.iter().any(|(_, other)| other == value)).count();
                 messages.extend_from_slice(&shared::metadata_message(metadata, MediaTime::ZERO, CHUNK_SIZE));
                 assert!(flv::metadata_tag(metadata, MediaTime::ZERO).len() > flv::TAG_HEADER_BYTES);
             }
             _ => {}
         }
     }
+    // Of one track each has a time of its own.
+    assert!(frames.windows(2).all(|pair| pair[0] != pair[1] || pair[0].payload == pair[1].payload));
     assert!(muxer.playlist(false).is_none_or(|text| text.starts_with("#EXTM3U")));
     let mut player = player::Session::play("rtmp://h/live", "cam", 1);
     let mut peer = Peer::new();

@@ -185,6 +185,7 @@ pub fn run(data: &[u8]) {
         }
         let again = whole.events.windows(2).find(|pair| pair[0] == pair[1] && !matches!(pair[0], Event::FrameSent(_)));
         assert!(again.is_none(), "it is said twice: {again:?}");
+        crate::served::words_of(&whole.events);
         whole.events.clear();
         split.events.clear();
     }

@@ -12,7 +12,55 @@ pub(crate) fn all() -> Seeds {
     servers(&mut seeds);
     sets(&mut seeds);
     units(&mut seeds);
+    key_frames_of_vp9(&mut seeds);
+    recovery_points(&mut seeds);
     seeds
+}
+
+/// Of each profile, with colours and without.
+fn key_frames_of_vp9(seeds: &mut Seeds) {
+    for profile in 0..4_u8 {
+        for is_rgb in [false, true] {
+            let mut bits = vec![1, 0, profile & 1, profile >> 1];
+            bits.extend(vec![0; usize::from(profile == 3)]);
+            bits.extend([0, 0, 1, 0]);
+            bits.extend((0..24).rev().map(|at| u8::from(0x49_83_42_u32 >> at & 1 == 1)));
+            bits.extend(vec![0; usize::from(profile >= 2)]);
+            bits.extend([u8::from(is_rgb); 3]);
+            bits.extend(vec![
+                0;
+                usize::from(!is_rgb)
+                    + if profile & 1 == 0 {
+                        0
+                    } else if is_rgb {
+                        1
+                    } else {
+                        3
+                    }
+            ]);
+            bits.extend([319_u32, 179].iter().flat_map(|side| (0..16).rev().map(move |at| (side >> at & 1) as u8)));
+            let bytes = bits.chunks(8).map(|bits| bits.iter().enumerate().fold(0, |byte, (at, bit)| byte | bit << (7 - at)));
+            seeds.push(("media", std::iter::once(0x84).chain(bytes).collect()));
+        }
+    }
+}
+
+/// In messages of their own, framed each way; the picture has delimiters and sets, or none.
+fn recovery_points(seeds: &mut Seeds) {
+    let message = |kind: u8, bytes: &[u8]| [&[kind][..], &(bytes.len() as u16).to_be_bytes(), bytes].concat();
+    let lengths =
+        |units: &[&[u8]]| -> Vec<u8> { units.iter().flat_map(|unit| [&(unit.len() as u32).to_be_bytes()[..], unit].concat()).collect() };
+    let (point, picture): (&[u8], &[u8]) = (&[6, 6, 1, 0xc4, 0x80], &[0x41, 0x9a, 0x24]);
+    let within = [point, &[0, 0, 1], &[6, 5, 1, 7, 0x80][..]].concat();
+    let long = [point, &[7; 5000]].concat();
+    let mut seed = [&[0][..], &message(0, &avc_record(0))].concat();
+    for announced in [lengths(&[point]), lengths(&[&[9, 0xf0], &within]), [&[0, 0, 1][..], point].concat(), lengths(&[&long])] {
+        for units in [&[picture][..], &[&[9, 0xf0], picture, picture], &[point, picture]] {
+            seed.extend(message(1, &announced));
+            seed.extend(message(1, &lengths(units)));
+        }
+    }
+    seeds.push(("intake", seed));
 }
 
 /// A message for `bodies`: 0 video, 1 audio, 2 data.

@@ -23,6 +23,13 @@ pub fn run(data: &[u8]) {
         if family == Family::H264 && kind & 8 != 0 {
             one_reading(bytes);
         }
+        if family == Family::Hevc && kind & 8 != 0 {
+            // As a device hands it over: without what says nothing between frames.
+            if let Ok((_, payload)) = Intake::new(family).take_unit(bytes) {
+                let mut units = avc::NalUnits::new(&payload, avc::LENGTH_BYTES);
+                assert!(units.by_ref().all(|unit| !matches!(unit[0] >> 1 & 0x3f, 35 | 38)) && units.is_exhausted());
+            }
+        }
         let Ok(taken) = intake.take(bytes, kind & 4 != 0) else { continue };
         assert!(taken.config.is_none() || taken.is_keyframe, "a configuration begins with a key frame");
         assert!(!(taken.is_keyframe && taken.is_disposable));

@@ -48,6 +48,7 @@ pub fn run(data: &[u8]) {
         assert_eq!((&events, failed), (&split_events, split_failed));
         let again = events.windows(2).find(|pair| pair[0] == pair[1] && matches!(pair[0], Event::Track(_) | Event::Remark { .. }));
         assert!(again.is_none(), "it is said twice: {again:?}");
+        crate::served::words_of(&events);
         if failed.is_some() {
             return;
         }

@@ -93,7 +93,7 @@ impl Served {
 
 /// Why a session ended: in words, too.
 pub(crate) fn told(error: &sightline_rtmp::Error) -> Cause {
-    assert!(error.to_string().contains("at byte"), "{error}");
+    assert!(error.to_string().contains("at byte") && format!("{error:?}").contains("cause"), "{error}");
     error.cause
 }
 
@@ -112,7 +112,13 @@ pub(crate) fn agree(one: &mut Served, other: &mut Served) -> bool {
     let again = one.events.windows(2).find(|pair| pair[0] == pair[1] && is_once(&pair[0]));
     assert!(again.is_none(), "it is said twice: {again:?}");
     // Compared once: an input of thousands of messages is not compared thousands of times.
+    words_of(&one.events);
     one.events.clear();
     other.events.clear();
     true
+}
+
+/// What logs and failing tests would show. Of few: it takes long.
+pub(crate) fn words_of<E: std::fmt::Debug>(events: &[E]) {
+    assert!(events.iter().take(2).all(|event| !format!("{event:?}").is_empty()));
 }

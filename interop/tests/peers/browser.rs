@@ -139,6 +139,48 @@ fn the_keyboard_alone_reaches_everything(browser: &Browser, demo: &Demo) {
     shows("the other language", "document.documentElement.lang === 'zh-CN'");
 }
 
+/// A page of someone else: the player as an element, and in a frame.
+const FOREIGN_PAGE: &str = r#"<!doctype html><title>x</title><body style="margin:0">
+<script type="module" src="http://SERVER/js/embed.js"></script>
+<sightline-player playback="PLAYBACK"></sightline-player>
+<iframe src="http://SERVER/player.html?id=PLAYBACK" width="400" height="225" allow="autoplay; fullscreen"></iframe>
+<script>addEventListener('snapshot', (event) => window.saved = event.detail); addEventListener('message', () => {});</script>"#;
+
+#[test]
+fn the_player_plays_in_a_page_of_someone_else_as_an_element_and_in_a_frame_and_obeys_the_keyboard() {
+    let demo = Demo::start(&["--quality", "low"]);
+    let dir = tempfile::TempDir::new().unwrap();
+    let page = FOREIGN_PAGE.replace("SERVER", &demo.http).replace("PLAYBACK", &demo.playback());
+    std::fs::write(dir.path().join("index.html"), page).unwrap();
+    let port = free_port();
+    let mut server = Command::new("python3");
+    server.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1", "--directory"]).arg(dir.path());
+    let _server = interop::Process::start("pages", dir.path(), &mut server);
+    eventually("the page is served", Duration::from_secs(10), || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let browser = Browser::start(1280, 800);
+    browser.open(&format!("http://127.0.0.1:{port}/"));
+    let video = "document.querySelector('sightline-player').shadowRoot.querySelector('video')";
+    let holds = |what: &str, script: &str| {
+        eventually(what, Duration::from_secs(30), || (browser.run(&format!("return {script}")) == true).then_some(()));
+    };
+    holds("the element plays", &format!("{video}.currentTime > 0.5 && {video}.videoWidth > 0"));
+    let _ = browser.run(&format!("{video}.closest('.stage').focus()"));
+    browser.press("+");
+    holds("it is enlarged", &format!("{video}.style.transform.includes('scale(1.25)')"));
+    browser.press("0");
+    holds("it is whole again", &format!("{video}.style.transform === ''"));
+    browser.press("m");
+    holds("it sounds", &format!("!{video}.muted"));
+    browser.press("s");
+    holds("a picture is saved, in its own size", &format!("window.saved && window.saved.width === {video}.videoWidth"));
+    // Of another server's page in a frame a script sees nothing: that it has a viewer is seen at the server.
+    let _ = browser.run("document.querySelector('sightline-player').remove()");
+    eventually("the frame plays, and the element that was removed does not", Duration::from_secs(30), || {
+        let streams = interop::stack::streams(&demo.http).0;
+        (streams.first()?["viewers"] == 1).then_some(())
+    });
+}
+
 #[test]
 fn a_recording_of_a_real_camera_goes_through_ffmpeg_and_our_encoder() {
     // A fixed pedestrian camera, MPEG-4 Part 2 in AVI, from Debian's opencv-doc; some builds of the package compress it.

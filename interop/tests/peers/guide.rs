@@ -125,3 +125,38 @@ fn the_guide_to_the_first_camera_ends_with_a_moving_picture() {
     browser.sign_in(&token);
     eventually("the page plays", LIMIT, || browser.read().filter(|reading| reading.time > 1.0 && reading.decoded > 10));
 }
+
+#[test]
+fn each_command_of_the_page_on_ffmpeg_gives_what_it_says() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/ffmpeg.md")).unwrap();
+    let demo = interop::Demo::start(&["--quality", "low"]);
+    let (playback, dir) = (demo.playback(), TempDir::new().unwrap());
+    let commands: Vec<String> = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
+    let adapted = |command: &String| {
+        let here = command.replace("origin.example:8080", &demo.http).replace("rtmp://origin.example", &format!("rtmp://{}", demo.rtmp));
+        // Half of the time will do.
+        here.replace("PLAYBACK", &playback).replace("?token=KEY", "").replace("-t 10", "-t 4").replace("ffmpeg -i", "ffmpeg -v error -i")
+    };
+    // Side by side: each takes its own time.
+    let running = commands.iter().map(adapted).map(|command| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &command]).current_dir(dir.path()).stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+        (command, shell.spawn().unwrap())
+    });
+    for (command, child) in running.collect::<Vec<_>>() {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{command}");
+        if command.starts_with("ffprobe") {
+            assert!(String::from_utf8_lossy(&output.stdout).contains("h264,"), "{command}");
+        }
+    }
+    for (file, pictures_min) in [("camera.mp4", 30), ("camera.ts", 30), ("camera.flv", 30), ("camera.jpg", 1)] {
+        let counted = output(
+            Command::new("ffprobe")
+                .args(["-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
+                .arg(dir.path().join(file)),
+        );
+        let pictures = String::from_utf8_lossy(&counted).lines().filter_map(|line| line.trim_matches(',').parse::<u32>().ok()).max();
+        assert!(pictures >= Some(pictures_min), "{file}: {pictures:?}");
+    }
+}

@@ -74,8 +74,8 @@ pub struct Config {
 /// RTMP.
 #[derive(Clone, Debug, confique::Config)]
 pub struct Rtmp {
-    /// The address to listen on.
-    #[config(env = "SIGHTLINE_ORIGIN_RTMP_LISTEN", default = "0.0.0.0:1935")]
+    /// The address to listen on. Tokens and pictures go through it in the clear: 0.0.0.0:1935 opens it to other machines.
+    #[config(env = "SIGHTLINE_ORIGIN_RTMP_LISTEN", default = "127.0.0.1:1935")]
     pub listen: SocketAddr,
     /// The largest chunk that is sent, in bytes: 128 to 1048576.
     #[config(env = "SIGHTLINE_ORIGIN_RTMP_CHUNK_SIZE", default = 4096)]

@@ -552,8 +552,14 @@ fn cloud_link(config: &Config, cluster_key: Option<&str>) -> Result<Option<Cloud
 
 fn reporter(config: &Config, link: CloudLink, bound: Bound<SocketAddr>) -> Reporter {
     let app = config.rtmp.apps.first().map_or("live", String::as_str);
+    // Cameras elsewhere would look for it on their own machine.
+    let is_out_of_reach = bound.rtmp.ip().is_loopback() && !link.is_on_this_machine();
+    if is_out_of_reach && bound.rtmps.is_none() && config.cloud.rtmp_url.is_none() {
+        tracing::warn!(rtmp = %bound.rtmp, "no camera on another machine can publish here: set rtmps.cert and rtmps.key, or open plain RTMP by rtmp.listen = \"0.0.0.0:1935\"");
+    }
+    let rtmp = if is_out_of_reach { String::new() } else { format!("rtmp://{}/{app}", bound.rtmp) };
     let addresses = Addresses {
-        rtmp: config.cloud.rtmp_url.clone().unwrap_or_else(|| format!("rtmp://{}/{app}", bound.rtmp)),
+        rtmp: config.cloud.rtmp_url.clone().unwrap_or(rtmp),
         rtmps: config.cloud.rtmps_url.clone().or_else(|| bound.rtmps.map(|at| format!("rtmps://{at}/{app}"))).unwrap_or_default(),
         http: config.cloud.http_url.clone().or_else(|| bound.http.map(|at| format!("http://{at}"))).unwrap_or_default(),
     };

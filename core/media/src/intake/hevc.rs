@@ -2,15 +2,12 @@
 
 use alloc::vec::Vec;
 
-use crate::bits::BitReader;
 use crate::coded;
 
 /// `NAL_unit_type` of VPS, SPS and PPS (H.265 Table 7-1), with `array_completeness`.
 const VIDEO: u8 = 0x80 | 32;
 const SEQUENCE: u8 = 0x80 | 33;
 const PICTURE: u8 = 0x80 | 34;
-/// General profile, tier and level, in bits (H.265 §7.3.3).
-const PROFILE_BITS: u32 = 96;
 
 /// The parameter sets of a record. One that was taken is whole up to its SPS; what is cut behind it is missed.
 pub(super) fn sets_of(record: &[u8]) -> Vec<Vec<u8>> {
@@ -29,28 +26,19 @@ pub(super) fn record<'a>(
     pictures: impl Iterator<Item = &'a [u8]>,
 ) -> Option<Vec<u8>> {
     let fields = coded::hevc_sps_fields(sequence)?;
-    let mut bits = BitReader::rbsp(sequence.get(2..)?);
-    bits.bits(4)?;
-    let (sub_layers, is_nested) = (bits.bits(3)? + 1, bits.bits(1)?);
     let mut record = Vec::from([1]);
-    for _ in 0..PROFILE_BITS / 8 {
-        record.push(u8::try_from(bits.bits(8)?).ok()?);
-    }
-    let small = |value: u32| u8::try_from(value).ok();
+    record.extend(fields.profile);
     // No segmentation, no parallelism, no frame rate is said: the reserved bits are ones.
-    record.extend([0xf0, 0, 0xfc, 0xfc | small(fields.chroma_format)?]);
-    record.extend([0xf8 | small(fields.bit_depth_luma.checked_sub(8)?)?, 0xf8 | small(fields.bit_depth_chroma.checked_sub(8)?)?, 0, 0]);
-    record.push((small(sub_layers)? << 3) | (small(is_nested)? << 2) | 3);
-    record.push(3);
-    put(VIDEO, videos, &mut record)?;
-    put(SEQUENCE, core::iter::once(sequence), &mut record)?;
-    put(PICTURE, pictures, &mut record)?;
+    record.extend([0xf0, 0, 0xfc, 0xfc | fields.chroma_format, 0xf8 | fields.more_depth_luma, 0xf8 | fields.more_depth_chroma, 0, 0]);
+    record.extend([(fields.sub_layers << 3) | (u8::from(fields.is_nested) << 2) | 3, 3]);
+    put(VIDEO, &videos.collect::<Vec<_>>(), &mut record)?;
+    put(SEQUENCE, &[sequence], &mut record)?;
+    put(PICTURE, &pictures.collect::<Vec<_>>(), &mut record)?;
     Some(record)
 }
 
 /// An array; none of no sets.
-fn put<'a>(kind: u8, sets: impl Iterator<Item = &'a [u8]>, record: &mut Vec<u8>) -> Option<()> {
-    let sets: Vec<&[u8]> = sets.collect();
+fn put(kind: u8, sets: &[&[u8]], record: &mut Vec<u8>) -> Option<()> {
     if sets.is_empty() {
         return None;
     }

@@ -19,6 +19,11 @@ const CACHE_FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// Browsers ask for the rest again, by its hash.
 const CACHE_REVALIDATE: &str = "no-cache";
 
+/// The page that other pages may show in a frame: it shows what its address has a right to, and none of its buttons does anything to a camera.
+const PLAYER: &str = "player.html";
+/// What `js/embed.js` is made of.
+const EMBEDDED: [&str; 3] = ["js/", "vendor/", "player.css"];
+
 /// Every path that no route has.
 pub(super) async fn serve(
     State(inventory): State<Arc<Inventory>>,
@@ -58,22 +63,29 @@ fn serve_file(inventory: &Inventory, name: &str, file: rust_embed::EmbeddedFile,
         (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     ];
     for (name, value) in fields {
         response.headers_mut().insert(name, value);
     }
+    if name != PLAYER {
+        response.headers_mut().insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    }
+    if EMBEDDED.iter().any(|prefix| name.starts_with(prefix)) {
+        // Pages of anywhere may use the player: it is no secret, and shows nothing without a right.
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
-    if let Ok(policy) = HeaderValue::from_str(&content_security_policy(inventory)) {
+    let framed_by = if name == PLAYER { "*" } else { "'none'" };
+    if let Ok(policy) = HeaderValue::from_str(&content_security_policy(inventory, framed_by)) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response
 }
 
 /// Nothing inline, nothing from elsewhere; streams also from the origins that are registered.
-fn content_security_policy(inventory: &Inventory) -> String {
+fn content_security_policy(inventory: &Inventory, framed_by: &str) -> String {
     let mut elsewhere = String::new();
     for server in inventory.servers() {
         // Only what is plainly an origin may enter a header that others write into.
@@ -85,6 +97,6 @@ fn content_security_policy(inventory: &Inventory) -> String {
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data: blob:{elsewhere}; \
          media-src 'self' blob:{elsewhere}; connect-src 'self'{elsewhere}; worker-src 'self' blob:; manifest-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         base-uri 'none'; form-action 'none'; frame-ancestors {framed_by}"
     )
 }

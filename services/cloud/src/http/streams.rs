@@ -33,7 +33,7 @@ pub(super) struct StreamView {
     quality: Option<&'static str>,
     /// `on`, `failing`; `None`: its origin does not record it.
     recording: Option<String>,
-    /// Where to play over RTMP; HTTP players use `/live/{playback}` of this host.
+    /// Where to play over RTMP; empty: its origin offers none. HTTP players use `/live/{playback}` of this host.
     rtmp_url: String,
     /// Its relays to other servers.
     relays: Vec<OriginRelay>,
@@ -67,7 +67,10 @@ fn view(presence: &Presence, device: String, live: LiveStream) -> StreamView {
         network_quality: report.as_ref().map(|report| report.network_quality),
         quality: report.as_ref().map(|report| report.quality.name()),
         recording: stream.recording,
-        rtmp_url: format!("{}/{}", live.rtmp_url.trim_end_matches('/'), stream.playback),
+        rtmp_url: match live.rtmp_url.trim_end_matches('/') {
+            "" => String::new(),
+            url => format!("{url}/{}", stream.playback),
+        },
         playback: stream.playback,
         relays: stream.relays,
         device,

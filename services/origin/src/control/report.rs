@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sightline_signal::report::{OriginReport, REPORT_INTERVAL_SEC, ReportAnswer, WantedAnswer, WantedStream};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,12 @@ pub(crate) enum ReportError {
 }
 
 impl CloudLink {
+    /// Whether the cloud's address is a loopback one.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        let host = self.report_url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+
     pub(crate) fn new(cloud: &str, ca: Option<&Path>, server_id: &str, cluster_key: &str) -> Result<Self, StartError> {
         let bad = |key, reason| StartError::Setting { key, reason };
         let at = |what: &str| {

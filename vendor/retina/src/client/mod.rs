@@ -1679,8 +1679,8 @@ impl Session<Described> {
                     UdpSockets {
                         rtp: pair.rtp_socket,
                         rtcp: pair.rtcp_socket,
-                        rtp_senders: Senders::new(local_ip, None, None),
-                        rtcp_senders: Senders::new(local_ip, None, None),
+                        rtp_senders: Senders::new(conn.inner.ctx().peer_addr, None, None),
+                        rtcp_senders: Senders::new(conn.inner.ctx().peer_addr, None, None),
                         read_buf: crate::buf::MarkBuf::new(65536),
                     },
                 ))
@@ -1790,11 +1790,11 @@ impl Session<Described> {
                 // unfortunately.
                 // sightline: a server may leave out the ports too, and `source` is what it takes its address for: packets come from there or from
                 // where the connection goes.
-                let peer = conn.inner.ctx().peer_addr.ip();
+                let peer = conn.inner.ctx().peer_addr;
                 let rtcp_port = response.server_port.and_then(|port| port.checked_add(1));
                 sockets.rtp_senders = Senders::new(peer, response.source, response.server_port);
                 sockets.rtcp_senders = Senders::new(peer, response.source, rtcp_port);
-                ctx.peer_ip = response.source.unwrap_or(peer);
+                ctx.peer_ip = response.source.unwrap_or(peer.ip());
                 ctx.peer_rtp_port = response.server_port.unwrap_or(0);
                 for (socket, senders) in [
                     (&sockets.rtp, &sockets.rtp_senders),
@@ -3058,7 +3058,7 @@ mod tests {
         std::future::poll_fn(|cx| {
             Poll::Ready(Session::<Playing>::poll_udp_recv(
                 socket,
-                &mut Senders::new(socket.peer_addr().unwrap().ip(), None, None),
+                &mut Senders::new(socket.peer_addr().unwrap(), None, None),
                 cx,
                 read_buf,
                 &conn_ctx,
@@ -3152,7 +3152,7 @@ mod tests {
             polls.fetch_add(1, Ordering::Relaxed);
             Session::<Playing>::poll_udp_recv(
                 &a,
-                &mut Senders::new(a.peer_addr().unwrap().ip(), None, None),
+                &mut Senders::new(a.peer_addr().unwrap(), None, None),
                 cx,
                 &mut read_buf,
                 &conn_ctx,

@@ -12,7 +12,9 @@ const PORT_SILENCE: Duration = Duration::from_secs(2);
 /// Who may send to one socket.
 #[derive(Debug)]
 pub(crate) struct Senders {
-    /// Where the RTSP connection goes.
+    /// Where the RTSP connection goes, as the system has it: with the interface of an address that is good on one alone.
+    connected: SocketAddr,
+    /// Its address.
     peer: IpAddr,
     /// What the camera's `Transport` names beside it.
     source: Option<IpAddr>,
@@ -26,22 +28,29 @@ pub(crate) struct Senders {
 }
 
 impl Senders {
-    pub(crate) fn new(peer: IpAddr, source: Option<IpAddr>, port: Option<u16>) -> Self {
-        let peer = peer.to_canonical();
+    pub(crate) fn new(connected: SocketAddr, source: Option<IpAddr>, port: Option<u16>) -> Self {
+        let peer = connected.ip().to_canonical();
         // A camera behind a translation of addresses names one of its own network, and some name 0.0.0.0.
         let source = source.map(|source| source.to_canonical());
         let source = source.filter(|source| *source != peer && !source.is_unspecified() && !source.is_multicast());
-        Self { peer, source, port: port.filter(|port| *port != 0), sending: None, strangers: 0, stranger: None }
+        Self { connected, peer, source, port: port.filter(|port| *port != 0), sending: None, strangers: 0, stranger: None }
     }
 
     /// The one place that packets may come from, where there is just one: the socket can be told, and the system keeps others off.
     pub(crate) fn only(&self) -> Option<SocketAddr> {
-        Some(SocketAddr::new(self.peer, self.port.filter(|_| self.source.is_none())?))
+        let port = self.port.filter(|_| self.source.is_none())?;
+        let mut only = self.connected;
+        only.set_port(port);
+        Some(only)
     }
 
     /// Where a packet of ours opens the way for the camera's.
     pub(crate) fn named(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.port.into_iter().flat_map(|port| [Some(self.peer), self.source].into_iter().flatten().map(move |ip| SocketAddr::new(ip, port)))
+        self.port.into_iter().flat_map(|port| {
+            let mut connected = self.connected;
+            connected.set_port(port);
+            [Some(connected), self.source.map(|source| SocketAddr::new(source, port))].into_iter().flatten()
+        })
     }
 
     /// Whether a packet is the camera's. Others are counted, and named in the log the first time and at each power of ten.

@@ -1,0 +1,55 @@
+// A player for other people's pages: one script and an element.
+//
+//   <script type="module" src="https://cloud.example/js/embed.js"></script>
+//   <sightline-player playback="ID" token="KEY"></sightline-player>
+//
+// The server is the one that the script comes from; `server="https://…/"` names another. The element tells what it does by the events `state`
+// (`detail.state`, `detail.via`) and `snapshot`.
+
+import { PlayerView } from './player-view.js';
+
+const HOME = new URL('../', import.meta.url).href;
+
+/** `<sightline-player playback="…" token="…" server="…">`; without `token` it plays what is open to all. */
+class SightlinePlayer extends HTMLElement {
+  static observedAttributes = ['playback', 'token', 'server'];
+
+  connectedCallback() {
+    const base = new URL(this.getAttribute('server') ?? HOME, document.baseURI).href;
+    this.server = base.endsWith('/') ? base : `${base}/`;
+    const root = this.shadowRoot ?? this.attachShadow({ mode: 'open' });
+    const style = document.createElement('link');
+    style.rel = 'stylesheet';
+    style.href = `${HOME}player.css`;
+    this.view = new PlayerView({
+      base: this.server,
+      onState: (state, via) => this.dispatchEvent(new CustomEvent('state', { detail: { state, via } })),
+    });
+    root.replaceChildren(style, this.view.node);
+    this.play();
+  }
+
+  disconnectedCallback() {
+    this.view?.close();
+    this.view = null;
+  }
+
+  attributeChangedCallback(_name, before, now) {
+    if (!this.view || before === now) return;
+    this.disconnectedCallback();
+    this.connectedCallback();
+  }
+
+  play() {
+    const playback = this.getAttribute('playback');
+    const isId = playback && /^[A-Za-z0-9_-]{1,64}$/.test(playback);
+    this.view.play(isId ? playback : null, () => this.getAttribute('token') ?? '', '<sightline-player playback="ID">');
+  }
+
+  /** The picture on the screen as a file. */
+  snapshot() {
+    return this.view?.snapshot();
+  }
+}
+
+customElements.define('sightline-player', SightlinePlayer);
