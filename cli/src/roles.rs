@@ -82,12 +82,21 @@ pub(crate) async fn origin(role: &Role) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let mut config: sightline_origin::Config = settings::file::load(&role.config)?;
     loop {
-        let origin = Origin::start(config).await?;
+        let mut origin = Origin::start(config).await?;
         let stop = signals.stop.clone();
-        let next = tokio::select! {
-            () = stop.cancelled() => None,
-            next = signals.next(|| checked_origin(role)) => Some(next),
+        let next = loop {
+            let next = tokio::select! {
+                () = stop.cancelled() => break None,
+                next = signals.next(|| checked_origin(role)) => next,
+            };
+            if !origin.change(&next) {
+                break Some(next);
+            }
+            tracing::info!("the settings hold from now on; streams, viewers and recordings go on");
         };
+        if next.is_some() {
+            tracing::info!("it starts again with them: they change more than rights and relays");
+        }
         origin.shutdown().await;
         let Some(next) = next else { return Ok(()) };
         config = next;
@@ -122,7 +131,7 @@ impl Signals {
             }
             match load() {
                 Ok(config) => {
-                    tracing::info!("SIGHUP: the settings were read again; it starts again with them");
+                    tracing::info!("SIGHUP: the settings were read again");
                     return config;
                 }
                 Err(error) => tracing::error!(%error, "SIGHUP: the settings can't be used; those before go on"),

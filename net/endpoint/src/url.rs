@@ -27,6 +27,14 @@ impl EndpointUrl {
         (matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
     }
 
+    /// The server that it is on, `scheme://host:port`: what is away together. Without secrets.
+    #[must_use]
+    pub fn server(&self) -> String {
+        let Some(uri) = self.uri() else { return String::new() };
+        let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}://{}{port}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default())
+    }
+
     /// With its secrets, for who connects to it or keeps it.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -37,11 +45,7 @@ impl EndpointUrl {
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.uri() {
-            Some(uri) => {
-                let host = uri.host().unwrap_or_default();
-                let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-                write!(f, "{}://{host}{port}{}", uri.scheme_str().unwrap_or_default(), uri.path())
-            }
+            Some(uri) => write!(f, "{}{}", self.server(), uri.path()),
             None => f.write_str("***"),
         }
     }
@@ -64,6 +68,7 @@ mod tests {
             assert!(!format!("{url} {url:?}").contains("hunter2"), "{url}");
         }
         assert_eq!(EndpointUrl::from("http://u:p@h:8000/auth?key=x").to_string(), "http://h:8000/auth");
+        assert_eq!(EndpointUrl::from("https://u:p@h/auth?key=x").server(), "https://h");
         for wrong in ["ftp://h/x", "h/x", "http:///x", ""] {
             assert!(!EndpointUrl::from(wrong).is_http(), "{wrong}");
         }

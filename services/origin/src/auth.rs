@@ -4,6 +4,7 @@ pub(crate) mod duels;
 pub(crate) mod fence;
 pub(crate) mod grant;
 pub(crate) mod keys;
+pub(crate) mod policy;
 pub(crate) mod rules;
 pub(crate) mod viewing;
 pub(crate) mod wish;

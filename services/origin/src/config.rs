@@ -19,7 +19,7 @@ const MESSAGE_BYTES_LEAST: u32 = 64 * 1024;
 const MESSAGE_BYTES_MOST: u32 = 0x00ff_ffff;
 
 /// Settings of `sightline origin`.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Config {
     /// The origin's id, `[A-Za-z0-9_-]{1,64}`. Tokens name it in their origin set.
     #[config(env = "SIGHTLINE_ORIGIN_SERVER_ID", default = "origin-1")]
@@ -72,7 +72,7 @@ pub struct Config {
 }
 
 /// RTMP.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Rtmp {
     /// The address to listen on. Tokens and pictures go through it in the clear: 0.0.0.0:1935 opens it to other machines.
     #[config(env = "SIGHTLINE_ORIGIN_RTMP_LISTEN", default = "127.0.0.1:1935")]
@@ -103,7 +103,7 @@ pub struct Rtmp {
 }
 
 /// RTMP over TLS; off without a certificate.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Rtmps {
     /// The address to listen on.
     #[config(env = "SIGHTLINE_ORIGIN_RTMPS_LISTEN", default = "0.0.0.0:1936")]
@@ -117,7 +117,7 @@ pub struct Rtmps {
 }
 
 /// HTTP.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Http {
     /// Whether to listen at all: a program that mounts the routes elsewhere does not.
     #[config(env = "SIGHTLINE_ORIGIN_HTTP_ENABLED", default = true)]
@@ -145,7 +145,7 @@ pub struct Http {
 }
 
 /// WHEP.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Whep {
     /// Whether browsers may play over WebRTC: `POST /live/{playback}/whep`.
     #[config(env = "SIGHTLINE_ORIGIN_WHEP_ENABLED", default = true)]
@@ -160,7 +160,7 @@ pub struct Whep {
 }
 
 /// Who may publish and play.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Auth {
     /// The keys that tokens are checked with, cached so that a restart works while the cloud is down. Default: `jwks.json` in `data_dir`.
     #[config(env = "SIGHTLINE_ORIGIN_AUTH_JWKS_FILE")]
@@ -187,7 +187,7 @@ pub enum Play {
 }
 
 /// The cloud.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Cloud {
     /// Its address, `http://host:port`. Without it nothing is reported, and the keys come from the cached file alone.
     #[config(env = "SIGHTLINE_ORIGIN_CLOUD_URL")]
@@ -213,7 +213,7 @@ pub struct Cloud {
 }
 
 /// Recording.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Record {
     /// Whether streams are recorded.
     #[config(env = "SIGHTLINE_ORIGIN_RECORD_ENABLED", default = true)]
@@ -230,7 +230,7 @@ pub struct Record {
 }
 
 /// Limits, each with its reason.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Limits {
     /// RTMP and RTMPS connections at a time. Each costs a few kilobytes; file descriptors end first: at most two fifths of the limit of open
     /// files, which is raised to the hard limit at the start.

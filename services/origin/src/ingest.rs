@@ -9,7 +9,8 @@ pub(crate) mod whip;
 use crate::auth::duels::Claimant;
 use crate::auth::grant::{Grant, Refusal};
 use crate::auth::keys::Keys;
-use crate::auth::rules::{Act, Rules};
+use crate::auth::policy::PresentPolicy;
+use crate::auth::rules::Act;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::live::hub::{Begun, Hub};
@@ -21,13 +22,11 @@ use std::sync::Arc;
 pub(crate) struct Ingest {
     pub(crate) clock: Clock,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) rules: Arc<Rules>,
+    pub(crate) policy: Arc<PresentPolicy>,
     pub(crate) callbacks: Arc<Callbacks>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) recordings: Option<Recordings>,
     pub(crate) remarks: Arc<remarks::Remarks>,
-    /// Publishers of this machine need no token.
-    pub(crate) allow_unsigned: bool,
     /// What a publisher may send whatever its token says.
     pub(crate) publisher_kbps: u32,
 }
@@ -35,13 +34,14 @@ pub(crate) struct Ingest {
 impl Ingest {
     /// What a publisher shows, checked: nothing is taken from anyone yet.
     fn grant(&self, app: &str, name: &str, token: Option<&str>, address: IpAddr) -> Result<Grant, Refusal> {
-        if !self.rules.allows(app, Act::Publish, address) {
+        let policy = self.policy.now();
+        if !policy.apps.allows(app, Act::Publish, address) {
             return Err(Refusal::Denied);
         }
         Ok(match token {
             _ if name.is_empty() => return Err(Refusal::NoName),
             Some(token) => self.keys.check(name, token, self.clock.wall().unix_secs())?,
-            None if self.allow_unsigned && address.to_canonical().is_loopback() => Grant::unsigned(name),
+            None if policy.allow_unsigned_publish && address.to_canonical().is_loopback() => Grant::unsigned(name),
             // Whoever comes so far was let in by the operator's endpoint. The stream of a device that has a token is not the endpoint's to give.
             None if self.callbacks.decides_publish() && !self.hub.has_tokens(name) => Grant::unsigned(name),
             None => return Err(Refusal::NoToken),

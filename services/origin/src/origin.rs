@@ -1,8 +1,8 @@
 //! A running origin: what it is made of, and its start and end.
 
 use crate::auth::keys::Keys;
-use crate::auth::rules::Rules as AppRules;
-use crate::auth::viewing::{ViewerLimits, Viewing};
+use crate::auth::policy::{Policy, PresentPolicy};
+use crate::auth::viewing::Viewing;
 use crate::callbacks::Callbacks;
 use crate::certificate::Certificate;
 use crate::clock::Clock;
@@ -27,7 +27,7 @@ use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
 use crate::record::health::RecordingCounts;
 use crate::record::tap::Recordings;
-use crate::relay::{self, RelayStates, Relays};
+use crate::relay::{self, RelayRules, RelayStates, Relays};
 use axum::routing::get;
 use axum::{Router, middleware};
 use sightline_archive::Formats;
@@ -77,6 +77,9 @@ pub struct Origin {
     door: Arc<Door>,
     fates: Arc<Fates>,
     measured: Measured,
+    policy: Arc<PresentPolicy>,
+    relay_rules: Arc<RelayRules>,
+    config: Config,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     addresses: Bound<SocketAddr>,
@@ -141,7 +144,7 @@ impl Origin {
         let recordings = config.record.enabled.then(|| config.recordings_dir());
         tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), whep = or_off(media_address), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
         let measured = parts.measured();
-        let Parts { rtmp, whip, tasks, shutdown, .. } = parts;
+        let Parts { rtmp, whip, relays, tasks, shutdown, .. } = parts;
         Ok(Self {
             _claim: claim,
             hub,
@@ -150,6 +153,9 @@ impl Origin {
             door: rtmp.door.clone(),
             fates: rtmp.fates.clone(),
             measured,
+            policy: rtmp.ingest.policy.clone(),
+            relay_rules: relays.rules.clone(),
+            config,
             tasks,
             shutdown,
             addresses,
@@ -213,6 +219,19 @@ impl Origin {
         self.hub.describe()
     }
 
+    /// Takes other settings without touching a stream, if they differ only in who may publish and play (`[[apps]]`, `auth.play`,
+    /// `auth.allow_unsigned_publish`, `limits.viewers_per_stream`, `limits.viewers_per_address`) and in `[[relays]]`. False: it has to start
+    /// again with them. They were [checked](Self::check). Whoever was let in before stays; a relay that is gone ends.
+    pub fn change(&mut self, next: &Config) -> bool {
+        if fixed(&self.config) != fixed(next) {
+            return false;
+        }
+        self.policy.replace(Policy::of(next));
+        self.relay_rules.set(&next.relays);
+        self.config = next.clone();
+        true
+    }
+
     /// Ends all connections, finishes the recordings, and waits for it, five seconds at most.
     pub async fn shutdown(self) {
         self.shutdown.cancel();
@@ -250,6 +269,15 @@ impl Measured {
     }
 }
 
+/// Settings without what may change while it runs.
+fn fixed(config: &Config) -> Config {
+    let mut fixed = config.clone();
+    (fixed.apps, fixed.relays) = (Vec::new(), Vec::new());
+    (fixed.auth.play, fixed.auth.allow_unsigned_publish) = (None, false);
+    (fixed.limits.viewers_per_stream, fixed.limits.viewers_per_address) = (0, 0);
+    fixed
+}
+
 /// The handles that the tasks of an origin work with: each says what it may touch.
 struct Parts {
     rtmp: Arc<Rtmp>,
@@ -272,9 +300,8 @@ impl Parts {
         let callbacks = Callbacks::new(&config.callbacks, &config.data_dir, clock, &tasks, &shutdown);
         let counts = Arc::<RecordingCounts>::default();
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
-        // Checked with the settings.
-        let rules = Arc::new(AppRules::parse(&config.apps).unwrap_or_default());
-        let viewing = viewing(config, clock, &keys, &rules);
+        let policy = Arc::new(PresentPolicy::new(Policy::of(config)));
+        let viewing = Viewing::load(clock, policy.clone(), keys.clone(), config.data_dir.join("playback-keys.json"));
         let remarks = Arc::new(Remarks::default());
         let session = session(config);
         let whep = media.map(|bound| whep(config, bound, clock, &hub, (&tasks, &shutdown))).transpose()?;
@@ -284,12 +311,11 @@ impl Parts {
             ingest: Ingest {
                 clock,
                 keys: keys.clone(),
-                rules: rules.clone(),
+                policy: policy.clone(),
                 callbacks: callbacks.clone(),
                 hub: hub.clone(),
                 recordings: recordings(config, clock, &counts, &incidents, &callbacks, &tasks),
                 remarks: remarks.clone(),
-                allow_unsigned: config.auth.allow_unsigned_publish,
                 publisher_kbps: config.limits.publisher_kbps,
             },
             play: Arc::new(Play {
@@ -487,11 +513,6 @@ fn ring_limits(config: &Config) -> ring::Limits {
         window_bytes: config.limits.viewer_queue_bytes,
         window_frames: config.limits.viewer_queue_frames,
     }
-}
-
-fn viewing(config: &Config, clock: Clock, keys: &Arc<Keys>, rules: &Arc<AppRules>) -> Arc<Viewing> {
-    let limits = ViewerLimits { per_stream: config.limits.viewers_per_stream, per_address: config.limits.viewers_per_address };
-    Viewing::load(clock, config.play(), keys.clone(), rules.clone(), limits, config.data_dir.join("playback-keys.json"))
 }
 
 fn pace(config: &Config) -> Pace {

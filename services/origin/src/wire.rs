@@ -39,6 +39,14 @@ impl Wire {
         }
     }
 
+    /// What tells that a publisher has begun.
+    fn publish(self) -> Option<Bytes> {
+        match self {
+            Self::Rtmp { .. } => Some(rtmp::publish()),
+            Self::Flv => None,
+        }
+    }
+
     /// What comes before everything else.
     fn opening(self, packet: &Packet) -> Option<Bytes> {
         match self {
@@ -57,6 +65,8 @@ pub(crate) struct WireCursor {
     cursor: Cursor,
     /// The configuration whose headers it has; 0 is none.
     config_id: u64,
+    /// The publisher that it was told of; 0 is none.
+    publisher: u64,
     /// Of FLV, whose header promises them: whether there is sound, and whether there are pictures.
     promised: (bool, bool),
     is_over: bool,
@@ -78,6 +88,10 @@ impl WireCursor {
     pub(crate) fn fill(&mut self, stream: &Stream, wire: Wire, scratch: &mut Scratch, out: &mut VecDeque<Bytes>, bytes_max: usize) {
         stream.take(&mut self.cursor, scratch, bytes_max);
         for packet in scratch.drain(..) {
+            if packet.publisher != self.publisher {
+                self.publisher = packet.publisher;
+                out.extend(wire.publish());
+            }
             if packet.config.id != self.config_id {
                 let kinds = kinds(&packet);
                 if self.config_id == 0 {
@@ -125,10 +139,14 @@ mod tests {
     }
 
     fn push(stream: &Stream, millis: i64) {
+        push_of(stream, 1, millis);
+    }
+
+    fn push_of(stream: &Stream, publisher: u64, millis: i64) {
         let dts = MediaTime::from_millis(millis);
         let payload = Bytes::from_static(b"sound");
         let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
-        stream.push(1, frame, Instant::from_micros(u64::try_from(millis + 1000).unwrap() * 1000)).unwrap();
+        stream.push(publisher, frame, Instant::from_micros(u64::try_from(millis + 1000).unwrap() * 1000)).unwrap();
     }
 
     fn fill(stream: &Stream, cursor: &mut WireCursor, wire: Wire) -> VecDeque<Bytes> {
@@ -140,9 +158,29 @@ mod tests {
     #[test]
     fn a_viewer_begins_with_the_headers_and_has_them_once() {
         let (stream, mut cursor, wire) = (stream(), WireCursor::default(), Wire::Rtmp { chunk_size: 4096 });
-        assert_eq!(fill(&stream, &mut cursor, wire).len(), 2, "headers and a frame");
+        assert_eq!(fill(&stream, &mut cursor, wire).len(), 3, "that there is a publisher, headers and a frame");
         push(&stream, 20);
         assert_eq!(fill(&stream, &mut cursor, wire).len(), 1);
+    }
+
+    #[test]
+    fn an_rtmp_viewer_hears_of_each_publisher_and_of_none_twice() {
+        let (stream, mut cursor, wire) = (stream(), WireCursor::default(), Wire::Rtmp { chunk_size: 4096 });
+        let notified = |out: VecDeque<Bytes>| {
+            let told = |bytes: &Bytes| bytes.windows(28).any(|part| part == b"NetStream.Play.PublishNotify");
+            out.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(notified(fill(&stream, &mut cursor, wire)), [true, false, false]);
+        stream.take_over("d", Publisher::of_test(2, CancellationToken::new()));
+        let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
+        stream.set_track(2, Track { id: TrackId::AUDIO, config }).unwrap();
+        push_of(&stream, 2, 1000);
+        push_of(&stream, 2, 2000);
+        // The configuration is as it was: its headers are not sent anew.
+        assert_eq!(notified(fill(&stream, &mut cursor, wire)), [true, false]);
+        push_of(&stream, 2, 2020);
+        assert_eq!(notified(fill(&stream, &mut cursor, wire)), [false]);
+        assert!(!notified(fill(&stream, &mut WireCursor::default(), Wire::Flv)).contains(&true));
     }
 
     #[test]

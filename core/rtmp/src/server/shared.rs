@@ -39,17 +39,29 @@ pub fn metadata_message(metadata: &Metadata, at: MediaTime, chunk_size: u32) -> 
 #[must_use]
 pub fn end_message() -> Bytes {
     let mut out = BytesMut::new();
-    let mut put = |csid, type_id, stream_id, body: &[u8]| {
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        let header = MessageHeader { csid, timestamp: 0, length, type_id, stream_id };
-        write(&header, [body, &[]], crate::chunk::CHUNK_SIZE_MAX, |part| out.extend_from_slice(part));
-    };
-    put(CSID_CONTROL, type_id::USER_CONTROL, 0, &UserControl::StreamEof(STREAM_ID).encode());
-    let mut body = [0; BODY_BYTES_MAX];
-    let (code, description) = ("NetStream.Play.UnpublishNotify", "the stream has ended");
-    let length = Outgoing::Status { command: "onStatus", level: "status", code, description }.encode(&mut body);
-    put(CSID_COMMAND, type_id::COMMAND, STREAM_ID, length.and_then(|length| body.get(..length)).unwrap_or(&[]));
+    put(&mut out, CSID_CONTROL, type_id::USER_CONTROL, 0, &UserControl::StreamEof(STREAM_ID).encode());
+    put_status(&mut out, "NetStream.Play.UnpublishNotify", "the stream has ended");
     out.freeze()
+}
+
+/// `NetStream.Play.PublishNotify`: a publisher has begun, for a player on the first message stream.
+#[must_use]
+pub fn publish_message() -> Bytes {
+    let mut out = BytesMut::new();
+    put_status(&mut out, "NetStream.Play.PublishNotify", "a publisher has begun");
+    out.freeze()
+}
+
+fn put_status(out: &mut BytesMut, code: &str, description: &str) {
+    let mut body = [0; BODY_BYTES_MAX];
+    let length = Outgoing::Status { command: "onStatus", level: "status", code, description }.encode(&mut body);
+    put(out, CSID_COMMAND, type_id::COMMAND, STREAM_ID, length.and_then(|length| body.get(..length)).unwrap_or(&[]));
+}
+
+fn put(out: &mut BytesMut, csid: u32, type_id: u8, stream_id: u32, body: &[u8]) {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let header = MessageHeader { csid, timestamp: 0, length, type_id, stream_id };
+    write(&header, [body, &[]], crate::chunk::CHUNK_SIZE_MAX, |part| out.extend_from_slice(part));
 }
 
 fn media(codec: Codec, at: MediaTime, body: [&[u8]; 2], chunk_size: u32) -> Bytes {

@@ -4,7 +4,8 @@
 mod list;
 
 use crate::auth::keys::Keys;
-use crate::auth::rules::{Act, Rules};
+use crate::auth::policy::PresentPolicy;
+use crate::auth::rules::Act;
 use crate::auth::wish::{PlayRefusal, Wish};
 use crate::callbacks::Told;
 use crate::clock::Clock;
@@ -40,20 +41,11 @@ pub(crate) struct Right {
     viewers_max: u32,
 }
 
-/// How many may watch at a time; 0: any number.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct ViewerLimits {
-    pub(crate) per_stream: u32,
-    pub(crate) per_address: u32,
-}
-
 /// The rights to play, and who uses them.
 pub(crate) struct Viewing {
     clock: Clock,
-    rule: Rule,
+    policy: Arc<PresentPolicy>,
     keys: Arc<Keys>,
-    rules: Arc<Rules>,
-    limits: ViewerLimits,
     state: Mutex<State>,
 }
 
@@ -110,7 +102,7 @@ fn leave<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
 
 impl Viewing {
     /// With the playback keys of the cached file, if there is one.
-    pub(crate) fn load(clock: Clock, rule: Rule, keys: Arc<Keys>, rules: Arc<Rules>, limits: ViewerLimits, file: PathBuf) -> Arc<Self> {
+    pub(crate) fn load(clock: Clock, policy: Arc<PresentPolicy>, keys: Arc<Keys>, file: PathBuf) -> Arc<Self> {
         let state = State {
             list: KeyList::load(file),
             watching: HashMap::new(),
@@ -121,7 +113,7 @@ impl Viewing {
             asked: HashMap::new(),
             used: HashMap::new(),
         };
-        Arc::new(Self { clock, rule, keys, rules, limits, state: Mutex::new(state) })
+        Arc::new(Self { clock, policy, keys, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -130,10 +122,11 @@ impl Viewing {
 
     /// Whether a wish may be granted, and by what right; `None`: none is needed.
     fn right(&self, wish: Wish<'_>) -> Result<Option<Right>, PlayRefusal> {
-        if !self.rules.allows(wish.app, Act::Play, wish.address) {
+        let policy = self.policy.now();
+        if !policy.apps.allows(wish.app, Act::Play, wish.address) {
             return Err(PlayRefusal::Denied);
         }
-        match (self.rule, wish.token) {
+        match (policy.play, wish.token) {
             (Rule::Closed, _) => Err(PlayRefusal::Closed),
             (Rule::Open, _) => Ok(None),
             (Rule::Signed, None) => Err(PlayRefusal::NoToken),
@@ -171,13 +164,13 @@ impl Viewing {
     }
 
     fn enter(self: &Arc<Self>, wish: Wish<'_>, right: Option<Right>) -> Result<Admitted, PlayRefusal> {
-        let address = wish.address.to_canonical();
+        let (address, limits) = (wish.address.to_canonical(), self.policy.now().viewers);
         let mut state = self.state();
         let is_full = |count: Option<&u32>, most: u32| most > 0 && count.copied().unwrap_or(0) >= most;
-        if is_full(state.by_stream.get(wish.playback), self.limits.per_stream) {
+        if is_full(state.by_stream.get(wish.playback), limits.per_stream) {
             return Err(PlayRefusal::StreamFull);
         }
-        if is_full(state.by_address.get(&address), self.limits.per_address) {
+        if is_full(state.by_address.get(&address), limits.per_address) {
             return Err(PlayRefusal::AddressFull);
         }
         if right.as_ref().is_some_and(|right| is_full(state.by_right.get(&right.id), right.viewers_max)) {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use sightline_endpoint::{Ask, EndpointUrl};
 
 /// An operator's own endpoints, in nginx-rtmp's form.
-#[derive(Clone, Debug, confique::Config)]
+#[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
 pub struct Callbacks {
     /// Decides who may publish, http(s)://…: a form by POST; 2xx lets in, 3xx with a Location gives another name, all else refuses. Whoever it lets
     /// in needs no token.

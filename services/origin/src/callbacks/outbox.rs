@@ -4,15 +4,17 @@ use super::config::Method;
 use serde::{Deserialize, Serialize};
 use sightline_endpoint::{Client, EndpointUrl, Reply};
 use sightline_listen::Rarely;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,8 +25,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first wait after a failure, and the longest.
 const WAIT_LEAST: Duration = Duration::from_millis(500);
 const WAIT_MOST: Duration = Duration::from_secs(30);
-/// How often what waits is written to the file.
-const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause between two writes of what waits to the file: what a kill may lose.
+const WRITE_PAUSE: Duration = Duration::from_millis(100);
 /// The file holds what clients have shown to the operator's endpoint.
 const MODE_SECRET: u32 = 0o600;
 
@@ -36,6 +38,15 @@ static LOST: Rarely = Rarely::new();
 struct Message {
     url: String,
     form: String,
+    /// What is away together, of `url`: each server is told in the order in which things happened.
+    #[serde(skip)]
+    server: String,
+}
+
+impl Message {
+    fn new(url: &EndpointUrl, form: String) -> Self {
+        Self { url: url.reveal().to_owned(), form, server: url.server() }
+    }
 }
 
 /// The messages that wait.
@@ -54,13 +65,14 @@ pub(super) struct Outbox {
 impl Outbox {
     /// With what an earlier process had left.
     pub(super) fn open(file: PathBuf, client: Client, method: Method) -> Arc<Self> {
-        let waiting = match std::fs::read(&file) {
+        let left: Vec<Message> = match std::fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 tracing::warn!(file = %file.display(), %error, "callbacks that were not told before can't be read, and are lost");
-                VecDeque::new()
+                Vec::new()
             }),
-            Err(_) => VecDeque::new(),
+            Err(_) => Vec::new(),
         };
+        let waiting: VecDeque<_> = left.into_iter().map(|left| Message::new(&EndpointUrl::from(left.url.as_str()), left.form)).collect();
         let (taken, failed, lost) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         let (waiting, more, tasks) = (Mutex::new(waiting), Notify::new(), TaskTracker::new());
         Arc::new(Self { file, client, method, waiting, more, tasks, taken, failed, lost })
@@ -78,9 +90,9 @@ impl Outbox {
             self.lost.fetch_add(1, Ordering::Relaxed);
             LOST.write(|others| tracing::warn!(%url, others, "a callback's endpoint has been away for too long: the oldest messages go"));
         }
-        waiting.push_back(Message { url: url.reveal().to_owned(), form });
+        waiting.push_back(Message::new(url, form));
         drop(waiting);
-        self.more.notify_one();
+        self.more.notify_waiters();
     }
 
     /// For messages that come by themselves.
@@ -88,41 +100,67 @@ impl Outbox {
         self.tasks.spawn(work);
     }
 
-    /// Tells until the shutdown; what is left then stands in the file.
+    /// Tells until the shutdown; what is left then stands in the file. Each server is told in order; one that is away holds up no other.
     pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         // What an earlier process has left is not known to be this.
-        let (mut wait, mut written) = (WAIT_LEAST, None);
-        let mut interval = tokio::time::interval(WRITE_INTERVAL);
+        let (mut servers, mut telling, mut written) = (BTreeSet::new(), JoinSet::new(), None);
         loop {
-            let next = self.waiting().front().cloned();
+            let mut more = pin!(self.more.notified());
+            // Before it is looked: what comes meanwhile is not missed.
+            more.as_mut().enable();
+            let waited_for: BTreeSet<String> = self.waiting().iter().map(|message| message.server.clone()).collect();
+            for server in waited_for {
+                if servers.insert(server.clone()) {
+                    telling.spawn(self.clone().tell_server(server, shutdown.clone()));
+                }
+            }
+            self.write(&mut written);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = more => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = tokio::time::sleep(WRITE_PAUSE) => {}
+            }
+        }
+        while telling.join_next().await.is_some() {}
+        self.write(&mut written);
+    }
+
+    /// Tells one server what is for it, until the shutdown.
+    async fn tell_server(self: Arc<Self>, server: String, shutdown: CancellationToken) {
+        let mut wait = WAIT_LEAST;
+        loop {
+            let mut more = pin!(self.more.notified());
+            more.as_mut().enable();
+            let next = self.waiting().iter().find(|message| message.server == server).cloned();
             let Some(message) = next else {
                 tokio::select! {
-                    () = shutdown.cancelled() => break,
-                    () = self.more.notified() => {}
-                    _ = interval.tick() => self.write(&mut written),
+                    () = shutdown.cancelled() => return,
+                    () = more => continue,
                 }
-                continue;
             };
             let sent = tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = shutdown.cancelled() => return,
                 sent = self.send(&message) => sent,
             };
             if sent {
                 wait = WAIT_LEAST;
                 let mut waiting = self.waiting();
                 // Unless it was the oldest of too many meanwhile.
-                if waiting.front() == Some(&message) {
-                    waiting.pop_front();
+                if let Some(at) = waiting.iter().position(|other| *other == message) {
+                    waiting.remove(at);
                 }
+                drop(waiting);
+                self.more.notify_waiters();
                 continue;
             }
-            self.write(&mut written);
             tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(WAIT_MOST),
             }
         }
-        self.write(&mut written);
     }
 
     /// Whether the endpoint has taken it: any answer but a failure of its own. nginx-rtmp looks at no answer to these.

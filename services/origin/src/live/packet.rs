@@ -17,17 +17,24 @@ pub(crate) struct Packet {
     pub(crate) config: Arc<StreamConfig>,
     /// When it came.
     pub(crate) arrived_at: Instant,
+    /// Whose it is: how many publishers the stream has had.
+    pub(crate) publisher: u64,
     forms: [OnceLock<Bytes>; FORMS_MAX],
 }
 
 impl Packet {
     pub(crate) fn new(frame: Frame<Bytes>, config: Arc<StreamConfig>) -> Self {
-        Self { frame, config, arrived_at: Instant::ZERO, forms: Default::default() }
+        Self { frame, config, arrived_at: Instant::ZERO, publisher: 0, forms: Default::default() }
     }
 
     /// The same with the time when it came.
     pub(crate) fn arrived(self, at: Instant) -> Self {
         Self { arrived_at: at, ..self }
+    }
+
+    /// The same with the number of its publisher.
+    pub(crate) fn of_publisher(self, publisher: u64) -> Self {
+        Self { publisher, ..self }
     }
 
     /// A serialised form, by the number that its maker gave it; `make` runs at most once.

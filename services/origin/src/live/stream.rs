@@ -264,7 +264,7 @@ impl Stream {
             let bytes = frame.payload.len();
             self.traffic.count_frame(frame.track == TrackId::VIDEO);
             state.rate.count(frame.track == TrackId::VIDEO, bytes, now);
-            let packet = Arc::new(Packet::new(frame, state.config.clone()).arrived(now));
+            let packet = Arc::new(Packet::new(frame, state.config.clone()).arrived(now).of_publisher(self.publishers()));
             state.tap(&packet, now);
             // Still under the state's lock: a publisher that takes over can't come in between.
             let needed_from = if self.lone_viewers.load(Ordering::Relaxed) > 0 { 0 } else { self.readers.oldest() };

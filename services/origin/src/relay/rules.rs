@@ -6,14 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The relays that hold now.
 pub(crate) struct RelayRules {
-    of_settings: Vec<Relay>,
+    of_settings: Mutex<Vec<Relay>>,
     /// The cloud's list, and its version; 0: none yet.
     of_api: Mutex<(u64, Arc<Vec<Relay>>)>,
 }
 
 impl RelayRules {
     pub(super) fn new(of_settings: &[Relay]) -> Self {
-        Self { of_settings: of_settings.to_vec(), of_api: Mutex::default() }
+        Self { of_settings: Mutex::new(of_settings.to_vec()), of_api: Mutex::default() }
+    }
+
+    fn of_settings(&self) -> MutexGuard<'_, Vec<Relay>> {
+        self.of_settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The settings are others now.
+    pub(crate) fn set(&self, of_settings: &[Relay]) {
+        *self.of_settings() = of_settings.to_vec();
     }
 
     fn of_api(&self) -> MutexGuard<'_, (u64, Arc<Vec<Relay>>)> {
@@ -34,7 +43,7 @@ impl RelayRules {
     pub(super) fn of(&self, stream: &str, device: &str) -> Vec<Relay> {
         let of_api = self.of_api().1.clone();
         let mut found: Vec<Relay> = Vec::new();
-        for rule in self.of_settings.iter().chain(of_api.iter()).filter(|rule| rule.takes(stream, device)) {
+        for rule in self.of_settings().iter().chain(of_api.iter()).filter(|rule| rule.takes(stream, device)) {
             if found.iter().all(|other| other.name != rule.name) {
                 found.push(rule.clone());
             }
@@ -43,7 +52,7 @@ impl RelayRules {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.of_settings.is_empty() && self.of_api().1.is_empty()
+        self.of_settings().is_empty() && self.of_api().1.is_empty()
     }
 }
 

@@ -4,9 +4,16 @@ use crate::live::packet::Packet;
 use bytes::{Bytes, BytesMut};
 use sightline_media::MediaTime;
 use sightline_rtmp::server::shared;
+use std::sync::LazyLock;
 
 pub(super) fn frame(packet: &Packet, chunk_size: u32) -> Bytes {
     shared::frame_message(&packet.frame, packet.config.codec_of(packet.frame.track), chunk_size)
+}
+
+/// That a publisher has begun: the same for all of them.
+pub(super) fn publish() -> Bytes {
+    static MESSAGE: LazyLock<Bytes> = LazyLock::new(shared::publish_message);
+    MESSAGE.clone()
 }
 
 /// Metadata and sequence headers before a frame.

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use interop::process::free_port;
 use sightline_origin::{EndpointUrl, Origin, WhenFailing};
 use sightline_signal::playback_id;
 use std::collections::BTreeMap;
@@ -74,7 +75,8 @@ async fn origin(endpoint: SocketAddr, dir: &std::path::Path) -> Origin {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_of_nginx_rtmp_decides_who_publishes_and_plays_and_hears_of_their_ends() {
     let (endpoint, dir) = (Arc::<Endpoint>::default(), tempfile::tempdir().unwrap());
-    let (address, mut serving) = endpoint.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    // It goes, and comes back where it was.
+    let (address, mut serving) = endpoint.serve(SocketAddr::from(([127, 0, 0, 1], free_port()))).await;
     let origin = origin(address, dir.path()).await;
     let rtmp = origin.rtmp_addr();
     let (code, words) = Publisher::connect(rtmp, "live", "s1?key=wrong").await.err().unwrap();
@@ -162,4 +164,23 @@ async fn an_endpoint_that_lets_everyone_in_gives_no_one_the_stream_of_a_device()
     assert!(Publisher::connect(rtmp, "live", "s2?key=right").await.is_ok());
     drop(camera);
     origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_away_holds_up_no_other() {
+    let (endpoint, dir) = (Arc::<Endpoint>::default(), tempfile::tempdir().unwrap());
+    let (address, serving) = endpoint.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    let away = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut config = config(dir.path());
+    config.callbacks.allow_private_addresses = true;
+    (config.callbacks.on_publish, config.callbacks.on_publish_done) = (url(address, "publish"), url(away, "publish_done"));
+    config.callbacks.on_record_done = url(address, "record_done");
+    let origin = Origin::start(config).await.unwrap();
+    let mut camera = Publisher::connect(origin.rtmp_addr(), "live", "s1?key=right").await.unwrap();
+    assert!(camera.stream_for(Duration::from_millis(500)).await);
+    drop(camera);
+    until("who is there is told", async || endpoint.calls().contains(&"record_done s1".to_owned())).await;
+    assert!(std::fs::read_to_string(dir.path().join("callbacks.outbox")).is_ok_and(|left| left.contains("publish_done")));
+    origin.shutdown().await;
+    drop(serving);
 }

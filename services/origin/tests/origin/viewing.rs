@@ -5,7 +5,7 @@ use crate::peers::{Player, Publisher};
 use crate::tokens::{Signer, now, play_claims};
 use crate::watcher::Watcher;
 use crate::{config, until};
-use sightline_origin::{Origin, Play};
+use sightline_origin::{App, Origin, Play, Relay};
 use sightline_rtmp::player::Event;
 use sightline_signal::PlayClaims;
 use sightline_signal::PlaybackIds;
@@ -123,4 +123,47 @@ async fn a_key_that_is_revoked_cuts_off_whoever_watches_with_it_and_its_playlist
     }
     drop(camera);
     origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_and_relays_change_while_a_stream_runs_and_other_settings_need_a_new_start() {
+    let signer = Signer::new("k1");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("jwks.json"), serde_json::to_vec(&signer.jwks()).unwrap()).unwrap();
+    let mut settings = config(dir.path());
+    settings.auth.play = Some(Play::Open);
+    let mut origin = Origin::start(settings.clone()).await.unwrap();
+    let (target_dir, mut target_settings) = (tempfile::tempdir().unwrap(), config(dir.path()));
+    (target_settings.data_dir, target_settings.auth.allow_unsigned_publish) = (target_dir.path().to_owned(), true);
+    let target = Origin::start(target_settings).await.unwrap();
+    let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 5)).await.unwrap();
+    let playback = sightline_signal::playback_id("s1");
+    let watched = async {
+        let mut viewer = Player::connect(origin.rtmp_addr(), &playback).await;
+        viewer.frame().await;
+        settings.apps = vec![App { name: "live".into(), rules: vec!["deny play all".into()] }];
+        let url = format!("rtmp://{}/live/copy", target.rtmp_addr());
+        settings.relays = vec![Relay { name: "copy".into(), streams: "*".into(), url: url.as_str().into(), device: None }];
+        assert!(origin.change(&settings));
+        let asked = format!("http://{}/live/{playback}/snapshot.jpg", origin.http_addr().unwrap());
+        assert_eq!(reqwest::get(&asked).await.unwrap().status(), 403, "who comes now is refused");
+        until("the relay feeds its target", async || target.streams().iter().any(|stream| stream.stream == "copy")).await;
+        viewer.frame().await;
+        settings.apps.clear();
+        settings.relays.clear();
+        assert!(origin.change(&settings));
+        until("whoever comes now may play", async || reqwest::get(&asked).await.unwrap().status() != 403).await;
+        until("the relay has ended", async || target.streams().is_empty()).await;
+        viewer.frame().await;
+        settings.rtmp.chunk_size = 8192;
+        assert!(!origin.change(&settings), "that is agreed with each connection");
+        assert_eq!(origin.streams().len(), 1);
+    };
+    tokio::select! {
+        _ = camera.stream_for(Duration::from_secs(120)) => panic!("the camera ended"),
+        () = watched => {}
+    }
+    drop(camera);
+    origin.shutdown().await;
+    target.shutdown().await;
 }
