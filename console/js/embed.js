@@ -27,9 +27,16 @@ class SightlinePlayer extends HTMLElement {
     });
     root.replaceChildren(style, this.view.node);
     this.play();
+    // A page that the browser keeps for its back button would keep its connection, and six are all that a browser opens to a server.
+    this.onHidden ??= () => this.view?.play(null, null, '');
+    this.onShown ??= (event) => event.persisted && this.play();
+    window.addEventListener('pagehide', this.onHidden);
+    window.addEventListener('pageshow', this.onShown);
   }
 
   disconnectedCallback() {
+    window.removeEventListener('pagehide', this.onHidden);
+    window.removeEventListener('pageshow', this.onShown);
     this.view?.close();
     this.view = null;
   }

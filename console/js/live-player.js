@@ -4,6 +4,8 @@
 // with every hiccup of the network and stays there. This one looks four times a second: a little behind is caught up by
 // playing faster, which no one notices; far behind is jumped over.
 
+import { flvLoader } from './flv-loader.js';
+
 /** More than this much buffered, in seconds: play faster. */
 const CATCH_UP_ABOVE = 0.6;
 /** Back to normal speed below this. */
@@ -179,6 +181,7 @@ export class LivePlayer {
         autoCleanupMaxBackwardDuration: 20,
         autoCleanupMinBackwardDuration: 8,
         fixAudioTimestampGap: false,
+        customLoader: flvLoader(mpegts),
       },
     );
     this.engine = {

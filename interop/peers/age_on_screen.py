@@ -119,6 +119,7 @@ def main():
     parser.add_argument("--quality", default="low")
     parser.add_argument("--secs", type=int, default=60)
     parser.add_argument("--clicks", type=int, default=20)
+    parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--port", type=int, default=18600, help="the first of six ports in a row")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -139,7 +140,7 @@ def main():
         pages = http.server.ThreadingHTTPServer(("127.0.0.1", options.port + 4), handler)
         threading.Thread(target=pages.serve_forever, daemon=True).start()
         browser = Browser(options.port + 5)
-        for way in WAYS:
+        for way in options.ways.split(","):
             url = f"http://{address[4]}/{way}.html"
             clicks = []
             for _ in range(options.clicks):
