@@ -103,7 +103,11 @@ class Browser:
         return ask("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
 
     def close(self):
-        ask("DELETE", self.session)
+        # A browser that does not answer any more is ended with its driver.
+        try:
+            ask("DELETE", self.session)
+        except OSError as error:
+            print(f"the browser: {error}", file=sys.stderr)
         self.driver.terminate()
         self.driver.wait()
 
@@ -127,6 +131,7 @@ def main():
     address = [f"127.0.0.1:{options.port + at}" for at in range(6)]
     ports = ["--http", address[0], "--mqtt", address[1], "--rtmp", address[2], "--rtmps", address[3]]
     log = open(home / "demo.log", "w")
+    browser = None
     demo = subprocess.Popen([options.program, "demo", "--dir", home / "demo", "--quality", options.quality, *ports], stdout=log, stderr=log)
     try:
         def playback():
@@ -162,8 +167,9 @@ def main():
                 "click_ms": {"median": round(statistics.median(clicks)), "p95": round(percentile(clicks, 0.95))} if clicks else None,
             }
             print(json.dumps(found) if options.json else f"{way} (via {via}): age {found['age_ms']}, click {found['click_ms']}", flush=True)
-        browser.close()
     finally:
+        if browser:
+            browser.close()
         demo.terminate()
         demo.wait()
 

@@ -87,6 +87,7 @@ fn test(filters: &[&str]) -> Result<(), Problem> {
         step("the C face's own tests");
         cargo(&["test", "--quiet", "--lib", "--manifest-path", "firmware/capi/Cargo.toml", "--target-dir", "target-capi"])?;
     }
+    tools::read_from_the_disk();
     step("tests");
     cargo_or_clippy(&[&["nextest", "run", "--workspace"], filters].concat())
 }

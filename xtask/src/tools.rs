@@ -1,7 +1,7 @@
 //! What tests need besides Rust and a C/C++ compiler: from Debian's packages, once.
 
 use crate::shell::{Problem, output_of, root, run, step};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A package, and a program or file that shows that it is there.
 type Package = (&'static str, &'static str);
@@ -89,6 +89,15 @@ pub(crate) fn ffmpeg() -> Result<(), Problem> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--root-user-action=ignore", "--target"]).arg(&dir).arg(FFMPEG_PACKAGE);
     run(&mut pip)
+}
+
+/// Starts what tests start, once: behind a build all of it has to come from the disk again (5.7 s for ffmpeg's libraries, measured), and a
+/// source has five seconds for its first picture.
+pub(crate) fn read_from_the_disk() {
+    for (program, argument) in [("ffmpeg", "-version"), ("ffprobe", "-version"), ("chromium", "--version"), ("chromedriver", "--version")] {
+        // What is missing is said by the test that needs it.
+        let _ = Command::new(program).arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
 }
 
 /// Puts Debian's own kernel and busybox, unpacked and never installed, into `target/tools`: a virtual machine with a camera runs on them. Asked for
