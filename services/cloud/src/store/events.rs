@@ -12,7 +12,7 @@ use sqlx::Row as _;
 
 /// Events that are kept for `/api/v1/events`: pages of a console, not an archive.
 const EVENTS_KEPT_MAX: u64 = 1000;
-/// Those that a hook has not taken yet are kept for longer, up to this: a weekend of a thousand cameras. Then it misses some.
+/// Those that a hook has not taken yet are kept for longer, up to this: some 20 MB at 200 bytes each. Then it misses some.
 const EVENTS_KEPT_FOR_HOOKS_MAX: u64 = 100_000;
 /// How many events come between two deletions of old ones.
 const EVENTS_PER_SWEEP: u64 = 50;
