@@ -7,7 +7,10 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
-use sightline_signal::{DeviceId, LatencyKind, StreamState, report::{OriginRelay, OriginStream, PathAge}};
+use sightline_signal::{
+    DeviceId, LatencyKind, StreamState,
+    report::{OriginRelay, OriginStream, PathAge},
+};
 use std::sync::Arc;
 
 /// A live stream: what the origin measures, joined with what the camera reports.

@@ -209,10 +209,10 @@ mod tests {
         (1..=100).for_each(|ms| ages.count(AgePath::Flv, Duration::from_millis(ms), at(1)));
         ages.count(AgePath::Arrival, Duration::from_secs(100), at(1));
         let told = ages.tell(at(2));
-        assert_eq!(told.iter().map(|age| (age.path.as_str(), age.p50_ms, age.p99_ms)).collect::<Vec<_>>(), [
-            ("arrival", 60_000, 60_000),
-            ("flv", 50, 99)
-        ]);
+        assert_eq!(
+            told.iter().map(|age| (age.path.as_str(), age.p50_ms, age.p99_ms)).collect::<Vec<_>>(),
+            [("arrival", 60_000, 60_000), ("flv", 50, 99)]
+        );
         assert_eq!(ages.tell(at(40)).len(), 2);
         assert_eq!(ages.tell(at(101)), []);
     }
