@@ -6,7 +6,7 @@ mod list;
 use crate::auth::keys::Keys;
 use crate::auth::policy::PresentPolicy;
 use crate::auth::rules::Act;
-use crate::auth::wish::{PlayRefusal, Wish};
+use crate::auth::wish::{PlayRefusal, Way, Wish};
 use crate::callbacks::Told;
 use crate::clock::Clock;
 use crate::config::Play as Rule;
@@ -126,7 +126,8 @@ impl Viewing {
         if !policy.apps.allows(wish.app, Act::Play, wish.address) {
             return Err(PlayRefusal::Denied);
         }
-        match (policy.play, wish.token) {
+        let rule = if wish.way == Way::Vod { policy.vod } else { policy.play };
+        match (rule, wish.token) {
             (Rule::Closed, _) => Err(PlayRefusal::Closed),
             (Rule::Open, _) => Ok(None),
             (Rule::Signed, None) => Err(PlayRefusal::NoToken),
