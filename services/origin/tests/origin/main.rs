@@ -17,6 +17,7 @@ mod recording;
 mod relays;
 mod tokens;
 mod viewing;
+mod vod;
 mod watcher;
 mod whep;
 mod whip;
