@@ -57,6 +57,9 @@ pub struct Config {
     /// An operator's own endpoints, in nginx-rtmp's form.
     #[config(nested)]
     pub callbacks: crate::callbacks::Settings,
+    /// An edge: streams that are taken from other origins at the first viewer, and dropped after the last.
+    #[config(nested)]
+    pub edge: crate::pull::Edge,
     /// Limits.
     #[config(nested)]
     pub limits: Limits,
@@ -331,6 +334,7 @@ impl Config {
             return Err(StartError::Setting { key: "apps", reason });
         }
         crate::relay::Relays::check(&self.relays)?;
+        self.edge.check().map_err(|(key, reason)| StartError::Setting { key, reason })?;
         self.callbacks.check().map_err(|reason| StartError::Setting { key: "callbacks", reason })?;
         if self.rtmp.apps.is_empty() && self.apps.is_empty() {
             return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });
@@ -352,6 +356,7 @@ impl Config {
             &mut self.rtmps.key,
             &mut self.auth.jwks_file,
             &mut self.cloud.ca,
+            &mut self.edge.ca,
             &mut self.cloud.cluster_key_file,
             &mut self.record.dir,
         ];

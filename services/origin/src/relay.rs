@@ -139,7 +139,7 @@ impl Relaying {
     async fn once(&self) -> Result<(), LinkError> {
         self.state.set(State::Connecting, self.relays.clock.wall());
         let tls = if self.rule.url.is_tls() { self.relays.tls.get_or_init(link::system_tls).clone() } else { None };
-        let mut link = Link::connect(&self.rule.url, &self.stream.name, tls, self.relays.clock).await?;
+        let mut link = Link::connect(&self.rule.url, self.stream.name(), tls, self.relays.clock).await?;
         let mut feed = Feed::attach(&self.stream, &self.state, self.relays.clock.now());
         let mut was_told = false;
         loop {
@@ -160,7 +160,7 @@ impl Relaying {
 
     fn publishing(&self) {
         let was_failing = self.state.set(State::Publishing, self.relays.clock.wall());
-        tracing::info!(stream = self.stream.name, relay = self.rule.name, target = %self.rule.url, "a relay feeds its target");
+        tracing::info!(stream = self.stream.name(), relay = self.rule.name, target = %self.rule.url, "a relay feeds its target");
         if was_failing {
             self.tell("relay_resumed", String::new());
         }
@@ -169,14 +169,15 @@ impl Relaying {
     fn failed(&self, error: &LinkError) {
         let is_first = self.state.fail(&error.to_string(), self.relays.clock.wall());
         if is_first {
-            tracing::warn!(stream = self.stream.name, relay = self.rule.name, target = %self.rule.url, %error, "a relay's target takes nothing; it is tried again");
+            tracing::warn!(stream = self.stream.name(), relay = self.rule.name, target = %self.rule.url, %error, "a relay's target takes nothing; it is tried again");
             self.tell("relay_failed", error.to_string());
         }
     }
 
     fn tell(&self, kind: &str, reason: String) {
         let reason = if reason.is_empty() { self.rule.name.clone() } else { format!("{}: {reason}", self.rule.name) };
-        let incident = OriginIncident { kind: kind.to_owned(), stream: self.stream.name.clone(), device: self.stream.device(), reason };
+        let (stream, device) = (self.stream.name().to_owned(), self.stream.device());
+        let incident = OriginIncident { kind: kind.to_owned(), stream, device, reason, ..OriginIncident::default() };
         self.relays.incidents.push(incident);
     }
 }

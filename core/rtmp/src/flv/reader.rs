@@ -193,7 +193,10 @@ mod tests {
     /// A stream as viewers get it, and what is in it.
     fn made() -> (Vec<u8>, Vec<Event>) {
         let sps = [0x67, 66, 0xc0, 30, 0xda, 0x02, 0x80, 0xbf, 0xe5];
-        let video = Track { id: TrackId::VIDEO, config: TrackConfig::H264(avc::DecoderConfig::from_sets(&sps, &[0x68, 0xce, 0x38, 0x80]).unwrap()) };
+        let video = Track {
+            id: TrackId::VIDEO,
+            config: TrackConfig::H264(avc::DecoderConfig::from_sets(&sps, &[0x68, 0xce, 0x38, 0x80]).unwrap()),
+        };
         let sound = Track { id: TrackId::AUDIO, config: TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap()) };
         let opus = Track { id: TrackId::AUDIO, config: TrackConfig::Coded(coded::Config::parse(Codec::Opus, &[]).unwrap()) };
         let metadata = Metadata { properties: vec![("encoder".into(), Property::Text("x".into()))] };

@@ -7,6 +7,7 @@ mod certificate;
 mod clip;
 mod cloud;
 mod duel;
+mod edges;
 mod frames;
 mod http;
 mod on_demand;
