@@ -69,7 +69,8 @@ pub struct Config {
     #[config(default = [])]
     pub apps: Vec<App>,
     /// Streams that go on to other servers: `[[relays]]` with `name`, `streams` (a publishing name or a device's id, or a pattern with *; all
-    /// without it) and `url`, rtmp(s)://HOST/APPLICATION/KEY; without KEY each goes on under its own name.
+    /// without it) and `url`, rtmp(s)://HOST/APPLICATION/KEY; without KEY each goes on under its own name. `ca` is
+    /// the authority that an rtmps:// target's certificate must come from (PEM); without it, those that the system trusts.
     #[config(default = [])]
     pub relays: Vec<Relay>,
 }
@@ -360,7 +361,7 @@ impl Config {
             &mut self.cloud.cluster_key_file,
             &mut self.record.dir,
         ];
-        for path in others.into_iter().flatten() {
+        for path in others.into_iter().flatten().chain(self.relays.iter_mut().filter_map(|relay| relay.ca.as_mut())) {
             *path = base.join(&path);
         }
     }

@@ -15,6 +15,7 @@ pub(crate) use state::RelayStates;
 
 use crate::clock::Clock;
 use crate::error::StartError;
+use crate::https;
 use crate::live::hub::Hub;
 use crate::live::incidents::Incidents;
 use crate::live::stream::Stream;
@@ -66,7 +67,8 @@ impl Relays {
 
     /// What a start would fail on.
     pub(crate) fn check(rules: &[Relay]) -> Result<(), StartError> {
-        rules.iter().try_for_each(Relay::check).map_err(|reason| StartError::Setting { key: "relays", reason })
+        rules.iter().try_for_each(Relay::check).map_err(|reason| StartError::Setting { key: "relays", reason })?;
+        rules.iter().filter_map(|rule| rule.ca.as_deref()).try_for_each(|ca| https::tls(ca, "relays").map(drop))
     }
 
     /// Gives each stream that begins its relays, until the shutdown.
@@ -138,7 +140,7 @@ impl Relaying {
     /// One connection, from the next key frame on.
     async fn once(&self) -> Result<(), LinkError> {
         self.state.set(State::Connecting, self.relays.clock.wall());
-        let tls = if self.rule.url.is_tls() { self.relays.tls.get_or_init(link::system_tls).clone() } else { None };
+        let tls = self.tls()?;
         let mut link = Link::connect(&self.rule.url, self.stream.name(), tls, self.relays.clock).await?;
         let mut feed = Feed::attach(&self.stream, &self.state, self.relays.clock.now());
         let mut was_told = false;
@@ -155,6 +157,18 @@ impl Relaying {
                 self.publishing();
             }
             self.state.sent(link.bytes_sent());
+        }
+    }
+
+    /// Whom an `rtmps://` target's certificate is to come from. The file may be another one by now.
+    fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, LinkError> {
+        match &self.rule.ca {
+            _ if !self.rule.url.is_tls() => Ok(None),
+            None => Ok(self.relays.tls.get_or_init(link::system_tls).clone()),
+            Some(ca) => {
+                let read = tokio::task::block_in_place(|| https::tls(ca, "relays"));
+                read.map(|tls| Some(Arc::new(tls))).map_err(LinkError::Authority)
+            }
         }
     }
 
