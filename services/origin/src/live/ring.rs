@@ -58,11 +58,6 @@ impl Ring {
         self.last_start.and_then(|number| self.get(number))
     }
 
-    /// The newest frame.
-    pub(crate) fn last(&self) -> Option<&Arc<Packet>> {
-        self.packets.back()
-    }
-
     fn get(&self, number: u64) -> Option<&Arc<Packet>> {
         usize::try_from(number.checked_sub(self.base)?).ok().and_then(|at| self.packets.get(at))
     }

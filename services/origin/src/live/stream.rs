@@ -1,6 +1,7 @@
 //! One stream: its publisher, its last frames and its outputs. It outlives its publishers.
 
 use crate::auth::duels::Holder;
+use crate::live::captured::{AgePath, Ages, Captured, CapturedBy, Newest};
 use crate::live::extensions::Extensions;
 use crate::live::packet::Packet;
 use crate::live::rate::Rate;
@@ -11,7 +12,7 @@ use crate::live::traffic::{Protocol, Traffic};
 use crate::record::health::RecordingHealth;
 use crate::via::Via;
 use bytes::Bytes;
-use sightline_media::{Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId};
+use sightline_media::{CaptureMark, Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId, WallTime};
 use sightline_signal::report::OriginStream;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,9 +73,14 @@ struct State {
     awaits_key: bool,
     /// When the present publisher's first frame came.
     first_frame_at: Option<Instant>,
+    /// When the newest frame came.
+    newest_at: Instant,
     /// The stream's own time: it goes on over changes of publisher.
     clock: SourceClock,
     rate: Rate,
+    /// The present publisher's newest picture.
+    newest: Option<Newest>,
+    ages: Ages,
     /// Outputs that stay when the publisher changes.
     taps: Vec<Box<dyn Tap>>,
 }
@@ -121,8 +127,11 @@ impl Stream {
                 config: Arc::default(),
                 awaits_key: true,
                 first_frame_at: None,
+                newest_at: Instant::ZERO,
                 clock: SourceClock::default(),
                 rate: Rate::default(),
+                newest: None,
+                ages: Ages::default(),
                 taps: Vec::new(),
             }),
             ring: Mutex::new(Ring::new(limits)),
@@ -171,6 +180,7 @@ impl Stream {
         state.is_config_due = true;
         state.awaits_key = true;
         state.first_frame_at = None;
+        state.newest = None;
         state.clock.change_source();
         state.taps.iter_mut().for_each(|tap| tap.handle_takeover());
     }
@@ -246,11 +256,12 @@ impl Stream {
 
     /// Whether the one who sends it has sent a picture to begin with, and something in the last while.
     pub(crate) fn is_fresh(&self, now: Instant, silence_max: Duration) -> bool {
-        let is_published = self.is_published();
-        let ring = self.ring();
+        let (is_published, newest_at) = {
+            let state = self.state();
+            (state.publisher.is_some(), state.newest_at)
+        };
         let is_of_present = |packet: &Arc<Packet>| packet.publisher == self.publishers();
-        let newest = ring.last().map(|packet| packet.arrived_at);
-        is_published && ring.last_start().is_some_and(is_of_present) && newest.is_some_and(|at| now.since(at) <= silence_max)
+        is_published && now.since(newest_at) <= silence_max && self.ring().last_start().is_some_and(is_of_present)
     }
 
     /// How many publishers it has had: another number tells that a picture is another publisher's.
@@ -292,20 +303,27 @@ impl Stream {
 
     /// A frame of a publisher: it gets the stream's own time, then goes to the publisher's taps, the stream's taps and the ring, and
     /// the viewers are woken. What was wrong with its time is given back.
-    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<Option<Fault>, Superseded> {
+    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant, wall: WallTime) -> Result<Option<Fault>, Superseded> {
         let (head, bytes, fault) = {
             let mut state = self.state_of(publisher)?;
             if state.awaits_key && !state.can_start_with(&frame, now) {
                 return Ok(None);
             }
             state.awaits_key = false;
+            state.newest_at = now;
             state.apply_config();
             let placed = state.clock.place(frame.track, frame.dts, frame.pts, now);
             (frame.dts, frame.pts) = (placed.dts, placed.pts);
             let bytes = frame.payload.len();
+            let captured = state.captured(&frame, wall);
+            if captured.by != CapturedBy::Arrival {
+                let age = captured.age(wall);
+                state.ages.count(AgePath::Arrival, age, now);
+                self.traffic.count_age(AgePath::Arrival, age);
+            }
             self.traffic.count_frame(frame.track == TrackId::VIDEO);
             state.rate.count(frame.track == TrackId::VIDEO, bytes, now);
-            let packet = Arc::new(Packet::new(frame, state.config.clone()).arrived(now).of_publisher(self.publishers()));
+            let packet = Arc::new(Packet::new(frame, state.config.clone()).captured(captured).of_publisher(self.publishers()));
             state.tap(&packet, now);
             // Still under the state's lock: a publisher that takes over can't come in between.
             let needed_from = if self.lone_viewers.load(Ordering::Relaxed) > 0 { 0 } else { self.readers.oldest() };
@@ -334,6 +352,17 @@ impl Stream {
     /// The last key frame, with the configuration to decode it.
     pub(crate) fn last_key_frame(&self) -> Option<Arc<Packet>> {
         self.ring().last_start().cloned()
+    }
+
+    /// The newest picture, and when it was captured; `None` without a publisher's.
+    pub(crate) fn newest(&self) -> Option<Newest> {
+        self.state().newest
+    }
+
+    /// How old the picture on a viewer's screen was, as its player says.
+    pub(crate) fn count_age(&self, path: AgePath, age: Duration, now: Instant) {
+        self.state().ages.count(path, age, now);
+        self.traffic.count_age(path, age);
     }
 
     /// The configuration of the last group of pictures, and whether its pictures come in another order than they are shown; `None` while
@@ -382,8 +411,10 @@ impl Stream {
 
     /// What the cloud is told; `None` without a publisher.
     pub(crate) fn describe(&self, now: Instant) -> Option<OriginStream> {
-        let state = self.state();
+        let mut state = self.state();
+        let ages = state.ages.tell(now);
         let publisher = state.publisher.as_ref()?;
+        let captured_by = state.newest.map(|newest| newest.captured.by);
         let (width, height) = state.config.tracks.iter().find_map(|track| track.config.size()).unwrap_or_default();
         let (fps, bitrate_kbps) = state.rate.at(now);
         Some(OriginStream {
@@ -400,6 +431,9 @@ impl Stream {
             since: publisher.since_unix_secs,
             recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
             relays: Vec::new(),
+            captured_by: captured_by.map(|by| by.name().to_owned()),
+            clock_error_ms: captured_by.and_then(CapturedBy::clock_error_ms),
+            ages,
         })
     }
 }
@@ -410,6 +444,19 @@ impl State {
         let began = *self.first_frame_at.get_or_insert(now);
         let has_video = self.tracks.iter().any(|track| track.id == TrackId::VIDEO);
         frame.is_keyframe && (frame.track == TrackId::VIDEO) == has_video && (has_video || now.since(began) >= PICTURES_WAIT)
+    }
+
+    /// When a frame was captured, and if it is a picture, that it is the newest. Of a camera that marks its pictures, one without a mark is passed over.
+    fn captured(&mut self, frame: &Frame<Bytes>, wall: WallTime) -> Captured {
+        if frame.track != TrackId::VIDEO {
+            return Captured::on_arrival(wall);
+        }
+        let captured = Captured::new(CaptureMark::find(self.config.codec_of(frame.track), &frame.payload), wall);
+        let is_marked = self.newest.is_some_and(|newest| newest.captured.by != CapturedBy::Arrival);
+        if captured.by != CapturedBy::Arrival || !is_marked {
+            self.newest = Some(Newest { pts: frame.pts, captured });
+        }
+        captured
     }
 
     /// Before a frame: what was announced becomes the configuration, if it differs.
@@ -507,7 +554,7 @@ mod tests {
         let dts = MediaTime::from_millis(millis);
         let payload = Bytes::from_static(b"sound");
         let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
-        stream.push(publisher, frame, Instant::from_micros(u64::try_from(millis).unwrap() * 1000))
+        stream.push(publisher, frame, Instant::from_micros(u64::try_from(millis).unwrap() * 1000), WallTime::default())
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Tap for PlaylistTap {
                 tracing::warn!(%error, "the stream can't be offered as HLS");
             }
         }
-        state.muxer.push(&packet.frame, self.clock.wall());
+        state.muxer.push(&packet.frame, packet.captured.at);
         Next::Stay
     }
 

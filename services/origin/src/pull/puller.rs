@@ -195,7 +195,7 @@ impl Pulling {
         let Some(Hold { stream, id, .. }) = &feeding.hold else { return Err(Superseded) };
         match event {
             Event::Track(track) if track.id.is_default() => stream.set_track(*id, *track),
-            Event::Frame(frame) if frame.track.is_default() => stream.push(*id, frame, now).map(drop),
+            Event::Frame(frame) if frame.track.is_default() => stream.push(*id, frame, now, puller.clock.wall()).map(drop),
             Event::Metadata(metadata) => stream.set_metadata(*id, metadata),
             Event::Track(_) | Event::Frame(_) => Ok(()),
             Event::Remark { what } => {
