@@ -57,6 +57,9 @@ pub struct Config {
     /// An operator's own endpoints, in nginx-rtmp's form.
     #[config(nested)]
     pub callbacks: crate::callbacks::Settings,
+    /// An edge: streams that are taken from other origins at the first viewer, and dropped after the last.
+    #[config(nested)]
+    pub edge: crate::pull::Edge,
     /// Limits.
     #[config(nested)]
     pub limits: Limits,
@@ -66,7 +69,8 @@ pub struct Config {
     #[config(default = [])]
     pub apps: Vec<App>,
     /// Streams that go on to other servers: `[[relays]]` with `name`, `streams` (a publishing name or a device's id, or a pattern with *; all
-    /// without it) and `url`, rtmp(s)://HOST/APPLICATION/KEY; without KEY each goes on under its own name.
+    /// without it) and `url`, rtmp(s)://HOST/APPLICATION/KEY; without KEY each goes on under its own name. `ca` is
+    /// the authority that an rtmps:// target's certificate must come from (PEM); without it, those that the system trusts.
     #[config(default = [])]
     pub relays: Vec<Relay>,
 }
@@ -331,6 +335,7 @@ impl Config {
             return Err(StartError::Setting { key: "apps", reason });
         }
         crate::relay::Relays::check(&self.relays)?;
+        self.edge.check().map_err(|(key, reason)| StartError::Setting { key, reason })?;
         self.callbacks.check().map_err(|reason| StartError::Setting { key: "callbacks", reason })?;
         if self.rtmp.apps.is_empty() && self.apps.is_empty() {
             return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });
@@ -352,10 +357,11 @@ impl Config {
             &mut self.rtmps.key,
             &mut self.auth.jwks_file,
             &mut self.cloud.ca,
+            &mut self.edge.ca,
             &mut self.cloud.cluster_key_file,
             &mut self.record.dir,
         ];
-        for path in others.into_iter().flatten() {
+        for path in others.into_iter().flatten().chain(self.relays.iter_mut().filter_map(|relay| relay.ca.as_mut())) {
             *path = base.join(&path);
         }
     }

@@ -1,5 +1,6 @@
 //! A running origin: what it is made of, and its start and end.
 
+use crate::auth::edges::EdgeKey;
 use crate::auth::keys::Keys;
 use crate::auth::policy::{Policy, PresentPolicy};
 use crate::auth::viewing::Viewing;
@@ -26,10 +27,12 @@ use crate::play::hls::{self, Recent};
 use crate::play::vod::Vod;
 use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
+use crate::pull::{self, PullStates, Pulls};
 use crate::record::health::RecordingCounts;
 use crate::record::names::RecordedNames;
 use crate::record::tap::Recordings;
 use crate::relay::{self, RelayRules, RelayStates, Relays};
+use crate::via;
 use axum::routing::get;
 use axum::{Router, middleware};
 use sightline_archive::Formats;
@@ -173,6 +176,7 @@ impl Origin {
     pub fn check(config: &Config) -> Result<(), StartError> {
         config.check()?;
         Certificate::load(&config.rtmps)?.as_ref().map(Certificate::acceptor).transpose()?;
+        Pulls::check(&config.edge)?;
         cloud_link(config, cluster_key(config)?.as_deref()).map(drop)
     }
 
@@ -254,6 +258,7 @@ struct Measured {
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
     relays: Arc<RelayStates>,
+    pulls: Arc<PullStates>,
 }
 
 impl Measured {
@@ -267,6 +272,7 @@ impl Measured {
             metrics::recordings(&self.recordings),
             self.remarks.metrics(),
             self.relays.metrics(),
+            self.pulls.metrics(),
             self.rtmp.ingest.callbacks.metrics(),
         ]
         .concat()
@@ -307,9 +313,24 @@ impl Parts {
         let names = Arc::new(RecordedNames::new(&config.data_dir));
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
         let policy = Arc::new(PresentPolicy::new(Policy::of(config)));
-        let viewing = Viewing::load(clock, policy.clone(), keys.clone(), config.data_dir.join("playback-keys.json"));
+        let edge_key = || cluster_key.map(EdgeKey::of_installation);
+        let viewing = Viewing::load(clock, policy.clone(), keys.clone(), edge_key(), config.data_dir.join("playback-keys.json"));
         let remarks = Arc::new(Remarks::default());
         let session = session(config);
+        let (pull_states, own_name) = (Arc::<PullStates>::default(), via::own_name());
+        let pulls = Pulls::new(pull::Parts {
+            edge: &config.edge,
+            key: edge_key(),
+            own: own_name.clone(),
+            start_wait: Duration::from_secs(config.limits.start_wait_sec),
+            message_bytes_max: config.limits.message_bytes,
+            clock,
+            hub: hub.clone(),
+            incidents: incidents.clone(),
+            states: pull_states.clone(),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        })?;
         let whep = media.map(|bound| whep(config, bound, clock, &hub, (&tasks, &shutdown))).transpose()?;
         let rtmp = Rtmp {
             door: rtmp_door(config, &tasks, &shutdown),
@@ -335,6 +356,8 @@ impl Parts {
                 recent: Recent::default(),
                 whep: whep.map(Arc::new),
                 wanted: link.map(|link| Arc::new(Wanted::new(link, clock))),
+                pulls,
+                own_name,
                 start_wait: Duration::from_secs(config.limits.start_wait_sec),
                 decoders: Arc::new(Decoders::new(config.limits.frame_decoders, config.limits.frame_readers_per_stream)),
                 tasks: tasks.clone(),
@@ -347,12 +370,14 @@ impl Parts {
             name: config.name.clone(),
             region: config.region.clone(),
             capacity_kbps: config.cloud.capacity_kbps,
+            is_edge: config.edge.is_edge(),
         };
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
         let parts = relay::Parts { clock, hub: hub.clone(), incidents, tasks: tasks.clone(), shutdown: shutdown.clone() };
         let relays = Arc::new(Relays::new(&config.relays, parts));
         let (states, relay_rules) = (relays.states.clone(), relays.rules.clone());
-        let control = Control { server, keys, viewing, relays: states, relay_rules, hub, checkpoint, shutdown: shutdown.clone() };
+        let (pulls, relayed) = (pull_states, states);
+        let control = Control { server, keys, viewing, relays: relayed, relay_rules, pulls, hub, checkpoint, shutdown: shutdown.clone() };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
         let vod = Arc::new(Vod { play: rtmp.play.clone(), dir: config.recordings_dir(), names });
@@ -365,6 +390,7 @@ impl Parts {
             remarks: self.remarks.clone(),
             recordings: self.recordings.clone(),
             relays: self.relays.states.clone(),
+            pulls: self.control.pulls.clone(),
         }
     }
 

@@ -13,6 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use axum::http::header::VIA;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
@@ -61,12 +62,19 @@ async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>, viewer: Vi
     if play.callbacks.may_play(&subject, Way::Flv).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
-    let (stream, mut admitted) = match play.begin_or_wait(viewer.wish(playback, Way::Flv)).await {
+    let wish = viewer.wish(playback, Way::Flv);
+    let is_edge = !viewer.via.is_empty();
+    let begun = if is_edge { play.begin_edge(wish, &viewer.via).await } else { play.begin_or_wait(wish).await };
+    let (stream, mut admitted) = match begun {
         Ok(playing) => playing,
         Err(why) => return missing(why, &viewer.asked),
     };
     admitted.told = Some(play.callbacks.played(subject));
-    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream, admitted));
+    let path = stream.pull().map(|pull| pull.path).unwrap_or_default();
+    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream, admitted, is_edge));
+    if let Ok(path) = HeaderValue::try_from(path.and(&play.own_name)) {
+        response.headers_mut().insert(VIA, path);
+    }
     // nginx holds back what it proxies until a buffer is full of it, unless it is told not to.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
@@ -86,12 +94,18 @@ async fn file(
     if play.callbacks.may_ask(&viewer.subject(&playback), way).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
+    // Its files are named by its playlist: nobody begins with one.
+    let is_begin = matches!(file.as_str(), "index.m3u8" | "snapshot.jpg");
+    let has_last_words = || hls::last_playlist(&play, &playback).is_some();
     let stream = match play.hub.find(&playback) {
-        None if hls::last_playlist(&play, &playback).is_some() => return last_words(&play, &playback, &file, viewer.token.as_deref()),
-        // Its files are named by its playlist: nobody begins with one.
-        None if !matches!(file.as_str(), "index.m3u8" | "snapshot.jpg") => return not_found(),
+        // What an edge has dropped goes on at its upstream.
+        None if has_last_words() && (play.pulls.is_none() || !is_begin) => {
+            return last_words(&play, &playback, &file, viewer.token.as_deref());
+        }
+        None if !is_begin => return not_found(),
         _ => match play.find_or_wait(&playback, viewer.address).await {
             Ok(stream) => stream,
+            Err(_) if has_last_words() => return last_words(&play, &playback, &file, viewer.token.as_deref()),
             Err(why) => return missing(why, &viewer.asked),
         },
     };

@@ -217,7 +217,7 @@ impl Writing {
 
     fn tell(&self, kind: &str, reason: String) {
         let (stream, device) = (self.grant.stream.clone(), self.grant.device.clone());
-        self.recordings.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason });
+        self.recordings.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason, ..OriginIncident::default() });
     }
 
     fn dir(&self) -> PathBuf {

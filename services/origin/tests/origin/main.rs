@@ -8,6 +8,7 @@ mod certificate;
 mod clip;
 mod cloud;
 mod duel;
+mod edges;
 mod frames;
 mod http;
 mod on_demand;

@@ -147,7 +147,7 @@ async fn rights_and_relays_change_while_a_stream_runs_and_other_settings_need_a_
         viewer.frame().await;
         settings.apps = vec![App { name: "live".into(), rules: vec!["deny play all".into()] }];
         let url = format!("rtmp://{}/live/copy", target.rtmp_addr());
-        settings.relays = vec![Relay { name: "copy".into(), streams: "*".into(), url: url.as_str().into(), device: None }];
+        settings.relays = vec![Relay { name: "copy".into(), streams: "*".into(), url: url.as_str().into(), ca: None, device: None }];
         assert!(origin.change(&settings));
         let asked = format!("http://{}/live/{playback}/snapshot.jpg", origin.http_addr().unwrap());
         assert_eq!(reqwest::get(&asked).await.unwrap().status(), 403, "who comes now is refused");
