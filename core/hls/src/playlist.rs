@@ -47,7 +47,7 @@ impl Muxer {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = self.write_head(&mut text, targets, first);
-        let skipped = if is_delta { self.skippable(targets) } else { 0 };
+        let skipped = if is_delta && !self.is_ended() { self.skippable(targets) } else { 0 };
         if skipped > 0 {
             let _ = writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
         }
@@ -55,9 +55,9 @@ impl Muxer {
         let mut init = None;
         for segment in listed.skip(skipped) {
             let parts = if segment.has_parts && segment.sequence >= parts_from { segment.parts.as_slice() } else { &[] };
-            let _ = write_segment(&mut text, segment, self.run(), &mut init, parts);
+            let _ = write_segment(&mut text, segment, self.run(), targets, &mut init, parts);
         }
-        let _ = self.write_open(&mut text, init);
+        let _ = self.write_open(&mut text, targets, init);
         Some(text)
     }
 
@@ -74,60 +74,61 @@ impl Muxer {
             first.sequence,
             first.discontinuities,
         )?;
-        if self.listed().all(Segment::is_independent) { text.write_str("#EXT-X-INDEPENDENT-SEGMENTS\n") } else { Ok(()) }
+        if self.has_dependent() { Ok(()) } else { text.write_str("#EXT-X-INDEPENDENT-SEGMENTS\n") }
     }
 
     /// What is there of the segment that is not whole, and what comes next.
-    fn write_open(&self, text: &mut String, init: Option<u64>) -> fmt::Result {
+    fn write_open(&self, text: &mut String, targets: Targets, init: Option<u64>) -> fmt::Result {
         if self.is_ended() {
             return text.write_str("#EXT-X-ENDLIST\n");
         }
         let run = self.run();
         let nth = match self.open_segment() {
-            // It was begun before anything was promised.
+            // It was begun before anything was promised, or its pictures are further apart than a part is long.
             Some(open) if !open.has_parts => return Ok(()),
             Some(open) => {
                 write_tags(text, open, run, init)?;
-                write_parts(text, open, run, &open.parts)?;
+                write_parts(text, open, run, targets, &open.parts)?;
                 open.parts.len()
             }
+            None if !self.has_parts_next() => return Ok(()),
             None => 0,
         };
         writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-{}-{nth}-{run}.m4s\"", self.next_sequence())
     }
 
-    /// The first segment whose parts are listed.
+    /// The first segment whose parts are listed: it begins within so many target durations of the end.
     fn parts_from(&self, targets: Targets) -> u64 {
         let room = targets.segment_secs * MediaTime::TICKS_PER_SECOND * PARTS_TARGETS;
-        self.near_the_end(room)
-    }
-
-    /// Segments that a delta update leaves out.
-    fn skippable(&self, targets: Targets) -> usize {
-        let room = targets.segment_secs * MediaTime::TICKS_PER_SECOND * SKIP_UNTIL_TARGETS;
-        let kept_from = self.near_the_end(room);
-        self.listed().take_while(|segment| segment.sequence < kept_from).count()
-    }
-
-    /// The first segment that begins within so many ticks of the end.
-    fn near_the_end(&self, room_ticks: i64) -> u64 {
         let mut ticks = self.open_segment().map_or(0, |open| ticks_of(&open.parts));
-        let mut from = self.open_segment().map_or(u64::MAX, |open| open.sequence);
+        let mut from = u64::MAX;
         for segment in self.listed().rev() {
             ticks = segment.duration_ticks.saturating_add(ticks);
-            if ticks > room_ticks {
+            if ticks > room {
                 break;
             }
             from = segment.sequence;
         }
         from
     }
+
+    /// Segments that a delta update leaves out: all that end further from the end of the last whole one than was said.
+    fn skippable(&self, targets: Targets) -> usize {
+        let room = targets.segment_secs * MediaTime::TICKS_PER_SECOND * SKIP_UNTIL_TARGETS;
+        let mut behind = self.listed().fold(0, |ticks: i64, segment| ticks.saturating_add(segment.duration_ticks));
+        self.listed()
+            .take_while(|segment| {
+                behind -= segment.duration_ticks;
+                behind >= room
+            })
+            .count()
+    }
 }
 
-fn write_segment(text: &mut String, segment: &Segment, run: Run, init: &mut Option<u64>, parts: &[Part]) -> fmt::Result {
+fn write_segment(text: &mut String, segment: &Segment, run: Run, targets: Targets, init: &mut Option<u64>, parts: &[Part]) -> fmt::Result {
     write_tags(text, segment, run, *init)?;
     *init = Some(segment.init);
-    write_parts(text, segment, run, parts)?;
+    write_parts(text, segment, run, targets, parts)?;
     writeln!(text, "#EXTINF:{},\nseg-{}-{run}.m4s", Seconds(segment.duration_ticks), segment.sequence)
 }
 
@@ -142,13 +143,14 @@ fn write_tags(text: &mut String, segment: &Segment, run: Run, init: Option<u64>)
     writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", Utc(segment.began_unix_micros))
 }
 
-fn write_parts(text: &mut String, segment: &Segment, run: Run, parts: &[Part]) -> fmt::Result {
+fn write_parts(text: &mut String, segment: &Segment, run: Run, targets: Targets, parts: &[Part]) -> fmt::Result {
     for (nth, part) in parts.iter().enumerate() {
         let independent = if part.is_independent { ",INDEPENDENT=YES" } else { "" };
         writeln!(
             text,
             "#EXT-X-PART:DURATION={},URI=\"part-{}-{nth}-{run}.m4s\"{independent}",
-            Seconds(part.duration_ticks),
+            // A picture that stands for longer than a part may can't be divided: its segment has the whole time.
+            Seconds(part.duration_ticks.min(targets.part_ticks)),
             segment.sequence
         )?;
     }
