@@ -2,7 +2,7 @@
 
 use crate::pace::{Pace, Targets};
 use crate::segment::{Part, Segment, ticks_of};
-use crate::sets;
+use crate::{sets, ts};
 use alloc::{collections::VecDeque, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
@@ -36,11 +36,28 @@ pub struct Config {
     pub playlist_segments: usize,
     /// What a part holds, about: whole frames of it.
     pub part_duration: Duration,
+    /// What segments are files of.
+    pub container: Container,
+}
+
+/// What segments are files of.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Container {
+    /// Fragmented MP4, behind an initialisation segment.
+    #[default]
+    Mp4,
+    /// MPEG-TS, for players that read no MP4: H.264, H.265 and AAC, in whole segments alone.
+    MpegTs,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { segment_duration_min: Duration::from_secs(3), playlist_segments: 20, part_duration: Duration::from_millis(200) }
+        Self {
+            segment_duration_min: Duration::from_secs(3),
+            playlist_segments: 20,
+            part_duration: Duration::from_millis(200),
+            container: Container::Mp4,
+        }
     }
 }
 
@@ -94,6 +111,8 @@ pub struct Muxer {
     tracks: Vec<Track>,
     /// The parameter sets of the pictures, for their key frames.
     sets: Vec<u8>,
+    /// Counters and clock of MPEG-TS.
+    ts: ts::Writer,
     /// Initialisation segments of what is kept, the newest last, each by the number of its first segment.
     inits: VecDeque<(u64, Bytes)>,
     segments: VecDeque<Segment>,
@@ -136,6 +155,7 @@ impl Muxer {
             pace: Pace::new(config.segment_duration_min, config.part_duration),
             tracks: Vec::new(),
             sets: Vec::new(),
+            ts: ts::Writer::default(),
             inits: VecDeque::new(),
             segments: VecDeque::new(),
             listed_from: run.first_sequence,
@@ -165,12 +185,19 @@ impl Muxer {
     /// # Errors
     /// [`sightline_mp4::Error`] when they fit no MP4 box; the playlist stays as it was.
     pub fn set_tracks(&mut self, tracks: &[Track]) -> Result<(), sightline_mp4::Error> {
-        // Sound that MP4 does not hold leaves the pictures.
-        let tracks: Vec<Track> = tracks.iter().filter(|track| sightline_mp4::holds(track.config.codec())).cloned().collect();
+        // Sound that the container does not hold leaves the pictures.
+        let holds = |track: &&Track| match self.config.container {
+            Container::Mp4 => sightline_mp4::holds(track.config.codec()),
+            Container::MpegTs => track.id.is_default() && ts::holds(&track.config),
+        };
+        let tracks: Vec<Track> = tracks.iter().filter(holds).cloned().collect();
         if self.tracks == tracks {
             return Ok(());
         }
-        let bytes = sightline_mp4::init_segment(&tracks)?;
+        let bytes = match self.config.container {
+            Container::MpegTs if !tracks.is_empty() => Bytes::new(),
+            Container::Mp4 | Container::MpegTs => sightline_mp4::init_segment(&tracks)?,
+        };
         self.cut(None);
         self.is_discontinuous = !self.inits.is_empty();
         // One of which no segment was made has no reader.
@@ -243,6 +270,12 @@ impl Muxer {
         Some((self.frames.split_off(last), at))
     }
 
+    /// Where a picture ends that has none behind it: it lasts as long as others do, within its segment.
+    fn natural_end(&self, at: MediaTime) -> MediaTime {
+        let natural = at + MediaTime::from_ticks(self.pace.interval_ticks());
+        self.segment_began.map_or(natural, |began| natural.min(began + MediaTime::from_ticks(self.pace.segment_ticks_max())))
+    }
+
     fn give_back(&mut self, rest: Vec<Frame<Bytes>>) {
         self.frames.extend(rest);
         self.frame_bytes = self.frames.iter().map(Frame::cost_bytes).sum();
@@ -259,9 +292,7 @@ impl Muxer {
             return self.give_back(rest);
         }
         self.give_back(rest);
-        let natural = at + MediaTime::from_ticks(self.pace.interval_ticks());
-        let latest = self.segment_began.map_or(natural, |began| began + MediaTime::from_ticks(self.pace.segment_ticks_max()));
-        self.cut(Some(natural.min(latest)));
+        self.cut(Some(self.natural_end(at)));
         self.is_discontinuous = self.next_sequence > self.run.first_sequence;
         (self.sound_at, self.sound_ticks) = (None, 0);
         self.pace.forget();
@@ -300,7 +331,7 @@ impl Muxer {
 
     /// Whether a segment that is begun now may list its parts: a picture can't be divided.
     pub(crate) fn has_parts_next(&self) -> bool {
-        self.targets().is_some_and(|targets| self.pace.interval_ticks() <= targets.part_ticks)
+        self.config.container == Container::Mp4 && self.targets().is_some_and(|targets| self.pace.interval_ticks() <= targets.part_ticks)
     }
 
     fn has_promised(&self) -> bool {
@@ -313,14 +344,18 @@ impl Muxer {
         self.frame_bytes = 0;
         let (Some(began), Some(last)) = (self.part_began.take(), frames.last()) else { return };
         let timed_at = self.timed_at.filter(|at| *at >= began).unwrap_or(last.dts);
-        let end = ends_at.unwrap_or(timed_at + MediaTime::from_ticks(self.pace.interval_ticks()));
+        let end = ends_at.unwrap_or_else(|| self.natural_end(timed_at));
         self.part_began = ends_at;
         self.fragments = self.fragments.wrapping_add(1);
         let last_sound = frames.iter().rfind(|frame| frame.track != TrackId::VIDEO).filter(|_| self.sound_ticks > 0);
         let sound_ends = last_sound.map(|frame| frame.dts + MediaTime::from_ticks(self.sound_ticks));
         let has_video = frames.iter().any(|frame| frame.track == TrackId::VIDEO);
         let end_of = |track: TrackId| if has_video && track != TrackId::VIDEO { sound_ends } else { ends_at };
-        let Ok(bytes) = sightline_mp4::fragment_of(self.fragments, &frames, end_of) else { return };
+        let bytes = match self.config.container {
+            Container::Mp4 => sightline_mp4::fragment_of(self.fragments, &frames, end_of),
+            Container::MpegTs => Ok(self.ts.write(&frames, &self.tracks)),
+        };
+        let Ok(bytes) = bytes else { return };
         // Sound alone, where pictures are away, is no place to begin.
         let is_independent = frames.iter().find(|frame| self.times(frame.track)).is_some_and(|frame| frame.is_keyframe);
         let began_unix_micros = self.wall_offset_micros.unwrap_or_default().saturating_add(began.as_micros());
@@ -373,7 +408,8 @@ impl Muxer {
         }
         let targets = self.pace.promise(segment.duration_ticks, frames);
         // The first one, too, where it happens to keep to them: a player that sees no part waits for whole segments.
-        segment.has_parts |= segment.parts.iter().all(|part| part.duration_ticks <= targets.part_ticks);
+        segment.has_parts |=
+            self.config.container == Container::Mp4 && segment.parts.iter().all(|part| part.duration_ticks <= targets.part_ticks);
         self.segments.push_back(segment);
         self.note_list_length();
         self.drop_what_has_left();
@@ -443,6 +479,18 @@ impl Muxer {
         self.pace.targets()
     }
 
+    pub(crate) const fn container(&self) -> Container {
+        self.config.container
+    }
+
+    /// Of the names of segments.
+    pub(crate) const fn suffix(&self) -> &'static str {
+        match self.config.container {
+            Container::Mp4 => "m4s",
+            Container::MpegTs => "ts",
+        }
+    }
+
     pub(crate) const fn run(&self) -> Run {
         self.run
     }
@@ -472,6 +520,13 @@ impl Muxer {
     #[must_use]
     pub fn target_duration(&self) -> Duration {
         Duration::from_secs(self.targets().map_or(0, |targets| u64::try_from(targets.segment_secs).unwrap_or_default()))
+    }
+
+    /// How long the list is.
+    #[must_use]
+    pub fn list_duration(&self) -> Duration {
+        let ticks = self.listed().fold(0, |ticks: i64, segment| ticks.saturating_add(segment.duration_ticks));
+        Duration::from_micros(u64::try_from(MediaTime::from_ticks(ticks).as_micros()).unwrap_or_default())
     }
 
     /// Whether the playlist has the segment `sequence`, or its part `part` (counted from zero), or what is behind them.
@@ -523,9 +578,11 @@ impl Muxer {
         let is_ours = fields.next().and_then(|mark| u32::from_str_radix(mark, 16).ok()) == Some(self.run.mark) && fields.next().is_none();
         match (kind, suffix, nth) {
             _ if !is_ours => None,
-            ("init", "mp4", None) => self.inits.iter().find(|(known, _)| *known == number).map(|(_, bytes)| Lookup::Init(bytes.clone())),
-            ("seg", "m4s", None) => self.segment(number).map(|segment| Lookup::Media(segment.bytes.clone())),
-            ("part", "m4s", Some(nth)) => self.part(number, nth),
+            ("init", "mp4", None) if self.config.container == Container::Mp4 => {
+                self.inits.iter().find(|(known, _)| *known == number).map(|(_, bytes)| Lookup::Init(bytes.clone()))
+            }
+            ("seg", suffix, None) if suffix == self.suffix() => self.segment(number).map(|segment| Lookup::Media(segment.bytes.clone())),
+            ("part", "m4s", Some(nth)) if self.config.container == Container::Mp4 => self.part(number, nth),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The media playlist as text.
 
-use crate::muxer::{Muxer, Run};
+use crate::muxer::{Container, Muxer, Run};
 use crate::pace::Targets;
 use crate::segment::{Part, Segment, ticks_of};
 use alloc::string::String;
@@ -47,54 +47,63 @@ impl Muxer {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = self.write_head(&mut text, targets, first);
-        let skipped = if is_delta && !self.is_ended() { self.skippable(targets) } else { 0 };
+        let skipped = if is_delta && !self.is_ended() && self.container() == Container::Mp4 { self.skippable(targets) } else { 0 };
         if skipped > 0 {
             let _ = writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
         }
+        let names = Names { run: self.run(), suffix: self.suffix(), has_init: self.container() == Container::Mp4, targets };
         let parts_from = self.parts_from(targets);
         let mut init = None;
         for segment in listed.skip(skipped) {
             let parts = if segment.has_parts && segment.sequence >= parts_from { segment.parts.as_slice() } else { &[] };
-            let _ = write_segment(&mut text, segment, self.run(), targets, &mut init, parts);
+            let _ = write_segment(&mut text, segment, &names, &mut init, parts);
         }
-        let _ = self.write_open(&mut text, targets, init);
+        let _ = self.write_open(&mut text, &names, init);
         Some(text)
     }
 
     fn write_head(&self, text: &mut String, targets: Targets, first: &Segment) -> fmt::Result {
         let target_ticks = targets.segment_secs * MediaTime::TICKS_PER_SECOND;
-        write!(
-            text,
-            "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:{}\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={},HOLD-BACK={},PART-HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n",
-            targets.segment_secs,
-            Seconds(target_ticks * SKIP_UNTIL_TARGETS),
-            Seconds(target_ticks * HOLD_BACK_TARGETS),
-            Seconds(targets.part_ticks.saturating_mul(PART_HOLD_BACK_TARGETS)),
-            Seconds(targets.part_ticks),
-            first.sequence,
-            first.discontinuities,
-        )?;
+        writeln!(text, "#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-TARGETDURATION:{}", self.version(), targets.segment_secs)?;
+        if self.container() == Container::Mp4 {
+            writeln!(
+                text,
+                "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={},HOLD-BACK={},PART-HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}",
+                Seconds(target_ticks * SKIP_UNTIL_TARGETS),
+                Seconds(target_ticks * HOLD_BACK_TARGETS),
+                Seconds(targets.part_ticks.saturating_mul(PART_HOLD_BACK_TARGETS)),
+                Seconds(targets.part_ticks),
+            )?;
+        }
+        writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}", first.sequence, first.discontinuities)?;
         if self.has_dependent() { Ok(()) } else { text.write_str("#EXT-X-INDEPENDENT-SEGMENTS\n") }
     }
 
+    /// Deltas need nine; old players read three, which has fractions of seconds.
+    const fn version(&self) -> u8 {
+        match self.container() {
+            Container::Mp4 => 9,
+            Container::MpegTs => 3,
+        }
+    }
+
     /// What is there of the segment that is not whole, and what comes next.
-    fn write_open(&self, text: &mut String, targets: Targets, init: Option<u64>) -> fmt::Result {
+    fn write_open(&self, text: &mut String, names: &Names, init: Option<u64>) -> fmt::Result {
         if self.is_ended() {
             return text.write_str("#EXT-X-ENDLIST\n");
         }
-        let run = self.run();
         let nth = match self.open_segment() {
             // It was begun before anything was promised, or its pictures are further apart than a part is long.
             Some(open) if !open.has_parts => return Ok(()),
             Some(open) => {
-                write_tags(text, open, run, init)?;
-                write_parts(text, open, run, targets, &open.parts)?;
+                write_tags(text, open, names, init)?;
+                write_parts(text, open, names, &open.parts)?;
                 open.parts.len()
             }
             None if !self.has_parts_next() => return Ok(()),
             None => 0,
         };
-        writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-{}-{nth}-{run}.m4s\"", self.next_sequence())
+        writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-{}-{nth}-{}.m4s\"", self.next_sequence(), names.run)
     }
 
     /// The first segment whose parts are listed: it begins within so many target durations of the end.
@@ -125,34 +134,39 @@ impl Muxer {
     }
 }
 
-fn write_segment(text: &mut String, segment: &Segment, run: Run, targets: Targets, init: &mut Option<u64>, parts: &[Part]) -> fmt::Result {
-    write_tags(text, segment, run, *init)?;
+/// What all names of a playlist have in common, and what its parts promise.
+struct Names {
+    run: Run,
+    suffix: &'static str,
+    has_init: bool,
+    targets: Targets,
+}
+
+fn write_segment(text: &mut String, segment: &Segment, names: &Names, init: &mut Option<u64>, parts: &[Part]) -> fmt::Result {
+    write_tags(text, segment, names, *init)?;
     *init = Some(segment.init);
-    write_parts(text, segment, run, targets, parts)?;
-    writeln!(text, "#EXTINF:{},\nseg-{}-{run}.m4s", Seconds(segment.duration_ticks), segment.sequence)
+    write_parts(text, segment, names, parts)?;
+    writeln!(text, "#EXTINF:{},\nseg-{}-{}.{}", Seconds(segment.duration_ticks), segment.sequence, names.run, names.suffix)
 }
 
 /// What stands before a segment, or before its first part.
-fn write_tags(text: &mut String, segment: &Segment, run: Run, init: Option<u64>) -> fmt::Result {
+fn write_tags(text: &mut String, segment: &Segment, names: &Names, init: Option<u64>) -> fmt::Result {
     if segment.is_discontinuous {
         text.write_str("#EXT-X-DISCONTINUITY\n")?;
     }
-    if init != Some(segment.init) {
-        writeln!(text, "#EXT-X-MAP:URI=\"init-{}-{run}.mp4\"", segment.init)?;
+    if names.has_init && init != Some(segment.init) {
+        writeln!(text, "#EXT-X-MAP:URI=\"init-{}-{}.mp4\"", segment.init, names.run)?;
     }
     writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", Utc(segment.began_unix_micros))
 }
 
-fn write_parts(text: &mut String, segment: &Segment, run: Run, targets: Targets, parts: &[Part]) -> fmt::Result {
+fn write_parts(text: &mut String, segment: &Segment, names: &Names, parts: &[Part]) -> fmt::Result {
     for (nth, part) in parts.iter().enumerate() {
         let independent = if part.is_independent { ",INDEPENDENT=YES" } else { "" };
-        writeln!(
-            text,
-            "#EXT-X-PART:DURATION={},URI=\"part-{}-{nth}-{run}.m4s\"{independent}",
-            // A picture that stands for longer than a part may can't be divided: its segment has the whole time.
-            Seconds(part.duration_ticks.min(targets.part_ticks)),
-            segment.sequence
-        )?;
+        // A picture that stands for longer than a part may can't be divided: its segment has the whole time.
+        let ticks = part.duration_ticks.min(names.targets.part_ticks);
+        let (sequence, run) = (segment.sequence, names.run);
+        writeln!(text, "#EXT-X-PART:DURATION={},URI=\"part-{sequence}-{nth}-{run}.m4s\"{independent}", Seconds(ticks))?;
     }
     Ok(())
 }

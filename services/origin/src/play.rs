@@ -24,6 +24,7 @@ use crate::live::stream::Stream;
 use crate::wire::Wire;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// Bytes taken from the ring for an RTMP viewer at a time: it catches up in steps, and holds no more than this beyond the ring. Frames
@@ -44,6 +45,8 @@ pub(crate) struct Play {
     pub(crate) chunk_size: u32,
     /// How playlists are cut.
     pub(crate) hls: sightline_hls::Config,
+    /// For streams that have a playlist of MPEG-TS.
+    pub(crate) ts_places: Arc<Semaphore>,
     /// Of streams that are there, or were a moment ago.
     pub(crate) recent: hls::Recent,
     /// `None`: switched off.

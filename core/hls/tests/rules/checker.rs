@@ -76,9 +76,20 @@ impl Checker {
     fn head(&mut self, list: &List, text: &str) {
         self.require(text.starts_with("#EXTM3U\n"), "4.4.1.1", || "the first line".into());
         self.require(list.unknown.is_empty(), "4.1", || format!("{:?}", list.unknown));
-        self.require(list.version == 9, "8", || format!("version {}", list.version));
-        for tag in ["VERSION", "TARGETDURATION", "SERVER-CONTROL", "PART-INF", "MEDIA-SEQUENCE", "DISCONTINUITY-SEQUENCE"] {
+        // A list of MPEG-TS promises nothing of parts, and old players read it.
+        let (version, mut tags) = (if list.control.is_empty() { 3 } else { 9 }, vec!["VERSION", "TARGETDURATION"]);
+        self.require(list.version == version, "8", || format!("version {}", list.version));
+        tags.extend(["MEDIA-SEQUENCE", "DISCONTINUITY-SEQUENCE"]);
+        if !list.control.is_empty() {
+            tags.extend(["SERVER-CONTROL", "PART-INF"]);
+        }
+        for tag in tags {
             self.require(text.matches(&format!("#EXT-X-{tag}:")).count() == 1, "4.4.3", || format!("one {tag}"));
+        }
+        self.require(!list.is_ended || list.open.is_none(), "6.2.1 an end has nothing open", String::new);
+        if list.control.is_empty() {
+            let is_plain = !text.contains("#EXT-X-PART") && list.hints.is_empty() && !text.contains("#EXT-X-MAP");
+            return self.require(is_plain, "4.4.3 parts without promises", String::new);
         }
         let value = |name| number(attribute(&list.control, name).unwrap_or_default());
         let target = list.target as f64;
@@ -87,14 +98,13 @@ impl Checker {
         self.require(value("CAN-SKIP-UNTIL") >= 6.0 * target, "4.4.3.8 CAN-SKIP-UNTIL", || list.control.clone());
         self.require(attribute(&list.control, "CAN-BLOCK-RELOAD") == Some("YES"), "4.4.3.8", || list.control.clone());
         self.require(list.hints.len() <= usize::from(!list.is_ended), "6.2.6 hints", || format!("{:?}", list.hints));
-        self.require(!list.is_ended || list.open.is_none(), "6.2.1 an end has nothing open", String::new);
     }
 
     /// §4.4.4: what is promised of each segment and its parts.
     fn segment(&mut self, list: &List, segment: &Segment, stream: Stream) {
         let (number, is_open) = (segment.sequence, segment.uri.is_empty());
         self.require(is_open || segment.secs.round() <= list.target as f64, "4.4.3.1 target", || format!("{number}: {} s", segment.secs));
-        self.require(segment.init.is_some(), "4.4.4.5 map", || number.to_string());
+        self.require(segment.init.is_some() || list.control.is_empty(), "4.4.4.5 map", || number.to_string());
         self.require(segment.began_ms.is_some(), "4.4.4.6 date", || number.to_string());
         for (nth, part) in segment.parts.iter().enumerate() {
             let what = || format!("part {nth} of {number}: {} s of {}", part.secs, list.part_target);
@@ -190,12 +200,12 @@ impl Checker {
             let (first_ms, longest) = self.listed.entry(segment.sequence).or_insert((at_ms, 0.0));
             *longest = longest.max(secs);
             let until = *first_ms + ((segment.secs + *longest) * 1000.0) as i64;
-            self.kept.entry(segment.uri.clone()).and_modify(|known| *known = until.max(*known)).or_insert(until);
+            for uri in [Some(&segment.uri), segment.init.as_ref()].into_iter().flatten() {
+                self.kept.entry(uri.clone()).and_modify(|known| *known = until.max(*known)).or_insert(until);
+            }
         }
-        let parts = list.all().flat_map(|segment| &segment.parts).map(|part| &part.uri);
-        let inits = list.all().filter_map(|segment| segment.init.as_ref());
-        for uri in parts.chain(inits) {
-            self.kept.insert(uri.clone(), at_ms + 3 * target_ms);
+        for part in list.all().flat_map(|segment| &segment.parts) {
+            self.kept.insert(part.uri.clone(), at_ms + 3 * target_ms);
         }
     }
 
@@ -221,8 +231,16 @@ impl Checker {
             format!("{kept} s are left")
         });
         let could = whole.segments.get(skipped.len()).map_or(0.0, |segment| kept - segment.secs);
-        self.require(whole.is_ended || could <= boundary + ROUNDING_SECS, "6.2.5.1 all that is older is skipped", || format!("{could} s"));
-        self.require(!whole.is_ended || list.skipped == 0, "6.2.5.1 a list that has ended is given whole", String::new);
+        self.require(
+            whole.is_ended || whole.control.is_empty() || could <= boundary + ROUNDING_SECS,
+            "6.2.5.1 all that is older is skipped",
+            || format!("{could} s"),
+        );
+        self.require(
+            !(whole.is_ended || whole.control.is_empty()) || list.skipped == 0,
+            "6.2.5.1 a list that has ended is given whole",
+            String::new,
+        );
         list.skipped = 0;
         let discontinuities = skipped.iter().filter(|segment| segment.is_discontinuous).count() as u64;
         for segment in list.segments.iter_mut().chain(&mut list.open) {

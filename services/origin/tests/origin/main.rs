@@ -8,6 +8,7 @@ mod clip;
 mod cloud;
 mod duel;
 mod frames;
+mod hls;
 mod http;
 mod on_demand;
 mod peers;
