@@ -22,6 +22,8 @@ const SEGMENTS_MIN: usize = 3;
 const LISTED_TARGETS_MIN: i64 = 3;
 /// Nothing is dropped until so many target durations came after it: parts are listed for three, and served for three more; and a segment's length.
 const SERVED_TARGETS_MIN: i64 = 7;
+/// What a segment has at least that ends early: each frame of sound could end one.
+const EARLY_TICKS_MIN: i64 = MediaTime::TICKS_PER_SECOND / 2;
 /// Pictures that are away for longer hold up the sound beside them no more: the sound times the stream until they are back.
 const PICTURES_PAUSE: MediaTime = MediaTime::from_millis(2_000);
 /// How far ahead of the last part a player may ask, in seconds, or in parts where they are longer (RFC 8216bis §6.2.5.2).
@@ -191,7 +193,7 @@ impl Muxer {
             Container::MpegTs => track.id.is_default() && ts::holds(&track.config),
         };
         let tracks: Vec<Track> = tracks.iter().filter(holds).cloned().collect();
-        if self.tracks == tracks {
+        if self.tracks == tracks && !tracks.is_empty() {
             return Ok(());
         }
         let bytes = match self.config.container {
@@ -242,7 +244,7 @@ impl Muxer {
             return self.end_segment_before_hole(frame.dts);
         }
         let ticks = (frame.dts - segment_began).ticks_90k;
-        let is_due = can_start && (self.ends_early || self.pace.ends_at_key(ticks));
+        let is_due = can_start && (self.ends_early && ticks >= EARLY_TICKS_MIN || self.pace.ends_at_key(ticks));
         let held = self.frame_bytes + self.open.as_ref().map_or(0, |open| open.parts.iter().map(|part| part.bytes.len()).sum());
         if is_due || self.pace.ends_anyway(ticks) || held >= SEGMENT_BYTES_MAX {
             self.cut(Some(frame.dts));
@@ -606,7 +608,7 @@ impl Muxer {
         }
     }
 
-    /// The segment that is open, or opens next, ends at its next key frame, however short: someone waits for it.
+    /// The segment that is open, or opens next, ends at its next key frame, half a second long at least: someone waits for it.
     pub const fn end_segment_early(&mut self) {
         self.ends_early = true;
     }

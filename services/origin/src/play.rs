@@ -6,6 +6,7 @@ mod flv;
 pub(crate) mod frames;
 pub(crate) mod hls;
 pub(crate) mod http;
+mod ranges;
 mod refreshed;
 pub(crate) mod rtmp_alone;
 pub(crate) mod rtmp_fanout;

@@ -332,6 +332,30 @@ fn sound_alone_is_cut_by_its_own_time() {
     assert_keeps_its_word(&muxer);
 }
 
+/// Who comes first waits for half a second of sound: each of its frames could end a segment, and one of 23 ms starts no player.
+#[test]
+fn a_first_segment_of_sound_is_half_a_second_long() {
+    let mut muxer = Muxer::new(Config::default(), RUN);
+    muxer.set_tracks(&[audio_track()]).unwrap();
+    muxer.end_segment_early();
+    for packet in 0..30 {
+        let dts = MediaTime::from_ticks(packet * 2_090);
+        let payload = Bytes::from_static(b"sound");
+        muxer.feed(&Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload });
+    }
+    let list = parsed(&muxer);
+    assert!(list.segments.len() == 1 && (0.5..0.6).contains(&list.segments[0].duration), "{list:?}");
+}
+
+#[test]
+fn a_playlist_has_nothing_of_a_stream_that_has_nothing_for_it() {
+    let mut muxer = Muxer::new(Config::default(), RUN);
+    assert_eq!(muxer.set_tracks(&[]), Err(sightline_mp4::Error::Empty));
+    let mut ts = Muxer::new(Config { container: Container::MpegTs, ..Config::default() }, RUN);
+    assert_eq!(ts.set_tracks(&[]), Err(sightline_mp4::Error::Empty));
+    assert_eq!(ts.set_tracks(&[video_track(0xc0), audio_track()]), Ok(()));
+}
+
 #[test]
 fn a_playlist_that_was_cleared_goes_on_behind_a_discontinuity() {
     let mut muxer = muxer(2, 4);

@@ -307,13 +307,14 @@ pub(super) struct Question {
     skip: Skip,
 }
 
-/// Whether a delta will do.
+/// Whether a delta will do. A word that is not known here is none to refuse a player for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Deserialize)]
 enum Skip {
-    #[default]
-    No,
     #[serde(rename = "YES", alias = "v2")]
     Yes,
+    #[default]
+    #[serde(other)]
+    No,
 }
 
 /// What a request for a playlist gets.
@@ -359,7 +360,9 @@ pub(super) async fn playlist(play: &Play, stream: &Arc<Stream>, kind: Kind, ques
             }
             let wait = wanted.map_or(Wait::Over, |wanted| playlist.wait_for(wanted));
             match (wait, playlist.text(question.skip == Skip::Yes)) {
-                (Wait::TooFar, Some(_)) => return Answer::Wrong("_HLS_msn is more than one segment ahead"),
+                (Wait::TooFar, Some(_)) => {
+                    return Answer::Wrong("what _HLS_msn and _HLS_part name is more than two segments, or three seconds of parts, ahead");
+                }
                 (Wait::Over, Some(text)) => return Answer::Text(text),
                 (_, None) if playlist.has_nothing() => return Answer::Nothing(kind.lack()),
                 _ if !stream.is_published() => return Answer::Later,
@@ -445,6 +448,21 @@ mod tests {
         let text = playlist.text(false).unwrap();
         let name = first.lines().find(|line| line.starts_with("seg-")).unwrap();
         assert!(text.contains("#EXT-X-DISCONTINUITY\n") && !text.contains(name), "{text}");
+    }
+
+    /// A player is told so at once; it waited ten seconds for a segment.
+    #[test]
+    fn a_playlist_that_the_stream_has_nothing_for_knows_it_at_the_first_frame_and_gets_what_comes_later() {
+        let clock = Clock::start();
+        let playlist = Arc::new(Playlist::new(Kind::Sound, sightline_hls::Config::default(), clock));
+        playlist.wake(clock.now());
+        let mut tap = PlaylistTap { playlist: playlist.clone(), _place: None, clock, has_left: false };
+        assert!(!playlist.has_nothing(), "no frame has come yet");
+        let pictures = Packet::new(packet(0).frame.clone(), Arc::new(StreamConfig { id: 7, tracks: vec![], metadata: None }));
+        tap.handle_packet(&Arc::new(pictures), clock.now());
+        assert!(playlist.has_nothing() && playlist.text(false).is_none());
+        (1..9).for_each(|second| _ = tap.handle_packet(&packet(second), clock.now()));
+        assert!(!playlist.has_nothing() && playlist.text(false).is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::asker::Viewer;
 use super::hls::{self, Answer, Kind, Question};
 use super::snapshot::snapshot;
 use super::whep::http as whep;
-use super::{Play, flv, frames};
+use super::{Play, flv, frames, ranges};
 use crate::auth::wish::{PlayRefusal, Way};
 use crate::callbacks::Verdict;
 use crate::live::traffic::{Protocol, Traffic};
@@ -14,7 +14,7 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use sightline_hls::Lookup;
@@ -25,9 +25,6 @@ use tower_http::compression::predicate::Predicate;
 
 /// The type of a playlist.
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
-
-/// A segment never changes.
-const IMMUTABLE: &str = "public, max-age=3600, immutable";
 
 /// How long someone who asks again and again watches after a question, in segments: players ask for a playlist at least every target duration.
 const ASKED_SEGMENTS: u32 = 3;
@@ -85,13 +82,22 @@ async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>, viewer: Vi
     response
 }
 
+/// How a file is asked for.
+struct Asked {
+    method: Method,
+    headers: HeaderMap,
+}
+
 /// `/live/{playback}/…`.
 async fn file(
     State(play): State<Arc<Play>>,
     Path((playback, file)): Path<(String, String)>,
     question: Result<Query<Question>, QueryRejection>,
     viewer: Viewer,
+    method: Method,
+    headers: HeaderMap,
 ) -> Response {
+    let of_file = Asked { method, headers };
     let way = if file == "snapshot.jpg" { Way::Snapshot } else { Way::Hls };
     if let Err(refusal) = play.viewing.ask(viewer.wish(&playback, way)) {
         return refused(refusal);
@@ -106,7 +112,7 @@ async fn file(
         None if asked.is_none() && way == Way::Hls => {
             // Its files are named by its playlist: nobody begins with one.
             let found = hls::last_file(&play, &playback, &file);
-            return if found == Lookup::Gone { not_found() } else { hls_file(None, &file, found) };
+            return if found == Lookup::Gone { not_found() } else { hls_file(None, &of_file, &file, found) };
         }
         None if last.is_some() => return last.map_or_else(not_found, |text| playlist(text, viewer.token.as_deref())),
         _ => match play.find_or_wait(&playback, viewer.address).await {
@@ -119,7 +125,7 @@ async fn file(
         (Some(kind), _) => {
             let answer = match question {
                 Ok(Query(question)) => hls::playlist(&play, &stream, kind, question).await,
-                Err(_) => Answer::Wrong("_HLS_msn and _HLS_part are numbers, and _HLS_skip is YES"),
+                Err(_) => Answer::Wrong("_HLS_msn and _HLS_part are numbers, each once"),
             };
             match answer {
                 Answer::Text(text) => {
@@ -143,7 +149,7 @@ async fn file(
             }
             Err(failure) => error(StatusCode::NOT_FOUND, "NO_PICTURE", &failure.to_string()),
         },
-        (None, name) => hls_file(Some(&stream.traffic), name, hls::file(&play, &stream, name).await),
+        (None, name) => hls_file(Some(&stream.traffic), &of_file, name, hls::file(&play, &stream, name).await),
     }
 }
 
@@ -171,18 +177,19 @@ fn with_token(playlist: &str, token: &str) -> String {
 }
 
 /// `init-….mp4`, `seg-….m4s`, `seg-….ts` and `part-….m4s`.
-fn hls_file(traffic: Option<&Traffic>, name: &str, found: Lookup) -> Response {
+fn hls_file(traffic: Option<&Traffic>, asked: &Asked, name: &str, found: Lookup) -> Response {
     let (kind, bytes) = match found {
         Lookup::Init(bytes) => ("video/mp4", bytes),
         Lookup::Media(bytes) => (if name.ends_with(".ts") { "video/mp2t" } else { "video/iso.segment" }, bytes),
         Lookup::Soon | Lookup::Gone => {
-            return error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such file of this stream; it may have left the playlist");
+            let problem = "no such file of this stream, or it has left the playlist: index.m3u8, audio.m3u8 and ts.m3u8 name them";
+            return error(StatusCode::NOT_FOUND, "NOT_FOUND", problem);
         }
     };
     if let Some(traffic) = traffic {
         traffic.send(Protocol::Hls, bytes.len());
     }
-    with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes))
+    ranges::answer(&asked.method, &asked.headers, name, kind, bytes)
 }
 
 #[cfg(test)]

@@ -32,6 +32,17 @@ async fn sound_alone_and_mpeg_ts_are_made_for_whoever_asks_for_them() {
     let segment = text.lines().find(|line| line.starts_with("seg-")).unwrap();
     let (status, kind, encoding, body) = ask(&url("s1", segment)).await;
     assert_eq!((status, kind.as_deref(), encoding, body[0], body.len() % 188), (200, Some("video/mp2t"), None, 0x47, 0), "{segment}");
+    // Tools and old players ask for ranges, caches for what they have.
+    let part = reqwest::Client::new().get(url("s1", segment)).header("range", "bytes=188-375").send().await.unwrap();
+    assert_eq!(
+        (part.status().as_u16(), &part.headers()["content-range"]),
+        (206, &format!("bytes 188-375/{}", body.len()).parse().unwrap())
+    );
+    let tag = part.headers()["etag"].clone();
+    assert_eq!(part.bytes().await.unwrap(), body[188..376]);
+    assert_eq!(reqwest::Client::new().get(url("s1", segment)).header("if-none-match", tag).send().await.unwrap().status(), 304);
+    // Words that are not known are none to refuse a player for.
+    assert_eq!(ask(&url("s1", "ts.m3u8?_HLS_skip=NO&t=17&_HLS_new=1")).await.0, 200);
     // As many streams as may be have such a playlist: the other one goes on by its own.
     let (status, _, _, body) = ask(&url("s2", "ts.m3u8")).await;
     assert!(status == 503 && body.starts_with(b"{\"error_code\":\"TOO_MANY_STREAMS\""), "{body:?}");
