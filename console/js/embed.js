@@ -4,7 +4,7 @@
 //   <sightline-player playback="ID" token="KEY"></sightline-player>
 //
 // The server is the one that the script comes from; `server="https://…/"` names another. The element tells what it does by the events `state`
-// (`detail.state`, `detail.via`) and `snapshot`.
+// (`detail.state`, `detail.via`) and `snapshot`, and by its property `age` how old the picture on the screen is.
 
 import { PlayerView } from './player-view.js';
 
@@ -51,6 +51,11 @@ class SightlinePlayer extends HTMLElement {
     const playback = this.getAttribute('playback');
     const isId = playback && /^[A-Za-z0-9_-]{1,64}$/.test(playback);
     this.view.play(isId ? playback : null, () => this.getAttribute('token') ?? '', '<sightline-player playback="ID">');
+  }
+
+  /** How old the picture on the screen is: `ms`, `by` (`camera`: since its capture; `arrival`: since it came to the server), `clockErrorMs`, `isFrozen`; null: not known. */
+  get age() {
+    return this.view?.age() ?? null;
   }
 
   /** The picture on the screen as a file. */

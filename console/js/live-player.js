@@ -4,6 +4,7 @@
 // with every hiccup of the network and stays there. This one looks four times a second: a little behind is caught up by
 // playing faster, which no one notices; far behind is jumped over.
 
+import { PictureAge, byDate, byMediaTime, byRtpTime } from './age.js';
 import { flvLoader } from './flv-loader.js';
 
 /** More than this much buffered, in seconds: play faster. */
@@ -80,6 +81,7 @@ export class LivePlayer {
     this.isDestroyed = false;
     this.via = this.isWhepDue ? 'whep' : 'flv';
     this.looking = setInterval(() => this.look(), LOOK_MS);
+    this.age = new PictureAge(video, (query) => this.address('/clock', query));
     this.codec = null;
     this.onPlaying = () => {
       this.codec = null;
@@ -109,9 +111,10 @@ export class LivePlayer {
   }
 
   /** The address of a file of the stream, with the right to it. */
-  async address(file) {
+  async address(file, query = '') {
     const token = await this.token();
     const url = new URL(`${this.base}${file}`, this.home);
+    url.search = query;
     if (token) url.searchParams.set('token', token);
     return url.href;
   }
@@ -156,6 +159,8 @@ export class LivePlayer {
     if (!answer.ok) throw Object.assign(new Error(`WHEP answers ${answer.status}`), { isGone: [404, 503].includes(answer.status) });
     await peer.setRemoteDescription({ type: 'answer', sdp: text });
     if (!isCurrent()) return;
+    const zero = answer.headers.get('sightline-rtp-zero');
+    this.age.begin('whep', byRtpTime(zero === null ? null : Number(zero)));
     late = setTimeout(() => isCurrent() && !this.video.videoWidth && this.failed(new Error('no picture in time')), WHEP_WAIT_MS);
     this.play();
   }
@@ -197,6 +202,8 @@ export class LivePlayer {
     player.on(mpegts.Events.LOADING_COMPLETE, onEnd);
     player.attachMediaElement(this.video);
     player.load();
+    // What it counts from it tells nobody; the version is the one that lies here.
+    this.age.begin('flv', byMediaTime(() => player._player_engine?._transmuxer?._controller?._remuxer?.getTimestampBase?.() ?? null));
     this.play();
   }
 
@@ -215,6 +222,7 @@ export class LivePlayer {
         hls.on(Hls.Events.ERROR, (_, data) => data.fatal && this.failed(new Error(data.details), refusedCodec(`${data.details} ${data.mimeType ?? ''} ${data.error?.message ?? ''}`)));
         hls.loadSource(url);
         hls.attachMedia(this.video);
+        this.age.begin('hls', byDate(this.video, () => hls.playingDate));
         return this.play();
       }
     }
@@ -226,6 +234,10 @@ export class LivePlayer {
       },
     };
     this.video.src = url;
+    this.age.begin('hls', byDate(this.video, () => {
+      const start = this.video.getStartDate?.();
+      return start && !Number.isNaN(start.getTime()) ? new Date(start.getTime() + this.video.currentTime * 1000) : null;
+    }));
     this.play();
   }
 
@@ -237,6 +249,7 @@ export class LivePlayer {
   close() {
     const { engine } = this;
     this.engine = null;
+    this.age.end();
     try {
       engine?.close();
     } catch { /* An engine that is half open may object; it is gone either way. */ }
@@ -322,5 +335,6 @@ export class LivePlayer {
     clearTimeout(this.reopening);
     this.video.removeEventListener('playing', this.onPlaying);
     this.close();
+    this.age.destroy();
   }
 }

@@ -9,6 +9,9 @@ import { LivePlayer } from './live-player.js';
 const ZOOM_MOST = 8;
 /** One press of a key, and one notch of a wheel. */
 const ZOOM_STEP = 1.25;
+/** A picture that is older than these is shown so. */
+const AGE_AMBER_MS = 2000;
+const AGE_RED_MS = 5000;
 /** One press of an arrow key, as a part of the stage. */
 const PAN_STEP = 0.1;
 
@@ -70,8 +73,24 @@ export class PlayerView {
     const isPlaying = Boolean(this.player) && this.state === 'playing';
     this.via.hidden = !isPlaying;
     if (!isPlaying) return;
-    const via = t(`via_${this.player.via}`);
-    setText(this.via, this.player.via === 'whep' ? via : `${via} · ${t('behind', { seconds: number(this.player.buffered(), 1) })}`);
+    const { age, via } = this.player;
+    const [old, source] = [age.age(), age.source()];
+    const isFrozen = age.isFrozen();
+    const seconds = (ms) => number(ms / 1000, ms < 9_950 ? 1 : 0);
+    const words = isFrozen ? t('age_frozen', { seconds: seconds(age.standsMs()) }) : old === null ? null : t(`age_${source.by}`, { seconds: seconds(old) });
+    const buffered = via === 'whep' ? null : t('behind', { seconds: number(this.player.buffered(), 1) });
+    setText(this.via, [t(`via_${via}`), words ?? buffered].filter(Boolean).join(' · '));
+    const error = source?.errorMs ?? null;
+    const why = source?.by === 'camera' ? t(error === null ? 'age_by_camera' : 'age_by_camera_within', { ms: number(error ?? 0) }) : t('age_by_arrival');
+    setAttribute(this.via, 'title', source ? why : '');
+    const grade = isFrozen || old > AGE_RED_MS ? 'red' : old > AGE_AMBER_MS ? 'amber' : '';
+    if (this.via.dataset.age !== grade) this.via.dataset.age = grade;
+  }
+
+  /** Milliseconds since the capture of the picture on the screen, and whose word that is; null: not known. */
+  age() {
+    const [ms, source] = [this.player?.age.age() ?? null, this.player?.age.source()];
+    return ms === null || !source ? null : { ms, by: source.by, clockErrorMs: source.errorMs, isFrozen: this.player.age.isFrozen() };
   }
 
   toggleSound() {

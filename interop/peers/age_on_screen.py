@@ -4,7 +4,7 @@
     python3 interop/peers/age_on_screen.py target/release/sightline [--quality low] [--secs 60] [--clicks 20] [--json]
 
 Starts `sightline demo` and headless Chromium (chromedriver) on this machine and reads the bar code that the test scene draws: the time of
-capture, in the picture. One line a way: median and 95th percentile in milliseconds. A page takes a way because the ones before it are kept
+capture, in the picture. One line a way: median and 95th percentile in milliseconds, and how far the player's own word of the age is from that. A page takes a way because the ones before it are kept
 from it: no RTCPeerConnection, then no answer for `.flv`.
 """
 import argparse
@@ -63,7 +63,8 @@ for (let at = 0; at < 10; at++) {
 if (crc !== (bytes[10] << 8 | bytes[11])) return null;
 let captured = 0;
 for (let at = 4; at < 10; at++) captured = captured * 256 + bytes[at];
-return now - captured;
+const told = document.querySelector('sightline-player').age;
+return [now - captured, told && told.ms, told && told.by];
 """
 
 
@@ -155,18 +156,24 @@ def main():
             browser.open(url)
             eventually(f"a picture by {way}", lambda: browser.run("return window.first ?? null"))
             time.sleep(5)
-            ages, until = [], time.monotonic() + options.secs
+            ages, apart, clocks, until = [], [], set(), time.monotonic() + options.secs
             while time.monotonic() < until:
-                if (age := browser.run(STAMP)) is not None:
-                    ages.append(age)
+                if (read := browser.run(STAMP)) is not None:
+                    ages.append(read[0])
+                    if read[1] is not None:
+                        apart.append(read[1] - read[0])
+                        clocks.add(read[2])
                 time.sleep(0.25)
             via = browser.run("return window.via ?? null")
             found = {
                 "way": way, "via": via, "quality": options.quality, "readings": len(ages),
                 "age_ms": {"median": round(statistics.median(ages)), "p95": round(percentile(ages, 0.95))},
+                # What the player says less what the bar code says.
+                "player_apart_ms": {"median": round(statistics.median(apart)), "p95": round(percentile([abs(ms) for ms in apart], 0.95)), "readings": len(apart),
+                    "by": sorted(clocks)} if apart else None,
                 "click_ms": {"median": round(statistics.median(clicks)), "p95": round(percentile(clicks, 0.95))} if clicks else None,
             }
-            print(json.dumps(found) if options.json else f"{way} (via {via}): age {found['age_ms']}, click {found['click_ms']}", flush=True)
+            print(json.dumps(found) if options.json else f"{way} (via {via}): age {found['age_ms']}, player's word {found['player_apart_ms']}, click {found['click_ms']}", flush=True)
     finally:
         if browser:
             browser.close()

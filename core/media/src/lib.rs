@@ -17,6 +17,7 @@ pub mod aac;
 pub mod annexb;
 pub mod avc;
 mod bits;
+pub mod capture_mark;
 #[cfg(feature = "alloc")]
 pub mod coded;
 mod frame;
@@ -32,6 +33,7 @@ mod stream;
 mod time;
 mod track;
 
+pub use capture_mark::CaptureMark;
 pub use frame::{FRAME_OVERHEAD_BYTES, Frame};
 #[cfg(feature = "alloc")]
 pub use metadata::{Metadata, Property};

@@ -90,6 +90,11 @@ impl Family {
         }
     }
 
+    /// Whether it is a slice of the base layer.
+    pub(crate) fn is_slice(self, unit: &[u8]) -> bool {
+        matches!(self.role(unit), Role::Slice { .. })
+    }
+
     /// Whether a slice is the first of its picture (`first_mb_in_slice` is 0, or `first_slice_segment_in_pic_flag` is set).
     pub(crate) fn begins_picture(self, unit: &[u8]) -> bool {
         let at = match self {

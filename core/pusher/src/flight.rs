@@ -6,8 +6,6 @@ use core::time::Duration;
 use heapless::Deque;
 use sightline_media::Instant;
 
-/// Frames on their way whose age is known; a second at 30 fps. Beyond it, frames count with the one before them.
-const FRAMES_MAX: usize = 32;
 /// The acknowledged rate is measured over this long: shorter, and a radio's scheduling grants look like rates; longer, and a cut comes late.
 const WINDOW: Duration = Duration::from_millis(800);
 /// And over this long after a hole: no longer, because the hole is not to be counted in.
@@ -25,9 +23,9 @@ struct OnItsWay {
     captured_at: Instant,
 }
 
-/// One link's flight.
+/// One link's flight. Of `FRAMES` frames on their way the age is known, a second's worth; beyond it, frames count with the one before them.
 #[derive(Debug, Default)]
-pub(crate) struct Flight {
+pub(crate) struct Flight<const FRAMES: usize> {
     /// Bytes that the link took.
     handed: u64,
     /// Bytes of ours that are acknowledged.
@@ -36,7 +34,7 @@ pub(crate) struct Flight {
     overhead: u64,
     /// The link says what is acknowledged, and how much is not.
     outstanding: Option<u64>,
-    frames: Deque<OnItsWay, FRAMES_MAX>,
+    frames: Deque<OnItsWay, FRAMES>,
     samples: Deque<(Instant, u64), SAMPLES>,
     base: Base,
     progress_at: Option<Instant>,
@@ -64,7 +62,7 @@ impl Base {
     }
 }
 
-impl Flight {
+impl<const FRAMES: usize> Flight<FRAMES> {
     /// A new link.
     pub(crate) fn new(now: Instant) -> Self {
         Self { progress_at: Some(now), ..Self::default() }
@@ -205,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_frame_has_arrived_when_its_last_byte_is_acknowledged_whatever_tls_adds() {
-        let mut flight = Flight::new(at(0));
+        let mut flight = Flight::<32>::new(at(0));
         let mut latencies = std::vec::Vec::new();
         // A handshake of 3,000 bytes that are not ours.
         flight.report(at(10), 3000, 0, |_| {});
@@ -220,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_what_was_acknowledged_within_the_window() {
-        let mut flight = Flight::new(at(0));
+        let mut flight = Flight::<32>::new(at(0));
         for step in 0..100 {
             flight.hand(at(step * 25), 2500);
             flight.report(at(step * 25), step * 2500, 2500, |_| {});

@@ -1,7 +1,7 @@
 //! What goes into the pusher and what comes out.
 
 use core::time::Duration;
-use sightline_media::{Frame, Instant, Track};
+use sightline_media::{Frame, Instant, Track, WallTime};
 use sightline_signal::{Command, CommandResult, ErrorCode, Request, Response, Settings, StateReport, StatusEvent, StreamState, Text};
 
 /// From the cloud.
@@ -54,8 +54,12 @@ pub enum Input<'a, P> {
     Track(Track),
     /// The source turned out to give so many frames a second: more is not asked of it, and a custom quality with more is refused.
     SourceRate(u32),
-    /// An encoded frame and when it was captured.
+    /// An encoded frame and when it was captured. Pictures carry that time where it is known: see [`crate::Config::marks_pictures`].
     Frame(Frame<P>, Instant),
+    /// What the shell's clock shows; whatever it is, it may be handed in. The cloud's word goes before it.
+    Clock(WallTime),
+    /// The frames that come now are, or are no longer, of the past: they are sent as if they were captured now, and not marked.
+    Past(bool),
     /// The encoder or the source failed for good: reported as a `connection_error`; the stream ends in error, until it is started again.
     Failed(ErrorCode),
     /// The shell's source is gone, and the shell tries to get it back: reported as a `connection_error`; the stream stays.

@@ -70,6 +70,7 @@ extern crate std;
 
 mod backoff;
 mod bandwidth;
+mod capture_clock;
 mod config;
 mod debut;
 mod describe;

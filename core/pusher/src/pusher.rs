@@ -16,6 +16,7 @@ use sightline_signal::{
 
 use crate::{
     backoff::Backoff,
+    capture_clock::CaptureClock,
     config::{Config, Trigger},
     debut::Debut,
     describe::{describe, describe_timeout},
@@ -101,7 +102,8 @@ pub struct Pusher<P, const QUEUE: usize> {
     rate: RateControl,
     ladder: Ladder,
     keyframe_asked_at: Option<Instant>,
-    flight: Flight,
+    flight: Flight<QUEUE>,
+    clock: CaptureClock,
     /// Names the session in status events.
     session_number: u32,
     tally: Option<Tally>,
@@ -150,6 +152,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             ladder: Ladder::default(),
             keyframe_asked_at: None,
             flight: Flight::default(),
+            clock: CaptureClock::default(),
             session_number: 0,
             tally: None,
             dropped_before: 0,
@@ -232,6 +235,8 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             Input::Track(track) => self.on_track(now, track),
             Input::SourceRate(fps) => self.on_source_rate(fps),
             Input::Frame(frame, captured_at) => self.on_frame(now, frame, captured_at),
+            Input::Clock(wall) => self.clock.see_own(now, wall),
+            Input::Past(is_past) => self.clock.pause(is_past),
             Input::Failed(code) => self.give_up(now, code),
             Input::SourceLost { code, attempts, next_retry } => self.report(code, next_retry, attempts),
             Input::Start => self.start(now, None),
@@ -343,17 +348,18 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
     }
 
     fn ask(&mut self, now: Instant) {
-        self.send_request();
+        self.send_request(now);
         self.enter(StreamState::Requesting, Some(now + self.config.discovery_timeout));
     }
 
     #[inline(never)]
-    fn send_request(&mut self) {
+    fn send_request(&mut self, now: Instant) {
         let mut request_id = text("stream_");
         push_hex(&mut request_id, self.backoff.next_random() as u32);
         push_hex(&mut request_id, self.backoff.next_random() as u32);
         self.request_id = request_id;
         self.is_asking = true;
+        self.clock.ask(now);
         self.outbox.request();
     }
 
@@ -363,6 +369,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             return;
         }
         self.is_asking = false;
+        if let Some(unix_ms) = response.server_time_ms {
+            self.clock.hear(now, unix_ms);
+        }
         let waits = self.state == StreamState::Requesting;
         let in_use = self.server_in_use();
         let answered = if response.success { Servers::of(response, now, &mut self.config.server) } else { None };
@@ -718,7 +727,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 self.backoff.reset();
                 self.ask(now);
             }
-            StreamState::Streaming | StreamState::Connecting => self.send_request(),
+            StreamState::Streaming | StreamState::Connecting => self.send_request(now),
             StreamState::Idle
             | StreamState::Requesting
             | StreamState::Stopping

@@ -308,7 +308,7 @@ mod tests {
     /// An encoder that follows its settings, a camera's queue, and a link of some rate, in steps of 20 ms.
     struct World {
         control: RateControl,
-        flight: Flight,
+        flight: Flight<32>,
         now_ms: u64,
         waiting: VecDeque<(u64, Instant)>,
         in_network: u64,
@@ -325,7 +325,7 @@ mod tests {
         fn new(target_bps: u32) -> Self {
             let mut control = RateControl::new(target_bps, 150_000, Duration::from_secs(3));
             control.restart(Instant::ZERO);
-            let flight = Flight::new(Instant::ZERO);
+            let flight = Flight::<32>::new(Instant::ZERO);
             Self {
                 control,
                 flight,

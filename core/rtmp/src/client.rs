@@ -30,7 +30,7 @@ use heapless::{Deque, String};
 use inbox::{Inbox, ServerMessage};
 use outgoing::{Scratch, Sending};
 use padding::Padding;
-use sightline_media::{Codec, Frame, Instant, MediaTime, Track, TrackConfig};
+use sightline_media::{CaptureMark, Codec, Frame, Instant, MediaTime, Track, TrackConfig, capture_mark};
 
 /// The longest `tcUrl`, in bytes: those of the cloud services are under 100.
 pub const TC_URL_BYTES_MAX: usize = 160;
@@ -130,11 +130,17 @@ pub struct Session<P, const QUEUE: usize> {
     video: Option<Slot>,
     audio: Option<Slot>,
     is_announced: bool,
-    queue: Deque<Frame<P>, QUEUE>,
+    queue: Deque<Queued<P>, QUEUE>,
     sending: Option<Sending>,
     padding: Padding,
     first_dts: Option<MediaTime>,
     events: Events<P, QUEUE>,
+}
+
+/// A frame, and when it was captured where it is to say so.
+struct Queued<P> {
+    frame: Frame<P>,
+    mark: Option<CaptureMark>,
 }
 
 /// A track and whether its sequence header is still to be sent.
@@ -269,7 +275,15 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     /// # Errors
     /// [`QueueFull`] gives the frame back.
     pub fn send_frame(&mut self, frame: Frame<P>) -> Result<(), QueueFull<P>> {
-        self.queue.push_back(frame).map_err(QueueFull)?;
+        self.send_marked(frame, None)
+    }
+
+    /// The same with the time of its capture written into it, if it is a picture that takes a mark. The payload itself stays as it is.
+    ///
+    /// # Errors
+    /// [`QueueFull`] gives the frame back.
+    pub fn send_marked(&mut self, frame: Frame<P>, mark: Option<CaptureMark>) -> Result<(), QueueFull<P>> {
+        self.queue.push_back(Queued { frame, mark }).map_err(|queued| QueueFull(queued.frame))?;
         self.advance();
         Ok(())
     }
@@ -414,7 +428,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     /// nothing to write.
     pub fn pending(&self) -> [&[u8]; 2] {
         let parts = match (&self.sending, self.queue.front()) {
-            (Some(sending), Some(frame)) if sending.is_mid_chunk() || self.scratch.is_empty() => sending.pending(frame.payload.as_ref()),
+            (Some(sending), Some(queued)) if sending.is_mid_chunk() || self.scratch.is_empty() => {
+                sending.pending(queued.frame.payload.as_ref())
+            }
             _ if self.is_padding() => [self.padding.pending(), &[]],
             _ => [self.scratch.pending(), &[]],
         };
@@ -427,7 +443,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
         self.sent += u64::try_from(n).unwrap_or(0);
         let is_padding = self.is_padding();
         match (&mut self.sending, self.queue.front()) {
-            (Some(sending), Some(frame)) if sending.is_mid_chunk() || self.scratch.is_empty() => {
+            (Some(sending), Some(Queued { frame, .. })) if sending.is_mid_chunk() || self.scratch.is_empty() => {
                 if sending.consumed(n, frame.payload.as_ref().len(), self.chunk_size) {
                     self.sending = None;
                     self.give_back_front();
@@ -473,7 +489,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
     }
 
     fn give_back_front(&mut self) {
-        if let Some(frame) = self.queue.pop_front() {
+        if let Some(Queued { frame, .. }) = self.queue.pop_front() {
             // When no one collects them, dropping gives the buffer back as well.
             let _ = self.events.frames.push_back(frame);
         }
@@ -676,7 +692,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
 
     /// Metadata, then the sequence headers that are due, then the frame. False when the queue is empty.
     fn next_frame(&mut self) -> bool {
-        let Some(frame) = self.queue.front() else { return false };
+        let Some(Queued { frame, mark }) = self.queue.front() else { return false };
         let base = *self.first_dts.get_or_insert(frame.dts);
         // Audio may begin a little before the first picture: no time is negative on the wire.
         let timestamp = crate::flv::timestamp_ms((frame.dts - base).max(MediaTime::ZERO));
@@ -703,8 +719,14 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Session<P, QUEUE> {
             return true;
         };
         let (csid, type_id) = channel(codec);
-        let header = crate::flv::frame_header(frame, codec);
-        match Sending::new(csid, type_id, self.stream_id, timestamp, &header, frame.payload.as_ref().len(), self.chunk_size) {
+        let payload = frame.payload.as_ref();
+        let mut head: heapless::Vec<u8, { outgoing::BODY_HEAD_BYTES_MAX }> = heapless::Vec::new();
+        let _ = head.extend_from_slice(&crate::flv::frame_header(frame, codec));
+        let mut marked = [0; capture_mark::HEAD_BYTES_MAX];
+        let (bytes, instead_of) = mark.and_then(|mark| mark.put(codec, payload, &mut marked)).unwrap_or_default();
+        // It fits by construction.
+        let _ = head.extend_from_slice(marked.get(..bytes).unwrap_or_default());
+        match Sending::new(csid, type_id, self.stream_id, timestamp, &head, instead_of..payload.len(), self.chunk_size) {
             Some(sending) => self.sending = Some(sending),
             // Longer than a message can be: no encoder here makes it.
             None => self.give_back_front(),
@@ -774,7 +796,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small_enough_for_a_chip() {
-        assert!(size_of::<Session<[usize; 2], 4>>() <= 5376, "{}", size_of::<Session<[usize; 2], 4>>());
+        assert!(size_of::<Session<[usize; 2], 4>>() <= 5504, "{}", size_of::<Session<[usize; 2], 4>>());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::server::{self, Output, shared};
 use crate::url::RtmpUrl;
 use bytes::Bytes;
 use core::time::Duration;
-use sightline_media::{Codec, Frame, Instant, MediaTime, Track, TrackConfig, TrackId, aac, avc};
+use sightline_media::{CaptureMark, Codec, Frame, Instant, MediaTime, Track, TrackConfig, TrackId, WallTime, aac, avc};
 use std::string::ToString;
 use std::vec;
 use std::vec::Vec;
@@ -144,6 +144,32 @@ fn split_at_every_byte_a_stream_arrives_as_it_was_sent() {
             pair.client.close();
             pair.run();
             assert_eq!(pair.from_server.last(), Some(&server::Event::Unpublished));
+            assert_eq!(pair.client.bytes_sent(), pair.server.bytes_received());
+        }
+    }
+}
+
+#[test]
+fn a_marked_picture_arrives_with_its_mark_behind_its_delimiter_and_its_slices_as_they_were() {
+    let mark = CaptureMark { captured: WallTime::from_unix_micros(1_795_000_000_000_000), clock_error_ms: Some(3), number: 9 };
+    let slice = |bytes: usize| [&u32::try_from(bytes).unwrap().to_be_bytes()[..], &[0x65], &vec![0x88; bytes - 1]].concat();
+    let delimited = [&[0, 0, 0, 2, 9, 0xf0][..], &slice(5000)].concat();
+    for step in [1, 7, 1_000_000] {
+        for chunk_size in [128, 4096] {
+            let mut pair = Pair::new(step, Config { chunk_size, ..Config::default() });
+            pair.client.set_track(video_track());
+            pair.run();
+            let picture = |at: i64, payload: &[u8]| frame(TrackId::VIDEO, at, 1).map(|_| payload.to_vec());
+            let pictures = [picture(0, &delimited), picture(40, &slice(4091)), picture(80, &slice(1))];
+            for picture in pictures.clone() {
+                pair.client.send_marked(picture, Some(mark)).unwrap();
+                pair.run();
+            }
+            let come = pair.frames();
+            let kinds = |payload: &[u8]| sightline_media::avc::NalUnits::new(payload, 4).map(|nal| nal[0] & 0x1f).collect::<Vec<_>>();
+            assert_eq!(come.iter().map(|frame| kinds(&frame.payload)).collect::<Vec<_>>(), [vec![9, 6, 5], vec![6, 5], vec![6, 5]]);
+            assert!(come.iter().all(|frame| CaptureMark::find(sightline_media::Codec::H264, &frame.payload) == Some(mark)));
+            assert!(come[0].payload.ends_with(&slice(5000)) && come[1].payload.ends_with(&slice(4091)));
             assert_eq!(pair.client.bytes_sent(), pair.server.bytes_received());
         }
     }

@@ -265,6 +265,27 @@ pub struct OriginStream {
     /// Its relays to other servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relays: Vec<OriginRelay>,
+    /// Whose word it is when its pictures were captured: `camera`, or `arrival`, the origin's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured_by: Option<String>,
+    /// How far the camera's clock may be from the cloud's, in milliseconds, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_error_ms: Option<u16>,
+    /// How old its pictures were in the last minute, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ages: Vec<PathAge>,
+}
+
+/// How old a stream's pictures are on one path, in milliseconds since their capture.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PathAge {
+    /// `arrival`: as they come to the origin, where the camera says when it captured them. `whep`, `flv`, `hls`: on the screen, as the players of our pages say.
+    pub path: String,
+    /// Half of them were not older.
+    pub p50_ms: u32,
+    /// 99 of 100 were not.
+    pub p99_ms: u32,
 }
 
 /// A stream's relay to another server.

@@ -118,6 +118,9 @@ pub struct Response {
     /// The cloud's clock, seconds since 1970: durations are counted from the answer's receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_time: Option<i64>,
+    /// The same in milliseconds: a camera writes into its pictures when they were captured, by this clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_time_ms: Option<i64>,
     /// Names the stream for viewers and logs; no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, max_length = 64))]

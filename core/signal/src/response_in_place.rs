@@ -35,6 +35,7 @@ enum Field {
     Servers,
     RefreshAt,
     ServerTime,
+    ServerTimeMs,
     StreamId,
     ErrorCode,
     ErrorMessage,
@@ -79,6 +80,7 @@ impl<'de> Visitor<'de> for InPlace<'_> {
                 Field::Servers => map.next_value_seed(List(&mut response.servers))?,
                 Field::RefreshAt => put(&mut map, &mut response.refresh_at)?,
                 Field::ServerTime => put(&mut map, &mut response.server_time)?,
+                Field::ServerTimeMs => put(&mut map, &mut response.server_time_ms)?,
                 Field::StreamId => put(&mut map, &mut response.stream_id)?,
                 Field::ErrorCode => put(&mut map, &mut response.error_code)?,
                 Field::ErrorMessage => put(&mut map, &mut response.error_message)?,
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn an_answer_with_every_field_is_the_one_that_serde_derives() {
-        let text = r#"{"success":true,"request_id":"r1","rtmp_url":"rtmp://a/live","stream_key":"k","server_name":"n","server_region":"eu","max_bitrate":4000000,"recommended_fps":30,"supports_adaptive":true,"expires_at":4600,"token":"t","servers":[{"rtmp_url":"rtmp://a/live","priority":1,"server_name":"n"},{"rtmp_url":"rtmp://b/live","priority":2}],"refresh_at":4000,"server_time":1000,"stream_id":"s","error_code":"NO_SERVER_AVAILABLE","error_message":"a \"reason\"","retry_after":7,"epoch":3,"later":{"a":[1]}} "#;
+        let text = r#"{"success":true,"request_id":"r1","rtmp_url":"rtmp://a/live","stream_key":"k","server_name":"n","server_region":"eu","max_bitrate":4000000,"recommended_fps":30,"supports_adaptive":true,"expires_at":4600,"token":"t","servers":[{"rtmp_url":"rtmp://a/live","priority":1,"server_name":"n"},{"rtmp_url":"rtmp://b/live","priority":2}],"refresh_at":4000,"server_time":1000,"server_time_ms":1000250,"stream_id":"s","error_code":"NO_SERVER_AVAILABLE","error_message":"a \"reason\"","retry_after":7,"epoch":3,"later":{"a":[1]}} "#;
         let response = in_place(text).unwrap();
         assert_eq!(Ok(&response), json::read(text.as_bytes()).as_ref());
         // No `..`: a field that is added to the answer has to be added to the text here, and is then seen to be read.
@@ -158,6 +160,7 @@ mod tests {
             servers,
             refresh_at: Some(4000),
             server_time: Some(1000),
+            server_time_ms: Some(1_000_250),
             stream_id: Some(_),
             error_code: Some(_),
             error_message: Some(_),

@@ -237,6 +237,12 @@ impl<P: Copy + Eq> Session<P> {
         }
     }
 
+    /// What a picture's packets bear as their time when the stream's own is this, in ticks of its clock.
+    #[must_use]
+    pub fn picture_timestamp(&self, ticks: i64) -> u32 {
+        self.video.feed.timestamp(ticks)
+    }
+
     /// Whether it can be sent packets.
     #[must_use]
     pub fn is_connected(&self) -> bool {

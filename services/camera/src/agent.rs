@@ -218,6 +218,7 @@ impl Agent {
             calendar: self.checked.schedule.map(Calendar::new),
             is_triggered: false,
             backlog,
+            is_past: false,
             stills: Stills::default(),
             mqtt,
             discovery,
@@ -322,6 +323,8 @@ struct Running {
     /// The last trigger that the pusher got.
     is_triggered: bool,
     backlog: Backlog,
+    /// What the pusher got last was of the backlog.
+    is_past: bool,
     stills: Stills,
     /// Source and encoder run without a stream, too, for the recorder or to see motion, and then with these numbers.
     idle: Option<Settings>,
@@ -503,6 +506,14 @@ impl Running {
             return;
         }
         if self.backlog.is_empty() {
+            if frame.track == TrackId::VIDEO && frame.is_keyframe {
+                // Where there is no cloud, this is the clock that pictures are marked by; it may have been set in between.
+                self.pusher.handle(now, Input::Clock(clock::wall()));
+            }
+            if self.is_past && self.pusher.is_drained() {
+                self.is_past = false;
+                self.pusher.handle(now, Input::Past(false));
+            }
             self.pusher.handle(now, Input::Frame(frame, captured_at));
         } else {
             self.backlog.push(frame, captured_at);
@@ -548,6 +559,10 @@ impl Running {
     fn feed(&mut self, now: Instant) {
         if !self.pusher.is_streaming() {
             self.backlog.clear();
+        }
+        if !self.is_past && !self.backlog.is_empty() {
+            self.is_past = true;
+            self.pusher.handle(now, Input::Past(true));
         }
         while !self.backlog.is_empty() && self.pusher.is_drained() {
             for _ in 0..FEED_FRAMES {

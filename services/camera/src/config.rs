@@ -106,6 +106,10 @@ pub struct StreamConfig {
     /// link turns out better.
     #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_BANDWIDTH_CHECK")]
     pub bandwidth_check: bool,
+    /// Write into each picture when it was captured, in 39 bytes that every decoder passes over, so that whoever watches sees how old it is. By the cloud's
+    /// clock where there is a cloud. Not for a file.
+    #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_CAPTURE_TIMES")]
+    pub capture_times: bool,
     /// Try again after a failure.
     #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_AUTO_RECONNECT")]
     pub enable_auto_reconnect: bool,

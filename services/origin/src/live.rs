@@ -4,6 +4,7 @@
 //! [`ring::Cursor`] and pulls. What an output keeps for a stream lies in its [`extensions`]. So a new output is a file of its own in
 //! `play/` or `record/`, and nothing here changes.
 
+pub(crate) mod captured;
 pub(crate) mod extensions;
 pub(crate) mod hub;
 pub(crate) mod incidents;

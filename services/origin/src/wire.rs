@@ -146,7 +146,8 @@ mod tests {
         let dts = MediaTime::from_millis(millis);
         let payload = Bytes::from_static(b"sound");
         let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
-        stream.push(publisher, frame, Instant::from_micros(u64::try_from(millis + 1000).unwrap() * 1000)).unwrap();
+        let now = Instant::from_micros(u64::try_from(millis + 1000).unwrap() * 1000);
+        stream.push(publisher, frame, now, sightline_media::WallTime::default()).unwrap();
     }
 
     fn fill(stream: &Stream, cursor: &mut WireCursor, wire: Wire) -> VecDeque<Bytes> {

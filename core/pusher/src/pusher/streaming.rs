@@ -93,7 +93,7 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
             self.sets_exhausted = 0;
         }
         if !self.is_asking && self.servers.as_ref().and_then(Servers::refresh_at).is_some_and(|at| now >= at) {
-            self.send_request();
+            self.send_request(now);
         }
         if self.debut.as_ref().is_some_and(|debut| now >= debut.ends_at()) {
             self.announce();
@@ -204,7 +204,9 @@ impl<P: AsRef<[u8]>, const QUEUE: usize> Pusher<P, QUEUE> {
                 }
                 let Some((frame, captured_at)) = self.queue.pop() else { break };
                 self.session_bytes += frame.len() as u64;
-                if self.session.send_frame(frame).is_err() {
+                let is_marked = frame.track == TrackId::VIDEO && self.config.marks_pictures;
+                let mark = if is_marked { self.clock.mark(captured_at, self.queue.dropped()) } else { None };
+                if self.session.send_marked(frame, mark).is_err() {
                     break;
                 }
                 let _ = self.in_session.push_back(captured_at);

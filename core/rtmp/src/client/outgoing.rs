@@ -6,6 +6,7 @@ use crate::handshake;
 use crate::message::command::Outgoing;
 use crate::message::{CSID_COMMAND, type_id};
 use heapless::Vec;
+use sightline_media::capture_mark;
 
 /// The longest body put into the scratch, in bytes: a `connect` or `publish` of the longest names, an `avcC` of 512.
 pub(super) const BODY_BYTES_MAX: usize = 640;
@@ -75,8 +76,11 @@ impl Scratch {
     }
 }
 
-/// First chunk header and body header.
-const HEAD_BYTES_MAX: usize = HEADER_BYTES_MAX + crate::flv::BODY_HEADER_BYTES_MAX;
+/// What goes in front of a payload: the body's header, and the mark of its capture.
+pub(super) const BODY_HEAD_BYTES_MAX: usize = crate::flv::BODY_HEADER_BYTES_MAX + capture_mark::HEAD_BYTES_MAX;
+const _: () = assert!(BODY_HEAD_BYTES_MAX < CHUNK_SIZE_DEFAULT as usize, "it is in the first chunk, which is never smaller");
+/// First chunk header and what goes in front of the payload.
+const HEAD_BYTES_MAX: usize = HEADER_BYTES_MAX + BODY_HEAD_BYTES_MAX;
 
 /// The frame under way. Its payload stays in the queue; this knows how far it has gone.
 pub(super) struct Sending {
@@ -91,26 +95,25 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// `None` when the message would be longer than a message may be.
+    /// `body_head` goes before what of the payload is in `part`. `None` when the message would be longer than a message may be.
     pub(super) fn new(
         csid: u32,
         type_id: u8,
         stream_id: u32,
         timestamp: u32,
-        body_header: &[u8],
-        payload_len: usize,
+        body_head: &[u8],
+        part: core::ops::Range<usize>,
         chunk_size: u32,
     ) -> Option<Self> {
-        let length = u32::try_from(payload_len + body_header.len()).ok().filter(|&length| length <= MESSAGE_BYTES_MAX)?;
+        let length = u32::try_from(part.len() + body_head.len()).ok().filter(|&length| length <= MESSAGE_BYTES_MAX)?;
         let header = MessageHeader { csid, timestamp, length, type_id, stream_id };
         let continuation = continuation(&header);
         let chunk_size = usize::try_from(chunk_size).ok()?;
         let mut head = Vec::new();
         head.extend_from_slice(&first(&header)).ok()?;
-        // The body's header is in the first chunk: ours are never smaller than 128 bytes.
-        head.extend_from_slice(body_header).ok()?;
-        let chunk_end = payload_len.min(chunk_size.saturating_sub(body_header.len()));
-        Some(Self { head, head_at: 0, at: 0, chunk_end, is_mid_chunk: false, continuation })
+        head.extend_from_slice(body_head).ok()?;
+        let chunk_end = part.end.min(part.start.saturating_add(chunk_size.saturating_sub(body_head.len())));
+        Some(Self { head, head_at: 0, at: part.start, chunk_end, is_mid_chunk: false, continuation })
     }
 
     /// True between the first byte of a chunk and its last: nothing may come in between.

@@ -6,6 +6,8 @@ use sightline_pusher::{GateConfig, Trigger};
 use sightline_signal::{CustomQuality, Quality, Settings, Text};
 use std::time::Duration;
 
+use sightline_capture::Source;
+
 use super::{
     Config, MotionConfig, Problem,
     local::Local,
@@ -107,6 +109,8 @@ fn pusher_config(local: &Local, stream: &Stream) -> Result<sightline_pusher::Con
         live_streaming: stream.enable_live_streaming,
         adaptive_bitrate: stream.enable_adaptive_bitrate,
         bandwidth_check: stream.bandwidth_check,
+        // A file's pictures were captured at another time, if ever.
+        marks_pictures: stream.capture_times && !matches!(local.source, Source::File(_)),
         auto_reconnect: stream.enable_auto_reconnect,
         max_reconnect_attempts: stream.max_reconnect_attempts,
         reconnect_interval: secs(stream.reconnect_interval_sec),

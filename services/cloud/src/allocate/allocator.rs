@@ -151,6 +151,7 @@ impl Allocator {
             servers: &placement.servers,
             asked_bps,
             now,
+            now_ms: self.parts.clock.unix_millis(),
             token_ttl_sec: i64::from(self.parts.token_ttl_sec),
             kid: self.parts.keys.current_kid(),
         };

@@ -33,6 +33,8 @@ pub(super) struct Grounds<'a> {
     pub(super) asked_bps: u32,
     /// Seconds since 1970.
     pub(super) now: i64,
+    /// The same in milliseconds, just now.
+    pub(super) now_ms: i64,
     pub(super) token_ttl_sec: i64,
     pub(super) kid: String,
 }
@@ -69,6 +71,7 @@ impl Grounds<'_> {
                 .collect(),
             refresh_at: Some(self.now + refresh_after(self.token_ttl_sec, epoch)),
             server_time: Some(self.now),
+            server_time_ms: Some(self.now_ms),
             stream_id: Some(text(&self.playback)),
             ..Response::default()
         };

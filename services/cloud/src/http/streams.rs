@@ -7,7 +7,10 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use serde::Serialize;
-use sightline_signal::{DeviceId, LatencyKind, StreamState, report::OriginRelay};
+use sightline_signal::{
+    DeviceId, LatencyKind, StreamState,
+    report::{OriginRelay, OriginStream, PathAge},
+};
 use std::sync::Arc;
 
 /// A live stream: what the origin measures, joined with what the camera reports.
@@ -22,9 +25,16 @@ pub(super) struct StreamView {
     height: u32,
     fps: f64,
     bitrate_kbps: f64,
-    /// As the camera says; null until it reports.
+    /// `end_to_end`: from capture to viewers' screens, the median of the way that is the fastest of those that are watched. `ack`: from capture to the origin.
+    /// Both where the camera writes into its pictures when it captured them, over the last minute. Else as the camera says; null until it reports.
     latency_ms: Option<u32>,
     latency_kind: Option<LatencyKind>,
+    /// Whose word it is when pictures were captured: `camera`, or `arrival`, the origin's own. Null: not known.
+    captured_by: Option<String>,
+    /// How far the camera's clock may be from the cloud's, in milliseconds; null: it has not been compared.
+    clock_error_ms: Option<u16>,
+    /// How old its pictures were in the last minute: as they came to the origin, and on viewers' screens.
+    ages: Vec<PathAge>,
     viewers: u64,
     server: String,
     /// When its publisher began.
@@ -53,14 +63,18 @@ pub(super) async fn list(
 fn view(presence: &Presence, device: String, live: LiveStream) -> StreamView {
     let report = DeviceId::new(&device).ok().and_then(|id| presence.device(&id).state);
     let stream = live.stream;
+    let latency = latency(&stream).or(report.as_ref().map(|report| (report.latency_ms, report.latency_kind)));
     StreamView {
         state: report.as_ref().map_or(StreamState::Streaming, |report| report.state).name(),
         width: stream.width,
         height: stream.height,
         fps: rounded(stream.fps),
         bitrate_kbps: rounded(stream.bitrate_kbps),
-        latency_ms: report.as_ref().map(|report| report.latency_ms),
-        latency_kind: report.as_ref().map(|report| report.latency_kind),
+        latency_ms: latency.map(|(ms, _)| ms),
+        latency_kind: latency.map(|(_, kind)| kind),
+        captured_by: stream.captured_by,
+        clock_error_ms: stream.clock_error_ms,
+        ages: stream.ages,
         viewers: stream.viewers,
         server: live.server,
         since: stream.since,
@@ -75,6 +89,17 @@ fn view(presence: &Presence, device: String, live: LiveStream) -> StreamView {
         relays: stream.relays,
         device,
     }
+}
+
+/// What was measured from a camera's own marks: on a screen, or as far as the origin.
+fn latency(stream: &OriginStream) -> Option<(u32, LatencyKind)> {
+    if stream.captured_by.as_deref() != Some("camera") {
+        return None;
+    }
+    let (arrivals, screens): (Vec<_>, Vec<_>) = stream.ages.iter().partition(|age| age.path == "arrival");
+    let least = |ages: Vec<&PathAge>| ages.into_iter().map(|age| age.p50_ms).min();
+    let on_screens = least(screens).map(|ms| (ms, LatencyKind::EndToEnd));
+    on_screens.or(least(arrivals).map(|ms| (ms, LatencyKind::Ack)))
 }
 
 /// One digit: more would claim more than was measured.

@@ -3,6 +3,7 @@
 use crate::auth::grant::Refusal;
 use crate::ingest::budget::OverBudget;
 use crate::ingest::fates::{Fate, Fates};
+use crate::live::captured::{AGE_BOUNDS_MS, AgePath};
 use crate::live::hub::Hub;
 use crate::live::traffic::Protocol;
 use crate::play::frames::Decoders;
@@ -114,6 +115,8 @@ pub(crate) fn streams(hub: &Hub) -> String {
     let connected = [Protocol::Rtmp, Protocol::Rtmps, Protocol::Flv, Protocol::Whep, Protocol::Frames];
     let connected = connected.map(|protocol| (protocol.name(), traffic.viewers(protocol)));
     text.family("viewers", Kind::Gauge, "Viewers now, by protocol; those of HLS have no connection to count.").each("protocol", connected);
+    let mut ages = text.family("picture_age_seconds", Kind::Histogram, "Time since the capture of pictures, by path: as they come here, where their camera says when it captured them, and on viewers' screens, as the players of our pages say.");
+    AgePath::ALL.into_iter().for_each(|path| ages.histogram("path", path.name(), traffic.ages(path)));
     text.0
 }
 
@@ -151,6 +154,7 @@ pub(crate) fn publishers(fates: &Fates, duels: u64) -> String {
 enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
 /// Metrics as text.
@@ -163,6 +167,7 @@ impl Text {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         // Writing to a string can't fail.
         let _ = writeln!(self.0, "# HELP sightline_origin_{name} {help}\n# TYPE sightline_origin_{name} {kind}");
@@ -178,6 +183,18 @@ struct Family<'a> {
 impl Family<'_> {
     fn one(self, value: u64) {
         let _ = writeln!(self.text, "sightline_origin_{} {value}", self.name);
+    }
+
+    /// Counts between bounds in milliseconds, and their sum.
+    fn histogram<const N: usize>(&mut self, label: &str, which: &str, (counts, sum_ms): ([u64; N], u64)) {
+        let (name, mut so_far) = (self.name, 0);
+        let bounds = AGE_BOUNDS_MS.iter().map(|ms| (f64::from(*ms) / 1000.0).to_string()).chain(["+Inf".to_owned()]);
+        for (bound, count) in bounds.zip(counts) {
+            so_far += count;
+            let _ = writeln!(self.text, "sightline_origin_{name}_bucket{{{label}=\"{which}\",le=\"{bound}\"}} {so_far}");
+        }
+        let _ = writeln!(self.text, "sightline_origin_{name}_sum{{{label}=\"{which}\"}} {}", sum_ms as f64 / 1000.0);
+        let _ = writeln!(self.text, "sightline_origin_{name}_count{{{label}=\"{which}\"}} {so_far}");
     }
 
     fn each<const N: usize>(self, label: &str, values: [(&str, u64); N]) {

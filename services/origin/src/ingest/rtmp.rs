@@ -497,7 +497,8 @@ impl Connection<'_> {
     fn handle_frame(&mut self, frame: Frame<Bytes>) {
         let now = self.rtmp.ingest.clock.now();
         self.over = self.over.or(self.budget.take_message(now).err());
-        let fault = self.on_hold(|hold| hold.stream.push(hold.id, frame, now)).flatten();
+        let wall = self.rtmp.ingest.clock.wall();
+        let fault = self.on_hold(|hold| hold.stream.push(hold.id, frame, now, wall)).flatten();
         if let Some(fault) = fault.filter(|fault| !self.faults_told.contains(fault)) {
             self.faults_told.push(fault);
             self.remark(fault.name());

@@ -215,7 +215,7 @@ impl Publishing {
             self.request_key_frame();
         }
         if !frame.payload.is_empty() {
-            let _ = self.hold.stream.push(self.hold.id, frame, now);
+            let _ = self.hold.stream.push(self.hold.id, frame, now, self.whip.rtmp.ingest.clock.wall());
         }
     }
 
@@ -227,7 +227,7 @@ impl Publishing {
         }
         let payload = Bytes::copy_from_slice(&data.data);
         let frame = Frame { track: TrackId::AUDIO, dts: time, pts: time, is_keyframe: true, is_disposable: false, payload };
-        let _ = self.hold.stream.push(self.hold.id, frame, now);
+        let _ = self.hold.stream.push(self.hold.id, frame, now, self.whip.rtmp.ingest.clock.wall());
     }
 
     fn request_key_frame(&mut self) {

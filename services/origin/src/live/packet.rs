@@ -1,7 +1,8 @@
 //! A frame in the ring.
 
+use crate::live::captured::Captured;
 use bytes::Bytes;
-use sightline_media::{Frame, Instant, StreamConfig};
+use sightline_media::{Frame, StreamConfig, WallTime};
 use std::sync::{Arc, OnceLock};
 
 /// Serialised forms that a packet can keep: two wires, each with a frame and the headers before it.
@@ -15,8 +16,8 @@ const FORMS_MAX: usize = 4;
 pub(crate) struct Packet {
     pub(crate) frame: Frame<Bytes>,
     pub(crate) config: Arc<StreamConfig>,
-    /// When it came.
-    pub(crate) arrived_at: Instant,
+    /// When it was captured.
+    pub(crate) captured: Captured,
     /// Whose it is: how many publishers the stream has had.
     pub(crate) publisher: u64,
     forms: [OnceLock<Bytes>; FORMS_MAX],
@@ -24,12 +25,12 @@ pub(crate) struct Packet {
 
 impl Packet {
     pub(crate) fn new(frame: Frame<Bytes>, config: Arc<StreamConfig>) -> Self {
-        Self { frame, config, arrived_at: Instant::ZERO, publisher: 0, forms: Default::default() }
+        Self { frame, config, captured: Captured::on_arrival(WallTime::default()), publisher: 0, forms: Default::default() }
     }
 
-    /// The same with the time when it came.
-    pub(crate) fn arrived(self, at: Instant) -> Self {
-        Self { arrived_at: at, ..self }
+    /// The same with the time when it was captured.
+    pub(crate) fn captured(self, captured: Captured) -> Self {
+        Self { captured, ..self }
     }
 
     /// The same with the number of its publisher.

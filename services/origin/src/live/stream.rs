@@ -1,6 +1,7 @@
 //! One stream: its publisher, its last frames and its outputs. It outlives its publishers.
 
 use crate::auth::duels::Holder;
+use crate::live::captured::{AgePath, Ages, Captured, CapturedBy, Newest};
 use crate::live::extensions::Extensions;
 use crate::live::packet::Packet;
 use crate::live::rate::Rate;
@@ -10,7 +11,7 @@ use crate::live::tap::{Next, Tap};
 use crate::live::traffic::{Protocol, Traffic};
 use crate::record::health::RecordingHealth;
 use bytes::Bytes;
-use sightline_media::{Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId};
+use sightline_media::{CaptureMark, Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId, WallTime};
 use sightline_signal::report::OriginStream;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,6 +74,9 @@ struct State {
     /// The stream's own time: it goes on over changes of publisher.
     clock: SourceClock,
     rate: Rate,
+    /// The present publisher's newest picture.
+    newest: Option<Newest>,
+    ages: Ages,
     /// Outputs that stay when the publisher changes.
     taps: Vec<Box<dyn Tap>>,
 }
@@ -112,6 +116,8 @@ impl Stream {
                 first_frame_at: None,
                 clock: SourceClock::default(),
                 rate: Rate::default(),
+                newest: None,
+                ages: Ages::default(),
                 taps: Vec::new(),
             }),
             ring: Mutex::new(Ring::new(limits)),
@@ -150,6 +156,7 @@ impl Stream {
         state.is_config_due = true;
         state.awaits_key = true;
         state.first_frame_at = None;
+        state.newest = None;
         state.clock.change_source();
         state.taps.iter_mut().for_each(|tap| tap.handle_takeover());
     }
@@ -251,7 +258,7 @@ impl Stream {
 
     /// A frame of a publisher: it gets the stream's own time, then goes to the publisher's taps, the stream's taps and the ring, and
     /// the viewers are woken. What was wrong with its time is given back.
-    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant) -> Result<Option<Fault>, Superseded> {
+    pub(crate) fn push(&self, publisher: u64, mut frame: Frame<Bytes>, now: Instant, wall: WallTime) -> Result<Option<Fault>, Superseded> {
         let (head, bytes, fault) = {
             let mut state = self.state_of(publisher)?;
             if state.awaits_key && !state.can_start_with(&frame, now) {
@@ -262,9 +269,15 @@ impl Stream {
             let placed = state.clock.place(frame.track, frame.dts, frame.pts, now);
             (frame.dts, frame.pts) = (placed.dts, placed.pts);
             let bytes = frame.payload.len();
+            let captured = state.captured(&frame, wall);
+            if captured.by != CapturedBy::Arrival {
+                let age = captured.age(wall);
+                state.ages.count(AgePath::Arrival, age, now);
+                self.traffic.count_age(AgePath::Arrival, age);
+            }
             self.traffic.count_frame(frame.track == TrackId::VIDEO);
             state.rate.count(frame.track == TrackId::VIDEO, bytes, now);
-            let packet = Arc::new(Packet::new(frame, state.config.clone()).arrived(now).of_publisher(self.publishers()));
+            let packet = Arc::new(Packet::new(frame, state.config.clone()).captured(captured).of_publisher(self.publishers()));
             state.tap(&packet, now);
             // Still under the state's lock: a publisher that takes over can't come in between.
             let needed_from = if self.lone_viewers.load(Ordering::Relaxed) > 0 { 0 } else { self.readers.oldest() };
@@ -293,6 +306,17 @@ impl Stream {
     /// The last key frame, with the configuration to decode it.
     pub(crate) fn last_key_frame(&self) -> Option<Arc<Packet>> {
         self.ring().last_start().cloned()
+    }
+
+    /// The newest picture, and when it was captured; `None` without a publisher's.
+    pub(crate) fn newest(&self) -> Option<Newest> {
+        self.state().newest
+    }
+
+    /// How old the picture on a viewer's screen was, as its player says.
+    pub(crate) fn count_age(&self, path: AgePath, age: Duration, now: Instant) {
+        self.state().ages.count(path, age, now);
+        self.traffic.count_age(path, age);
     }
 
     /// The configuration of the last group of pictures, and whether its pictures come in another order than they are shown; `None` while
@@ -341,8 +365,10 @@ impl Stream {
 
     /// What the cloud is told; `None` without a publisher.
     pub(crate) fn describe(&self, now: Instant) -> Option<OriginStream> {
-        let state = self.state();
+        let mut state = self.state();
+        let ages = state.ages.tell(now);
         let publisher = state.publisher.as_ref()?;
+        let captured_by = state.newest.map(|newest| newest.captured.by);
         let (width, height) = state.config.tracks.iter().find_map(|track| track.config.size()).unwrap_or_default();
         let (fps, bitrate_kbps) = state.rate.at(now);
         Some(OriginStream {
@@ -359,6 +385,9 @@ impl Stream {
             since: publisher.since_unix_secs,
             recording: publisher.recording.as_ref().map(|health| health.name().to_owned()),
             relays: Vec::new(),
+            captured_by: captured_by.map(|by| by.name().to_owned()),
+            clock_error_ms: captured_by.and_then(CapturedBy::clock_error_ms),
+            ages,
         })
     }
 }
@@ -369,6 +398,19 @@ impl State {
         let began = *self.first_frame_at.get_or_insert(now);
         let has_video = self.tracks.iter().any(|track| track.id == TrackId::VIDEO);
         frame.is_keyframe && (frame.track == TrackId::VIDEO) == has_video && (has_video || now.since(began) >= PICTURES_WAIT)
+    }
+
+    /// When a frame was captured, and if it is a picture, that it is the newest. Of a camera that marks its pictures, one without a mark is passed over.
+    fn captured(&mut self, frame: &Frame<Bytes>, wall: WallTime) -> Captured {
+        if frame.track != TrackId::VIDEO {
+            return Captured::on_arrival(wall);
+        }
+        let captured = Captured::new(CaptureMark::find(self.config.codec_of(frame.track), &frame.payload), wall);
+        let is_marked = self.newest.is_some_and(|newest| newest.captured.by != CapturedBy::Arrival);
+        if captured.by != CapturedBy::Arrival || !is_marked {
+            self.newest = Some(Newest { pts: frame.pts, captured });
+        }
+        captured
     }
 
     /// Before a frame: what was announced becomes the configuration, if it differs.
@@ -454,7 +496,7 @@ mod tests {
         let dts = MediaTime::from_millis(millis);
         let payload = Bytes::from_static(b"sound");
         let frame = Frame { track: TrackId::AUDIO, dts, pts: dts, is_keyframe: true, is_disposable: false, payload };
-        stream.push(publisher, frame, Instant::from_micros(u64::try_from(millis).unwrap() * 1000))
+        stream.push(publisher, frame, Instant::from_micros(u64::try_from(millis).unwrap() * 1000), WallTime::default())
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What goes in and out, for `/metrics`.
 
+use crate::live::captured::{AGE_BOUNDS_MS, AgeCounts, AgePath};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How a viewer watches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +43,14 @@ pub(crate) struct Traffic {
     sent_bytes: [AtomicU64; Protocol::ALL.len()],
     /// Of those that have a connection each.
     viewers: [AtomicU64; Protocol::ALL.len()],
+    ages: [AgeHistogram; AgePath::ALL.len()],
+}
+
+/// How old pictures were.
+#[derive(Debug, Default)]
+struct AgeHistogram {
+    counts: [AtomicU64; AGE_BOUNDS_MS.len() + 1],
+    sum_ms: AtomicU64,
 }
 
 impl Traffic {
@@ -62,6 +72,18 @@ impl Traffic {
 
     pub(crate) fn go(&self, protocol: Protocol) {
         self.viewers[protocol as usize].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_age(&self, path: AgePath, age: Duration) {
+        let histogram = &self.ages[path as usize];
+        histogram.counts[AgeCounts::place(age)].fetch_add(1, Ordering::Relaxed);
+        histogram.sum_ms.fetch_add(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many pictures of a path were not older than each of [`AGE_BOUNDS_MS`] and above the one before, how many were above all, and the sum in milliseconds.
+    pub(crate) fn ages(&self, path: AgePath) -> ([u64; AGE_BOUNDS_MS.len() + 1], u64) {
+        let histogram = &self.ages[path as usize];
+        (histogram.counts.each_ref().map(|count| count.load(Ordering::Relaxed)), histogram.sum_ms.load(Ordering::Relaxed))
     }
 
     /// Bytes of publishers.

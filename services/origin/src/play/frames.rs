@@ -182,7 +182,6 @@ async fn run(play: Arc<Play>, stream: Arc<Stream>, readers: Arc<Readers>, to: wa
             }
             continue;
         }
-        decoding.set_wall(play.clock);
         let (to, ended, readers, of) = (to.clone(), stop.clone(), readers.clone(), play.decoders.clone());
         let decoded = play.tasks.spawn_blocking(move || {
             if has_skipped {

@@ -220,7 +220,7 @@ impl Tap for PlaylistTap {
             }
         }
         if state.is_offered {
-            state.muxer.push(&packet.frame, self.clock.wall());
+            state.muxer.push(&packet.frame, packet.captured.at);
         }
         Next::Stay
     }

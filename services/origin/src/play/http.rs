@@ -5,7 +5,7 @@ use super::asker::Viewer;
 use super::hls::{self, Answer, Kind, Question};
 use super::snapshot::snapshot;
 use super::whep::http as whep;
-use super::{Play, flv, frames, ranges};
+use super::{Play, flv, frames, ranges, times};
 use crate::auth::wish::{PlayRefusal, Way};
 use crate::callbacks::Verdict;
 use crate::live::traffic::{Protocol, Traffic};
@@ -33,6 +33,7 @@ const ASKED_SEGMENTS: u32 = 3;
 pub(crate) fn router(play: Arc<Play>) -> Router {
     let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file).layer(playlists_compressed()));
     let live = live.route("/live/{playback}/frames", get(frames::http::get));
+    let live = live.route("/live/{playback}/clock", get(times::get));
     let live = live.route("/live/{playback}/whep", post(whep::post).fallback(posted_only));
     let live = live.route("/live/{playback}/whep/{session}", delete(whep::delete).patch(whep::patch).fallback(ended_only));
     live.method_not_allowed_fallback(other_method).with_state(play)

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "all of it is a test, its peers too")]
 
 mod abuse;
+mod ages;
 mod callbacks;
 mod certificate;
 mod clip;

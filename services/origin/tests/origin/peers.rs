@@ -2,7 +2,7 @@
 
 use crate::clip::clip;
 use bytes::Bytes;
-use sightline_media::{Frame, Instant, MediaTime};
+use sightline_media::{CaptureMark, Frame, Instant, MediaTime};
 use sightline_rtmp::client::{Config, Event, Session};
 use sightline_rtmp::player;
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ pub(crate) struct Publisher {
     socket: TcpStream,
     session: Session<Bytes, 64>,
     started: tokio::time::Instant,
+    mark: Option<CaptureMark>,
 }
 
 impl Publisher {
@@ -29,7 +30,7 @@ impl Publisher {
         socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
         let socket = socket.connect(addr).await.unwrap();
         let session = Session::publish(Config::default(), &format!("rtmp://{addr}/{app}"), name, Instant::ZERO, 7).unwrap();
-        let mut publisher = Self { socket, session, started: tokio::time::Instant::now() };
+        let mut publisher = Self { socket, session, started: tokio::time::Instant::now(), mark: None };
         for track in &clip().tracks {
             publisher.session.set_track(track.clone());
         }
@@ -76,9 +77,14 @@ impl Publisher {
         self.socket.write_all(&pong).await.is_ok()
     }
 
+    /// What the pictures say from now on of when they were captured.
+    pub(crate) fn mark(&mut self, mark: Option<CaptureMark>) {
+        self.mark = mark;
+    }
+
     /// Sends a frame; false when the server has hung up.
     pub(crate) async fn send(&mut self, frame: Frame<Bytes>) -> bool {
-        self.session.send_frame(frame).unwrap();
+        self.session.send_marked(frame, self.mark).unwrap();
         while self.session.queue_len() > 0 {
             if !self.turn().await {
                 return false;

@@ -2,17 +2,15 @@
 
 use super::pace::Pace;
 use super::shown::Shown;
-use crate::clock::Clock;
+use crate::live::captured::Captured;
 use crate::live::packet::Packet;
 use sightline_h264::{Decoded, Decoder, Still};
-use sightline_media::{Codec, Instant, TrackId, avc};
+use sightline_media::{Codec, TrackId, avc};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
 /// Pictures that a decoder may hold back (H.264 A.3.1: 16): of more, those that came first were lost.
 const HELD_MAX: usize = 17;
-/// How far the wall's clock is set before its new time counts, in microseconds: less is the time between two looks at clocks.
-const WALL_STEP_MICROS: i64 = 50_000;
 
 /// One stream's decoder.
 pub(super) struct Decoding {
@@ -25,8 +23,6 @@ pub(super) struct Decoding {
     /// Pictures that were not counted yet.
     count: u64,
     last_micros: i64,
-    /// From the origin's clock to the wall's, in microseconds.
-    wall_offset_micros: Option<i64>,
     has_failed: bool,
 }
 
@@ -35,7 +31,7 @@ pub(super) struct Decoding {
 #[derive(Default)]
 struct Held {
     shown_micros: BinaryHeap<Reverse<i64>>,
-    arrived: VecDeque<Instant>,
+    captured: BinaryHeap<Reverse<Captured>>,
     /// Some picture is shown at another time than it is decoded at.
     reorders: bool,
 }
@@ -44,19 +40,19 @@ impl Held {
     fn push(&mut self, packet: &Packet) {
         self.reorders |= packet.frame.pts != packet.frame.dts;
         self.shown_micros.push(Reverse(packet.frame.pts.as_micros()));
-        self.arrived.push_back(packet.arrived_at);
-        while self.arrived.len() > HELD_MAX {
+        self.captured.push(Reverse(packet.captured));
+        while self.captured.len() > HELD_MAX {
             self.pop();
         }
     }
 
-    fn pop(&mut self) -> Option<(i64, Instant)> {
-        Some((self.shown_micros.pop()?.0, self.arrived.pop_front()?))
+    fn pop(&mut self) -> Option<(i64, Captured)> {
+        Some((self.shown_micros.pop()?.0, self.captured.pop()?.0))
     }
 
     fn clear(&mut self) {
         self.shown_micros.clear();
-        self.arrived.clear();
+        self.captured.clear();
     }
 }
 
@@ -70,17 +66,7 @@ impl Decoding {
             number,
             count: 0,
             last_micros: i64::MIN,
-            wall_offset_micros: None,
             has_failed: false,
-        }
-    }
-
-    /// Where the wall's clock is.
-    pub(super) fn set_wall(&mut self, clock: Clock) {
-        let offset = clock.wall().unix_micros - i64::try_from(clock.now().as_micros()).unwrap_or(i64::MAX);
-        // Kept while the clock is not set: capture times rise with arrival, whatever comes between two looks.
-        if self.wall_offset_micros.is_none_or(|known| known.abs_diff(offset) > WALL_STEP_MICROS.unsigned_abs()) {
-            self.wall_offset_micros = Some(offset);
         }
     }
 
@@ -148,7 +134,7 @@ impl Decoding {
     }
 
     fn give(&mut self, picture: &Decoded<'_>, interval_micros: i64, show: &mut dyn FnMut(Shown)) {
-        let Some((at_micros, arrived)) = self.held.pop() else { return };
+        let Some((at_micros, captured)) = self.held.pop() else { return };
         // A picture that is late: the first B-frame of a stream that had none.
         if at_micros <= self.last_micros {
             return;
@@ -159,8 +145,6 @@ impl Decoding {
         if !self.pace.is_due(at_micros, interval_micros) {
             return;
         }
-        let arrived = i64::try_from(arrived.as_micros()).unwrap_or(i64::MAX);
-        let captured = arrived.saturating_add(self.wall_offset_micros.unwrap_or_default());
         if let Some(still) = Still::of(picture) {
             show(Shown::new(still, number, captured, at_micros));
         }

@@ -166,9 +166,10 @@ fn part(shown: &Shown, format: Format, picture: &[u8], (width, height): (u16, u1
         Format::Raw => ("application/octet-stream", format!("X-Pixel-Format: bgr24\r\nX-Stride: {}\r\n", usize::from(width) * 3)),
     };
     let headers = format!(
-        "--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nX-Capture-Time-Us: {}\r\nX-Capture-Clock: arrival\r\nX-Frame: {}\r\nX-Width: {width}\r\nX-Height: {height}\r\n{pixels}\r\n",
+        "--{BOUNDARY}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nX-Capture-Time-Us: {}\r\nX-Capture-Clock: {}\r\nX-Frame: {}\r\nX-Width: {width}\r\nX-Height: {height}\r\n{pixels}\r\n",
         picture.len(),
-        shown.captured_unix_micros,
+        shown.captured.at.unix_micros,
+        shown.captured.by.name(),
         shown.number,
     );
     let mut bytes = BytesMut::with_capacity(headers.len() + picture.len() + 2);

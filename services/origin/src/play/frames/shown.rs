@@ -1,5 +1,6 @@
 //! A decoded picture, and the forms of it that were asked for: each is made once, by the first reader that wants it.
 
+use crate::live::captured::Captured;
 use bytes::Bytes;
 use sightline_h264::Still;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,16 +34,15 @@ pub(crate) struct Shown {
     still: Still,
     /// Which picture of the stream it is, since it was first decoded.
     pub(super) number: u64,
-    /// When it came, microseconds since 1970.
-    pub(super) captured_unix_micros: i64,
+    pub(super) captured: Captured,
     /// The stream's own time.
     pub(super) at_micros: i64,
     made: Mutex<Vec<(Form, Made)>>,
 }
 
 impl Shown {
-    pub(super) fn new(still: Still, number: u64, captured_unix_micros: i64, at_micros: i64) -> Self {
-        Self { still, number, captured_unix_micros, at_micros, made: Mutex::default() }
+    pub(super) fn new(still: Still, number: u64, captured: Captured, at_micros: i64) -> Self {
+        Self { still, number, captured, at_micros, made: Mutex::default() }
     }
 
     /// The picture in a form, with its width and height. `None`: it can't be made.

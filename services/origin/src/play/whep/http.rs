@@ -28,6 +28,8 @@ use std::time::Duration;
 pub(crate) const SDP: &str = "application/sdp";
 /// What a player sends of its own addresses (RFC 8840).
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// Of an answer: the RTP time of pictures whose media time is 0, by which a player knows the media time of the picture that it shows.
+const ZERO: &str = "sightline-rtp-zero";
 /// How long a stream that has just begun may take to its first key frame: an encoder's start.
 const FIRST_PICTURE_WAIT: Duration = Duration::from_secs(5);
 
@@ -67,7 +69,11 @@ pub(crate) async fn post(State(play): State<Arc<Play>>, Path(playback): Path<Str
     let asking = Asking { whep, stream: &stream, offer: &offer, config: &config.0, reorders: config.1, asked, viewer };
     admitted.told = Some(play.callbacks.played(subject));
     match asking.answer(admitted) {
-        Ok((id, etag, answer)) => created(&format!("{base}/{id}"), &etag, answer),
+        Ok(Answered { id, etag, text, zero }) => {
+            let mut response = created(&format!("{base}/{id}"), &etag, text);
+            response.headers_mut().insert(ZERO, HeaderValue::from(zero));
+            response
+        }
         Err(refusal) => refusal.response(),
     }
 }
@@ -137,6 +143,15 @@ struct Asking<'a> {
     viewer: Option<IpAddr>,
 }
 
+/// A session that has begun.
+struct Answered {
+    id: String,
+    etag: String,
+    text: String,
+    /// The time that packets of pictures bear when the stream's own is 0.
+    zero: u32,
+}
+
 /// Why there is no answer.
 enum Refusal {
     Codec(String),
@@ -146,7 +161,7 @@ enum Refusal {
 }
 
 impl Asking<'_> {
-    fn answer(&self, admitted: Admitted) -> Result<(String, String, String), Refusal> {
+    fn answer(&self, admitted: Admitted) -> Result<Answered, Refusal> {
         let tracks = self.tracks()?;
         let address = self.viewer.unwrap_or(IpAddr::from([0; 4]));
         let place = self.whep.places.enter(address).map_err(Refusal::Full)?;
@@ -177,8 +192,9 @@ impl Asking<'_> {
         };
         let [video, audio] = [tracks[0].as_ref(), tracks[1].as_ref()];
         let session = Session::new(&self.whep.identity, player, ice.clone(), [video, audio], random_number(), self.whep.clock.now());
+        let zero = session.picture_timestamp(0);
         self.join(audio.is_some(), |outlet| Viewer::new(parts(outlet), session));
-        Ok((id, etag, text))
+        Ok(Answered { id, etag, text, zero })
     }
 
     /// The tracks that the player can be sent: pictures, sound.
