@@ -9,6 +9,9 @@ use axum::{
 
 /// Redirects to the origin that has the stream, or where an on-demand camera is waited for. `rest` is what follows `/live/`.
 pub(super) async fn redirect_to_origin(inventory: &Inventory, on_demand: &OnDemand, rest: &str, uri: &Uri) -> Response {
+    if !is_route_of_viewers(rest) {
+        return ApiError::not_found(format_args!("page /live/{rest}")).into_response();
+    }
     let playback = rest.split(['.', '/']).next().unwrap_or_default();
     let live = inventory.live_streams().into_values().find(|live| live.stream.playback == playback);
     let http_url = match live {
@@ -26,5 +29,31 @@ pub(super) async fn redirect_to_origin(inventory: &Inventory, on_demand: &OnDema
     match HeaderValue::from_str(&target) {
         Ok(target) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response(),
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+/// Whether an origin has such a route. Where it is mounted in this process and has it, nobody comes here: a redirect of all else would lead to itself.
+fn is_route_of_viewers(rest: &str) -> bool {
+    let parts: Vec<&str> = rest.split('/').collect();
+    match parts.as_slice() {
+        [file] => file.ends_with(".flv"),
+        [playback, file] => !playback.is_empty() && !file.is_empty(),
+        [playback, "whep", session] => !playback.is_empty() && !session.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_origin_has_is_redirected_to_one() {
+        for rest in ["p.flv", "p/index.m3u8", "p/ts.m3u8", "p/whep", "p/whep/s", "p/seg-1-2.m4s"] {
+            assert!(is_route_of_viewers(rest), "{rest}");
+        }
+        for rest in ["", "p", "p/", "p/index.m3u8/", "p/../index.m3u8", "p/a/b", "p/whep/", "p//x", "/index.m3u8"] {
+            assert!(!is_route_of_viewers(rest), "{rest}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod cloud;
 mod duel;
 mod edges;
 mod frames;
+mod hls;
 mod http;
 mod on_demand;
 mod peers;
