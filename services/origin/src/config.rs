@@ -366,14 +366,28 @@ impl Config {
         }
     }
 
-    /// Who may play.
-    #[must_use]
-    pub fn play(&self) -> Play {
+    /// Nobody but this machine can connect.
+    fn is_all_local(&self) -> bool {
         let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
         let rtmps = self.rtmps.cert.as_ref().map(|_| &self.rtmps.listen);
         let http = self.http.enabled.then_some(&self.http.listen);
-        let is_all_local = [Some(&self.rtmp.listen), rtmps, http].into_iter().flatten().all(is_local);
-        self.auth.play.unwrap_or(if is_all_local { Play::Open } else { Play::Signed })
+        [Some(&self.rtmp.listen), rtmps, http].into_iter().flatten().all(is_local)
+    }
+
+    /// Who may play.
+    #[must_use]
+    pub fn play(&self) -> Play {
+        self.auth.play.unwrap_or(if self.is_all_local() { Play::Open } else { Play::Signed })
+    }
+
+    /// Who may watch what was recorded. A device's name is no secret, as a playback id is: where others than this machine can ask, a right is needed, even if
+    /// live streams are open to whoever knows their ids.
+    #[must_use]
+    pub fn vod(&self) -> Play {
+        match self.play() {
+            Play::Open if !self.is_all_local() => Play::Signed,
+            rule @ (Play::Open | Play::Signed | Play::Closed) => rule,
+        }
     }
 
     /// Where recordings are.

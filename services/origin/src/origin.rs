@@ -24,10 +24,12 @@ use crate::live::incidents::Incidents;
 use crate::live::ring;
 use crate::play::frames::Decoders;
 use crate::play::hls::{self, Recent};
+use crate::play::vod::Vod;
 use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
 use crate::pull::{self, PullStates, Pulls};
 use crate::record::health::RecordingCounts;
+use crate::record::names::RecordedNames;
 use crate::record::tap::Recordings;
 use crate::relay::{self, RelayRules, RelayStates, Relays};
 use crate::via;
@@ -77,6 +79,7 @@ pub struct Origin {
     hub: Arc<Hub>,
     play: Arc<Play>,
     whip: Option<Arc<Whip>>,
+    vod: Arc<Vod>,
     door: Arc<Door>,
     fates: Arc<Fates>,
     measured: Measured,
@@ -147,12 +150,13 @@ impl Origin {
         let recordings = config.record.enabled.then(|| config.recordings_dir());
         tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), whep = or_off(media_address), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
         let measured = parts.measured();
-        let Parts { rtmp, whip, relays, tasks, shutdown, .. } = parts;
+        let Parts { rtmp, whip, vod, relays, tasks, shutdown, .. } = parts;
         Ok(Self {
             _claim: claim,
             hub,
             play: rtmp.play.clone(),
             whip,
+            vod,
             door: rtmp.door.clone(),
             fates: rtmp.fates.clone(),
             measured,
@@ -176,9 +180,9 @@ impl Origin {
         cloud_link(config, cluster_key(config)?.as_deref()).map(drop)
     }
 
-    /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
+    /// The routes `/live/…` and `/vod/…`, to be mounted wherever there is an HTTP server.
     pub fn router(&self) -> Router {
-        routes(&self.play, self.whip.as_ref()).layer(middleware::from_fn(cors::live))
+        routes(&self.play, self.whip.as_ref(), &self.vod).layer(middleware::from_fn(cors::live))
     }
 
     /// Where RTMP listens.
@@ -288,6 +292,7 @@ fn fixed(config: &Config) -> Config {
 struct Parts {
     rtmp: Arc<Rtmp>,
     whip: Option<Arc<Whip>>,
+    vod: Arc<Vod>,
     control: Arc<Control>,
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
@@ -305,6 +310,7 @@ impl Parts {
         let hub = Arc::new(Hub::new(clock, ring_limits(config), grace, incidents.clone(), playback_ids));
         let callbacks = Callbacks::new(&config.callbacks, &config.data_dir, clock, &tasks, &shutdown);
         let counts = Arc::<RecordingCounts>::default();
+        let names = Arc::new(RecordedNames::new(&config.data_dir));
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
         let policy = Arc::new(PresentPolicy::new(Policy::of(config)));
         let edge_key = || cluster_key.map(EdgeKey::of_installation);
@@ -335,7 +341,7 @@ impl Parts {
                 policy: policy.clone(),
                 callbacks: callbacks.clone(),
                 hub: hub.clone(),
-                recordings: recordings(config, clock, &counts, &incidents, &callbacks, &tasks),
+                recordings: recordings(config, clock, &counts, &incidents, &callbacks, &names, &tasks),
                 remarks: remarks.clone(),
                 publisher_kbps: config.limits.publisher_kbps,
             },
@@ -374,7 +380,8 @@ impl Parts {
         let control = Control { server, keys, viewing, relays: relayed, relay_rules, pulls, hub, checkpoint, shutdown: shutdown.clone() };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
-        Ok(Self { rtmp, whip, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
+        let vod = Arc::new(Vod { play: rtmp.play.clone(), dir: config.recordings_dir(), names });
+        Ok(Self { rtmp, whip, vod, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
     }
 
     fn measured(&self) -> Measured {
@@ -405,7 +412,8 @@ impl Parts {
             let process = process::metrics(env!("CARGO_PKG_VERSION"));
             measured.metrics() + &metrics::http_connections(counted.counts()) + &process
         };
-        let routes = routes(&self.rtmp.play, self.whip.as_ref()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
+        let routes =
+            routes(&self.rtmp.play, self.whip.as_ref(), &self.vod).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let routes = routes.fallback(play::http::no_route).method_not_allowed_fallback(play::http::other_method);
         let router = routes.layer(middleware::from_fn(cors::live));
         // Checked with the settings.
@@ -442,9 +450,9 @@ impl Bound<TcpListener> {
     }
 }
 
-/// What is under `/live`.
-fn routes(play: &Arc<Play>, whip: Option<&Arc<Whip>>) -> Router {
-    let routes = play::http::router(play.clone());
+/// What is under `/live` and `/vod`.
+fn routes(play: &Arc<Play>, whip: Option<&Arc<Whip>>, vod: &Arc<Vod>) -> Router {
+    let routes = play::http::router(play.clone()).merge(play::vod::router(vod.clone()));
     match whip {
         Some(whip) => routes.merge(whip::http::router(whip.clone())),
         None => routes,
@@ -559,6 +567,7 @@ fn recordings(
     counts: &Arc<RecordingCounts>,
     incidents: &Arc<Incidents>,
     callbacks: &Arc<Callbacks>,
+    names: &Arc<RecordedNames>,
     tasks: &TaskTracker,
 ) -> Option<Recordings> {
     let formats = Formats { flv: config.record.flv, mp4: config.record.fmp4 };
@@ -566,6 +575,7 @@ fn recordings(
     is_wanted.then(|| Recordings {
         clock,
         dir: config.recordings_dir(),
+        names: names.clone(),
         formats,
         counts: counts.clone(),
         incidents: incidents.clone(),

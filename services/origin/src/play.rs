@@ -12,6 +12,7 @@ pub(crate) mod rtmp_fanout;
 pub(crate) mod rtmp_viewer;
 mod snapshot;
 mod times;
+pub(crate) mod vod;
 pub(crate) mod waiting;
 pub(crate) mod whep;
 

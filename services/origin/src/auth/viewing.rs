@@ -7,7 +7,7 @@ use crate::auth::edges::EdgeKey;
 use crate::auth::keys::Keys;
 use crate::auth::policy::PresentPolicy;
 use crate::auth::rules::Act;
-use crate::auth::wish::{PlayRefusal, Wish};
+use crate::auth::wish::{PlayRefusal, Way, Wish};
 use crate::callbacks::Told;
 use crate::clock::Clock;
 use crate::config::Play as Rule;
@@ -137,8 +137,9 @@ impl Viewing {
         if !policy.apps.allows(wish.app, Act::Play, wish.address) {
             return Err(PlayRefusal::Denied);
         }
+        let rule = if wish.way == Way::Vod { policy.vod } else { policy.play };
         let is_edge = || self.edges.as_ref().is_some_and(|edges| edges.grants(wish, self.clock.wall().unix_secs()));
-        match (policy.play, wish.token) {
+        match (rule, wish.token) {
             (Rule::Closed, _) => Err(PlayRefusal::Closed),
             (Rule::Open | Rule::Signed, Some(_)) if is_edge() => Ok(Some(Right::of_edge())),
             (Rule::Open, _) => Ok(None),

@@ -145,7 +145,7 @@ fn last_words(play: &Play, playback: &str, file: &str, token: Option<&str>) -> R
     if found == Lookup::Gone { not_found() } else { hls_file(None, found) }
 }
 
-fn playlist(text: String, token: Option<&str>) -> Response {
+pub(super) fn playlist(text: String, token: Option<&str>) -> Response {
     let text = token.map_or_else(|| text.clone(), |token| with_token(&text, token));
     with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(text))
 }

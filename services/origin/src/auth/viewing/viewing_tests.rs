@@ -14,7 +14,7 @@ const PLAYBACK: &str = "0123456789bcdefg";
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
 fn policy(play: Rule, viewers: ViewerLimits) -> Arc<PresentPolicy> {
-    Arc::new(PresentPolicy::new(Policy { play, apps: Rules::default(), viewers, allow_unsigned_publish: false }))
+    Arc::new(PresentPolicy::new(Policy { play, vod: play, apps: Rules::default(), viewers, allow_unsigned_publish: false }))
 }
 
 fn viewing(rule: Rule, signer: &Signer, dir: &std::path::Path) -> Arc<Viewing> {
