@@ -25,7 +25,7 @@ const WAIT_LEAST: Duration = Duration::from_millis(250);
 const WAIT_MOST: Duration = Duration::from_secs(2);
 /// How long the upstreams have to find a stream that is watched and was lost: one that waits for a picture itself, or is off, must not hide
 /// that another one has it by now.
-const SEARCH_MAX: Duration = Duration::from_secs(3);
+const SEARCH_MAX: Duration = Duration::from_secs(2);
 /// How long a pull is tried before its first frame, for viewers who wait for it: none of them waits longer (`limits.start_wait_sec`).
 const UNBEGUN_MAX: Duration = Duration::from_secs(60);
 /// A pull that lasted for this long was no failure: the next upstream is asked at once.
@@ -237,6 +237,7 @@ impl Pulling {
     fn tell(&self, kind: &str, reason: String) {
         let incident = OriginIncident { kind: kind.to_owned(), playback: self.playback.clone(), reason, ..OriginIncident::default() };
         self.puller.incidents.push(incident);
+        self.puller.hub.changed.notify_one();
     }
 }
 
