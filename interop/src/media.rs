@@ -1,11 +1,12 @@
 //! What ffmpeg and ffprobe say of a stream or a file.
 
-use crate::process::output;
+use crate::process::{eventually, output};
 use serde_json::Value;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 /// One demuxed packet: its stream's kind, its times in milliseconds, and a hash of its bytes.
@@ -182,6 +183,29 @@ pub fn make_clip_with(path: &Path, seconds: u32, size: &str, fps: u32, b_frames:
             .args(["-c:a", "aac", "-b:a", "64k"])
             .arg(path),
     );
+}
+
+/// Takes the newest segment of a playlist in MPEG-TS, and has GStreamer decode it by this chain; its streams as ffprobe names them, sorted.
+///
+/// # Panics
+/// When there is none within a while, or GStreamer refuses it.
+#[must_use]
+pub fn ts_segment(playlist: &str, path: &Path, chain: &str) -> Vec<String> {
+    let curl = |url: &str| Command::new("curl").args(["-sf", url]).output().expect("curl starts").stdout;
+    let name = eventually("a playlist in MPEG-TS", Duration::from_secs(20), || {
+        let text = String::from_utf8_lossy(&curl(playlist)).into_owned();
+        text.lines().rfind(|line| line.starts_with("seg-")).map(str::to_owned)
+    });
+    let (folder, _) = playlist.rsplit_once('/').expect("a URL has a path");
+    std::fs::write(path, curl(&format!("{folder}/{name}"))).expect("a file can be written");
+    let pipeline = format!("filesrc location={} ! tsdemux ! {chain} ! fakesink", path.display());
+    output(Command::new("gst-launch-1.0").arg("-q").args(pipeline.split(' ')));
+    let found = output(Command::new("ffprobe").args(["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"]).arg(path));
+    let found = String::from_utf8_lossy(&found);
+    let mut codecs: Vec<String> = found.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    codecs.sort();
+    codecs.dedup();
+    codecs
 }
 
 /// Waits until a URL gives a stream that ffprobe can name, and gives its first video stream.

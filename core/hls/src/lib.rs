@@ -19,5 +19,6 @@ mod pace;
 mod playlist;
 mod segment;
 mod sets;
+mod ts;
 
-pub use muxer::{Config, Lookup, Muxer, Run, SEGMENT_BYTES_MAX, Wait};
+pub use muxer::{Config, Container, Lookup, Muxer, Run, SEGMENT_BYTES_MAX, Wait};

@@ -11,6 +11,10 @@ const TARGET_MULTIPLE_MAX: i64 = 2;
 /// The target of parts, in tenths of their usual length: room for cameras that are not on time to the millisecond. A part must not be
 /// shorter than 85 % of the target.
 const PART_TARGET_TENTHS: i64 = 11;
+/// What a part has of its target at least, in percent (RFC 8216bis §4.4.4.9), as far as whole pictures allow.
+const PART_PERCENT_MIN: i64 = 85;
+/// Pictures that are further apart are a hole, not a rate.
+const INTERVAL_TICKS_MAX: i64 = 5 * SECOND;
 /// A camera that is not on time to the millisecond is one for about this many frames more.
 const FORGETS_IN: i64 = 16;
 /// Of a stream whose frames have no times to go by yet: 25 a second.
@@ -38,7 +42,9 @@ pub(crate) struct Pace {
     last_key: Option<MediaTime>,
     /// Between the last two key frames.
     group_ticks: i64,
-    /// The longest between two frames of late; a pause is none.
+    /// Between the last two frames.
+    last_ticks: i64,
+    /// The longest between two frames of late; one that is not followed by another is a hole.
     interval_ticks: i64,
 }
 
@@ -51,6 +57,7 @@ impl Pace {
             last: None,
             last_key: None,
             group_ticks: 0,
+            last_ticks: INTERVAL_DEFAULT_TICKS,
             interval_ticks: INTERVAL_DEFAULT_TICKS,
         }
     }
@@ -68,7 +75,8 @@ impl Pace {
     pub(crate) fn see(&mut self, dts: MediaTime, is_key: bool) {
         if let Some(last) = self.last.replace(dts) {
             let interval = (dts - last).ticks_90k;
-            if (1..=SECOND).contains(&interval) {
+            if (1..=INTERVAL_TICKS_MAX).contains(&interval) {
+                let interval = interval.min(core::mem::replace(&mut self.last_ticks, interval));
                 self.interval_ticks = interval.max(self.interval_ticks - (self.interval_ticks - interval) / FORGETS_IN);
             }
         }
@@ -98,7 +106,18 @@ impl Pace {
         targets
     }
 
-    fn segment_ticks_max(&self) -> i64 {
+    /// How far apart frames are.
+    pub(crate) const fn interval_ticks(&self) -> i64 {
+        self.interval_ticks
+    }
+
+    /// Whether a segment of so many ticks is longer than promised.
+    pub(crate) fn is_too_long_a_segment(&self, ticks: i64) -> bool {
+        ticks > self.segment_ticks_max()
+    }
+
+    /// How long a segment may be.
+    pub(crate) fn segment_ticks_max(&self) -> i64 {
         let secs = self.targets.map_or(self.segment_ticks_min / SECOND * TARGET_MULTIPLE_MAX, |targets| targets.segment_secs);
         secs * SECOND + ROUNDING_TICKS
     }
@@ -121,7 +140,10 @@ impl Pace {
     /// Whether a part that has so many ticks ends before the next frame.
     pub(crate) fn ends_part(&self, ticks: i64) -> bool {
         match self.targets {
-            Some(targets) => ticks > 0 && ticks.saturating_add(self.interval_ticks) > targets.part_ticks,
+            Some(targets) => {
+                ticks.saturating_mul(100) >= targets.part_ticks.saturating_mul(PART_PERCENT_MIN)
+                    && ticks.saturating_add(self.interval_ticks) > targets.part_ticks
+            }
             None => ticks >= self.part_ticks,
         }
     }

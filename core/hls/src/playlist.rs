@@ -1,6 +1,6 @@
 //! The media playlist as text.
 
-use crate::muxer::{Muxer, Run};
+use crate::muxer::{Container, Muxer, Run};
 use crate::pace::Targets;
 use crate::segment::{Part, Segment, ticks_of};
 use alloc::string::String;
@@ -47,110 +47,126 @@ impl Muxer {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = self.write_head(&mut text, targets, first);
-        let skipped = if is_delta { self.skippable(targets) } else { 0 };
+        let skipped = if is_delta && !self.is_ended() && self.container() == Container::Mp4 { self.skippable(targets) } else { 0 };
         if skipped > 0 {
             let _ = writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
         }
+        let names = Names { run: self.run(), suffix: self.suffix(), has_init: self.container() == Container::Mp4, targets };
         let parts_from = self.parts_from(targets);
         let mut init = None;
         for segment in listed.skip(skipped) {
             let parts = if segment.has_parts && segment.sequence >= parts_from { segment.parts.as_slice() } else { &[] };
-            let _ = write_segment(&mut text, segment, self.run(), &mut init, parts);
+            let _ = write_segment(&mut text, segment, &names, &mut init, parts);
         }
-        let _ = self.write_open(&mut text, init);
+        let _ = self.write_open(&mut text, &names, init);
         Some(text)
     }
 
     fn write_head(&self, text: &mut String, targets: Targets, first: &Segment) -> fmt::Result {
         let target_ticks = targets.segment_secs * MediaTime::TICKS_PER_SECOND;
-        write!(
-            text,
-            "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:{}\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={},HOLD-BACK={},PART-HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}\n",
-            targets.segment_secs,
-            Seconds(target_ticks * SKIP_UNTIL_TARGETS),
-            Seconds(target_ticks * HOLD_BACK_TARGETS),
-            Seconds(targets.part_ticks.saturating_mul(PART_HOLD_BACK_TARGETS)),
-            Seconds(targets.part_ticks),
-            first.sequence,
-            first.discontinuities,
-        )?;
-        if self.listed().all(Segment::is_independent) { text.write_str("#EXT-X-INDEPENDENT-SEGMENTS\n") } else { Ok(()) }
+        writeln!(text, "#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-TARGETDURATION:{}", self.version(), targets.segment_secs)?;
+        if self.container() == Container::Mp4 {
+            writeln!(
+                text,
+                "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={},HOLD-BACK={},PART-HOLD-BACK={}\n#EXT-X-PART-INF:PART-TARGET={}",
+                Seconds(target_ticks * SKIP_UNTIL_TARGETS),
+                Seconds(target_ticks * HOLD_BACK_TARGETS),
+                Seconds(targets.part_ticks.saturating_mul(PART_HOLD_BACK_TARGETS)),
+                Seconds(targets.part_ticks),
+            )?;
+        }
+        writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-DISCONTINUITY-SEQUENCE:{}", first.sequence, first.discontinuities)?;
+        if self.has_dependent() { Ok(()) } else { text.write_str("#EXT-X-INDEPENDENT-SEGMENTS\n") }
+    }
+
+    /// Deltas need nine; old players read three, which has fractions of seconds.
+    const fn version(&self) -> u8 {
+        match self.container() {
+            Container::Mp4 => 9,
+            Container::MpegTs => 3,
+        }
     }
 
     /// What is there of the segment that is not whole, and what comes next.
-    fn write_open(&self, text: &mut String, init: Option<u64>) -> fmt::Result {
+    fn write_open(&self, text: &mut String, names: &Names, init: Option<u64>) -> fmt::Result {
         if self.is_ended() {
             return text.write_str("#EXT-X-ENDLIST\n");
         }
-        let run = self.run();
         let nth = match self.open_segment() {
-            // It was begun before anything was promised.
+            // It was begun before anything was promised, or its pictures are further apart than a part is long.
             Some(open) if !open.has_parts => return Ok(()),
             Some(open) => {
-                write_tags(text, open, run, init)?;
-                write_parts(text, open, run, &open.parts)?;
+                write_tags(text, open, names, init)?;
+                write_parts(text, open, names, &open.parts)?;
                 open.parts.len()
             }
+            None if !self.has_parts_next() => return Ok(()),
             None => 0,
         };
-        writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-{}-{nth}-{run}.m4s\"", self.next_sequence())
+        writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"part-{}-{nth}-{}.m4s\"", self.next_sequence(), names.run)
     }
 
-    /// The first segment whose parts are listed.
+    /// The first segment whose parts are listed: it begins within so many target durations of the end.
     fn parts_from(&self, targets: Targets) -> u64 {
         let room = targets.segment_secs * MediaTime::TICKS_PER_SECOND * PARTS_TARGETS;
-        self.near_the_end(room)
-    }
-
-    /// Segments that a delta update leaves out.
-    fn skippable(&self, targets: Targets) -> usize {
-        let room = targets.segment_secs * MediaTime::TICKS_PER_SECOND * SKIP_UNTIL_TARGETS;
-        let kept_from = self.near_the_end(room);
-        self.listed().take_while(|segment| segment.sequence < kept_from).count()
-    }
-
-    /// The first segment that begins within so many ticks of the end.
-    fn near_the_end(&self, room_ticks: i64) -> u64 {
         let mut ticks = self.open_segment().map_or(0, |open| ticks_of(&open.parts));
-        let mut from = self.open_segment().map_or(u64::MAX, |open| open.sequence);
+        let mut from = u64::MAX;
         for segment in self.listed().rev() {
             ticks = segment.duration_ticks.saturating_add(ticks);
-            if ticks > room_ticks {
+            if ticks > room {
                 break;
             }
             from = segment.sequence;
         }
         from
     }
+
+    /// Segments that a delta update leaves out: all that end further from the end of the last whole one than was said.
+    fn skippable(&self, targets: Targets) -> usize {
+        let room = targets.segment_secs * MediaTime::TICKS_PER_SECOND * SKIP_UNTIL_TARGETS;
+        let mut behind = self.listed().fold(0, |ticks: i64, segment| ticks.saturating_add(segment.duration_ticks));
+        self.listed()
+            .take_while(|segment| {
+                behind -= segment.duration_ticks;
+                behind >= room
+            })
+            .count()
+    }
 }
 
-fn write_segment(text: &mut String, segment: &Segment, run: Run, init: &mut Option<u64>, parts: &[Part]) -> fmt::Result {
-    write_tags(text, segment, run, *init)?;
+/// What all names of a playlist have in common, and what its parts promise.
+struct Names {
+    run: Run,
+    suffix: &'static str,
+    has_init: bool,
+    targets: Targets,
+}
+
+fn write_segment(text: &mut String, segment: &Segment, names: &Names, init: &mut Option<u64>, parts: &[Part]) -> fmt::Result {
+    write_tags(text, segment, names, *init)?;
     *init = Some(segment.init);
-    write_parts(text, segment, run, parts)?;
-    writeln!(text, "#EXTINF:{},\nseg-{}-{run}.m4s", Seconds(segment.duration_ticks), segment.sequence)
+    write_parts(text, segment, names, parts)?;
+    writeln!(text, "#EXTINF:{},\nseg-{}-{}.{}", Seconds(segment.duration_ticks), segment.sequence, names.run, names.suffix)
 }
 
 /// What stands before a segment, or before its first part.
-fn write_tags(text: &mut String, segment: &Segment, run: Run, init: Option<u64>) -> fmt::Result {
+fn write_tags(text: &mut String, segment: &Segment, names: &Names, init: Option<u64>) -> fmt::Result {
     if segment.is_discontinuous {
         text.write_str("#EXT-X-DISCONTINUITY\n")?;
     }
-    if init != Some(segment.init) {
-        writeln!(text, "#EXT-X-MAP:URI=\"init-{}-{run}.mp4\"", segment.init)?;
+    if names.has_init && init != Some(segment.init) {
+        writeln!(text, "#EXT-X-MAP:URI=\"init-{}-{}.mp4\"", segment.init, names.run)?;
     }
     writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", Utc(segment.began_unix_micros))
 }
 
-fn write_parts(text: &mut String, segment: &Segment, run: Run, parts: &[Part]) -> fmt::Result {
+fn write_parts(text: &mut String, segment: &Segment, names: &Names, parts: &[Part]) -> fmt::Result {
     for (nth, part) in parts.iter().enumerate() {
         let independent = if part.is_independent { ",INDEPENDENT=YES" } else { "" };
-        writeln!(
-            text,
-            "#EXT-X-PART:DURATION={},URI=\"part-{}-{nth}-{run}.m4s\"{independent}",
-            Seconds(part.duration_ticks),
-            segment.sequence
-        )?;
+        // A picture that stands for longer than a part may can't be divided: its segment has the whole time.
+        let ticks = part.duration_ticks.min(names.targets.part_ticks);
+        let (sequence, run) = (segment.sequence, names.run);
+        writeln!(text, "#EXT-X-PART:DURATION={},URI=\"part-{sequence}-{nth}-{run}.m4s\"{independent}", Seconds(ticks))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use bytes::Bytes;
+use sightline_media::MediaTime;
 
 /// A part of a segment: a fragment of MP4 of its own.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Segment {
     /// Discontinuities before it, its own not counted.
     pub(crate) discontinuities: u64,
     pub(crate) duration_ticks: i64,
+    /// The longest list that had it.
+    pub(crate) list_ticks_max: i64,
     /// When its first frame was there, in microseconds since 1970.
     pub(crate) began_unix_micros: i64,
     /// Its parts may be listed: they keep to the target.
@@ -36,7 +39,13 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// When it ended, in microseconds since 1970.
+    pub(crate) fn ends_unix_micros(&self) -> i64 {
+        self.began_unix_micros.saturating_add(MediaTime::from_ticks(self.duration_ticks).as_micros())
+    }
+
     /// Whether it can be decoded by itself.
+    #[cfg(test)]
     pub(crate) fn is_independent(&self) -> bool {
         self.parts.first().is_some_and(|part| part.is_independent)
     }

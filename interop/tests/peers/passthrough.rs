@@ -37,4 +37,9 @@ fn an_mp4_arrives_byte_for_byte_with_its_b_frames_and_its_sound() {
         String::from_utf8_lossy(&text.stdout).contains(".m4s").then(|| media::probe(&hls))
     });
     assert_eq!((stream["codec_name"].as_str(), stream["width"].as_i64()), (Some("h264"), Some(640)));
+    // And in MPEG-TS, by GStreamer too, with its B-frames.
+    let segment = dir.path().join("segment.ts");
+    let codecs = media::ts_segment(&hls.replace("index.m3u8", "ts.m3u8"), &segment, "h264parse ! avdec_h264");
+    assert_eq!(codecs, ["aac", "h264"]);
+    assert!(media::decode(&segment) > 20, "it decodes from its first picture to its last");
 }

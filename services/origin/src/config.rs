@@ -279,6 +279,10 @@ pub struct Limits {
     /// Readers of one stream's `/live/{playback}/frames` at a time. The stream is decoded once for all of them.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_FRAME_READERS_PER_STREAM", default = 16)]
     pub frame_readers_per_stream: usize,
+    /// Streams that have a playlist of MPEG-TS (`/live/{playback}/ts.m3u8`) at a time: each takes the memory and the work of one in MP4, while
+    /// someone asks for it.
+    #[config(env = "SIGHTLINE_ORIGIN_LIMITS_HLS_TS_STREAMS", default = 50)]
+    pub hls_ts_streams: usize,
     /// How long a viewer waits for the first picture of a camera with the trigger `on_demand` that starts for it, in seconds: 1 to 60. By RTMP a
     /// second less than `rtmp.command_timeout_sec` at most.
     #[config(env = "SIGHTLINE_ORIGIN_LIMITS_START_WAIT_SEC", default = 10)]

@@ -48,6 +48,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -353,6 +354,7 @@ impl Parts {
                 pace: pace(config),
                 chunk_size: session.chunk_size,
                 hls: hls_config(config),
+                ts_places: Arc::new(Semaphore::new(config.limits.hls_ts_streams.min(Semaphore::MAX_PERMITS))),
                 recent: Recent::default(),
                 whep: whep.map(Arc::new),
                 wanted: link.map(|link| Arc::new(Wanted::new(link, clock))),
@@ -558,6 +560,7 @@ fn hls_config(config: &Config) -> sightline_hls::Config {
         segment_duration_min: Duration::from_secs(config.http.hls_segment_sec),
         playlist_segments: config.http.hls_segments,
         part_duration: Duration::from_millis(config.http.hls_part_ms),
+        ..sightline_hls::Config::default()
     }
 }
 

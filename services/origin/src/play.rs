@@ -6,6 +6,7 @@ mod flv;
 pub(crate) mod frames;
 pub(crate) mod hls;
 pub(crate) mod http;
+mod ranges;
 mod refreshed;
 pub(crate) mod rtmp_alone;
 pub(crate) mod rtmp_fanout;
@@ -27,6 +28,7 @@ use crate::pull::{Pulls, SearchError};
 use crate::wire::Wire;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// Bytes taken from the ring for an RTMP viewer at a time: it catches up in steps, and holds no more than this beyond the ring. Frames
@@ -47,6 +49,8 @@ pub(crate) struct Play {
     pub(crate) chunk_size: u32,
     /// How playlists are cut.
     pub(crate) hls: sightline_hls::Config,
+    /// For streams that have a playlist of MPEG-TS.
+    pub(crate) ts_places: Arc<Semaphore>,
     /// Of streams that are there, or were a moment ago.
     pub(crate) recent: hls::Recent,
     /// `None`: switched off.

@@ -137,8 +137,8 @@ impl Viewing {
         if !policy.apps.allows(wish.app, Act::Play, wish.address) {
             return Err(PlayRefusal::Denied);
         }
-        let rule = if wish.way == Way::Vod { policy.vod } else { policy.play };
         let is_edge = || self.edges.as_ref().is_some_and(|edges| edges.grants(wish, self.clock.wall().unix_secs()));
+        let rule = if wish.way == Way::Vod { policy.vod } else { policy.play };
         match (rule, wish.token) {
             (Rule::Closed, _) => Err(PlayRefusal::Closed),
             (Rule::Open | Rule::Signed, Some(_)) if is_edge() => Ok(Some(Right::of_edge())),

@@ -6,12 +6,13 @@ use crate::clock::Clock;
 use crate::live::packet::Packet;
 use crate::live::stream::Stream;
 use crate::live::tap::{Next, Tap};
-use sightline_hls::{Lookup, Muxer, Run, Wait};
-use sightline_media::Instant;
+use sightline_hls::{Container, Lookup, Muxer, Run, Wait};
+use sightline_media::{Instant, Track};
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 /// How long segments are made after the last request: twenty playlists of a player that has stalled, or its user's pause.
@@ -26,11 +27,87 @@ const LINGER_TARGETS: u32 = 2;
 /// How often playlists that have lingered are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The playlist of a stream.
-pub(super) struct Playlist(Mutex<State>);
+/// Streams of one playback id whose files may still be served: the one that is there, and the one before.
+const STREAMS_KEPT: usize = 2;
+
+/// What a playlist is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// All that the stream has, in MP4.
+    Whole,
+    /// Its sound alone, for those who only want to hear.
+    Sound,
+    /// For players that read no MP4.
+    MpegTs,
+}
+
+impl Kind {
+    /// All of them, in their order.
+    const ALL: [Self; 3] = [Self::Whole, Self::Sound, Self::MpegTs];
+
+    /// By the playlist's name.
+    pub(super) fn of(file: &str) -> Option<Self> {
+        match file {
+            "index.m3u8" => Some(Self::Whole),
+            "audio.m3u8" => Some(Self::Sound),
+            "ts.m3u8" => Some(Self::MpegTs),
+            _ => None,
+        }
+    }
+
+    /// What it takes of a stream.
+    fn tracks(self, tracks: &[Track]) -> Vec<Track> {
+        tracks.iter().filter(|track| self != Self::Sound || !track.config.codec().is_video()).cloned().collect()
+    }
+
+    /// Why a stream has no such playlist.
+    const fn lack(self) -> &'static str {
+        match self {
+            Self::Whole => "nothing of this stream can be offered by HLS",
+            Self::Sound => "this stream has no sound",
+            Self::MpegTs => "nothing of this stream goes into MPEG-TS, which carries H.264, H.265 and AAC: play index.m3u8",
+        }
+    }
+}
+
+/// All playlists of a stream: each is made while someone asks for it.
+pub(super) struct Playlists([Arc<Playlist>; Kind::ALL.len()]);
+
+impl Playlists {
+    fn new(config: sightline_hls::Config, clock: Clock) -> Self {
+        Self(Kind::ALL.map(|kind| Arc::new(Playlist::new(kind, config, clock))))
+    }
+
+    fn of(&self, kind: Kind) -> &Arc<Playlist> {
+        let [whole, sound, ts] = &self.0;
+        match kind {
+            Kind::Whole => whole,
+            Kind::Sound => sound,
+            Kind::MpegTs => ts,
+        }
+    }
+
+    /// No name is in two of them.
+    fn lookup(&self, name: &str) -> Lookup {
+        self.0.iter().map(|playlist| playlist.lookup(name)).find(|found| *found != Lookup::Gone).unwrap_or(Lookup::Gone)
+    }
+
+    /// Whether something of a stream that is over is still served.
+    fn serves(&self, now: Instant) -> bool {
+        self.0.iter().any(|playlist| playlist.serves(now))
+    }
+}
+
+/// One playlist of a stream.
+struct Playlist {
+    kind: Kind,
+    state: Mutex<State>,
+}
 
 struct State {
     muxer: Muxer,
+    /// The present configuration has something for it.
+    is_offered: bool,
     /// The last request; `None` while no segments are made.
     asked: Option<Instant>,
     /// The configuration that the muxer has.
@@ -40,16 +117,17 @@ struct State {
 }
 
 impl Playlist {
-    fn new(config: sightline_hls::Config, clock: Clock) -> Self {
+    fn new(kind: Kind, config: sightline_hls::Config, clock: Clock) -> Self {
         // No number and no name of it is one of a playlist before: not of this stream, and not of an origin that ran before this one.
         let first_sequence = u64::try_from(clock.wall().unix_secs()).unwrap_or_default();
-        let mark = (RandomState::new().hash_one(first_sequence) >> 32) as u32;
-        let muxer = Muxer::new(config, Run { first_sequence, mark });
-        Self(Mutex::new(State { muxer, asked: None, config_id: 0, ended_at: None }))
+        let mark = (RandomState::new().hash_one(kind as u8) >> 32) as u32;
+        let container = if kind == Kind::MpegTs { Container::MpegTs } else { Container::Mp4 };
+        let muxer = Muxer::new(sightline_hls::Config { container, ..config }, Run { first_sequence, mark });
+        Self { kind, state: Mutex::new(State { muxer, is_offered: false, asked: None, config_id: 0, ended_at: None }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Someone asked. True when a tap is to be attached: no segments were made so far.
@@ -61,6 +139,17 @@ impl Playlist {
             state.muxer.end_segment_early();
         }
         was_idle
+    }
+
+    /// Nobody asked: there was no place for it.
+    fn sleep(&self) {
+        self.state().asked = None;
+    }
+
+    /// The stream has frames, and nothing of them is for this playlist.
+    fn has_nothing(&self) -> bool {
+        let state = self.state();
+        state.config_id != 0 && !state.is_offered
     }
 
     fn text(&self, is_delta: bool) -> Option<String> {
@@ -90,11 +179,20 @@ impl Playlist {
         let state = self.state();
         state.ended_at.is_some_and(|ended| now.since(ended) < state.muxer.target_duration() * LINGER_TARGETS)
     }
+
+    /// Whether the stream is over, and whoever plays the list's beginning may still need the rest (RFC 8216bis §6.2.1).
+    fn serves(&self, now: Instant) -> bool {
+        let state = self.state();
+        let most = state.muxer.list_duration().max(state.muxer.target_duration() * LINGER_TARGETS);
+        state.ended_at.is_some_and(|ended| now.since(ended) < most)
+    }
 }
 
 /// Feeds a playlist, until nobody asks for it or the stream is over.
 struct PlaylistTap {
     playlist: Arc<Playlist>,
+    /// Of those whose number is limited.
+    _place: Option<OwnedSemaphorePermit>,
     clock: Clock,
     /// It left by itself: the stream goes on.
     has_left: bool,
@@ -111,11 +209,19 @@ impl Tap for PlaylistTap {
         }
         if state.config_id != packet.config.id {
             state.config_id = packet.config.id;
-            if let Err(error) = state.muxer.set_tracks(&packet.config.tracks) {
-                tracing::warn!(%error, "the stream can't be offered as HLS");
+            let tracks = self.playlist.kind.tracks(&packet.config.tracks);
+            let set = state.muxer.set_tracks(&tracks);
+            state.is_offered = set.is_ok();
+            if let Err(error) = set {
+                // What comes now is nothing that the tracks before have words for.
+                state.muxer.discontinue();
+                let kind = self.playlist.kind;
+                tracing::info!(?kind, %error, "a stream has nothing for one of its playlists");
             }
         }
-        state.muxer.push(&packet.frame, packet.captured.at);
+        if state.is_offered {
+            state.muxer.push(&packet.frame, packet.captured.at);
+        }
         Next::Stay
     }
 
@@ -134,27 +240,41 @@ impl Drop for PlaylistTap {
 
 /// Playlists that were asked for, by playback id: of a stream that is over the last viewers learn it from there.
 #[derive(Default)]
-pub(crate) struct Recent(Mutex<HashMap<String, Arc<Playlist>>>);
+pub(crate) struct Recent(Mutex<HashMap<String, Vec<Arc<Playlists>>>>);
 
 impl Recent {
-    fn playlists(&self) -> MutexGuard<'_, HashMap<String, Arc<Playlist>>> {
+    fn playlists(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Playlists>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, playback: &str, playlist: &Arc<Playlist>) {
-        let mut playlists = self.playlists();
-        if !playlists.get(playback).is_some_and(|kept| Arc::ptr_eq(kept, playlist)) {
-            playlists.insert(playback.to_owned(), playlist.clone());
+    fn keep(&self, playback: &str, playlists: &Arc<Playlists>) {
+        let mut kept = self.playlists();
+        if !kept.get(playback).and_then(|kept| kept.last()).is_some_and(|newest| Arc::ptr_eq(newest, playlists)) {
+            let kept = kept.entry(playback.to_owned()).or_default();
+            kept.push(playlists.clone());
+            let surplus = kept.len().saturating_sub(STREAMS_KEPT);
+            kept.drain(..surplus);
         }
     }
 
-    fn ended(&self, playback: &str, now: Instant) -> Option<Arc<Playlist>> {
-        self.playlists().get(playback).filter(|playlist| playlist.lingers(now)).cloned()
+    /// A playlist with its end.
+    fn ended(&self, playback: &str, kind: Kind, now: Instant) -> Option<String> {
+        let newest = self.playlists().get(playback)?.last()?.of(kind).clone();
+        newest.lingers(now).then(|| newest.text(false)).flatten()
     }
 
-    /// A stream that is there holds its playlist, too.
+    /// A file of a stream that was over a while ago.
+    fn file(&self, playback: &str, name: &str, now: Instant) -> Lookup {
+        let kept = self.playlists().get(playback).cloned().unwrap_or_default();
+        let found = kept.iter().filter(|playlists| playlists.serves(now)).map(|playlists| playlists.lookup(name));
+        found.into_iter().find(|found| *found != Lookup::Gone).unwrap_or(Lookup::Gone)
+    }
+
+    /// A stream that is there holds its playlists, too.
     fn forget(&self, now: Instant) {
-        self.playlists().retain(|_, playlist| Arc::strong_count(playlist) > 1 || playlist.lingers(now));
+        let mut kept = self.playlists();
+        kept.values_mut().for_each(|of_one| of_one.retain(|playlists| Arc::strong_count(playlists) > 1 || playlists.serves(now)));
+        kept.retain(|_, of_one| !of_one.is_empty());
     }
 }
 
@@ -169,9 +289,9 @@ pub(crate) async fn forget_ended(play: Arc<Play>, shutdown: CancellationToken) {
     }
 }
 
-/// The playlist of a stream, which may be empty.
-fn playlist_of(play: &Play, stream: &Stream) -> Arc<Playlist> {
-    stream.extensions.get_or_make(|| Playlist::new(play.hls, play.clock))
+/// The playlists of a stream, which may be empty.
+fn playlists_of(play: &Play, stream: &Stream) -> Arc<Playlists> {
+    stream.extensions.get_or_make(|| Playlists::new(play.hls, play.clock))
 }
 
 /// What a player asks of a playlist.
@@ -187,13 +307,14 @@ pub(super) struct Question {
     skip: Skip,
 }
 
-/// Whether a delta will do.
+/// Whether a delta will do. A word that is not known here is none to refuse a player for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Deserialize)]
 enum Skip {
-    #[default]
-    No,
     #[serde(rename = "YES", alias = "v2")]
     Yes,
+    #[default]
+    #[serde(other)]
+    No,
 }
 
 /// What a request for a playlist gets.
@@ -203,12 +324,17 @@ pub(super) enum Answer {
     Later,
     /// What it asks for makes no sense.
     Wrong(&'static str),
+    /// The stream has nothing for it.
+    Nothing(&'static str),
+    /// As many streams have such a playlist as may.
+    Full,
 }
 
 /// The playlist, as soon as it has what is asked for: segments are made from the first request on.
-pub(super) async fn playlist(play: &Play, stream: &Arc<Stream>, question: Question) -> Answer {
-    let playlist = playlist_of(play, stream);
-    play.recent.keep(&stream.playback, &playlist);
+pub(super) async fn playlist(play: &Play, stream: &Arc<Stream>, kind: Kind, question: Question) -> Answer {
+    let playlists = playlists_of(play, stream);
+    play.recent.keep(&stream.playback, &playlists);
+    let playlist = playlists.of(kind);
     let wanted = match (question.sequence, question.part) {
         (None, Some(_)) => return Answer::Wrong("_HLS_part needs _HLS_msn"),
         (sequence, part) => sequence.map(|sequence| (sequence, part)),
@@ -219,13 +345,26 @@ pub(super) async fn playlist(play: &Play, stream: &Arc<Stream>, question: Questi
             head.borrow_and_update();
             let now = play.clock.now();
             if playlist.wake(now) {
-                let tap = PlaylistTap { playlist: playlist.clone(), clock: play.clock, has_left: false };
+                let place = match kind {
+                    Kind::MpegTs => match play.ts_places.clone().try_acquire_owned() {
+                        Ok(place) => Some(place),
+                        Err(_) => {
+                            playlist.sleep();
+                            return Answer::Full;
+                        }
+                    },
+                    Kind::Whole | Kind::Sound => None,
+                };
+                let tap = PlaylistTap { playlist: playlist.clone(), _place: place, clock: play.clock, has_left: false };
                 stream.attach(Box::new(tap), now);
             }
             let wait = wanted.map_or(Wait::Over, |wanted| playlist.wait_for(wanted));
             match (wait, playlist.text(question.skip == Skip::Yes)) {
-                (Wait::TooFar, Some(_)) => return Answer::Wrong("_HLS_msn is more than one segment ahead"),
+                (Wait::TooFar, Some(_)) => {
+                    return Answer::Wrong("what _HLS_msn and _HLS_part name is more than two segments, or three seconds of parts, ahead");
+                }
                 (Wait::Over, Some(text)) => return Answer::Text(text),
+                (_, None) if playlist.has_nothing() => return Answer::Nothing(kind.lack()),
                 _ if !stream.is_published() => return Answer::Later,
                 _ => {}
             }
@@ -238,14 +377,14 @@ pub(super) async fn playlist(play: &Play, stream: &Arc<Stream>, question: Questi
     tokio::time::timeout(playlist.wait_max(), answer).await.unwrap_or(Answer::Later)
 }
 
-/// A file of the playlist; one that was hinted at as soon as it is there.
+/// A file of a playlist; one that was hinted at as soon as it is there. Those of the stream before are there for a while.
 pub(super) async fn file(play: &Play, stream: &Arc<Stream>, name: &str) -> Lookup {
-    let playlist = playlist_of(play, stream);
+    let playlists = playlists_of(play, stream);
     let found = async {
         let mut head = stream.watch();
         loop {
             head.borrow_and_update();
-            let found = playlist.lookup(name);
+            let found = playlists.lookup(name);
             if found != Lookup::Soon {
                 return found;
             }
@@ -255,17 +394,18 @@ pub(super) async fn file(play: &Play, stream: &Arc<Stream>, name: &str) -> Looku
             }
         }
     };
-    tokio::time::timeout(playlist.wait_max(), found).await.unwrap_or(Lookup::Gone)
+    let found = tokio::time::timeout(playlists.of(Kind::Whole).wait_max(), found).await.unwrap_or(Lookup::Gone);
+    if found == Lookup::Gone { last_file(play, &stream.playback, name) } else { found }
 }
 
-/// The playlist of a stream that was over a moment ago.
-pub(super) fn last_playlist(play: &Play, playback: &str) -> Option<String> {
-    play.recent.ended(playback, play.clock.now())?.text(false)
+/// A playlist of a stream that was over a moment ago.
+pub(super) fn last_playlist(play: &Play, playback: &str, kind: Kind) -> Option<String> {
+    play.recent.ended(playback, kind, play.clock.now())
 }
 
-/// A file of it.
+/// A file of one.
 pub(super) fn last_file(play: &Play, playback: &str, name: &str) -> Lookup {
-    play.recent.ended(playback, play.clock.now()).map_or(Lookup::Gone, |playlist| playlist.lookup(name))
+    play.recent.file(playback, name, play.clock.now())
 }
 
 #[cfg(test)]
@@ -287,8 +427,8 @@ mod tests {
     #[test]
     fn segments_are_made_from_the_first_request_to_a_minute_after_the_last() {
         let clock = Clock::start();
-        let playlist = Arc::new(Playlist::new(sightline_hls::Config::default(), clock));
-        let mut tap = PlaylistTap { playlist: playlist.clone(), clock, has_left: false };
+        let playlist = Arc::new(Playlist::new(Kind::Whole, sightline_hls::Config::default(), clock));
+        let mut tap = PlaylistTap { playlist: playlist.clone(), _place: None, clock, has_left: false };
         let at = |second: u64| Instant::from_micros(second * SECOND);
         assert_eq!(tap.handle_packet(&packet(9), at(9)), Next::Leave, "no one asked");
         assert_eq!(playlist.text(false), None);
@@ -310,22 +450,47 @@ mod tests {
         assert!(text.contains("#EXT-X-DISCONTINUITY\n") && !text.contains(name), "{text}");
     }
 
+    /// A player is told so at once; it waited ten seconds for a segment.
     #[test]
-    fn a_stream_that_is_over_has_its_end_in_the_playlist_for_two_target_durations() {
-        let (clock, recent) = (Clock::start(), Recent::default());
-        let playlist = Arc::new(Playlist::new(sightline_hls::Config::default(), clock));
-        recent.keep("p", &playlist);
+    fn a_playlist_that_the_stream_has_nothing_for_knows_it_at_the_first_frame_and_gets_what_comes_later() {
+        let clock = Clock::start();
+        let playlist = Arc::new(Playlist::new(Kind::Sound, sightline_hls::Config::default(), clock));
         playlist.wake(clock.now());
-        let mut tap = PlaylistTap { playlist: playlist.clone(), clock, has_left: false };
-        (0..8).for_each(|second| _ = tap.handle_packet(&packet(second), clock.now()));
-        assert!(recent.ended("p", clock.now()).is_none(), "it goes on");
+        let mut tap = PlaylistTap { playlist: playlist.clone(), _place: None, clock, has_left: false };
+        assert!(!playlist.has_nothing(), "no frame has come yet");
+        let pictures = Packet::new(packet(0).frame.clone(), Arc::new(StreamConfig { id: 7, tracks: vec![], metadata: None }));
+        tap.handle_packet(&Arc::new(pictures), clock.now());
+        assert!(playlist.has_nothing() && playlist.text(false).is_none());
+        (1..9).for_each(|second| _ = tap.handle_packet(&packet(second), clock.now()));
+        assert!(!playlist.has_nothing() && playlist.text(false).is_some());
+    }
+
+    #[test]
+    fn a_stream_that_is_over_has_its_end_in_the_playlist_for_two_target_durations_and_its_files_for_the_list_s() {
+        let (clock, recent) = (Clock::start(), Recent::default());
+        let playlists = Arc::new(Playlists::new(sightline_hls::Config::default(), clock));
+        recent.keep("p", &playlists);
+        let playlist = playlists.of(Kind::Whole).clone();
+        playlist.wake(clock.now());
+        let mut tap = PlaylistTap { playlist: playlist.clone(), _place: None, clock, has_left: false };
+        (0..30).for_each(|second| _ = tap.handle_packet(&packet(second), clock.now()));
+        assert!(recent.ended("p", Kind::Whole, clock.now()).is_none(), "it goes on");
         drop(tap);
         drop(playlist);
+        drop(playlists);
         let (now, target) = (clock.now(), Duration::from_secs(3));
-        assert!(recent.ended("p", now).unwrap().text(false).unwrap().ends_with("#EXT-X-ENDLIST\n"));
+        let text = recent.ended("p", Kind::Whole, now).unwrap();
+        assert!(text.ends_with("#EXT-X-ENDLIST\n"));
+        let name = text.lines().find(|line| line.starts_with("seg-")).unwrap();
         recent.forget(now);
-        assert!(recent.ended("p", now + target).is_some() && recent.ended("p", now + target * 2).is_none());
-        recent.forget(now + target * 2);
+        assert!(recent.ended("p", Kind::Whole, now + target).is_some() && recent.ended("p", Kind::Whole, now + target * 2).is_none());
+        // Its files are there while whoever began at the first of them plays on, and beside those of the stream that begins meanwhile.
+        let next = Arc::new(Playlists::new(sightline_hls::Config::default(), clock));
+        recent.keep("p", &next);
+        drop(next);
+        recent.forget(now + target * 9);
+        assert!(matches!(recent.file("p", name, now + target * 9), Lookup::Media(_)));
+        recent.forget(now + target * 11);
         assert!(recent.playlists().is_empty());
     }
 }

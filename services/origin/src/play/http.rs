@@ -2,10 +2,10 @@
 
 use super::answers::{NO_STORE, error, missing, not_allowed, not_found, not_yet, refused, with_headers};
 use super::asker::Viewer;
-use super::hls::{self, Answer, Question};
+use super::hls::{self, Answer, Kind, Question};
 use super::snapshot::snapshot;
 use super::whep::http as whep;
-use super::{Play, flv, frames, times};
+use super::{Play, flv, frames, ranges, times};
 use crate::auth::wish::{PlayRefusal, Way};
 use crate::callbacks::Verdict;
 use crate::live::traffic::{Protocol, Traffic};
@@ -13,27 +13,37 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::header::VIA;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_TYPE, VIA};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use sightline_hls::Lookup;
 use std::sync::Arc;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::Predicate;
 
-/// A segment never changes.
-const IMMUTABLE: &str = "public, max-age=3600, immutable";
+/// The type of a playlist.
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 
 /// How long someone who asks again and again watches after a question, in segments: players ask for a playlist at least every target duration.
 const ASKED_SEGMENTS: u32 = 3;
 
 /// The routes under `/live`.
 pub(crate) fn router(play: Arc<Play>) -> Router {
-    let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file));
+    let live = Router::new().route("/live/{file}", get(flv)).route("/live/{playback}/{file}", get(file).layer(playlists_compressed()));
     let live = live.route("/live/{playback}/frames", get(frames::http::get));
     let live = live.route("/live/{playback}/clock", get(times::get));
     let live = live.route("/live/{playback}/whep", post(whep::post).fallback(posted_only));
     let live = live.route("/live/{playback}/whep/{session}", delete(whep::delete).patch(whep::patch).fallback(ended_only));
     live.method_not_allowed_fallback(other_method).with_state(play)
+}
+
+/// Playlists are text that is asked for again and again (RFC 8216bis §6.2.1); what they name is compressed already.
+fn playlists_compressed() -> CompressionLayer<impl Predicate> {
+    let is_playlist =
+        |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| headers.get(CONTENT_TYPE).is_some_and(|kind| kind == PLAYLIST);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_playlist)
 }
 
 /// Whatever no route has.
@@ -83,13 +93,22 @@ async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>, viewer: Vi
     response
 }
 
+/// How a file is asked for.
+struct Asked {
+    method: Method,
+    headers: HeaderMap,
+}
+
 /// `/live/{playback}/…`.
 async fn file(
     State(play): State<Arc<Play>>,
     Path((playback, file)): Path<(String, String)>,
     question: Result<Query<Question>, QueryRejection>,
     viewer: Viewer,
+    method: Method,
+    headers: HeaderMap,
 ) -> Response {
+    let of_file = Asked { method, headers };
     let way = if file == "snapshot.jpg" { Way::Snapshot } else { Way::Hls };
     if let Err(refusal) = play.viewing.ask(viewer.wish(&playback, way)) {
         return refused(refusal);
@@ -97,27 +116,31 @@ async fn file(
     if play.callbacks.may_ask(&viewer.subject(&playback), way).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
-    // Its files are named by its playlist: nobody begins with one.
-    let is_begin = matches!(file.as_str(), "index.m3u8" | "snapshot.jpg");
-    let has_last_words = || hls::last_playlist(&play, &playback).is_some();
+    let asked = Kind::of(&file);
+    // Of a stream that was over a moment ago players learn it from its playlist.
+    let last = asked.and_then(|kind| hls::last_playlist(&play, &playback, kind));
     let stream = match play.hub.find(&playback) {
-        // What an edge has dropped goes on at its upstream.
-        None if has_last_words() && (play.pulls.is_none() || !is_begin) => {
-            return last_words(&play, &playback, &file, viewer.token.as_deref());
+        None if asked.is_none() && way == Way::Hls => {
+            // Its files are named by its playlist: nobody begins with one.
+            let found = hls::last_file(&play, &playback, &file);
+            return if found == Lookup::Gone { not_found() } else { hls_file(None, &of_file, &file, found) };
         }
-        None if !is_begin => return not_found(),
+        // What an edge has dropped goes on at its upstream.
+        None if last.is_some() && play.pulls.is_none() => {
+            return last.map_or_else(not_found, |text| playlist(text, viewer.token.as_deref()));
+        }
         _ => match play.find_or_wait(&playback, viewer.address).await {
             Ok(stream) => stream,
-            Err(_) if has_last_words() => return last_words(&play, &playback, &file, viewer.token.as_deref()),
+            Err(_) if last.is_some() => return last.map_or_else(not_found, |text| playlist(text, viewer.token.as_deref())),
             Err(why) => return missing(why, &viewer.asked),
         },
     };
     stream.ask(play.clock.now() + play.hls.segment_duration_min * ASKED_SEGMENTS);
-    match file.as_str() {
-        "index.m3u8" => {
+    match (asked, file.as_str()) {
+        (Some(kind), _) => {
             let answer = match question {
-                Ok(Query(question)) => hls::playlist(&play, &stream, question).await,
-                Err(_) => Answer::Wrong("_HLS_msn and _HLS_part are numbers, and _HLS_skip is YES"),
+                Ok(Query(question)) => hls::playlist(&play, &stream, kind, question).await,
+                Err(_) => Answer::Wrong("_HLS_msn and _HLS_part are numbers, each once"),
             };
             match answer {
                 Answer::Text(text) => {
@@ -126,31 +149,28 @@ async fn file(
                 }
                 Answer::Later => not_yet("the stream has no segment yet: try again in a few seconds"),
                 Answer::Wrong(problem) => error(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem),
+                Answer::Nothing(problem) => error(StatusCode::NOT_FOUND, "NOT_IN_STREAM", problem),
+                Answer::Full => {
+                    let problem =
+                        "as many streams are made into MPEG-TS as may be (limits.hls_ts_streams): play index.m3u8, or try again later";
+                    error(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_STREAMS", problem)
+                }
             }
         }
-        "snapshot.jpg" => match snapshot(&play, &stream).await {
+        (None, "snapshot.jpg") => match snapshot(&play, &stream).await {
             Ok(jpeg) => {
                 stream.traffic.send(Protocol::Snapshot, jpeg.len());
                 with_headers(StatusCode::OK, "image/jpeg", NO_STORE, Body::from(jpeg))
             }
             Err(failure) => error(StatusCode::NOT_FOUND, "NO_PICTURE", &failure.to_string()),
         },
-        name => hls_file(Some(&stream.traffic), hls::file(&play, &stream, name).await),
+        (None, name) => hls_file(Some(&stream.traffic), &of_file, name, hls::file(&play, &stream, name).await),
     }
-}
-
-/// Of a stream that was over a moment ago: players that have its playlist learn it from there.
-fn last_words(play: &Play, playback: &str, file: &str, token: Option<&str>) -> Response {
-    if file == "index.m3u8" {
-        return hls::last_playlist(play, playback).map_or_else(not_found, |text| playlist(text, token));
-    }
-    let found = hls::last_file(play, playback, file);
-    if found == Lookup::Gone { not_found() } else { hls_file(None, found) }
 }
 
 pub(super) fn playlist(text: String, token: Option<&str>) -> Response {
     let text = token.map_or_else(|| text.clone(), |token| with_token(&text, token));
-    with_headers(StatusCode::OK, "application/vnd.apple.mpegurl", NO_STORE, Body::from(text))
+    with_headers(StatusCode::OK, PLAYLIST, NO_STORE, Body::from(text))
 }
 
 /// A playlist whose files carry the token that it was asked for with: a player adds nothing to what it reads there.
@@ -171,19 +191,20 @@ fn with_token(playlist: &str, token: &str) -> String {
     text
 }
 
-/// `init-….mp4`, `seg-….m4s` and `part-….m4s`.
-fn hls_file(traffic: Option<&Traffic>, found: Lookup) -> Response {
+/// `init-….mp4`, `seg-….m4s`, `seg-….ts` and `part-….m4s`.
+fn hls_file(traffic: Option<&Traffic>, asked: &Asked, name: &str, found: Lookup) -> Response {
     let (kind, bytes) = match found {
         Lookup::Init(bytes) => ("video/mp4", bytes),
-        Lookup::Media(bytes) => ("video/iso.segment", bytes),
+        Lookup::Media(bytes) => (if name.ends_with(".ts") { "video/mp2t" } else { "video/iso.segment" }, bytes),
         Lookup::Soon | Lookup::Gone => {
-            return error(StatusCode::NOT_FOUND, "NOT_FOUND", "no such file of this stream; it may have left the playlist");
+            let problem = "no such file of this stream, or it has left the playlist: index.m3u8, audio.m3u8 and ts.m3u8 name them";
+            return error(StatusCode::NOT_FOUND, "NOT_FOUND", problem);
         }
     };
     if let Some(traffic) = traffic {
         traffic.send(Protocol::Hls, bytes.len());
     }
-    with_headers(StatusCode::OK, kind, IMMUTABLE, Body::from(bytes))
+    ranges::answer(&asked.method, &asked.headers, name, kind, bytes)
 }
 
 #[cfg(test)]

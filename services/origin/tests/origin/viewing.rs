@@ -3,6 +3,7 @@
 use crate::cloud::Cloud;
 use crate::peers::{Player, Publisher};
 use crate::tokens::{Signer, now, play_claims};
+use crate::vod::device;
 use crate::watcher::Watcher;
 use crate::{config, until};
 use sightline_origin::{App, Origin, Play, Relay};
@@ -12,8 +13,8 @@ use sightline_signal::PlaybackIds;
 use sightline_signal::report::{PlaybackKey, PlaybackKeys};
 use std::time::Duration;
 
-/// The answer by each way: FLV, playlist, snapshot, frames, WHEP, RTMP.
-async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 6] {
+/// The answer by each way: FLV, playlist, snapshot, frames, the clock, what was recorded, WHEP, RTMP.
+async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 8] {
     let http = origin.http_addr().unwrap();
     let query = if token.is_empty() { String::new() } else { format!("?token={token}") };
     let ask = async |path: &str| {
@@ -39,7 +40,9 @@ async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 6] {
     });
     let offer = reqwest::Client::new().post(format!("http://{http}/live/{playback}/whep{query}")).header("content-type", "application/sdp");
     let whep = offer.body(Watcher::new_offer()).send().await.unwrap().status() == 201;
-    [ask(".flv").await, ask("/index.m3u8").await, ask("/snapshot.jpg").await, ask("/frames").await, whep, plays.await.unwrap_or(false)]
+    let recorded = reqwest::get(format!("http://{http}/vod/{}/list{query}", device())).await.unwrap().status() == 200;
+    let [flv, hls, snapshot] = [ask(".flv").await, ask("/index.m3u8").await, ask("/snapshot.jpg").await];
+    [flv, hls, snapshot, ask("/frames").await, ask("/clock").await, recorded, whep, plays.await.unwrap_or(false)]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,8 +62,9 @@ async fn open_signed_and_closed_by_every_way_out() {
         until("the keys", async || dir.path().join("jwks.json").exists()).await;
         let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 5)).await.unwrap();
         let watched = async {
+            until("something is recorded", async || dir.path().join("recordings").join(device()).exists()).await;
             for (token, expected) in [right.as_str(), "", &expired, &wrong, &elsewhere].into_iter().zip(expected) {
-                assert_eq!(answers(&origin, &playback, token).await, [expected; 6], "{rule:?} {token}");
+                assert_eq!(answers(&origin, &playback, token).await, [expected; 8], "{rule:?} {token}");
             }
         };
         tokio::select! {
