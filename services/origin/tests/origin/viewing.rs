@@ -13,7 +13,7 @@ use sightline_signal::report::{PlaybackKey, PlaybackKeys};
 use std::time::Duration;
 
 /// The answer by each way: FLV, playlist, snapshot, frames, WHEP, RTMP.
-async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 6] {
+async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 8] {
     let http = origin.http_addr().unwrap();
     let query = if token.is_empty() { String::new() } else { format!("?token={token}") };
     let ask = async |path: &str| {
@@ -39,7 +39,9 @@ async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 6] {
     });
     let offer = reqwest::Client::new().post(format!("http://{http}/live/{playback}/whep{query}")).header("content-type", "application/sdp");
     let whep = offer.body(Watcher::new_offer()).send().await.unwrap().status() == 201;
-    [ask(".flv").await, ask("/index.m3u8").await, ask("/snapshot.jpg").await, ask("/frames").await, whep, plays.await.unwrap_or(false)]
+    let playlists = [ask("/index.m3u8").await, ask("/audio.m3u8").await, ask("/ts.m3u8").await];
+    let [whole, sound, ts] = playlists;
+    [ask(".flv").await, whole, sound, ts, ask("/snapshot.jpg").await, ask("/frames").await, whep, plays.await.unwrap_or(false)]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +62,7 @@ async fn open_signed_and_closed_by_every_way_out() {
         let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 5)).await.unwrap();
         let watched = async {
             for (token, expected) in [right.as_str(), "", &expired, &wrong, &elsewhere].into_iter().zip(expected) {
-                assert_eq!(answers(&origin, &playback, token).await, [expected; 6], "{rule:?} {token}");
+                assert_eq!(answers(&origin, &playback, token).await, [expected; 8], "{rule:?} {token}");
             }
         };
         tokio::select! {
