@@ -390,6 +390,20 @@ fn record(directive: &Directive, first: &str) -> Become {
     }
 }
 
+/// A pull is by the names of viewers, and from an origin: of a server of others it is not known which of them it would give.
+fn pull(url: &str) -> String {
+    let address = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = address.split('/').next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
+    let host = if host.starts_with('[') {
+        host.split_inclusive(']').next().unwrap_or_default()
+    } else {
+        host.split(':').next().unwrap_or_default()
+    };
+    format!(
+        "once {host} runs an origin, too, an edge takes each stream from it at the first viewer: [edge] upstreams = [\"http://{host}:8080\"]; of a server of others let a camera agent read that source (source = the address) and publish it"
+    )
+}
+
 fn notify(directive: &Directive, first: &str) -> Become {
     let url = || quoted(first);
     match directive.name.as_str() {
@@ -444,7 +458,8 @@ fn session(directive: &Directive, first: &str) -> Become {
         "ping" | "ping_timeout" | "ack_window" | "out_queue" | "out_cork" | "max_streams" | "busy" => {
             always("dead peers are found, and queues have limits of their own (limits.*)")
         }
-        "pull" | "static" => not("an origin does not pull: let a camera agent read that source (source = the address) and publish it"),
+        "pull" => not(pull(first)),
+        "static" => not("let a camera agent read that source (source = the address) and publish it"),
         "push_reconnect" | "pull_reconnect" | "relay_buffer" | "session_relay" => {
             always("a relay is tried again after half a second, and at least every four seconds")
         }

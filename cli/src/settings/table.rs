@@ -63,7 +63,7 @@ fn without_keys(value: &toml::Value) -> toml::Value {
     let relays = value.as_array().into_iter().flatten().filter_map(toml::Value::as_table);
     let shown = relays.map(|relay| {
         let fields = relay.iter().map(|(key, value)| match (key.as_str(), value.as_str()) {
-            ("name" | "streams", Some(text)) => (key.clone(), toml::Value::String(text.to_owned())),
+            ("name" | "streams" | "ca", Some(text)) => (key.clone(), toml::Value::String(text.to_owned())),
             ("url", Some(url)) => (key.clone(), toml::Value::String(sightline_origin::RelayUrl::from(url).to_string())),
             _ => (key.clone(), toml::Value::String("***".to_owned())),
         });

@@ -92,7 +92,7 @@ pub struct Config {
     /// RTMP chunk size in bytes. Default 4096.
     pub chunk_size: u32,
     /// Write into each picture when it was captured ([`sightline_media::CaptureMark`]), so that whoever watches sees its age; 39 bytes a picture. Not for a source
-    /// whose pictures are not captured now, as a file's. Default true.
+    /// whose pictures are not captured now, as a file's. Default false: a picture goes out byte for byte as it was handed in.
     pub marks_pictures: bool,
     /// The most frames a second that the source gives, as far as it is known: see [`crate::Input::SourceRate`].
     pub source_fps_max: u32,
@@ -130,7 +130,7 @@ impl Config {
             secure: true,
             server: None,
             chunk_size: 4096,
-            marks_pictures: true,
+            marks_pictures: false,
             source_fps_max: 60,
         }
     }

@@ -16,15 +16,30 @@ pub struct Index {
     pub samples: Vec<Sample>,
     /// Complete fragments.
     pub fragments: u32,
+    /// Where each of them is, in file order.
+    pub places: Vec<Place>,
+    /// The length of what comes before the first one: a player needs it before any other byte.
+    pub head_bytes: u64,
     /// Their length, what comes before them included.
     pub bytes: u64,
+}
+
+/// Where a fragment is in its file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its first byte.
+    pub offset: u64,
+    /// The first byte behind it.
+    pub end: u64,
+    /// The number of its first sample in [`Index::samples`].
+    pub first_sample: usize,
 }
 
 impl Index {
     /// An empty one, of a file whose first frame was captured at `began`.
     #[must_use]
     pub fn new(began: Timestamp) -> Self {
-        Self { began, tracks: Vec::new(), samples: Vec::new(), fragments: 0, bytes: 0 }
+        Self { began, tracks: Vec::new(), samples: Vec::new(), fragments: 0, places: Vec::new(), head_bytes: 0, bytes: 0 }
     }
 
     /// Takes a whole `moov`, which begins at byte `offset`.
@@ -33,6 +48,7 @@ impl Index {
     /// [`ReadError`] for what this version does not write.
     pub fn handle_moov(&mut self, moov: &[u8], offset: u64) -> Result<(), ReadError> {
         self.tracks = sightline_mp4::read_tracks(moov, offset)?;
+        self.head_bytes = offset.saturating_add(moov.len() as u64);
         Ok(())
     }
 
@@ -41,7 +57,9 @@ impl Index {
     /// # Errors
     /// [`ReadError`] for what this version does not write.
     pub fn handle_fragment(&mut self, moof: &[u8], offset: u64, end: u64) -> Result<(), ReadError> {
+        let first_sample = self.samples.len();
         sightline_mp4::read_fragment(moof, offset, &mut self.samples)?;
+        self.places.push(Place { offset, end, first_sample });
         self.fragments += 1;
         self.bytes = end;
         Ok(())

@@ -14,7 +14,9 @@ mod cutter;
 mod gaps;
 mod index;
 pub mod name;
+mod playlist;
 
 pub use cutter::{AfterLoss, Beginning, Cutter, Fragment, KeyFrames, Piece, Rules};
 pub use gaps::{Gap, gaps};
-pub use index::Index;
+pub use index::{Index, Place};
+pub use playlist::{Played, playlist};

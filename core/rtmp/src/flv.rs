@@ -105,6 +105,11 @@ pub fn sequence_header(codec: Codec) -> Vec<u8, BODY_HEADER_BYTES_MAX> {
 }
 
 #[cfg(feature = "server")]
+mod reader;
+
+#[cfg(feature = "server")]
+pub use reader::{Event, ReadError, Reader};
+#[cfg(feature = "server")]
 pub use tags::{frame_parts, frame_tag, metadata_tag, track_tag};
 
 #[cfg(feature = "server")]

@@ -37,8 +37,14 @@ pub struct OriginReport {
     pub ingest_kbps: f64,
     /// Viewers of all its streams.
     pub viewers: u64,
-    /// Its live streams.
+    /// Its live streams: those that cameras publish here.
     pub streams: Vec<OriginStream>,
+    /// It takes streams from other origins for its viewers, and wants no cameras.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_edge: bool,
+    /// The streams that it takes from other origins now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pulls: Vec<OriginPull>,
     /// The last `revoked_up_to` whose revocations it keeps; 0: none. The answer then has the later ones only. Absent: an origin that
     /// keeps no count, and gets all of them each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,12 +210,16 @@ pub struct OriginRefusal {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginIncident {
-    /// `recording_failed`, `recording_resumed`, `stream_limited`, `relay_failed`, `relay_resumed`. Others are from a newer origin, and passed over.
+    /// `recording_failed`, `recording_resumed`, `stream_limited`, `relay_failed`, `relay_resumed`, `pull_failed`, `pull_resumed`. Others are from
+    /// a newer origin, and passed over.
     pub kind: String,
     /// The publishing name.
     pub stream: String,
     /// Whose it is, from the token.
     pub device: String,
+    /// The playback id, where an edge knows nothing else of the stream.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub playback: String,
     /// Why, for people.
     pub reason: String,
 }
@@ -309,6 +319,33 @@ pub struct OriginRelay {
     pub sent_bytes: u64,
     /// Frames that were left out because the target was too slow.
     pub lost_frames: u64,
+}
+
+/// A stream that an edge takes from another origin.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginPull {
+    /// The playback id.
+    pub playback: String,
+    /// Where it comes from, or came from last: `http(s)://host:port`.
+    pub upstream: String,
+    /// `pulling`, or `waiting`: no upstream gives it now.
+    pub state: String,
+    /// Since when, seconds since 1970.
+    pub since: i64,
+    /// Why none gives it; absent while one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its viewers here.
+    pub viewers: u64,
+    /// Width of the pictures.
+    pub width: u32,
+    /// Height of the pictures.
+    pub height: u32,
+    /// Frames a second over the last report's interval.
+    pub fps: f64,
+    /// Bits a second in thousands, over the last report's interval.
+    pub bitrate_kbps: f64,
 }
 
 /// An origin's question about a playback id that someone wants to watch and that it does not have. `POST /api/v1/servers/{server_id}/wanted`,

@@ -9,7 +9,7 @@ use sightline_mp4::Sample;
 use sightline_recording::gaps;
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -129,43 +129,103 @@ fn open_all(dir: &Path, may_matter: impl Fn(Timestamp) -> bool) -> Result<Vec<Se
 /// # Errors
 /// [`RecordingsError`]; an `out` that is there already is left as it is.
 pub fn export(dir: &Path, from: Timestamp, to: Timestamp, out: &Path) -> Result<Exported, RecordingsError> {
-    let mut segments = open_all(dir, |began| began < to)?;
-    segments.retain(|segment| segment.index.wall(segment.index.length()) > from);
-    let Some(first) = segments.first() else { return Err(RecordingsError::Nothing { from, to }) };
-    if let Some(other) = segments.iter().find(|segment| segment.index.tracks != first.index.tracks) {
-        return Err(RecordingsError::Changes { at: other.index.began });
-    }
+    let clip = Clip::open(dir, from, to)?;
     let written = |error| RecordingsError::File { path: out.to_owned(), error };
-    let head = sightline_mp4::init_segment(&first.index.tracks).map_err(|error| written(io::Error::other(error)))?;
-    let file = File::options().write(true).create_new(true).open(out).map_err(written)?;
-    let mut output = Output { file, end: MediaTime::ZERO, sequence: 0, frames: 0 };
-    output.file.write_all(&head).map_err(written)?;
-    let spans = segments.iter().map(|segment| (segment.index.began, segment.index.wall(segment.index.length())));
-    let gaps = u32::try_from(gaps(spans, GAP).len()).unwrap_or(u32::MAX);
-    let mut start = None;
-    for (index, segment) in segments.iter().enumerate() {
-        // Where clips overlap by their pre-roll, the later one continues.
-        let until = segments.get(index + 1).map_or(to, |next| next.index.began.min(to));
-        let Some(samples) = segment.index.between(from, until) else { continue };
-        start.get_or_insert_with(|| segment.index.wall(samples[0].dts));
-        output.append(segment, &samples).map_err(written)?;
-    }
-    let Some(start) = start else { return Err(RecordingsError::Nothing { from, to }) };
-    output.file.sync_all().map_err(written)?;
-    let bytes = output.file.metadata().map_err(written)?.len();
-    Ok(Exported { start, duration_ms: output.end.as_millis(), frames: output.frames, bytes, gaps })
+    let mut file = File::options().write(true).create_new(true).open(out).map_err(written)?;
+    let mut exported = clip.write(&mut file).map_err(written)?;
+    file.sync_all().map_err(written)?;
+    exported.bytes = file.metadata().map_err(written)?.len();
+    Ok(exported)
 }
 
-/// The file that the export writes.
-struct Output {
-    file: File,
+/// A range of recordings that is there, to be written as one MP4.
+#[derive(Debug)]
+pub struct Clip {
+    head: Bytes,
+    segments: Vec<Segment>,
+    from: Timestamp,
+    to: Timestamp,
+    start: Timestamp,
+    gaps: u32,
+}
+
+impl Clip {
+    /// Looks for what was captured from `from` to `to`; the clip begins with the key frame at or before `from`.
+    ///
+    /// # Errors
+    /// [`RecordingsError`]
+    pub fn open(dir: &Path, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
+        let segments = segments(dir, from, to)?;
+        let Some(first) = segments.first() else { return Err(RecordingsError::Nothing { from, to }) };
+        if let Some(other) = segments.iter().find(|segment| segment.index.tracks != first.index.tracks) {
+            return Err(RecordingsError::Changes { at: other.index.began });
+        }
+        let head = sightline_mp4::init_segment(&first.index.tracks)
+            .map_err(|error| RecordingsError::File { path: first.path.clone(), error: io::Error::other(error) })?;
+        let spans = segments.iter().map(|segment| (segment.index.began, segment.index.wall(segment.index.length())));
+        let gaps = u32::try_from(gaps(spans, GAP).len()).unwrap_or(u32::MAX);
+        let mut clip = Self { head, segments, from, to, start: from, gaps };
+        let starts = clip.runs().next().map(|(segment, samples)| segment.index.wall(samples[0].dts));
+        clip.start = starts.ok_or(RecordingsError::Nothing { from, to })?;
+        Ok(clip)
+    }
+
+    /// When its first picture was captured.
+    #[must_use]
+    pub fn start(&self) -> Timestamp {
+        self.start
+    }
+
+    /// What is played of each file.
+    fn runs(&self) -> impl Iterator<Item = (&Segment, Vec<Sample>)> {
+        self.segments.iter().enumerate().filter_map(|(index, segment)| {
+            // Where clips overlap by their pre-roll, the later one continues.
+            let until = self.segments.get(index + 1).map_or(self.to, |next| next.index.began.min(self.to));
+            Some((segment, segment.index.between(self.from, until)?))
+        })
+    }
+
+    /// Writes it, a fragment at a time: as much as one takes is held in memory.
+    ///
+    /// # Errors
+    /// The system's, of reading or of writing.
+    pub fn write(&self, file: &mut dyn io::Write) -> io::Result<Exported> {
+        let mut output = Output { file, end: MediaTime::ZERO, sequence: 0, frames: 0 };
+        output.file.write_all(&self.head)?;
+        for (segment, samples) in self.runs() {
+            output.append(segment, &samples)?;
+        }
+        Ok(Exported { start: self.start, duration_ms: output.end.as_millis(), frames: output.frames, bytes: 0, gaps: self.gaps })
+    }
+}
+
+/// A file is not looked at for the time before a range unless it began less than this before the range: longer ones begin with the first of them.
+const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
+
+/// The files with something of a range, oldest first.
+///
+/// # Errors
+/// [`RecordingsError`]
+pub fn segments(dir: &Path, from: Timestamp, to: Timestamp) -> Result<Vec<Segment>, RecordingsError> {
+    let files = segment::files(dir).map_err(|error| RecordingsError::File { path: dir.to_owned(), error })?;
+    // Whatever began long before a file that begins before the range is over by then; of those the last may be a long one.
+    let long_before = from.saturating_sub(FILE_LENGTH_MAX).unwrap_or(Timestamp::MIN);
+    let earliest = files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN);
+    let mut segments = open_all(dir, |began| began >= earliest && began < to)?;
+    segments.retain(|segment| segment.index.wall(segment.index.length()) > from);
+    Ok(segments)
+}
+
+/// What the export writes to.
+struct Output<'a> {
+    file: &'a mut dyn io::Write,
     /// Where its video ends.
     end: MediaTime,
     sequence: u32,
     frames: u64,
 }
 
-impl Output {
+impl Output<'_> {
     /// Appends samples, the first of which comes where the video ended.
     fn append(&mut self, segment: &Segment, samples: &[Sample]) -> io::Result<()> {
         let first = samples.iter().filter(|sample| sample.track == TrackId::VIDEO).map(|sample| sample.dts).min();

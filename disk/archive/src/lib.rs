@@ -9,7 +9,7 @@ mod retention;
 mod segment;
 mod writer;
 
-pub use export::{Exported, Recording, RecordingsError, export, list};
+pub use export::{Clip, Exported, Recording, RecordingsError, export, list, segments};
 pub use retention::Retention;
 pub use segment::{Segment, SegmentError, complete_bytes};
 pub use writer::{Durability, Formats, Plan, Stem, Writer, make_private_dir};

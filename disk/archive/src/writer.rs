@@ -37,8 +37,8 @@ pub struct Plan {
 pub enum Stem {
     /// The time of their first frame.
     FirstFrame,
-    /// Always this.
-    Fixed(String),
+    /// The same, and this behind it.
+    FirstFrameAnd(String),
 }
 
 /// The forms in which each fragment is written.
@@ -170,7 +170,7 @@ impl Writer {
         let config = &beginning.config;
         let stem = match &self.plan.stem {
             Stem::FirstFrame => name::stem(beginning.wall),
-            Stem::Fixed(stem) => stem.clone(),
+            Stem::FirstFrameAnd(tail) => format!("{}{tail}", name::stem(beginning.wall)),
         };
         let mut heads = Heads::default();
         if self.plan.formats.flv {
@@ -360,7 +360,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let writer = Writer::new(Plan {
             dir: dir.path().to_owned(),
-            stem: Stem::Fixed("a".into()),
+            stem: Stem::FirstFrame,
             formats: Formats { flv: true, mp4: false },
             durability: Durability::System,
             retention: None,

@@ -238,9 +238,6 @@ impl Face {
             payload,
         };
         let now = Instant::from_micros(platform.now_us());
-        if frame.is_keyframe {
-            self.brain.handle(now, Input::Clock(WallTime::from_unix_micros(platform.wall_us())));
-        }
         self.brain.handle(now, Input::Frame(frame, now));
         self.write(platform);
         Ok(())

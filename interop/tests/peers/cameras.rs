@@ -243,7 +243,8 @@ fn an_mjpeg_camera_behind_a_password_is_encoded_and_comes_back_after_it_was_gone
     let before = answers();
     let _ffmpeg = camera::mjpeg(dir.path(), port, "800x600", 10);
     eventually("the camera is found again", Duration::from_secs(60), || (answers() > before).then_some(()));
-    assert!(decoded("3") >= 15);
+    let count = decoded("3");
+    assert!(count >= 15, "{count} pictures of three seconds");
     assert_eq!(demo.playback(), playback, "it is the same stream");
     assert_keeps_secrets(&demo.process.log());
 }

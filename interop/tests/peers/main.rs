@@ -6,6 +6,7 @@ mod capi;
 mod chip;
 mod differential;
 mod doctor;
+mod edges;
 mod encoder;
 mod enhanced;
 mod esp32p4;

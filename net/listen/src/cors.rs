@@ -1,4 +1,4 @@
-//! Pages of anywhere may play: what is under `/live/` answers to all of them, whatever the answer is. Who knows a playback id may play.
+//! Pages of anywhere may play: what is under `/live/` and `/vod/` answers to all of them, whatever the answer is. Who knows a playback id may play.
 
 use axum::extract::Request;
 use axum::http::header::{
@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 /// What is public.
-const PREFIX: &str = "/live/";
+const PREFIXES: [&str; 2] = ["/live/", "/vod/"];
 /// What may be asked for: WHEP's players send an offer, and end their session.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
 /// What a POST may hold (RFC 9725 §4.2).
@@ -21,9 +21,9 @@ const MAX_AGE_SEC: HeaderValue = HeaderValue::from_static("86400");
 /// A page of the internet may play from a server of the local network: Chromium asks for this.
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
-/// A layer over all routes: adds the headers to what is under `/live/`, and answers the preflight there.
+/// A layer over all routes: adds the headers to what is public, and answers the preflight there.
 pub async fn live(request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with(PREFIX) {
+    if !PREFIXES.iter().any(|prefix| request.uri().path().starts_with(prefix)) {
         return next.run(request).await;
     }
     let is_preflight = request.method() == Method::OPTIONS;

@@ -106,10 +106,11 @@ pub struct StreamConfig {
     /// link turns out better.
     #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_BANDWIDTH_CHECK")]
     pub bandwidth_check: bool,
-    /// Write into each picture when it was captured, in 39 bytes that every decoder passes over, so that whoever watches sees how old it is. By the cloud's
-    /// clock where there is a cloud. Not for a file.
-    #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_CAPTURE_TIMES")]
-    pub capture_times: bool,
+    /// Write into each picture when it was captured, in 39 bytes that every decoder passes over, so that whoever watches sees how old it is; by the cloud's
+    /// clock where there is a cloud. encoded: pictures of sources that are encoded here (`test`, a camera of this machine, MJPEG); all: those that are passed
+    /// through as well (RTSP, standard input), which are no longer byte for byte as they came then; off. A file's pictures have none.
+    #[config(default = "encoded", env = "SIGHTLINE_CAMERA_STREAM_CAPTURE_TIMES")]
+    pub capture_times: String,
     /// Try again after a failure.
     #[config(default = true, env = "SIGHTLINE_CAMERA_STREAM_ENABLE_AUTO_RECONNECT")]
     pub enable_auto_reconnect: bool,

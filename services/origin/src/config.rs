@@ -57,6 +57,9 @@ pub struct Config {
     /// An operator's own endpoints, in nginx-rtmp's form.
     #[config(nested)]
     pub callbacks: crate::callbacks::Settings,
+    /// An edge: streams that are taken from other origins at the first viewer, and dropped after the last.
+    #[config(nested)]
+    pub edge: crate::pull::Edge,
     /// Limits.
     #[config(nested)]
     pub limits: Limits,
@@ -66,7 +69,8 @@ pub struct Config {
     #[config(default = [])]
     pub apps: Vec<App>,
     /// Streams that go on to other servers: `[[relays]]` with `name`, `streams` (a publishing name or a device's id, or a pattern with *; all
-    /// without it) and `url`, rtmp(s)://HOST/APPLICATION/KEY; without KEY each goes on under its own name.
+    /// without it) and `url`, rtmp(s)://HOST/APPLICATION/KEY; without KEY each goes on under its own name. `ca` is
+    /// the authority that an rtmps:// target's certificate must come from (PEM); without it, those that the system trusts.
     #[config(default = [])]
     pub relays: Vec<Relay>,
 }
@@ -335,6 +339,7 @@ impl Config {
             return Err(StartError::Setting { key: "apps", reason });
         }
         crate::relay::Relays::check(&self.relays)?;
+        self.edge.check().map_err(|(key, reason)| StartError::Setting { key, reason })?;
         self.callbacks.check().map_err(|reason| StartError::Setting { key: "callbacks", reason })?;
         if self.rtmp.apps.is_empty() && self.apps.is_empty() {
             return Err(StartError::Setting { key: "rtmp.apps", reason: "names no application; the default is [\"live\"]" });
@@ -356,22 +361,37 @@ impl Config {
             &mut self.rtmps.key,
             &mut self.auth.jwks_file,
             &mut self.cloud.ca,
+            &mut self.edge.ca,
             &mut self.cloud.cluster_key_file,
             &mut self.record.dir,
         ];
-        for path in others.into_iter().flatten() {
+        for path in others.into_iter().flatten().chain(self.relays.iter_mut().filter_map(|relay| relay.ca.as_mut())) {
             *path = base.join(&path);
         }
+    }
+
+    /// Nobody but this machine can connect.
+    fn is_all_local(&self) -> bool {
+        let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+        let rtmps = self.rtmps.cert.as_ref().map(|_| &self.rtmps.listen);
+        let http = self.http.enabled.then_some(&self.http.listen);
+        [Some(&self.rtmp.listen), rtmps, http].into_iter().flatten().all(is_local)
     }
 
     /// Who may play.
     #[must_use]
     pub fn play(&self) -> Play {
-        let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
-        let rtmps = self.rtmps.cert.as_ref().map(|_| &self.rtmps.listen);
-        let http = self.http.enabled.then_some(&self.http.listen);
-        let is_all_local = [Some(&self.rtmp.listen), rtmps, http].into_iter().flatten().all(is_local);
-        self.auth.play.unwrap_or(if is_all_local { Play::Open } else { Play::Signed })
+        self.auth.play.unwrap_or(if self.is_all_local() { Play::Open } else { Play::Signed })
+    }
+
+    /// Who may watch what was recorded. A device's name is no secret, as a playback id is: where others than this machine can ask, a right is needed, even if
+    /// live streams are open to whoever knows their ids.
+    #[must_use]
+    pub fn vod(&self) -> Play {
+        match self.play() {
+            Play::Open if !self.is_all_local() => Play::Signed,
+            rule @ (Play::Open | Play::Signed | Play::Closed) => rule,
+        }
     }
 
     /// Where recordings are.

@@ -9,6 +9,7 @@ pub(crate) mod wanted;
 use crate::auth::keys::Keys;
 use crate::auth::viewing::Viewing;
 use crate::live::hub::Hub;
+use crate::pull::PullStates;
 use crate::relay::{RelayRules, RelayStates};
 use checkpoint::KeptCheckpoint;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) struct Control {
     pub(crate) viewing: Arc<Viewing>,
     pub(crate) relays: Arc<RelayStates>,
     pub(crate) relay_rules: Arc<RelayRules>,
+    pub(crate) pulls: Arc<PullStates>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) checkpoint: KeptCheckpoint,
     pub(crate) shutdown: CancellationToken,
@@ -33,4 +35,5 @@ pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) region: String,
     pub(crate) capacity_kbps: u64,
+    pub(crate) is_edge: bool,
 }

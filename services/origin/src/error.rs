@@ -35,9 +35,11 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
-    /// The authority of the cloud's certificate can't be used.
-    #[error("cloud.ca: {}: {reason}; give the installation's ca.pem", path.display())]
+    /// The authority of another server's certificate can't be used.
+    #[error("{key}: {}: {reason}; give the authority's certificate, such as the installation's ca.pem", path.display())]
     Authority {
+        /// The setting.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -57,7 +59,12 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
-    /// The system's trusted certificates can't be read, which reports to an `https://` cloud need.
-    #[error("the trusted certificates of this system can't be read: {0}; install ca-certificates, or set cloud.ca")]
-    Roots(std::io::Error),
+    /// The system's trusted certificates can't be read, which another server by `https://` needs.
+    #[error("the trusted certificates of this system can't be read: {source}; install ca-certificates, or set {key}")]
+    Roots {
+        /// The setting.
+        key: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
 }

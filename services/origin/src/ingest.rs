@@ -51,10 +51,9 @@ impl Ingest {
     /// Gives a publisher its stream, recorded where that is wanted, or says why not, or when to ask again.
     fn begin(&self, app: &str, name: &str, token: Option<&str>, claimant: Claimant) -> Result<(Grant, Begun), Refusal> {
         let grant = self.grant(app, name, token, claimant.peer.ip())?;
-        let wall = self.clock.wall();
         let begun = self.hub.begin(&grant, claimant)?;
         if let (Some(recordings), Begun::Hold(hold)) = (&self.recordings, &begun) {
-            let (tap, health) = recordings.begin(&grant, wall);
+            let (tap, health) = recordings.begin(&grant);
             hold.record(Box::new(tap), health);
         }
         Ok((grant, begun))

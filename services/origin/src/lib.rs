@@ -14,14 +14,18 @@ mod control;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod https;
 mod ingest;
 mod live;
 mod origin;
 mod play;
+mod pull;
+mod questions;
 mod reading;
 mod record;
 mod relay;
 mod turns;
+mod via;
 mod wire;
 
 pub use auth::rules::App;
@@ -30,6 +34,7 @@ pub use config::{Config, Play};
 pub use control::metrics::ConnectionCounts;
 pub use error::StartError;
 pub use origin::Origin;
+pub use pull::Edge;
 pub use relay::{Relay, RelayUrl};
 pub use sightline_endpoint::EndpointUrl;
 pub use turns::gather;

@@ -1,5 +1,6 @@
 //! A running origin: what it is made of, and its start and end.
 
+use crate::auth::edges::EdgeKey;
 use crate::auth::keys::Keys;
 use crate::auth::policy::{Policy, PresentPolicy};
 use crate::auth::viewing::Viewing;
@@ -23,11 +24,15 @@ use crate::live::incidents::Incidents;
 use crate::live::ring;
 use crate::play::frames::Decoders;
 use crate::play::hls::{self, Recent};
+use crate::play::vod::Vod;
 use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
+use crate::pull::{self, PullStates, Pulls};
 use crate::record::health::RecordingCounts;
+use crate::record::names::RecordedNames;
 use crate::record::tap::Recordings;
 use crate::relay::{self, RelayRules, RelayStates, Relays};
+use crate::via;
 use axum::routing::get;
 use axum::{Router, middleware};
 use sightline_archive::Formats;
@@ -75,6 +80,7 @@ pub struct Origin {
     hub: Arc<Hub>,
     play: Arc<Play>,
     whip: Option<Arc<Whip>>,
+    vod: Arc<Vod>,
     door: Arc<Door>,
     fates: Arc<Fates>,
     measured: Measured,
@@ -145,12 +151,13 @@ impl Origin {
         let recordings = config.record.enabled.then(|| config.recordings_dir());
         tracing::info!(rtmp = %addresses.rtmp, rtmps = or_off(addresses.rtmps), http = or_off(addresses.http), whep = or_off(media_address), recordings = recordings.map_or_else(|| "off".to_owned(), |dir| dir.display().to_string()), "the origin serves");
         let measured = parts.measured();
-        let Parts { rtmp, whip, relays, tasks, shutdown, .. } = parts;
+        let Parts { rtmp, whip, vod, relays, tasks, shutdown, .. } = parts;
         Ok(Self {
             _claim: claim,
             hub,
             play: rtmp.play.clone(),
             whip,
+            vod,
             door: rtmp.door.clone(),
             fates: rtmp.fates.clone(),
             measured,
@@ -170,12 +177,13 @@ impl Origin {
     pub fn check(config: &Config) -> Result<(), StartError> {
         config.check()?;
         Certificate::load(&config.rtmps)?.as_ref().map(Certificate::acceptor).transpose()?;
+        Pulls::check(&config.edge)?;
         cloud_link(config, cluster_key(config)?.as_deref()).map(drop)
     }
 
-    /// The routes `/live/…`, to be mounted wherever there is an HTTP server.
+    /// The routes `/live/…` and `/vod/…`, to be mounted wherever there is an HTTP server.
     pub fn router(&self) -> Router {
-        routes(&self.play, self.whip.as_ref()).layer(middleware::from_fn(cors::live))
+        routes(&self.play, self.whip.as_ref(), &self.vod).layer(middleware::from_fn(cors::live))
     }
 
     /// Where RTMP listens.
@@ -251,6 +259,7 @@ struct Measured {
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
     relays: Arc<RelayStates>,
+    pulls: Arc<PullStates>,
 }
 
 impl Measured {
@@ -264,6 +273,7 @@ impl Measured {
             metrics::recordings(&self.recordings),
             self.remarks.metrics(),
             self.relays.metrics(),
+            self.pulls.metrics(),
             self.rtmp.ingest.callbacks.metrics(),
         ]
         .concat()
@@ -283,6 +293,7 @@ fn fixed(config: &Config) -> Config {
 struct Parts {
     rtmp: Arc<Rtmp>,
     whip: Option<Arc<Whip>>,
+    vod: Arc<Vod>,
     control: Arc<Control>,
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
@@ -300,11 +311,27 @@ impl Parts {
         let hub = Arc::new(Hub::new(clock, ring_limits(config), grace, incidents.clone(), playback_ids));
         let callbacks = Callbacks::new(&config.callbacks, &config.data_dir, clock, &tasks, &shutdown);
         let counts = Arc::<RecordingCounts>::default();
+        let names = Arc::new(RecordedNames::new(&config.data_dir));
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
         let policy = Arc::new(PresentPolicy::new(Policy::of(config)));
-        let viewing = Viewing::load(clock, policy.clone(), keys.clone(), config.data_dir.join("playback-keys.json"));
+        let edge_key = || cluster_key.map(EdgeKey::of_installation);
+        let viewing = Viewing::load(clock, policy.clone(), keys.clone(), edge_key(), config.data_dir.join("playback-keys.json"));
         let remarks = Arc::new(Remarks::default());
         let session = session(config);
+        let (pull_states, own_name) = (Arc::<PullStates>::default(), via::own_name());
+        let pulls = Pulls::new(pull::Parts {
+            edge: &config.edge,
+            key: edge_key(),
+            own: own_name.clone(),
+            start_wait: Duration::from_secs(config.limits.start_wait_sec),
+            message_bytes_max: config.limits.message_bytes,
+            clock,
+            hub: hub.clone(),
+            incidents: incidents.clone(),
+            states: pull_states.clone(),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        })?;
         let whep = media.map(|bound| whep(config, bound, clock, &hub, (&tasks, &shutdown))).transpose()?;
         let rtmp = Rtmp {
             door: rtmp_door(config, &tasks, &shutdown),
@@ -315,7 +342,7 @@ impl Parts {
                 policy: policy.clone(),
                 callbacks: callbacks.clone(),
                 hub: hub.clone(),
-                recordings: recordings(config, clock, &counts, &incidents, &callbacks, &tasks),
+                recordings: recordings(config, clock, &counts, &incidents, &callbacks, &names, &tasks),
                 remarks: remarks.clone(),
                 publisher_kbps: config.limits.publisher_kbps,
             },
@@ -331,6 +358,8 @@ impl Parts {
                 recent: Recent::default(),
                 whep: whep.map(Arc::new),
                 wanted: link.map(|link| Arc::new(Wanted::new(link, clock))),
+                pulls,
+                own_name,
                 start_wait: Duration::from_secs(config.limits.start_wait_sec),
                 decoders: Arc::new(Decoders::new(config.limits.frame_decoders, config.limits.frame_readers_per_stream)),
                 tasks: tasks.clone(),
@@ -343,15 +372,18 @@ impl Parts {
             name: config.name.clone(),
             region: config.region.clone(),
             capacity_kbps: config.cloud.capacity_kbps,
+            is_edge: config.edge.is_edge(),
         };
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
         let parts = relay::Parts { clock, hub: hub.clone(), incidents, tasks: tasks.clone(), shutdown: shutdown.clone() };
         let relays = Arc::new(Relays::new(&config.relays, parts));
         let (states, relay_rules) = (relays.states.clone(), relays.rules.clone());
-        let control = Control { server, keys, viewing, relays: states, relay_rules, hub, checkpoint, shutdown: shutdown.clone() };
+        let (pulls, relayed) = (pull_states, states);
+        let control = Control { server, keys, viewing, relays: relayed, relay_rules, pulls, hub, checkpoint, shutdown: shutdown.clone() };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
-        Ok(Self { rtmp, whip, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
+        let vod = Arc::new(Vod { play: rtmp.play.clone(), dir: config.recordings_dir(), names });
+        Ok(Self { rtmp, whip, vod, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
     }
 
     fn measured(&self) -> Measured {
@@ -360,6 +392,7 @@ impl Parts {
             remarks: self.remarks.clone(),
             recordings: self.recordings.clone(),
             relays: self.relays.states.clone(),
+            pulls: self.control.pulls.clone(),
         }
     }
 
@@ -381,7 +414,8 @@ impl Parts {
             let process = process::metrics(env!("CARGO_PKG_VERSION"));
             measured.metrics() + &metrics::http_connections(counted.counts()) + &process
         };
-        let routes = routes(&self.rtmp.play, self.whip.as_ref()).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
+        let routes =
+            routes(&self.rtmp.play, self.whip.as_ref(), &self.vod).route("/healthz", get(async || "ok\n")).route("/metrics", get(metrics));
         let routes = routes.fallback(play::http::no_route).method_not_allowed_fallback(play::http::other_method);
         let router = routes.layer(middleware::from_fn(cors::live));
         // Checked with the settings.
@@ -418,9 +452,9 @@ impl Bound<TcpListener> {
     }
 }
 
-/// What is under `/live`.
-fn routes(play: &Arc<Play>, whip: Option<&Arc<Whip>>) -> Router {
-    let routes = play::http::router(play.clone());
+/// What is under `/live` and `/vod`.
+fn routes(play: &Arc<Play>, whip: Option<&Arc<Whip>>, vod: &Arc<Vod>) -> Router {
+    let routes = play::http::router(play.clone()).merge(play::vod::router(vod.clone()));
     match whip {
         Some(whip) => routes.merge(whip::http::router(whip.clone())),
         None => routes,
@@ -536,6 +570,7 @@ fn recordings(
     counts: &Arc<RecordingCounts>,
     incidents: &Arc<Incidents>,
     callbacks: &Arc<Callbacks>,
+    names: &Arc<RecordedNames>,
     tasks: &TaskTracker,
 ) -> Option<Recordings> {
     let formats = Formats { flv: config.record.flv, mp4: config.record.fmp4 };
@@ -543,6 +578,7 @@ fn recordings(
     is_wanted.then(|| Recordings {
         clock,
         dir: config.recordings_dir(),
+        names: names.clone(),
         formats,
         counts: counts.clone(),
         incidents: incidents.clone(),

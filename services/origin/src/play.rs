@@ -13,6 +13,7 @@ pub(crate) mod rtmp_fanout;
 pub(crate) mod rtmp_viewer;
 mod snapshot;
 mod times;
+pub(crate) mod vod;
 pub(crate) mod waiting;
 pub(crate) mod whep;
 
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::control::wanted::Wanted;
 use crate::live::hub::Hub;
 use crate::live::stream::Stream;
+use crate::pull::{Pulls, SearchError};
 use crate::wire::Wire;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +57,10 @@ pub(crate) struct Play {
     pub(crate) whep: Option<Arc<whep::Whep>>,
     /// Where the cloud is asked for streams that are not here; `None`: there is no cloud.
     pub(crate) wanted: Option<Arc<Wanted>>,
+    /// Where streams come from that are not here; `None`: it is no edge.
+    pub(crate) pulls: Option<Arc<Pulls>>,
+    /// The name of this process on the way of a stream.
+    pub(crate) own_name: String,
     /// How long a viewer waits for a camera that starts for it.
     pub(crate) start_wait: Duration,
     /// What decodes for analysis.
@@ -82,6 +88,10 @@ pub(crate) enum Missing {
     Elsewhere(String),
     /// Its camera was told to start, and sent no picture in this time.
     NotStarted(Duration),
+    /// It was to come from another origin, and does not.
+    Upstream(SearchError),
+    /// It is there, or on its way from another origin, and had no picture in this time.
+    Silent(Duration),
 }
 
 impl Play {

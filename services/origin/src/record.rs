@@ -1,5 +1,6 @@
 //! Recordings of streams.
 
 pub(crate) mod health;
+pub(crate) mod names;
 pub(crate) mod room;
 pub(crate) mod tap;

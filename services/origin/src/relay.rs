@@ -15,6 +15,7 @@ pub(crate) use state::RelayStates;
 
 use crate::clock::Clock;
 use crate::error::StartError;
+use crate::https;
 use crate::live::hub::Hub;
 use crate::live::incidents::Incidents;
 use crate::live::stream::Stream;
@@ -66,7 +67,8 @@ impl Relays {
 
     /// What a start would fail on.
     pub(crate) fn check(rules: &[Relay]) -> Result<(), StartError> {
-        rules.iter().try_for_each(Relay::check).map_err(|reason| StartError::Setting { key: "relays", reason })
+        rules.iter().try_for_each(Relay::check).map_err(|reason| StartError::Setting { key: "relays", reason })?;
+        rules.iter().filter_map(|rule| rule.ca.as_deref()).try_for_each(|ca| https::tls(ca, "relays").map(drop))
     }
 
     /// Gives each stream that begins its relays, until the shutdown.
@@ -138,8 +140,8 @@ impl Relaying {
     /// One connection, from the next key frame on.
     async fn once(&self) -> Result<(), LinkError> {
         self.state.set(State::Connecting, self.relays.clock.wall());
-        let tls = if self.rule.url.is_tls() { self.relays.tls.get_or_init(link::system_tls).clone() } else { None };
-        let mut link = Link::connect(&self.rule.url, &self.stream.name, tls, self.relays.clock).await?;
+        let tls = self.tls()?;
+        let mut link = Link::connect(&self.rule.url, self.stream.name(), tls, self.relays.clock).await?;
         let mut feed = Feed::attach(&self.stream, &self.state, self.relays.clock.now());
         let mut was_told = false;
         loop {
@@ -158,9 +160,21 @@ impl Relaying {
         }
     }
 
+    /// Whom an `rtmps://` target's certificate is to come from. The file may be another one by now.
+    fn tls(&self) -> Result<Option<Arc<rustls::ClientConfig>>, LinkError> {
+        match &self.rule.ca {
+            _ if !self.rule.url.is_tls() => Ok(None),
+            None => Ok(self.relays.tls.get_or_init(link::system_tls).clone()),
+            Some(ca) => {
+                let read = tokio::task::block_in_place(|| https::tls(ca, "relays"));
+                read.map(|tls| Some(Arc::new(tls))).map_err(LinkError::Authority)
+            }
+        }
+    }
+
     fn publishing(&self) {
         let was_failing = self.state.set(State::Publishing, self.relays.clock.wall());
-        tracing::info!(stream = self.stream.name, relay = self.rule.name, target = %self.rule.url, "a relay feeds its target");
+        tracing::info!(stream = self.stream.name(), relay = self.rule.name, target = %self.rule.url, "a relay feeds its target");
         if was_failing {
             self.tell("relay_resumed", String::new());
         }
@@ -169,14 +183,15 @@ impl Relaying {
     fn failed(&self, error: &LinkError) {
         let is_first = self.state.fail(&error.to_string(), self.relays.clock.wall());
         if is_first {
-            tracing::warn!(stream = self.stream.name, relay = self.rule.name, target = %self.rule.url, %error, "a relay's target takes nothing; it is tried again");
+            tracing::warn!(stream = self.stream.name(), relay = self.rule.name, target = %self.rule.url, %error, "a relay's target takes nothing; it is tried again");
             self.tell("relay_failed", error.to_string());
         }
     }
 
     fn tell(&self, kind: &str, reason: String) {
         let reason = if reason.is_empty() { self.rule.name.clone() } else { format!("{}: {reason}", self.rule.name) };
-        let incident = OriginIncident { kind: kind.to_owned(), stream: self.stream.name.clone(), device: self.stream.device(), reason };
+        let (stream, device) = (self.stream.name().to_owned(), self.stream.device());
+        let incident = OriginIncident { kind: kind.to_owned(), stream, device, reason, ..OriginIncident::default() };
         self.relays.incidents.push(incident);
     }
 }

@@ -128,7 +128,7 @@ mod tests {
     /// A stream of sound with one frame.
     fn stream() -> Stream {
         let stream =
-            Stream::new("s", "p", Limits { gop_bytes: 10_000, gop_frames: 100, window_bytes: 10_000, window_frames: 100 }, Arc::default());
+            Stream::new("p", Limits { gop_bytes: 10_000, gop_frames: 100, window_bytes: 10_000, window_frames: 100 }, Arc::default());
         stream.take_over("d", Publisher::of_test(1, CancellationToken::new()));
         let config = TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap());
         stream.set_track(1, Track { id: TrackId::AUDIO, config }).unwrap();

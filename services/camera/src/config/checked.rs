@@ -12,7 +12,7 @@ use super::{
     Config, MotionConfig, Problem,
     local::Local,
     problem,
-    settable::{Recording, Settable, Stream, StreamType},
+    settable::{CaptureTimes, Recording, Settable, Stream, StreamType},
 };
 use crate::{
     cloud::link::StageTimeouts,
@@ -109,8 +109,12 @@ fn pusher_config(local: &Local, stream: &Stream) -> Result<sightline_pusher::Con
         live_streaming: stream.enable_live_streaming,
         adaptive_bitrate: stream.enable_adaptive_bitrate,
         bandwidth_check: stream.bandwidth_check,
-        // A file's pictures were captured at another time, if ever.
-        marks_pictures: stream.capture_times && !matches!(local.source, Source::File(_)),
+        marks_pictures: match local.source {
+            // Its pictures were captured at another time, if ever.
+            Source::File(_) => false,
+            Source::Rtsp(_) | Source::Stdin => stream.capture_times == CaptureTimes::All,
+            Source::Test { .. } | Source::Mjpeg(_) | Source::V4l2(_) => stream.capture_times != CaptureTimes::Off,
+        },
         auto_reconnect: stream.enable_auto_reconnect,
         max_reconnect_attempts: stream.max_reconnect_attempts,
         reconnect_interval: secs(stream.reconnect_interval_sec),

@@ -32,7 +32,8 @@ pub(crate) struct Stream {
     pub(crate) enable_live_streaming: bool,
     pub(crate) enable_adaptive_bitrate: bool,
     pub(crate) bandwidth_check: bool,
-    pub(crate) capture_times: bool,
+    #[serde(with = "written")]
+    pub(crate) capture_times: CaptureTimes,
     pub(crate) enable_auto_reconnect: bool,
     pub(crate) max_reconnect_attempts: u32,
     pub(crate) reconnect_interval_sec: u32,
@@ -83,6 +84,16 @@ pub(crate) enum StreamType {
     Rtmp,
 }
 
+/// Which pictures say when they were captured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CaptureTimes {
+    /// Those of sources that are encoded here.
+    Encoded,
+    /// Those that are passed through as well.
+    All,
+    Off,
+}
+
 /// A setting's name that is none of those it may have.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{name:?} is {wanted}")]
@@ -125,7 +136,7 @@ impl Stream {
             enable_live_streaming: config.enable_live_streaming,
             enable_adaptive_bitrate: config.enable_adaptive_bitrate,
             bandwidth_check: config.bandwidth_check,
-            capture_times: config.capture_times,
+            capture_times: config.capture_times.parse().or_else(|error| problem("stream.capture_times", error))?,
             enable_auto_reconnect: config.enable_auto_reconnect,
             max_reconnect_attempts: config.max_reconnect_attempts,
             reconnect_interval_sec: config.reconnect_interval_sec,
@@ -214,6 +225,24 @@ impl FromStr for StreamType {
 }
 
 impl fmt::Display for StreamType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(name_of(&Self::NAMES, *self))
+    }
+}
+
+impl CaptureTimes {
+    const NAMES: [(&'static str, Self); 3] = [("encoded", Self::Encoded), ("all", Self::All), ("off", Self::Off)];
+}
+
+impl FromStr for CaptureTimes {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        by_name(&Self::NAMES, name, "none of encoded, all and off")
+    }
+}
+
+impl fmt::Display for CaptureTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(name_of(&Self::NAMES, *self))
     }

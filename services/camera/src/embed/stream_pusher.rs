@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     agent::{Agent, Controls, StartError, StreamEvent},
-    config::{Config, Problem},
+    config::{Config, Problem, settable::CaptureTimes},
 };
 use sightline_capture::clock;
 use sightline_encode::{EncoderOrder, Pipeline, PipelineEvent};
@@ -193,7 +193,9 @@ impl StreamPusher {
     /// # Errors
     /// [`StartError`]: a setting with its fix, or certificates that can't be read.
     pub fn initialize(config: Config) -> Result<Self, StartError> {
-        let checked = config.checked()?;
+        let mut checked = config.checked()?;
+        // Its pictures are the application's, whatever `source` says.
+        checked.pusher.marks_pictures = checked.settable.stream.capture_times == CaptureTimes::All;
         if matches!(checked.pusher.trigger, Trigger::Motion | Trigger::Scheduled) {
             let problem = "motion and scheduled need the agent's own camera: take manual, always_on or on_demand".to_owned();
             return Err(Problem { key: "stream.trigger", problem }.into());

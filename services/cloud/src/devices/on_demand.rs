@@ -196,7 +196,7 @@ impl OnDemand {
     }
 
     /// Whose stream it is, of those that may publish.
-    async fn device_of(&self, playback: &str) -> Result<Option<DeviceId>, StoreError> {
+    pub(crate) async fn device_of(&self, playback: &str) -> Result<Option<DeviceId>, StoreError> {
         let mut ids = self.ids.lock().await;
         if let Some(device) = ids.devices.get(playback) {
             // Revoked or added anew, it has another name now.

@@ -18,6 +18,8 @@ pub(crate) enum EventKind {
     RecordingResumed,
     RelayFailed,
     RelayResumed,
+    PullFailed,
+    PullResumed,
     MarkAdded,
     StartFailed,
     ConnectionError,
@@ -39,7 +41,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -51,6 +53,8 @@ impl EventKind {
         Self::RecordingResumed,
         Self::RelayFailed,
         Self::RelayResumed,
+        Self::PullFailed,
+        Self::PullResumed,
         Self::MarkAdded,
         Self::StartFailed,
         Self::ConnectionError,
@@ -85,6 +89,8 @@ impl EventKind {
             Self::RecordingResumed => "recording_resumed",
             Self::RelayFailed => "relay_failed",
             Self::RelayResumed => "relay_resumed",
+            Self::PullFailed => "pull_failed",
+            Self::PullResumed => "pull_resumed",
             Self::MarkAdded => "mark_added",
             Self::StartFailed => "start_failed",
             Self::ConnectionError => "connection_error",

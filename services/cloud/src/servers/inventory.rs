@@ -4,7 +4,7 @@ use crate::{clock::Clock, config::StaticServer, store::allocations::AllocationRo
 use sightline_placement::{Candidate, Wanted, choose};
 use sightline_signal::{
     DeviceId,
-    report::{OriginReport, OriginStream, REPORT_INTERVAL_SEC, REPORTS_MISSED_MAX},
+    report::{OriginPull, OriginReport, OriginStream, REPORT_INTERVAL_SEC, REPORTS_MISSED_MAX},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -61,6 +61,20 @@ pub(crate) struct ServerView {
     pub(crate) ingest_kbps: f64,
     pub(crate) viewers: u64,
     pub(crate) streams: usize,
+    /// It takes streams from other origins for its viewers, and is given no cameras.
+    pub(crate) is_edge: bool,
+    /// What it takes from other origins now, by origin.
+    pub(crate) pulls: Vec<PulledFrom>,
+}
+
+/// Streams that an edge takes from one origin.
+#[derive(Clone, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct PulledFrom {
+    /// `http(s)://host:port`.
+    pub(crate) upstream: String,
+    pub(crate) streams: usize,
+    /// Of these, how many no origin gives now.
+    pub(crate) waiting: usize,
 }
 
 /// A live stream and where it is.
@@ -191,7 +205,7 @@ impl Inventory {
                 region: &entry.report.region,
                 capacity_kbps: entry.report.capacity_kbps,
                 committed_kbps: committed.get(entry.report.server_id.as_str()).copied().unwrap_or(0),
-                is_usable: entry.is_alive(now) && entry.publish_url(request.is_secure).is_some(),
+                is_usable: entry.is_alive(now) && !entry.report.is_edge && entry.publish_url(request.is_secure).is_some(),
             })
             .collect();
         let wanted = Wanted { region: request.region, bitrate_kbps: request.bitrate_kbps };
@@ -232,6 +246,8 @@ impl Inventory {
                 ingest_kbps: if alive { report.ingest_kbps } else { 0.0 },
                 viewers: if alive { report.viewers } else { 0 },
                 streams: if alive { report.streams.len() } else { 0 },
+                is_edge: report.is_edge,
+                pulls: if alive { pulled_from(&report.pulls) } else { Vec::new() },
             }
         };
         tables.servers.values().map(view).collect()
@@ -257,6 +273,17 @@ impl Inventory {
         }
         live
     }
+}
+
+fn pulled_from(pulls: &[OriginPull]) -> Vec<PulledFrom> {
+    let mut found: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for pull in pulls {
+        let (streams, waiting) = found.entry(&pull.upstream).or_default();
+        *streams += 1;
+        *waiting += usize::from(pull.state == "waiting");
+    }
+    let by_upstream = found.into_iter();
+    by_upstream.map(|(upstream, (streams, waiting))| PulledFrom { upstream: upstream.to_owned(), streams, waiting }).collect()
 }
 
 impl Tables {
@@ -327,6 +354,9 @@ mod tests {
         clock.advance(Duration::from_secs(31));
         inventory.report(origin("a", "1")).unwrap();
         assert_eq!(choose(false).servers.len(), 1);
+        // An edge has an address for cameras as every origin has, and gets none.
+        inventory.report(OriginReport { is_edge: true, ..origin("a", "1") }).unwrap();
+        assert!(choose(false).servers.is_empty());
     }
 
     #[test]

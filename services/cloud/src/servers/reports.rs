@@ -120,17 +120,25 @@ impl Reports {
 
     /// What became of streams. A kind that is not known here is a newer origin's.
     async fn happened(&self, id: &ServerId, incidents: Vec<OriginIncident>) {
-        for OriginIncident { kind, stream, device, reason } in incidents {
+        for OriginIncident { kind, stream, device, playback, reason } in incidents {
             let kind = match kind.as_str() {
                 "recording_failed" => EventKind::RecordingFailed,
                 "recording_resumed" => EventKind::RecordingResumed,
                 "stream_limited" => EventKind::StreamLimited,
                 "relay_failed" => EventKind::RelayFailed,
                 "relay_resumed" => EventKind::RelayResumed,
+                "pull_failed" => EventKind::PullFailed,
+                "pull_resumed" => EventKind::PullResumed,
                 _ => continue,
             };
-            let Ok(device) = DeviceId::new(&device) else { continue };
-            let playback = self.store.playback_of(&stream);
+            // An edge knows of a stream what its viewers know.
+            let (device, playback) = match DeviceId::new(&device) {
+                Ok(device) => (device, self.store.playback_of(&stream)),
+                Err(_) => match self.on_demand.device_of(&playback).await {
+                    Ok(Some(device)) => (device, playback),
+                    Ok(None) | Err(_) => continue,
+                },
+            };
             let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
             let detail = json!({ "playback": playback, "server": id.to_string(), "message": reason });
             self.events.push(device.as_str(), kind, detail).await;

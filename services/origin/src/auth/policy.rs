@@ -15,6 +15,8 @@ pub(crate) struct ViewerLimits {
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) play: Play,
+    /// The same of what was recorded.
+    pub(crate) vod: Play,
     pub(crate) apps: Rules,
     pub(crate) viewers: ViewerLimits,
     /// Publishers of this machine need no token.
@@ -26,6 +28,7 @@ impl Policy {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             play: config.play(),
+            vod: config.vod(),
             apps: Rules::parse(&config.apps).unwrap_or_default(),
             viewers: ViewerLimits { per_stream: config.limits.viewers_per_stream, per_address: config.limits.viewers_per_address },
             allow_unsigned_publish: config.auth.allow_unsigned_publish,

@@ -3,10 +3,11 @@
 
 mod list;
 
+use crate::auth::edges::EdgeKey;
 use crate::auth::keys::Keys;
 use crate::auth::policy::PresentPolicy;
 use crate::auth::rules::Act;
-use crate::auth::wish::{PlayRefusal, Wish};
+use crate::auth::wish::{PlayRefusal, Way, Wish};
 use crate::callbacks::Told;
 use crate::clock::Clock;
 use crate::config::Play as Rule;
@@ -39,6 +40,14 @@ pub(crate) struct Right {
     /// When whoever watches is cut off, seconds since 1970.
     ends_at: Option<i64>,
     viewers_max: u32,
+    /// It is an edge of this installation, which stands for many viewers.
+    is_edge: bool,
+}
+
+impl Right {
+    fn of_edge() -> Self {
+        Self { id: String::new(), is_key: false, ends_at: None, viewers_max: 0, is_edge: true }
+    }
 }
 
 /// The rights to play, and who uses them.
@@ -46,6 +55,8 @@ pub(crate) struct Viewing {
     clock: Clock,
     policy: Arc<PresentPolicy>,
     keys: Arc<Keys>,
+    /// Of the installation's edges; `None`: it belongs to none.
+    edges: Option<EdgeKey>,
     state: Mutex<State>,
 }
 
@@ -102,7 +113,7 @@ fn leave<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
 
 impl Viewing {
     /// With the playback keys of the cached file, if there is one.
-    pub(crate) fn load(clock: Clock, policy: Arc<PresentPolicy>, keys: Arc<Keys>, file: PathBuf) -> Arc<Self> {
+    pub(crate) fn load(clock: Clock, policy: Arc<PresentPolicy>, keys: Arc<Keys>, edges: Option<EdgeKey>, file: PathBuf) -> Arc<Self> {
         let state = State {
             list: KeyList::load(file),
             watching: HashMap::new(),
@@ -113,7 +124,7 @@ impl Viewing {
             asked: HashMap::new(),
             used: HashMap::new(),
         };
-        Arc::new(Self { clock, policy, keys, state: Mutex::new(state) })
+        Arc::new(Self { clock, policy, keys, edges, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -126,8 +137,11 @@ impl Viewing {
         if !policy.apps.allows(wish.app, Act::Play, wish.address) {
             return Err(PlayRefusal::Denied);
         }
-        match (policy.play, wish.token) {
+        let is_edge = || self.edges.as_ref().is_some_and(|edges| edges.grants(wish, self.clock.wall().unix_secs()));
+        let rule = if wish.way == Way::Vod { policy.vod } else { policy.play };
+        match (rule, wish.token) {
             (Rule::Closed, _) => Err(PlayRefusal::Closed),
+            (Rule::Open | Rule::Signed, Some(_)) if is_edge() => Ok(Some(Right::of_edge())),
             (Rule::Open, _) => Ok(None),
             (Rule::Signed, None) => Err(PlayRefusal::NoToken),
             (Rule::Signed, Some(token)) => {
@@ -141,7 +155,7 @@ impl Viewing {
     fn token(&self, wish: Wish<'_>, token: &str, unix_secs: i64) -> Result<Right, PlayRefusal> {
         let claims = self.keys.check_playback(token, unix_secs)?;
         fits(wish, &claims.playback, &claims.address, &claims.ways)?;
-        Ok(Right { id: claims.id.as_str().to_owned(), is_key: false, ends_at: None, viewers_max: claims.viewers_max })
+        Ok(Right { id: claims.id.as_str().to_owned(), is_key: false, ends_at: None, viewers_max: claims.viewers_max, is_edge: false })
     }
 
     fn key(&self, wish: Wish<'_>, secret: &str, unix_secs: i64) -> Result<Right, PlayRefusal> {
@@ -151,7 +165,7 @@ impl Viewing {
             return Err(PlayRefusal::Expired);
         }
         fits(wish, &key.playback, &key.address, &key.ways)?;
-        let right = Right { id: key.id.clone(), is_key: true, ends_at: key.ends_at, viewers_max: key.viewers_max };
+        let right = Right { id: key.id.clone(), is_key: true, ends_at: key.ends_at, viewers_max: key.viewers_max, is_edge: false };
         // As many as there are keys.
         state.used.insert(right.id.clone(), (unix_secs, wish.address));
         Ok(right)
@@ -166,7 +180,8 @@ impl Viewing {
     fn enter(self: &Arc<Self>, wish: Wish<'_>, right: Option<Right>) -> Result<Admitted, PlayRefusal> {
         let (address, limits) = (wish.address.to_canonical(), self.policy.now().viewers);
         let mut state = self.state();
-        let is_full = |count: Option<&u32>, most: u32| most > 0 && count.copied().unwrap_or(0) >= most;
+        let is_edge = right.as_ref().is_some_and(|right| right.is_edge);
+        let is_full = |count: Option<&u32>, most: u32| !is_edge && most > 0 && count.copied().unwrap_or(0) >= most;
         if is_full(state.by_stream.get(wish.playback), limits.per_stream) {
             return Err(PlayRefusal::StreamFull);
         }

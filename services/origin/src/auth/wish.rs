@@ -12,6 +12,7 @@ pub(crate) enum Way {
     Whep,
     Snapshot,
     Frames,
+    Vod,
 }
 
 impl Way {
@@ -24,6 +25,7 @@ impl Way {
             Self::Whep => "whep",
             Self::Snapshot => "snapshot",
             Self::Frames => "frames",
+            Self::Vod => "vod",
         }
     }
 }

@@ -3,15 +3,11 @@
 
 use super::Control;
 use crate::error::StartError;
+use crate::https::{self, HttpsClient};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Request, StatusCode, Uri};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sightline_signal::report::{OriginReport, REPORT_INTERVAL_SEC, ReportAnswer, WantedAnswer, WantedStream};
 use std::net::IpAddr;
 use std::path::Path;
@@ -47,7 +43,7 @@ pub(crate) struct CloudLink {
     shown_url: String,
     /// With the cluster key; marked as sensitive, so that it is never printed.
     authorization: HeaderValue,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpsClient<Full<Bytes>>,
 }
 
 /// Reports to the cloud.
@@ -101,7 +97,7 @@ impl CloudLink {
         let authority = url.authority().map_or("", |authority| authority.as_str());
         let host = authority.rsplit('@').next().unwrap_or_default();
         let shown_url = format!("{}://{host}{}", url.scheme_str().unwrap_or("http"), url.path());
-        Ok(Self { report_url: url, wanted_url, shown_url, authorization, client: client(ca)? })
+        Ok(Self { report_url: url, wanted_url, shown_url, authorization, client: https::client(ca, "cloud.ca")? })
     }
 
     /// Asks for a stream that someone wants to watch.
@@ -192,7 +188,7 @@ impl Reporter {
     }
 
     fn describe(&self, control: &Control) -> OriginReport {
-        let mut streams = control.hub.describe();
+        let (mut streams, pulled) = (control.hub.describe(), control.hub.describe_pulled());
         streams.iter_mut().for_each(|stream| stream.relays = control.relays.of(&stream.playback));
         OriginReport {
             server_id: control.server.id.clone(),
@@ -203,8 +199,10 @@ impl Reporter {
             rtmps_url: self.addresses.rtmps.clone(),
             http_url: self.addresses.http.clone(),
             capacity_kbps: control.server.capacity_kbps,
-            ingest_kbps: streams.iter().map(|stream| stream.bitrate_kbps).sum(),
-            viewers: streams.iter().map(|stream| stream.viewers).sum(),
+            ingest_kbps: streams.iter().chain(&pulled).map(|stream| stream.bitrate_kbps).sum(),
+            viewers: streams.iter().chain(&pulled).map(|stream| stream.viewers).sum(),
+            is_edge: control.server.is_edge,
+            pulls: control.pulls.describe(&pulled),
             streams,
             revoked_after: Some(control.hub.revoked_up_to()),
             duels: control.hub.duels(),
@@ -216,28 +214,4 @@ impl Reporter {
             played: control.viewing.used(),
         }
     }
-}
-
-/// Keeps its connection open. HTTPS trusts the authority in `ca`, or what the system trusts.
-fn client(ca: Option<&Path>) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, StartError> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let builder = HttpsConnectorBuilder::new();
-    let https = match ca {
-        None => builder.with_provider_and_native_roots(provider).map_err(StartError::Roots)?,
-        Some(ca) => {
-            let unusable = |reason: String| StartError::Authority { path: ca.to_owned(), reason };
-            let mut roots = rustls::RootCertStore::empty();
-            let certificates = CertificateDer::pem_file_iter(ca).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            for certificate in certificates.map_err(|error| unusable(error.to_string()))? {
-                roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(unusable("there is no certificate in it".to_owned()));
-            }
-            let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
-            let config = config.map_err(|error| unusable(error.to_string()))?.with_root_certificates(roots).with_no_client_auth();
-            builder.with_tls_config(config)
-        }
-    };
-    Ok(Client::builder(TokioExecutor::new()).build(https.https_or_http().enable_http1().build()))
 }

@@ -3,9 +3,9 @@
 
 use super::report::{CloudLink, ReportError};
 use crate::clock::Clock;
+use crate::questions::{Askers, is_playback_id};
 use sightline_listen::{Rarely, shortened};
 use sightline_media::Instant;
-use sightline_signal::PLAYBACK_ID_BYTES;
 use sightline_signal::report::{WantedAnswer, WantedState, WantedStream};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,12 +21,6 @@ const OTHER_KEPT: Duration = Duration::from_secs(5);
 const FAILED_KEPT: Duration = Duration::from_secs(2);
 /// Playback ids whose answers are kept. Above it those that are no longer good go, then new ones have no question.
 const ANSWERS_MAX: usize = 10_000;
-/// Playback ids that one address may ask for at once: a wall of sleeping cameras.
-const QUESTIONS_BURST: f64 = 100.0;
-/// And then in a second.
-const QUESTIONS_PER_SEC: f64 = 5.0;
-/// Addresses whose questions are counted. Above it those that may ask freely again go.
-const ADDRESSES_MAX: usize = 10_000;
 /// Questions to the cloud at a time: more wait for their turn.
 const QUESTIONS_MAX: usize = 16;
 
@@ -39,7 +33,7 @@ pub(crate) struct Wanted {
     clock: Clock,
     asking: Semaphore,
     answers: Mutex<HashMap<String, Arc<Answer>>>,
-    addresses: Mutex<HashMap<IpAddr, (f64, Instant)>>,
+    askers: Askers,
 }
 
 /// What the cloud has said of one id; held while it is asked, so that a thousand viewers are one question.
@@ -54,7 +48,7 @@ struct Said {
 
 impl Wanted {
     pub(crate) fn new(link: CloudLink, clock: Clock) -> Self {
-        Self { link, clock, asking: Semaphore::new(QUESTIONS_MAX), answers: Mutex::default(), addresses: Mutex::default() }
+        Self { link, clock, asking: Semaphore::new(QUESTIONS_MAX), answers: Mutex::default(), askers: Askers::default() }
     }
 
     fn answers(&self) -> MutexGuard<'_, HashMap<String, Arc<Answer>>> {
@@ -64,8 +58,7 @@ impl Wanted {
     /// Where the stream is, as the cloud says; a camera that may be started is.
     pub(crate) async fn ask(&self, playback: &str, address: IpAddr) -> WantedAnswer {
         let nothing = WantedAnswer::default();
-        // What can be no playback id is no question.
-        if playback.len() != PLAYBACK_ID_BYTES || !playback.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+        if !is_playback_id(playback) {
             return nothing;
         }
         let Some(answer) = self.answer_of(playback, address) else { return nothing };
@@ -104,7 +97,7 @@ impl Wanted {
             return Some(answer.clone());
         }
         let now = self.clock.now();
-        if !self.may_ask(address.to_canonical(), now) {
+        if !self.askers.may_ask(address, now) {
             return None;
         }
         if answers.len() >= ANSWERS_MAX {
@@ -114,24 +107,6 @@ impl Wanted {
             });
         }
         (answers.len() < ANSWERS_MAX).then(|| answers.entry(playback.to_owned()).or_default().clone())
-    }
-
-    fn may_ask(&self, address: IpAddr, now: Instant) -> bool {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let level = |(left, at): (f64, Instant)| (left + now.since(at).as_secs_f64() * QUESTIONS_PER_SEC).min(QUESTIONS_BURST);
-        if addresses.len() >= ADDRESSES_MAX {
-            addresses.retain(|_, bucket| level(*bucket) < QUESTIONS_BURST);
-        }
-        if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
-            return false;
-        }
-        let bucket = addresses.entry(address).or_insert((QUESTIONS_BURST, now));
-        *bucket = (level(*bucket), now);
-        if bucket.0 < 1.0 {
-            return false;
-        }
-        bucket.0 -= 1.0;
-        true
     }
 }
 

@@ -13,6 +13,7 @@ use crate::live::stream::{Stream, Superseded};
 use crate::play::rtmp_alone::PlayError;
 use crate::play::waiting::Awaited;
 use crate::play::{Missing, Play, rtmp_alone, rtmp_viewer};
+use crate::pull::SearchError;
 use crate::reading::read_with;
 use bytes::Bytes;
 use sightline_listen::{Arrival, Door, FirstByteError, Permit, Rarely, TlsError, shortened};
@@ -430,7 +431,7 @@ impl Connection<'_> {
         }
         match (shown, &self.hold) {
             (Shown::Stream, Some(hold)) => {
-                let is_proved = permit.prove(&hold.stream.name).is_ok();
+                let is_proved = permit.prove(hold.stream.name()).is_ok();
                 self.is_over |= !is_proved;
                 return is_proved;
             }
@@ -519,7 +520,7 @@ impl Connection<'_> {
 
     /// The stream that it has, for the log.
     fn stream_name(&self) -> &str {
-        self.hold.as_ref().map_or("", |hold| &hold.stream.name)
+        self.hold.as_ref().map_or("", |hold| hold.stream.name())
     }
 
     /// Whether the one before has gone shows in time.
@@ -636,8 +637,19 @@ impl Connection<'_> {
                 session.reject_play("NetStream.Play.Failed", &words);
                 self.is_over = true;
             }
+            Awaited::Silent(waited) => {
+                let words = format!("this stream is published, and no picture of it came within {} s", waited.as_secs());
+                session.reject_play("NetStream.Play.Failed", &words);
+                self.is_over = true;
+            }
+            Awaited::Upstream(why) if *why != SearchError::Nowhere => {
+                session.reject_play("NetStream.Play.Failed", &why.to_string());
+                self.is_over = true;
+            }
             // RTMP has no redirect that players follow.
-            Awaited::Nowhere | Awaited::Offline | Awaited::Elsewhere(_) => self.refuse_play(session, PlayRefusal::Closed),
+            Awaited::Nowhere | Awaited::Offline | Awaited::Elsewhere(_) | Awaited::Upstream(_) => {
+                self.refuse_play(session, PlayRefusal::Closed)
+            }
         }
     }
 

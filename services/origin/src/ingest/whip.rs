@@ -106,11 +106,11 @@ impl Publishing {
         let end = self.drive().await.err().unwrap_or(End::Left);
         if let End::Limited(over) = end {
             self.whip.rtmp.fates.limit(over, |others| {
-                tracing::warn!(peer = %self.peer, stream = self.hold.stream.name, %over, others, "a publisher was ended");
+                tracing::warn!(peer = %self.peer, stream = self.hold.stream.name(), %over, others, "a publisher was ended");
             });
             self.hold.tell("stream_limited", over.to_string());
         }
-        tracing::info!(peer = %self.peer, stream = self.hold.stream.name, %end, "a WHIP publisher has ended");
+        tracing::info!(peer = %self.peer, stream = self.hold.stream.name(), %end, "a WHIP publisher has ended");
         // So that it knows, and does not send on.
         if self.rtc.close().is_ok() {
             while let Ok(output) = self.rtc.poll_output() {

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::live::incidents::Incidents;
 use crate::live::refusals::Refusals;
 use crate::live::ring::Limits;
-use crate::live::stream::{Publisher, Stream};
+use crate::live::stream::{Publisher, Pull, Stream};
 use crate::live::tap::Tap;
 use crate::live::traffic::Traffic;
 use crate::record::health::RecordingHealth;
@@ -83,8 +83,8 @@ impl Hold {
 
     /// What became of the stream, for the cloud.
     pub(crate) fn tell(&self, kind: &str, reason: String) {
-        let (stream, device) = (self.stream.name.clone(), self.stream.device());
-        self.hub.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason });
+        let (stream, device) = (self.stream.name().to_owned(), self.stream.device());
+        self.hub.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason, ..OriginIncident::default() });
     }
 }
 
@@ -128,8 +128,9 @@ impl Hub {
             Verdict::Reconnect => grant.epoch.is_some() && holder.is_some_and(|holder| holder.is_in_full_flow(now)),
         };
         inner.fences.pass(grant, claimant.peer, unix_secs);
-        let make = || Arc::new(Stream::new(&grant.stream, &playback, self.limits, self.traffic.clone()));
+        let make = || Arc::new(Stream::new(&playback, self.limits, self.traffic.clone()));
         let stream = inner.streams.entry(playback.clone()).or_insert_with(make).clone();
+        stream.set_name(&grant.stream);
         let (id, stop) = (self.next_publisher.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
         let heard_at = Arc::new(AtomicU64::new(now.as_micros()));
         let publisher = Publisher {
@@ -143,12 +144,51 @@ impl Hub {
             took_from_sender,
             taps: Vec::new(),
             recording: None,
+            pull: None,
         };
         stream.take_over(&grant.device, publisher);
         drop(inner);
         self.changed.notify_one();
         self.began.send_modify(|count| *count += 1);
         Ok(Begun::Hold(Hold { stream, id, stop, heard_at, hub: self.clone(), told: None }))
+    }
+
+    /// Gives frames of another origin their stream; `None`: someone sends it already.
+    pub(crate) fn begin_pull(self: &Arc<Self>, playback: &str, pull: Pull) -> Option<Hold> {
+        let now = self.clock.now();
+        let mut inner = self.inner();
+        let make = || Arc::new(Stream::new(playback, self.limits, self.traffic.clone()));
+        let stream = inner.streams.entry(playback.to_owned()).or_insert_with(make).clone();
+        if stream.is_published() {
+            return None;
+        }
+        let (id, stop) = (self.next_publisher.fetch_add(1, Ordering::Relaxed), CancellationToken::new());
+        let heard_at = Arc::new(AtomicU64::new(now.as_micros()));
+        let publisher = Publisher {
+            id,
+            epoch: 0,
+            since_unix_secs: self.clock.wall().unix_secs(),
+            since: now,
+            stop: stop.clone(),
+            peer: SocketAddr::from(([0, 0, 0, 0], 0)),
+            heard_at: heard_at.clone(),
+            took_from_sender: false,
+            taps: Vec::new(),
+            recording: None,
+            pull: Some(pull),
+        };
+        let device = stream.device();
+        stream.take_over(&device, publisher);
+        drop(inner);
+        self.changed.notify_one();
+        self.began.send_modify(|count| *count += 1);
+        Some(Hold { stream, id, stop, heard_at, hub: self.clone(), told: None })
+    }
+
+    /// A pull has ended because no one watches: nothing of its stream stays, unless someone sends it or has just come.
+    pub(crate) fn end_pulled(&self, playback: &str) {
+        let now = self.clock.now();
+        self.end_where(|stream| stream.playback == playback && !stream.is_published() && !stream.is_watched(now));
     }
 
     /// Whether a publisher may have the stream from its holder, and whether that shows that its token is in two hands.
@@ -227,13 +267,23 @@ impl Hub {
         streams.into_iter().filter(|stream| !stream.is_published() && stream.is_watched(now)).collect()
     }
 
-    /// Streams that have a publisher.
+    /// Streams that have a publisher here.
     pub(crate) fn published(&self) -> usize {
-        self.inner().streams.values().filter(|stream| stream.is_published()).count()
+        self.inner().streams.values().filter(|stream| stream.is_published() && stream.pull().is_none()).count()
     }
 
+    /// Streams that have a publisher here.
     pub(crate) fn describe(&self) -> Vec<OriginStream> {
-        let streams: Vec<Arc<Stream>> = self.inner().streams.values().cloned().collect();
+        self.described(|stream| stream.pull().is_none())
+    }
+
+    /// Streams that come from other origins.
+    pub(crate) fn describe_pulled(&self) -> Vec<OriginStream> {
+        self.described(|stream| stream.pull().is_some())
+    }
+
+    fn described(&self, is_wanted: impl Fn(&Stream) -> bool) -> Vec<OriginStream> {
+        let streams: Vec<Arc<Stream>> = self.inner().streams.values().filter(|stream| is_wanted(stream)).cloned().collect();
         let now = self.clock.now();
         streams.iter().filter_map(|stream| stream.describe(now)).collect()
     }

@@ -10,12 +10,13 @@ use crate::live::ring::{Cursor, Limits, Ring};
 use crate::live::tap::{Next, Tap};
 use crate::live::traffic::{Protocol, Traffic};
 use crate::record::health::RecordingHealth;
+use crate::via::Via;
 use bytes::Bytes;
 use sightline_media::{CaptureMark, Fault, Frame, Instant, Metadata, SourceClock, StreamConfig, Track, TrackId, WallTime};
 use sightline_signal::report::OriginStream;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,8 @@ pub(crate) struct Superseded;
 
 /// One stream.
 pub(crate) struct Stream {
-    pub(crate) name: String,
+    /// From its first publisher on: who pulls a stream does not know it.
+    name: OnceLock<String>,
     pub(crate) playback: String,
     state: Mutex<State>,
     ring: Mutex<Ring>,
@@ -71,6 +73,8 @@ struct State {
     awaits_key: bool,
     /// When the present publisher's first frame came.
     first_frame_at: Option<Instant>,
+    /// When the newest frame came.
+    newest_at: Instant,
     /// The stream's own time: it goes on over changes of publisher.
     clock: SourceClock,
     rate: Rate,
@@ -97,12 +101,21 @@ pub(crate) struct Publisher {
     /// Outputs that end with it.
     pub(crate) taps: Vec<Box<dyn Tap>>,
     pub(crate) recording: Option<Arc<RecordingHealth>>,
+    /// It is no publisher: the frames come from another origin.
+    pub(crate) pull: Option<Pull>,
+}
+
+/// Where a stream is pulled from.
+#[derive(Clone, Debug)]
+pub(crate) struct Pull {
+    /// The origins that the frames came by.
+    pub(crate) path: Via,
 }
 
 impl Stream {
-    pub(crate) fn new(name: &str, playback: &str, limits: Limits, traffic: Arc<Traffic>) -> Self {
+    pub(crate) fn new(playback: &str, limits: Limits, traffic: Arc<Traffic>) -> Self {
         Self {
-            name: name.to_owned(),
+            name: OnceLock::new(),
             playback: playback.to_owned(),
             state: Mutex::new(State {
                 device: String::new(),
@@ -114,6 +127,7 @@ impl Stream {
                 config: Arc::default(),
                 awaits_key: true,
                 first_frame_at: None,
+                newest_at: Instant::ZERO,
                 clock: SourceClock::default(),
                 rate: Rate::default(),
                 newest: None,
@@ -132,6 +146,16 @@ impl Stream {
             key_frame: Notify::new(),
             ended: CancellationToken::new(),
         }
+    }
+
+    /// The publishing name; where only pulls have sent it, which know none, the playback id.
+    pub(crate) fn name(&self) -> &str {
+        self.name.get().unwrap_or(&self.playback)
+    }
+
+    /// A publisher has come by this name.
+    pub(crate) fn set_name(&self, name: &str) {
+        self.name.get_or_init(|| name.to_owned());
     }
 
     /// Never held across an await: every use is a few lines.
@@ -167,6 +191,9 @@ impl Stream {
         if state.publisher.as_ref().is_some_and(|present| present.id == publisher) {
             state.publisher = None;
             state.left_at = now;
+            drop(state);
+            // Who passes the stream on to an edge ends there.
+            self.head.send_modify(|_| ());
         }
     }
 
@@ -209,16 +236,32 @@ impl Stream {
         self.viewers.load(Ordering::Relaxed) > 0 || now.as_micros() < self.asked_until.load(Ordering::Relaxed)
     }
 
-    /// Who publishes it now.
+    /// Who publishes it now; a pull is no one that a publisher could fight with.
     pub(crate) fn holder(&self) -> Option<Holder> {
         let state = self.state();
-        let Publisher { peer, since, took_from_sender, ref heard_at, .. } = *state.publisher.as_ref()?;
+        let publisher = state.publisher.as_ref().filter(|publisher| publisher.pull.is_none())?;
+        let Publisher { peer, since, took_from_sender, ref heard_at, .. } = *publisher;
         Some(Holder { peer, since, heard_at: Instant::from_micros(heard_at.load(Ordering::Relaxed)), took_from_sender })
     }
 
-    /// Whether someone publishes it now.
+    /// Whether someone sends it now: a publisher, or another origin.
     pub(crate) fn is_published(&self) -> bool {
         self.state().publisher.is_some()
+    }
+
+    /// Where it is pulled from, if it is.
+    pub(crate) fn pull(&self) -> Option<Pull> {
+        self.state().publisher.as_ref().and_then(|publisher| publisher.pull.clone())
+    }
+
+    /// Whether the one who sends it has sent a picture to begin with, and something in the last while.
+    pub(crate) fn is_fresh(&self, now: Instant, silence_max: Duration) -> bool {
+        let (is_published, newest_at) = {
+            let state = self.state();
+            (state.publisher.is_some(), state.newest_at)
+        };
+        let is_of_present = |packet: &Arc<Packet>| packet.publisher == self.publishers();
+        is_published && now.since(newest_at) <= silence_max && self.ring().last_start().is_some_and(is_of_present)
     }
 
     /// How many publishers it has had: another number tells that a picture is another publisher's.
@@ -228,7 +271,9 @@ impl Stream {
 
     /// Ends the publisher if its epoch is lower.
     pub(crate) fn revoke(&self, epoch_min: u64) {
-        if let Some(publisher) = self.state().publisher.as_ref().filter(|publisher| publisher.epoch < epoch_min) {
+        // A pull ends with its upstream's publisher.
+        let is_revoked = |publisher: &&Publisher| publisher.epoch < epoch_min && publisher.pull.is_none();
+        if let Some(publisher) = self.state().publisher.as_ref().filter(is_revoked) {
             publisher.stop.cancel();
         }
     }
@@ -265,6 +310,7 @@ impl Stream {
                 return Ok(None);
             }
             state.awaits_key = false;
+            state.newest_at = now;
             state.apply_config();
             let placed = state.clock.place(frame.track, frame.dts, frame.pts, now);
             (frame.dts, frame.pts) = (placed.dts, placed.pts);
@@ -372,7 +418,7 @@ impl Stream {
         let (width, height) = state.config.tracks.iter().find_map(|track| track.config.size()).unwrap_or_default();
         let (fps, bitrate_kbps) = state.rate.at(now);
         Some(OriginStream {
-            stream: self.name.clone(),
+            stream: self.name().to_owned(),
             device: state.device.clone(),
             epoch: publisher.epoch,
             playback: self.playback.clone(),
@@ -466,7 +512,19 @@ impl Publisher {
     pub(crate) fn of_test(id: u64, stop: CancellationToken) -> Self {
         let (since, peer) = (Instant::ZERO, SocketAddr::from(([127, 0, 0, 1], 1000)));
         let heard_at = Arc::default();
-        Self { id, epoch: id, since_unix_secs: 0, since, stop, peer, heard_at, took_from_sender: false, taps: Vec::new(), recording: None }
+        Self {
+            id,
+            epoch: id,
+            since_unix_secs: 0,
+            since,
+            stop,
+            peer,
+            heard_at,
+            took_from_sender: false,
+            taps: Vec::new(),
+            recording: None,
+            pull: None,
+        }
     }
 }
 
@@ -477,7 +535,7 @@ mod tests {
 
     fn stream() -> Stream {
         let limits = Limits { gop_bytes: 10_000, gop_frames: 100, window_bytes: 10_000, window_frames: 100 };
-        let stream = Stream::new("s", "p", limits, Arc::default());
+        let stream = Stream::new("p", limits, Arc::default());
         take_over(&stream, 1);
         stream
     }

@@ -14,11 +14,12 @@ pub(crate) enum Protocol {
     Snapshot,
     Whep,
     Frames,
+    Vod,
 }
 
 impl Protocol {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 7] = [Self::Rtmp, Self::Rtmps, Self::Flv, Self::Hls, Self::Snapshot, Self::Whep, Self::Frames];
+    pub(crate) const ALL: [Self; 8] = [Self::Rtmp, Self::Rtmps, Self::Flv, Self::Hls, Self::Snapshot, Self::Whep, Self::Frames, Self::Vod];
 
     /// As metrics name it.
     pub(crate) fn name(self) -> &'static str {
@@ -30,6 +31,7 @@ impl Protocol {
             Self::Snapshot => "snapshot",
             Self::Whep => "whep",
             Self::Frames => "frames",
+            Self::Vod => "vod",
         }
     }
 }

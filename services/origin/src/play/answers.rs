@@ -2,6 +2,7 @@
 
 use super::Missing;
 use crate::auth::wish::PlayRefusal;
+use crate::pull::SearchError;
 use axum::body::Body;
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -44,6 +45,11 @@ pub(super) fn missing(why: Missing, rest: &str) -> Response {
             let message = format!("the camera of this stream was told to start, and did not start within {} s", waited.as_secs());
             error(StatusCode::GATEWAY_TIMEOUT, "NOT_STARTED", &message)
         }
+        Missing::Silent(waited) => {
+            let message = format!("this stream is published, and no picture of it came within {} s", waited.as_secs());
+            error(StatusCode::GATEWAY_TIMEOUT, "STREAM_SILENT", &message)
+        }
+        Missing::Upstream(why) => unfound(&why),
         Missing::Elsewhere(url) => match HeaderValue::try_from(format!("{}{rest}", url.trim_end_matches('/'))) {
             Ok(location) => {
                 let mut response = error(StatusCode::TEMPORARY_REDIRECT, "ELSEWHERE", "another origin has this stream");
@@ -53,6 +59,20 @@ pub(super) fn missing(why: Missing, rest: &str) -> Response {
             Err(_) => not_found(),
         },
     }
+}
+
+/// An edge's upstreams do not give it.
+fn unfound(why: &SearchError) -> Response {
+    let (status, code) = match why {
+        SearchError::Nowhere => return not_found(),
+        SearchError::Offline => (StatusCode::NOT_FOUND, "DEVICE_OFFLINE"),
+        SearchError::NotStarted => (StatusCode::GATEWAY_TIMEOUT, "NOT_STARTED"),
+        SearchError::Silent => (StatusCode::GATEWAY_TIMEOUT, "STREAM_SILENT"),
+        SearchError::Loop(_) => (StatusCode::LOOP_DETECTED, "EDGE_LOOP"),
+        SearchError::TooManyEdges(_) => (StatusCode::LOOP_DETECTED, "TOO_MANY_EDGES"),
+        SearchError::Failed(_) => (StatusCode::BAD_GATEWAY, "UPSTREAM_FAILED"),
+    };
+    error(status, code, &why.to_string())
 }
 
 /// There will be something soon.

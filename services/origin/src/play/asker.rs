@@ -2,6 +2,7 @@
 
 use crate::auth::wish::{Way, Wish};
 use crate::callbacks::Subject;
+use crate::via::Via;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -19,6 +20,8 @@ pub(crate) struct Viewer {
     query: String,
     /// The path and the query, as they were asked for.
     pub(crate) asked: String,
+    /// The origins that the request came by: not empty where an edge asks.
+    pub(crate) via: Via,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -36,7 +39,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
         let bearer = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = shown.or_else(|| bearer.map(|token| token.trim().to_owned())).filter(|token| !token.is_empty());
         let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str()).to_owned();
-        Ok(Self { address, token, query: parts.uri.query().unwrap_or_default().to_owned(), asked })
+        Ok(Self { address, token, query: parts.uri.query().unwrap_or_default().to_owned(), asked, via: Via::of(&parts.headers) })
     }
 }
 

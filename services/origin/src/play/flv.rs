@@ -23,12 +23,15 @@ struct Viewer {
     scratch: Scratch,
     out: VecDeque<Bytes>,
     admitted: Admitted,
+    /// An edge's ends with the present publisher: it must hear at once that others may have the stream now.
+    ends_with: Option<u64>,
     _count: ViewerCount,
 }
 
 /// The stream from its last key frame on.
-pub(super) fn body(stream: Arc<Stream>, admitted: Admitted) -> Body {
+pub(super) fn body(stream: Arc<Stream>, admitted: Admitted, is_edge: bool) -> Body {
     let viewer = Viewer {
+        ends_with: is_edge.then(|| stream.publishers()),
         head: stream.watch(),
         _count: stream.count_lone_viewer(Protocol::Flv),
         stream,
@@ -54,6 +57,9 @@ impl Viewer {
             self.cursor.fill(&self.stream, Wire::Flv, &mut self.scratch, &mut self.out, BATCH_BYTES);
             if !self.out.is_empty() {
                 continue;
+            }
+            if self.ends_with.is_some_and(|publisher| !self.stream.is_published() || self.stream.publishers() != publisher) {
+                return None;
             }
             tokio::select! {
                 () = self.stream.ended.cancelled() => return None,

@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, VIA};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
@@ -72,12 +72,19 @@ async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>, viewer: Vi
     if play.callbacks.may_play(&subject, Way::Flv).await != Verdict::Allow {
         return refused(PlayRefusal::Callback);
     }
-    let (stream, mut admitted) = match play.begin_or_wait(viewer.wish(playback, Way::Flv)).await {
+    let wish = viewer.wish(playback, Way::Flv);
+    let is_edge = !viewer.via.is_empty();
+    let begun = if is_edge { play.begin_edge(wish, &viewer.via).await } else { play.begin_or_wait(wish).await };
+    let (stream, mut admitted) = match begun {
         Ok(playing) => playing,
         Err(why) => return missing(why, &viewer.asked),
     };
     admitted.told = Some(play.callbacks.played(subject));
-    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream, admitted));
+    let path = stream.pull().map(|pull| pull.path).unwrap_or_default();
+    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream, admitted, is_edge));
+    if let Ok(path) = HeaderValue::try_from(path.and(&play.own_name)) {
+        response.headers_mut().insert(VIA, path);
+    }
     // nginx holds back what it proxies until a buffer is full of it, unless it is told not to.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
@@ -115,9 +122,13 @@ async fn file(
             let found = hls::last_file(&play, &playback, &file);
             return if found == Lookup::Gone { not_found() } else { hls_file(None, &of_file, &file, found) };
         }
-        None if last.is_some() => return last.map_or_else(not_found, |text| playlist(text, viewer.token.as_deref())),
+        // What an edge has dropped goes on at its upstream.
+        None if last.is_some() && play.pulls.is_none() => {
+            return last.map_or_else(not_found, |text| playlist(text, viewer.token.as_deref()));
+        }
         _ => match play.find_or_wait(&playback, viewer.address).await {
             Ok(stream) => stream,
+            Err(_) if last.is_some() => return last.map_or_else(not_found, |text| playlist(text, viewer.token.as_deref())),
             Err(why) => return missing(why, &viewer.asked),
         },
     };
@@ -154,7 +165,7 @@ async fn file(
     }
 }
 
-fn playlist(text: String, token: Option<&str>) -> Response {
+pub(super) fn playlist(text: String, token: Option<&str>) -> Response {
     let text = token.map_or_else(|| text.clone(), |token| with_token(&text, token));
     with_headers(StatusCode::OK, PLAYLIST, NO_STORE, Body::from(text))
 }

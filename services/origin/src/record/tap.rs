@@ -10,12 +10,13 @@ use crate::live::incidents::Incidents;
 use crate::live::packet::Packet;
 use crate::live::tap::{Next, Tap};
 use crate::record::health::{RecordingCounts, RecordingHealth};
+use crate::record::names::RecordedNames;
 use crate::record::room::{Place, Room, Rooms};
 use jiff::Timestamp;
 use sightline_archive::{Durability, Formats, Plan, Stem, Writer};
 use sightline_listen::Rarely;
-use sightline_media::{Instant, MediaTime, WallTime};
-use sightline_recording::{AfterLoss, Cutter, Fragment, KeyFrames, Piece, Rules, name};
+use sightline_media::{Instant, MediaTime};
+use sightline_recording::{AfterLoss, Cutter, Fragment, KeyFrames, Piece, Rules};
 use sightline_signal::report::OriginIncident;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,10 +33,13 @@ const FRAGMENT_LENGTH_MAX: MediaTime = MediaTime::from_millis(2_000);
 /// each file.
 const FRAGMENT_BYTES_MAX: usize = 4 << 20;
 
+/// Files end at the next key frame after this: a file's index is read whole, and what is removed goes a file at a time.
+const FILE_LENGTH_MAX: MediaTime = MediaTime::from_millis(5 * 60_000);
+
 const RULES: Rules = Rules {
     fragment_length_max: FRAGMENT_LENGTH_MAX,
     fragment_bytes_max: FRAGMENT_BYTES_MAX,
-    file_length_max: None,
+    file_length_max: Some(FILE_LENGTH_MAX),
     gap_max: None,
     key_frames: KeyFrames::Each,
     needs_video: false,
@@ -47,6 +51,7 @@ const RULES: Rules = Rules {
 pub(crate) struct Recordings {
     pub(crate) clock: Clock,
     pub(crate) dir: PathBuf,
+    pub(crate) names: Arc<RecordedNames>,
     pub(crate) formats: Formats,
     pub(crate) counts: Arc<RecordingCounts>,
     pub(crate) incidents: Arc<Incidents>,
@@ -66,8 +71,6 @@ pub(crate) struct RecordingTap {
     cutter: Cutter,
     queue: mpsc::Sender<Waiting>,
     room: Arc<Room>,
-    /// When the publish began.
-    began: WallTime,
     health: Arc<RecordingHealth>,
     counts: Arc<RecordingCounts>,
     /// After a failure: nothing is cut before its time has come.
@@ -76,16 +79,17 @@ pub(crate) struct RecordingTap {
 
 impl Recordings {
     /// Begins a recording: its files appear with the first fragment.
-    pub(crate) fn begin(&self, grant: &Grant, began: WallTime) -> (RecordingTap, Arc<RecordingHealth>) {
+    pub(crate) fn begin(&self, grant: &Grant) -> (RecordingTap, Arc<RecordingHealth>) {
         let (queue, pieces) = mpsc::channel(PIECES_WAITING_MAX);
         let health = Arc::new(RecordingHealth::new(self.counts.clone()));
         let writing = Writing { recordings: self.clone(), grant: grant.clone(), health: health.clone() };
-        self.tasks.spawn(writing.run(began, pieces));
+        self.tasks.spawn(writing.run(pieces));
+        let (names, device, stream) = (self.names.clone(), grant.device.clone(), grant.stream.clone());
+        self.tasks.spawn_blocking(move || names.keep(&device, &stream));
         let tap = RecordingTap {
             cutter: Cutter::new(RULES),
             queue,
             room: self.rooms.of(&grant.device),
-            began,
             health: health.clone(),
             counts: self.counts.clone(),
             is_waiting: false,
@@ -138,7 +142,7 @@ impl Tap for RecordingTap {
             return Next::Stay;
         }
         self.is_waiting = false;
-        self.cutter.handle_frame(&packet.frame, &packet.config, self.began);
+        self.cutter.handle_frame(&packet.frame, &packet.config, packet.captured.at);
         self.hand_over();
         Next::Stay
     }
@@ -160,8 +164,8 @@ struct Writing {
 
 impl Writing {
     /// Writes until the tap is dropped. Each piece has a turn on a thread that may wait for the disk.
-    async fn run(self, began: WallTime, mut pieces: mpsc::Receiver<Waiting>) {
-        let mut writer = self.writer(began);
+    async fn run(self, mut pieces: mpsc::Receiver<Waiting>) {
+        let mut writer = self.writer();
         while let Some(Waiting { piece, place }) = pieces.recv().await {
             let dir = self.dir();
             let (callbacks, stream) = (self.recordings.callbacks.clone(), self.grant.stream.clone());
@@ -181,7 +185,7 @@ impl Writing {
                 }
                 Err(error) if error.is_cancelled() => return,
                 Err(_) => {
-                    writer = self.writer(self.recordings.clock.wall());
+                    writer = self.writer();
                     Err(io::Error::other("the writer ended by a bug; please report it"))
                 }
             };
@@ -194,7 +198,7 @@ impl Writing {
                 }
                 Err(error) => {
                     // The next file has a name of its own, whatever is left of this one.
-                    writer = self.writer(self.recordings.clock.wall());
+                    writer = self.writer();
                     self.failed(&error);
                 }
             }
@@ -213,17 +217,17 @@ impl Writing {
 
     fn tell(&self, kind: &str, reason: String) {
         let (stream, device) = (self.grant.stream.clone(), self.grant.device.clone());
-        self.recordings.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason });
+        self.recordings.incidents.push(OriginIncident { kind: kind.to_owned(), stream, device, reason, ..OriginIncident::default() });
     }
 
     fn dir(&self) -> PathBuf {
         self.recordings.dir.join(&self.grant.device)
     }
 
-    fn writer(&self, begins: WallTime) -> Writer {
+    fn writer(&self) -> Writer {
         Writer::new(Plan {
             dir: self.dir(),
-            stem: Stem::Fixed(format!("{}-{}", name::stem(begins), self.grant.epoch.unwrap_or(0))),
+            stem: Stem::FirstFrameAnd(format!("-{}", self.grant.epoch.unwrap_or(0))),
             formats: self.recordings.formats,
             durability: Durability::System,
             retention: None,
@@ -267,6 +271,7 @@ mod tests {
         Recordings {
             clock,
             dir: dir.to_owned(),
+            names: Arc::new(RecordedNames::new(dir)),
             formats: Formats { flv: true, mp4: true },
             counts: Arc::default(),
             incidents: Arc::default(),
@@ -297,7 +302,7 @@ mod tests {
         for stream in 0..4 {
             let mut grant = Grant::unsigned(&format!("s{stream}"));
             grant.device = "cam-1".to_owned();
-            let (mut tap, _health) = recordings.begin(&grant, WallTime::default());
+            let (mut tap, _health) = recordings.begin(&grant);
             for number in 0..40 {
                 let payload = Bytes::from(vec![0; 3 << 20]);
                 tap.handle_packet(&packet(&payload, number * 500, &config), Instant::ZERO);
@@ -316,7 +321,7 @@ mod tests {
     async fn a_picture_that_is_larger_than_the_room_is_recorded_and_so_is_what_comes_after_it() {
         let dir = tempfile::tempdir().unwrap();
         let (recordings, config) = (recordings(dir.path()), config());
-        let (mut tap, _health) = recordings.begin(&Grant::unsigned("s1"), WallTime::default());
+        let (mut tap, _health) = recordings.begin(&Grant::unsigned("s1"));
         for number in 0..3 {
             tap.handle_packet(&packet(&Bytes::from(vec![0; 20 << 20]), number * 500, &config), Instant::ZERO);
             // The one before is cut off by this one, and written before the next.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use sightline_rtmp::url::RtmpUrl;
 use sightline_signal::report::RelayRule;
 use std::fmt;
+use std::path::PathBuf;
 
 /// The longest address of a target, in bytes: application and key of the cloud services are under 200.
 const URL_BYTES_MAX: usize = 600;
@@ -19,6 +20,9 @@ pub struct Relay {
     pub streams: String,
     /// Where to: `rtmp(s)://host[:port]/application/key`. Without a key each stream goes on under the name that it is published under.
     pub url: RelayUrl,
+    /// The authority that the certificate of an `rtmps://` target must come from (PEM); without it, those that the system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
     /// The only device whose stream it takes, whatever `streams` says: of the API.
     #[serde(skip)]
     pub device: Option<String>,
@@ -40,7 +44,7 @@ impl Relay {
     pub(super) fn of_api(rule: &RelayRule) -> Option<Self> {
         let device = (!rule.device.is_empty()).then(|| rule.device.clone());
         let url = RelayUrl(rule.url.reveal().to_owned());
-        let relay = Self { name: rule.name.clone(), streams: rule.streams.clone(), url, device };
+        let relay = Self { name: rule.name.clone(), streams: rule.streams.clone(), url, ca: None, device };
         relay.check().is_ok().then_some(relay)
     }
 
@@ -160,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_refused() {
-        let relay = |url: &str| Relay { name: "r".into(), streams: "*".into(), url: url.into(), device: None };
+        let relay = |url: &str| Relay { name: "r".into(), streams: "*".into(), url: url.into(), ca: None, device: None };
         assert_eq!(relay("rtmp://h/app/key").check(), Ok(()));
         assert_eq!(relay("rtmp://h/app").check(), Ok(()), "under its own name");
         for url in ["http://h/app/key", "rtmp://h", "rtmp:///app/key"] {

@@ -2,6 +2,7 @@
 
 use super::config::RelayUrl;
 use crate::clock::Clock;
+use crate::error::StartError;
 use crate::live::packet::Packet;
 use bytes::Bytes;
 use rustls_pki_types::ServerName;
@@ -47,6 +48,8 @@ pub(super) enum LinkError {
     ConnectTimeout,
     #[error("the system has no authorities to check an rtmps:// target with: install ca-certificates")]
     NoAuthorities,
+    #[error("{0}")]
+    Authority(StartError),
     #[error("TLS: {0}")]
     Tls(io::Error),
     #[error("it refused the stream: {code} {description}")]

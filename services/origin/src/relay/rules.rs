@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_cloud_s_list_replaces_the_one_before_and_the_settings_stay() {
-        let file = Relay { name: "a".into(), streams: "*".into(), url: "rtmp://file/app".into(), device: None };
+        let file = Relay { name: "a".into(), streams: "*".into(), url: "rtmp://file/app".into(), ca: None, device: None };
         let rules = RelayRules::new(&[file]);
         let api = |name: &str, device: &str| RelayRule {
             name: name.into(),

@@ -77,6 +77,12 @@ fn read(flv: &[u8]) -> Clip {
 }
 
 impl Clip {
+    /// Pictures a second.
+    pub(crate) fn fps(&self) -> f64 {
+        let pictures = self.frames.iter().filter(|frame| frame.track == TrackId::VIDEO).count();
+        pictures as f64 * 1_000.0 / CLIP_MS as f64
+    }
+
     /// The clip over and over, its time going on.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = Frame<Bytes>> + Send + '_ {
         (0..).flat_map(move |round: i64| {

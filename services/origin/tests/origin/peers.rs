@@ -1,6 +1,6 @@
 //! Our own publisher and player over TCP.
 
-use crate::clip::clip;
+use crate::clip::{Clip, clip};
 use bytes::Bytes;
 use sightline_media::{CaptureMark, Frame, Instant, MediaTime};
 use sightline_rtmp::client::{Config, Event, Session};
@@ -16,6 +16,7 @@ pub(crate) struct Publisher {
     session: Session<Bytes, 64>,
     started: tokio::time::Instant,
     mark: Option<CaptureMark>,
+    clip: &'static Clip,
 }
 
 impl Publisher {
@@ -24,14 +25,23 @@ impl Publisher {
         Self::connect_from("127.0.0.1", addr, app, name).await
     }
 
+    /// Publishes another clip.
+    pub(crate) async fn connect_with(addr: SocketAddr, app: &str, name: &str, clip: &'static Clip) -> Result<Self, (String, String)> {
+        Self::dial("127.0.0.1", addr, app, name, clip).await
+    }
+
     /// The same from another address of this machine.
     pub(crate) async fn connect_from(from: &str, addr: SocketAddr, app: &str, name: &str) -> Result<Self, (String, String)> {
+        Self::dial(from, addr, app, name, clip()).await
+    }
+
+    async fn dial(from: &str, addr: SocketAddr, app: &str, name: &str, clip: &'static Clip) -> Result<Self, (String, String)> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
         let socket = socket.connect(addr).await.unwrap();
         let session = Session::publish(Config::default(), &format!("rtmp://{addr}/{app}"), name, Instant::ZERO, 7).unwrap();
-        let mut publisher = Self { socket, session, started: tokio::time::Instant::now(), mark: None };
-        for track in &clip().tracks {
+        let mut publisher = Self { socket, session, started: tokio::time::Instant::now(), mark: None, clip };
+        for track in &clip.tracks {
             publisher.session.set_track(track.clone());
         }
         loop {
@@ -97,7 +107,7 @@ impl Publisher {
     /// Sends the clip over and over in real time, for so long.
     pub(crate) async fn stream_for(&mut self, length: Duration) -> bool {
         let start = tokio::time::Instant::now();
-        for frame in clip().repeated() {
+        for frame in self.clip.repeated() {
             let due = Duration::from_micros(u64::try_from(frame.dts.as_micros()).unwrap());
             if due > length {
                 break;

@@ -1,5 +1,6 @@
 //! Streams that go on to other servers.
 
+use crate::certificate;
 use crate::cloud::Cloud;
 use crate::peers::{Player, Publisher};
 use crate::tokens::Signer;
@@ -9,11 +10,12 @@ use sightline_origin::{Origin, Relay};
 use sightline_signal::playback_id;
 use sightline_signal::report::{RelayRule, RelayRules, RelayTarget};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
 fn relay(name: &str, to: SocketAddr, key: &str) -> Relay {
-    Relay { name: name.into(), streams: "s1".into(), url: format!("rtmp://{to}/live/{key}").as_str().into(), device: None }
+    Relay { name: name.into(), streams: "s1".into(), url: format!("rtmp://{to}/live/{key}").as_str().into(), ca: None, device: None }
 }
 
 /// A server that takes whoever is on this machine, in a directory of its own.
@@ -40,7 +42,8 @@ async fn a_stream_goes_on_to_its_targets_and_one_that_returns_is_fed_again_whate
     // One that accepts and says nothing, one that refuses, one whose name does not resolve.
     let stalls = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (stalls_addr, refuses_addr) = (stalls.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], free_port())));
-    let unknown = Relay { name: "unknown".into(), streams: "*".into(), url: "rtmp://nowhere.invalid/live/x".into(), device: None };
+    let unknown =
+        Relay { name: "unknown".into(), streams: "*".into(), url: "rtmp://nowhere.invalid/live/x".into(), ca: None, device: None };
     let relays = vec![
         relay("stalls", stalls_addr, "x"),
         relay("refuses", refuses_addr, "x"),
@@ -83,6 +86,39 @@ async fn a_stream_goes_on_to_its_targets_and_one_that_returns_is_fed_again_whate
     origin.shutdown().await;
     first.shutdown().await;
     drop(stalls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_by_rtmps_with_an_authority_of_its_own_gets_the_stream_and_no_other_is_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    certificate::write(dir.path());
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let ca = cert.clone();
+    let (target, _target_dir) = origin_with(&Signer::new("k1"), |config| {
+        (config.auth.allow_unsigned_publish, config.record.enabled) = (true, false);
+        (config.rtmps.cert, config.rtmps.key) = (Some(cert), Some(key));
+    })
+    .await;
+    let port = target.rtmps_addr().unwrap().port();
+    let relay = |name: &str, ca: Option<PathBuf>| {
+        let url = format!("rtmps://localhost:{port}/live/{name}").as_str().into();
+        Relay { name: name.into(), streams: "*".into(), url, ca, device: None }
+    };
+    let relays = vec![relay("trusted", Some(ca)), relay("stranger", None)];
+    let signer = Signer::new("k1");
+    let (origin, _dir) = origin_with(&signer, |config| config.relays = relays).await;
+    let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 5)).await.unwrap();
+    tokio::select! {
+        _ = camera.stream_for(Duration::from_secs(120)) => panic!("the camera ended"),
+        () = until("the target has it", async || has(&target, "trusted")) => {}
+    }
+    assert!(!has(&target, "stranger"));
+    drop(camera);
+    origin.shutdown().await;
+    target.shutdown().await;
+    let relays = vec![relay("r", Some(dir.path().join("none.pem")))];
+    let wrong = sightline_origin::Config { relays, ..sightline_origin::Config::default() };
+    assert!(Origin::check(&wrong).unwrap_err().to_string().starts_with("relays: "));
 }
 
 #[tokio::test(flavor = "multi_thread")]

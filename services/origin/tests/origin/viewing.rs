@@ -3,6 +3,7 @@
 use crate::cloud::Cloud;
 use crate::peers::{Player, Publisher};
 use crate::tokens::{Signer, now, play_claims};
+use crate::vod::device;
 use crate::watcher::Watcher;
 use crate::{config, until};
 use sightline_origin::{App, Origin, Play, Relay};
@@ -12,8 +13,8 @@ use sightline_signal::PlaybackIds;
 use sightline_signal::report::{PlaybackKey, PlaybackKeys};
 use std::time::Duration;
 
-/// The answer by each way: FLV, playlist, snapshot, frames, WHEP, RTMP.
-async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 8] {
+/// The answer by each way: FLV, the three playlists, snapshot, frames, the clock, what was recorded, WHEP, RTMP.
+async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 10] {
     let http = origin.http_addr().unwrap();
     let query = if token.is_empty() { String::new() } else { format!("?token={token}") };
     let ask = async |path: &str| {
@@ -39,9 +40,10 @@ async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 8] {
     });
     let offer = reqwest::Client::new().post(format!("http://{http}/live/{playback}/whep{query}")).header("content-type", "application/sdp");
     let whep = offer.body(Watcher::new_offer()).send().await.unwrap().status() == 201;
-    let playlists = [ask("/index.m3u8").await, ask("/audio.m3u8").await, ask("/ts.m3u8").await];
-    let [whole, sound, ts] = playlists;
-    [ask(".flv").await, whole, sound, ts, ask("/snapshot.jpg").await, ask("/frames").await, whep, plays.await.unwrap_or(false)]
+    let recorded = reqwest::get(format!("http://{http}/vod/{}/list{query}", device())).await.unwrap().status() == 200;
+    let [whole, sound, ts] = [ask("/index.m3u8").await, ask("/audio.m3u8").await, ask("/ts.m3u8").await];
+    let [flv, snapshot, frames] = [ask(".flv").await, ask("/snapshot.jpg").await, ask("/frames").await];
+    [flv, whole, sound, ts, snapshot, frames, ask("/clock").await, recorded, whep, plays.await.unwrap_or(false)]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,8 +63,9 @@ async fn open_signed_and_closed_by_every_way_out() {
         until("the keys", async || dir.path().join("jwks.json").exists()).await;
         let mut camera = Publisher::connect(origin.rtmp_addr(), "live", &signer.name("s1", 5)).await.unwrap();
         let watched = async {
+            until("something is recorded", async || dir.path().join("recordings").join(device()).exists()).await;
             for (token, expected) in [right.as_str(), "", &expired, &wrong, &elsewhere].into_iter().zip(expected) {
-                assert_eq!(answers(&origin, &playback, token).await, [expected; 8], "{rule:?} {token}");
+                assert_eq!(answers(&origin, &playback, token).await, [expected; 10], "{rule:?} {token}");
             }
         };
         tokio::select! {
@@ -145,7 +148,7 @@ async fn rights_and_relays_change_while_a_stream_runs_and_other_settings_need_a_
         viewer.frame().await;
         settings.apps = vec![App { name: "live".into(), rules: vec!["deny play all".into()] }];
         let url = format!("rtmp://{}/live/copy", target.rtmp_addr());
-        settings.relays = vec![Relay { name: "copy".into(), streams: "*".into(), url: url.as_str().into(), device: None }];
+        settings.relays = vec![Relay { name: "copy".into(), streams: "*".into(), url: url.as_str().into(), ca: None, device: None }];
         assert!(origin.change(&settings));
         let asked = format!("http://{}/live/{playback}/snapshot.jpg", origin.http_addr().unwrap());
         assert_eq!(reqwest::get(&asked).await.unwrap().status(), 403, "who comes now is refused");

@@ -14,13 +14,13 @@ const PLAYBACK: &str = "0123456789bcdefg";
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
 fn policy(play: Rule, viewers: ViewerLimits) -> Arc<PresentPolicy> {
-    Arc::new(PresentPolicy::new(Policy { play, apps: Rules::default(), viewers, allow_unsigned_publish: false }))
+    Arc::new(PresentPolicy::new(Policy { play, vod: play, apps: Rules::default(), viewers, allow_unsigned_publish: false }))
 }
 
 fn viewing(rule: Rule, signer: &Signer, dir: &std::path::Path) -> Arc<Viewing> {
     let keys = Keys::load("origin-1", dir.join("jwks.json"));
     keys.replace(&signer.jwks());
-    Viewing::load(Clock::start(), policy(rule, ViewerLimits::default()), Arc::new(keys), dir.join("playback-keys.json"))
+    Viewing::load(Clock::start(), policy(rule, ViewerLimits::default()), Arc::new(keys), None, dir.join("playback-keys.json"))
 }
 
 fn wish(token: Option<&str>) -> Wish<'_> {
@@ -160,7 +160,7 @@ fn a_right_a_stream_and_an_address_have_as_many_viewers_as_they_may_and_each_tha
 
     let keys = signed.keys.clone();
     let limits = ViewerLimits { per_stream: 3, per_address: 2 };
-    let open = Viewing::load(Clock::start(), policy(Rule::Open, limits), keys, dir.path().join("none.json"));
+    let open = Viewing::load(Clock::start(), policy(Rule::Open, limits), keys, None, dir.path().join("none.json"));
     let other = Wish { address: IpAddr::from([192, 0, 2, 9]), ..wish(None) };
     let here: Vec<_> = (0..2).map(|_| open.begin(wish(None)).unwrap()).collect();
     assert_eq!(open.begin(wish(None)).err(), Some(PlayRefusal::AddressFull));

@@ -93,7 +93,7 @@ impl Pump {
                 Turn::All => {
                     head.borrow_and_update();
                     if let Err(end) = self.make(&mut made, &outlet) {
-                        tracing::info!(stream = self.stream.name, %end, "WHEP viewers are ended");
+                        tracing::info!(stream = self.stream.name(), %end, "WHEP viewers are ended");
                         break;
                     }
                     all_at = Instant::now() + TURN;
@@ -182,7 +182,7 @@ impl Pump {
         let over = session.over();
         drop(session);
         if let Some(over) = over {
-            tracing::debug!(stream = self.stream.name, %over, "a WHEP viewer has gone");
+            tracing::debug!(stream = self.stream.name(), %over, "a WHEP viewer has gone");
             self.leave(viewer, outlet);
         }
         is_paced

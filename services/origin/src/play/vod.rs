@@ -1,0 +1,393 @@
+//! `/vod/{device}/…`: what was recorded, as it was sent: a range as a playlist over the recorded files or as one MP4, a picture of a moment, and what there is.
+
+use super::Play;
+use super::answers::{NO_STORE, error, refused, with_headers};
+use super::asker::Viewer;
+use crate::auth::wish::Way;
+use crate::live::traffic::Protocol;
+use crate::record::names::RecordedNames;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use sightline_archive::{Clip, RecordingsError, Segment, segments};
+use sightline_h264::{Decoder, Still};
+use sightline_media::{TrackId, avc};
+use sightline_recording::{Played, gaps, name, playlist};
+use sightline_signal::DeviceId;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tower::ServiceExt as _;
+use tower_http::services::ServeFile;
+
+/// The longest range of a playlist and of a list: the index of a day of one camera is 16 MB.
+const RANGE_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// A hole of more than this is told.
+const GAP: SignedDuration = SignedDuration::from_secs(1);
+/// Fragments of a clip that wait for the viewer's connection.
+const FRAGMENTS_WAITING_MAX: usize = 2;
+/// JPEG's quality.
+const QUALITY: u8 = 85;
+/// Whatever is not a picture of this moment comes from this far before it at most: key frames are no further apart.
+const KEY_FRAME_AGE_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+/// Where recordings are, and who reads them.
+pub(crate) struct Vod {
+    pub(crate) play: Arc<Play>,
+    pub(crate) dir: PathBuf,
+    pub(crate) names: Arc<RecordedNames>,
+}
+
+/// The routes under `/vod`.
+pub(crate) fn router(vod: Arc<Vod>) -> Router {
+    let routes = Router::new().route("/vod/{device}/{file}", get(file));
+    routes.method_not_allowed_fallback(super::http::other_method).with_state(vod)
+}
+
+/// What is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Asked {
+    Playlist(Timestamp, Timestamp),
+    Clip(Timestamp, Timestamp),
+    Still(Timestamp),
+    /// A recorded file.
+    File(String),
+    /// What there is.
+    List,
+}
+
+/// Which part of a list.
+#[derive(serde::Deserialize)]
+struct Range {
+    from: Option<i64>,
+    to: Option<i64>,
+}
+
+impl Asked {
+    /// By a file's name; the words are what is wrong with it.
+    fn of(file: &str) -> Result<Option<Self>, &'static str> {
+        if file == "list" {
+            return Ok(Some(Self::List));
+        }
+        if name::began(file).is_some() {
+            return Ok(Some(Self::File(file.to_owned())));
+        }
+        let Some((stem, ending)) = file.rsplit_once('.') else { return Ok(None) };
+        let at = |text: &str| text.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let wrong = "times are milliseconds since 1970: {from}-{to}.m3u8, {from}-{to}.mp4, {at}.jpg";
+        if ending == "jpg" {
+            return at(stem).map(|at| Some(Self::Still(at))).ok_or(wrong);
+        }
+        let make = match ending {
+            "m3u8" => Self::Playlist,
+            "mp4" => Self::Clip,
+            _ => return Ok(None),
+        };
+        let (from, to) = stem.split_once('-').and_then(|(from, to)| Some((at(from)?, at(to)?))).ok_or(wrong)?;
+        checked(from, to)?;
+        Ok(Some(make(from, to)))
+    }
+}
+
+fn checked(from: Timestamp, to: Timestamp) -> Result<(), &'static str> {
+    if from >= to {
+        return Err("the range is empty: its end comes before its beginning");
+    }
+    if to.duration_since(from) > RANGE_MAX {
+        return Err("a range has at most 24 hours");
+    }
+    Ok(())
+}
+
+/// `/vod/{device}/{file}`.
+async fn file(
+    State(vod): State<Arc<Vod>>,
+    Path((device, file)): Path<(String, String)>,
+    range: Result<Query<Range>, QueryRejection>,
+    viewer: Viewer,
+    request: Request,
+) -> Response {
+    // Its directory's name: no other file of this machine has such a path.
+    let Ok(device) = DeviceId::new(&device) else { return nothing() };
+    let dir = vod.dir.join(device.as_str());
+    let playback = vod.playback(&device).await;
+    if let Err(refusal) = vod.play.viewing.ask(viewer.wish(&playback, Way::Vod)) {
+        return refused(refusal);
+    }
+    let asked = match Asked::of(&file) {
+        Ok(Some(asked)) => asked,
+        Ok(None) => return nothing(),
+        Err(problem) => return error(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem),
+    };
+    match asked {
+        Asked::Playlist(from, to) => vod.playlist(dir, from, to, viewer.token.as_deref()).await,
+        Asked::Clip(from, to) => vod.clip(dir, device.as_str(), from, to).await,
+        Asked::Still(at) => vod.still(dir, at).await,
+        Asked::File(name) => vod.recorded(dir.join(name), request).await,
+        Asked::List => match listed_range(range) {
+            Ok((from, to)) => vod.list(dir, from, to).await,
+            Err(problem) => error(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem),
+        },
+    }
+}
+
+/// The last day where nothing else is asked for.
+fn listed_range(range: Result<Query<Range>, QueryRejection>) -> Result<(Timestamp, Timestamp), &'static str> {
+    let wrong = "from and to are milliseconds since 1970";
+    let Query(Range { from, to }) = range.map_err(|_| wrong)?;
+    let at = |ms: i64| Timestamp::from_millisecond(ms).map_err(|_| wrong);
+    let to = to.map_or(Ok(Timestamp::now()), at)?;
+    let from = from.map_or_else(|| Ok(to.saturating_sub(RANGE_MAX).unwrap_or(Timestamp::MIN)), at)?;
+    checked(from, to)?;
+    Ok((from, to))
+}
+
+fn nothing() -> Response {
+    error(StatusCode::NOT_FOUND, "NOT_FOUND", "nothing is recorded under this name")
+}
+
+/// Why there is no answer, in words for whoever asked: paths of this machine go to the log.
+fn failed(problem: &RecordingsError) -> Response {
+    match problem {
+        RecordingsError::Nothing { .. } => {
+            error(StatusCode::NOT_FOUND, "NOT_RECORDED", "nothing is recorded of this time; list says what is")
+        }
+        RecordingsError::Changes { at } => {
+            let message = format!(
+                "the picture's size or coding changes at {}: take the time before it and the time from it on apart, or the playlist",
+                at.as_millisecond()
+            );
+            error(StatusCode::CONFLICT, "SIZE_CHANGES", &message)
+        }
+        RecordingsError::File { error: cause, .. } if cause.kind() == io::ErrorKind::NotFound => nothing(),
+        RecordingsError::File { .. } | RecordingsError::Broken { .. } => {
+            tracing::warn!(%problem, "a recording can't be read");
+            error(StatusCode::SERVICE_UNAVAILABLE, "RECORDING_UNREADABLE", "the recording can't be read; the origin's log says why")
+        }
+    }
+}
+
+/// What a list says.
+#[derive(serde::Serialize)]
+struct Listed {
+    files: Vec<ListedFile>,
+    gaps: Vec<ListedGap>,
+}
+
+#[derive(serde::Serialize)]
+struct ListedFile {
+    /// As `/vod/{device}/{name}` gives it.
+    name: String,
+    from: i64,
+    to: i64,
+    bytes: u64,
+    width: u32,
+    height: u32,
+    codec: &'static str,
+}
+
+#[derive(serde::Serialize)]
+struct ListedGap {
+    from: i64,
+    to: i64,
+}
+
+impl Vod {
+    /// The playback id of a device's stream. A stranger learns of no device: those that are not there have one as well.
+    async fn playback(&self, device: &DeviceId) -> String {
+        let (names, of) = (self.names.clone(), device.clone());
+        let name = self.play.tasks.spawn_blocking(move || names.of(of.as_str())).await;
+        self.play.hub.playback_of(name.as_deref().unwrap_or(device.as_str()))
+    }
+
+    /// Work on a thread that may wait for the disk.
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, RecordingsError> + Send + 'static) -> Result<T, Response> {
+        match self.play.tasks.spawn_blocking(work).await {
+            Ok(done) => done.map_err(|problem| failed(&problem)),
+            Err(_) => Err(error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "RECORDING_UNREADABLE",
+                "reading the recording failed; the origin's log says why",
+            )),
+        }
+    }
+
+    async fn playlist(&self, dir: PathBuf, from: Timestamp, to: Timestamp, token: Option<&str>) -> Response {
+        let text = self
+            .on_disk(move || {
+                let found = segments(&dir, from, to)?;
+                let named: Vec<_> = found.iter().map(|segment| (file_name(segment), &segment.index)).collect();
+                let played: Vec<_> = named.iter().map(|(url, index)| Played { url, index }).collect();
+                playlist(&played, from, to).ok_or(RecordingsError::Nothing { from, to })
+            })
+            .await;
+        match text {
+            Ok(text) => super::http::playlist(text, token),
+            Err(response) => response,
+        }
+    }
+
+    async fn clip(&self, dir: PathBuf, device: &str, from: Timestamp, to: Timestamp) -> Response {
+        let clip = match self.on_disk(move || Clip::open(&dir, from, to)).await {
+            Ok(clip) => clip,
+            Err(response) => return response,
+        };
+        let file = format!("{device}-{}.mp4", name::stem(sightline_media::WallTime::from_unix_micros(clip.start().as_microsecond())));
+        let (sender, receiver) = mpsc::channel(FRAGMENTS_WAITING_MAX);
+        self.play.tasks.spawn_blocking(move || {
+            if let Err(problem) = clip.write(&mut Sending(sender))
+                && problem.kind() != io::ErrorKind::BrokenPipe
+            {
+                tracing::warn!(%problem, "a recording can't be read to its end");
+            }
+        });
+        let traffic = self.play.hub.traffic.clone();
+        let body = Body::from_stream(futures_util::stream::unfold(receiver, move |mut receiver| {
+            let traffic = traffic.clone();
+            async move {
+                let bytes: Bytes = receiver.recv().await?;
+                traffic.send(Protocol::Vod, bytes.len());
+                Some((Ok::<_, std::convert::Infallible>(bytes), receiver))
+            }
+        }));
+        let mut response = with_headers(StatusCode::OK, "video/mp4", NO_STORE, body);
+        if let Ok(value) = HeaderValue::from_str(&format!("inline; filename=\"{file}\"")) {
+            response.headers_mut().insert(CONTENT_DISPOSITION, value);
+        }
+        response
+    }
+
+    /// A recorded file, or a range of its bytes. One that still grows is as long as it is just now.
+    async fn recorded(&self, path: PathBuf, request: Request) -> Response {
+        let served = match ServeFile::new(path).oneshot(request).await {
+            Ok(served) => served,
+            Err(never) => match never {},
+        };
+        if served.status() == StatusCode::NOT_FOUND {
+            return nothing();
+        }
+        let (mut parts, body) = served.into_parts();
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
+        parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        Response::from_parts(parts, Body::new(body))
+    }
+
+    async fn still(&self, dir: PathBuf, at: Timestamp) -> Response {
+        let jpeg = self
+            .on_disk(move || {
+                let to = at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
+                let from = at.saturating_sub(KEY_FRAME_AGE_MAX).unwrap_or(Timestamp::MIN);
+                let found = segments(&dir, from, to)?;
+                let last = found.last().ok_or(RecordingsError::Nothing { from, to: at })?;
+                // What was over before that moment is no picture of it.
+                if last.index.wall(last.index.length()) <= at {
+                    return Err(RecordingsError::Nothing { from, to: at });
+                }
+                picture(last, at).map_err(|error| RecordingsError::File { path: last.path.clone(), error })
+            })
+            .await;
+        match jpeg {
+            Ok(Some(jpeg)) => {
+                self.play.hub.traffic.send(Protocol::Vod, jpeg.len());
+                with_headers(StatusCode::OK, "image/jpeg", "private, max-age=3600", Body::from(jpeg))
+            }
+            Ok(None) => error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NOT_DECODED", "stills are made of H.264 alone, from an IDR picture on"),
+            Err(response) => response,
+        }
+    }
+
+    async fn list(&self, dir: PathBuf, from: Timestamp, to: Timestamp) -> Response {
+        let listed = self
+            .on_disk(move || {
+                let found = segments(&dir, from, to)?;
+                let end = |segment: &Segment| segment.index.wall(segment.index.length());
+                let holes = gaps(found.iter().map(|segment| (segment.index.began, end(segment))), GAP);
+                let files = found.iter().map(|segment| {
+                    let video = segment.index.tracks.iter().find(|track| track.id == TrackId::VIDEO);
+                    let (width, height) = video.and_then(|track| track.config.size()).unwrap_or_default();
+                    ListedFile {
+                        name: file_name(segment),
+                        from: segment.index.began.as_millisecond(),
+                        to: end(segment).as_millisecond(),
+                        bytes: segment.index.bytes,
+                        width,
+                        height,
+                        codec: video.map_or("none", |track| track.config.codec().name()),
+                    }
+                });
+                let gaps = holes.iter().map(|gap| ListedGap { from: gap.from.as_millisecond(), to: gap.to.as_millisecond() }).collect();
+                Ok(Listed { files: files.collect(), gaps })
+            })
+            .await;
+        match listed.map(|listed| serde_json::to_string(&listed)) {
+            Ok(Ok(body)) => with_headers(StatusCode::OK, "application/json", NO_STORE, Body::from(body)),
+            Ok(Err(_)) => nothing(),
+            Err(response) => response,
+        }
+    }
+}
+
+fn file_name(segment: &Segment) -> String {
+    segment.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The picture that was on at a moment, as JPEG: decoded from the key frame before it on.
+fn picture(segment: &Segment, at: Timestamp) -> io::Result<Option<Vec<u8>>> {
+    let Some(avc) = segment.index.tracks.iter().find_map(|track| track.config.avc()) else { return Ok(None) };
+    let until = at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
+    let Some(samples) = segment.index.between(at, until) else { return Ok(None) };
+    let Ok(mut decoder) = Decoder::for_stream() else { return Ok(None) };
+    let mut last = None;
+    for sample in samples.iter().filter(|sample| sample.track == TrackId::VIDEO) {
+        let frame = segment.read(sample)?;
+        let sets = frame.is_keyframe.then_some(avc);
+        if let Some(decoded) = decoder.decode_in_order(sets, &frame.payload, avc::LENGTH_BYTES) {
+            last = Still::of(&decoded);
+        }
+    }
+    Ok(last.and_then(|still| still.jpeg(QUALITY)))
+}
+
+/// Bytes on their way to a viewer. Writing waits for its connection, and fails once that is gone.
+struct Sending(mpsc::Sender<Bytes>);
+
+impl io::Write for Sending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.blocking_send(Bytes::copy_from_slice(bytes)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_is_asked_for_or_what_is_wrong_with_it() {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        assert_eq!(Asked::of("1000-2000.mp4"), Ok(Some(Asked::Clip(at(1_000), at(2_000)))));
+        assert_eq!(Asked::of("1000-2000.m3u8"), Ok(Some(Asked::Playlist(at(1_000), at(2_000)))));
+        assert_eq!(Asked::of("1500.jpg"), Ok(Some(Asked::Still(at(1_500)))));
+        assert_eq!(Asked::of("list"), Ok(Some(Asked::List)));
+        let recorded = "20251009T085320.123Z-17.mp4";
+        assert_eq!(Asked::of(recorded), Ok(Some(Asked::File(recorded.to_owned()))));
+        for nothing in ["", "x", "index.html", ".stream", "20251009T085320.123Z-17.flv"] {
+            assert_eq!(Asked::of(nothing), Ok(None), "{nothing}");
+        }
+        for wrong in ["x-y.mp4", "1-.m3u8", "-5.mp4", "99999999999999999999-3.mp4", "x.jpg", "2000-1000.mp4", "0-86400001.m3u8"] {
+            assert!(Asked::of(wrong).is_err(), "{wrong}");
+        }
+    }
+}
