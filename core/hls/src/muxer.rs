@@ -506,6 +506,12 @@ impl Muxer {
         self.next_sequence
     }
 
+    /// A number above those of all its segments.
+    #[must_use]
+    pub const fn number_after(&self) -> u64 {
+        self.next_sequence + 1
+    }
+
     /// No frame comes any more.
     #[must_use]
     pub const fn is_ended(&self) -> bool {

@@ -74,8 +74,14 @@ impl Kind {
 pub(super) struct Playlists([Arc<Playlist>; Kind::ALL.len()]);
 
 impl Playlists {
-    fn new(config: sightline_hls::Config, clock: Clock) -> Self {
-        Self(Kind::ALL.map(|kind| Arc::new(Playlist::new(kind, config, clock))))
+    /// `first_sequence`: above all numbers of the playlists before.
+    fn new(config: sightline_hls::Config, first_sequence: u64) -> Self {
+        Self(Kind::ALL.map(|kind| Arc::new(Playlist::new(kind, config, first_sequence))))
+    }
+
+    /// A number that no segment of them has or will have had.
+    fn number_after(&self) -> u64 {
+        self.0.iter().map(|playlist| playlist.state().muxer.number_after()).max().unwrap_or_default()
     }
 
     fn of(&self, kind: Kind) -> &Arc<Playlist> {
@@ -117,9 +123,8 @@ struct State {
 }
 
 impl Playlist {
-    fn new(kind: Kind, config: sightline_hls::Config, clock: Clock) -> Self {
-        // No number and no name of it is one of a playlist before: not of this stream, and not of an origin that ran before this one.
-        let first_sequence = u64::try_from(clock.wall().unix_secs()).unwrap_or_default();
+    fn new(kind: Kind, config: sightline_hls::Config, first_sequence: u64) -> Self {
+        // No name of it is one of a playlist before: not of this stream, and not of an origin that ran before this one.
         let mark = (RandomState::new().hash_one(kind as u8) >> 32) as u32;
         let container = if kind == Kind::MpegTs { Container::MpegTs } else { Container::Mp4 };
         let muxer = Muxer::new(sightline_hls::Config { container, ..config }, Run { first_sequence, mark });
@@ -171,7 +176,7 @@ impl Playlist {
     fn end(&self, now: Instant) {
         let mut state = self.state();
         state.muxer.end();
-        state.ended_at = Some(now);
+        state.ended_at.get_or_insert(now);
     }
 
     /// Whether the stream is over, and its last viewers may still ask.
@@ -257,6 +262,15 @@ impl Recent {
         }
     }
 
+    /// The number of the first segment of a new stream. The seconds since 1970 are above all numbers of an origin that ran before this one; a stream
+    /// whose parameters changed all the time may have been faster than they.
+    fn first_sequence(&self, playback: &str, now_unix_secs: i64) -> u64 {
+        let secs = u64::try_from(now_unix_secs).unwrap_or_default();
+        let kept = self.playlists();
+        let before = kept.get(playback).into_iter().flatten().map(|playlists| playlists.number_after()).max();
+        secs.max(before.unwrap_or_default())
+    }
+
     /// A playlist with its end.
     fn ended(&self, playback: &str, kind: Kind, now: Instant) -> Option<String> {
         let newest = self.playlists().get(playback)?.last()?.of(kind).clone();
@@ -291,7 +305,7 @@ pub(crate) async fn forget_ended(play: Arc<Play>, shutdown: CancellationToken) {
 
 /// The playlists of a stream, which may be empty.
 fn playlists_of(play: &Play, stream: &Stream) -> Arc<Playlists> {
-    stream.extensions.get_or_make(|| Playlists::new(play.hls, play.clock))
+    stream.extensions.get_or_make(|| Playlists::new(play.hls, play.recent.first_sequence(&stream.playback, play.clock.wall().unix_secs())))
 }
 
 /// What a player asks of a playlist.
@@ -365,11 +379,15 @@ pub(super) async fn playlist(play: &Play, stream: &Arc<Stream>, kind: Kind, ques
                 }
                 (Wait::Over, Some(text)) => return Answer::Text(text),
                 (_, None) if playlist.has_nothing() => return Answer::Nothing(kind.lack()),
-                _ if !stream.is_published() => return Answer::Later,
+                (_, None) if !stream.is_published() => return Answer::Later,
                 _ => {}
             }
             tokio::select! {
-                () = stream.ended.cancelled() => return Answer::Later,
+                () = stream.ended.cancelled() => {
+                    // Whoever waits for more learns that there is none.
+                    playlist.end(play.clock.now());
+                    return playlist.text(false).map_or(Answer::Later, Answer::Text);
+                }
                 changed = head.changed() => if changed.is_err() { return Answer::Later },
             }
         }
@@ -415,6 +433,7 @@ mod tests {
     use sightline_media::{Frame, MediaTime, StreamConfig, Track, TrackConfig, TrackId, aac::AudioConfig};
 
     const SECOND: u64 = 1_000_000;
+    const FIRST: u64 = 1_000;
 
     fn packet(second: u64) -> Arc<Packet> {
         let dts = MediaTime::from_millis(i64::try_from(second).unwrap() * 1000);
@@ -427,7 +446,7 @@ mod tests {
     #[test]
     fn segments_are_made_from_the_first_request_to_a_minute_after_the_last() {
         let clock = Clock::start();
-        let playlist = Arc::new(Playlist::new(Kind::Whole, sightline_hls::Config::default(), clock));
+        let playlist = Arc::new(Playlist::new(Kind::Whole, sightline_hls::Config::default(), FIRST));
         let mut tap = PlaylistTap { playlist: playlist.clone(), _place: None, clock, has_left: false };
         let at = |second: u64| Instant::from_micros(second * SECOND);
         assert_eq!(tap.handle_packet(&packet(9), at(9)), Next::Leave, "no one asked");
@@ -454,7 +473,7 @@ mod tests {
     #[test]
     fn a_playlist_that_the_stream_has_nothing_for_knows_it_at_the_first_frame_and_gets_what_comes_later() {
         let clock = Clock::start();
-        let playlist = Arc::new(Playlist::new(Kind::Sound, sightline_hls::Config::default(), clock));
+        let playlist = Arc::new(Playlist::new(Kind::Sound, sightline_hls::Config::default(), FIRST));
         playlist.wake(clock.now());
         let mut tap = PlaylistTap { playlist: playlist.clone(), _place: None, clock, has_left: false };
         assert!(!playlist.has_nothing(), "no frame has come yet");
@@ -468,7 +487,7 @@ mod tests {
     #[test]
     fn a_stream_that_is_over_has_its_end_in_the_playlist_for_two_target_durations_and_its_files_for_the_list_s() {
         let (clock, recent) = (Clock::start(), Recent::default());
-        let playlists = Arc::new(Playlists::new(sightline_hls::Config::default(), clock));
+        let playlists = Arc::new(Playlists::new(sightline_hls::Config::default(), FIRST));
         recent.keep("p", &playlists);
         let playlist = playlists.of(Kind::Whole).clone();
         playlist.wake(clock.now());
@@ -485,7 +504,12 @@ mod tests {
         recent.forget(now);
         assert!(recent.ended("p", Kind::Whole, now + target).is_some() && recent.ended("p", Kind::Whole, now + target * 2).is_none());
         // Its files are there while whoever began at the first of them plays on, and beside those of the stream that begins meanwhile.
-        let next = Arc::new(Playlists::new(sightline_hls::Config::default(), clock));
+        let first = recent.first_sequence("p", 3);
+        assert!(
+            first > FIRST && !text.contains(&format!("seg-{first}-")),
+            "its numbers are above those of the one before, whatever the clock says"
+        );
+        let next = Arc::new(Playlists::new(sightline_hls::Config::default(), first));
         recent.keep("p", &next);
         drop(next);
         recent.forget(now + target * 9);

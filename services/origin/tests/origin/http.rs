@@ -111,6 +111,12 @@ async fn a_player_of_low_latency_hls_waits_for_what_it_names_and_learns_the_end(
         assert_eq!(ask(file).await.0, status, "{file}");
     }
     assert!(sending.join_next().await.unwrap().unwrap());
+    // It has hung up. Whoever waits for the next segment is held: another publisher may come, and if none does the list has its end.
+    let stands = text("index.m3u8").await;
+    let number = |tag: &str| stands.lines().find_map(|line| line.strip_prefix(tag)).unwrap().parse::<u64>().unwrap();
+    let next = number("#EXT-X-MEDIA-SEQUENCE:") + names(&stands).len() as u64;
+    let waited = text(&format!("index.m3u8?_HLS_msn={next}&_HLS_part=9")).await;
+    assert!(waited.ends_with("#EXT-X-ENDLIST\n"), "{waited}");
     // It has hung up. Until its grace is over the playlist stands; then it has its end, and its last segments.
     let end = loop {
         let (status, body) = ask("index.m3u8").await;

@@ -13,8 +13,8 @@ use sightline_signal::PlaybackIds;
 use sightline_signal::report::{PlaybackKey, PlaybackKeys};
 use std::time::Duration;
 
-/// The answer by each way: FLV, playlist, snapshot, frames, the clock, what was recorded, WHEP, RTMP.
-async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 8] {
+/// The answer by each way: FLV, the three playlists, snapshot, frames, the clock, what was recorded, WHEP, RTMP.
+async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 10] {
     let http = origin.http_addr().unwrap();
     let query = if token.is_empty() { String::new() } else { format!("?token={token}") };
     let ask = async |path: &str| {
@@ -41,8 +41,9 @@ async fn answers(origin: &Origin, playback: &str, token: &str) -> [bool; 8] {
     let offer = reqwest::Client::new().post(format!("http://{http}/live/{playback}/whep{query}")).header("content-type", "application/sdp");
     let whep = offer.body(Watcher::new_offer()).send().await.unwrap().status() == 201;
     let recorded = reqwest::get(format!("http://{http}/vod/{}/list{query}", device())).await.unwrap().status() == 200;
-    let [flv, hls, snapshot] = [ask(".flv").await, ask("/index.m3u8").await, ask("/snapshot.jpg").await];
-    [flv, hls, snapshot, ask("/frames").await, ask("/clock").await, recorded, whep, plays.await.unwrap_or(false)]
+    let [whole, sound, ts] = [ask("/index.m3u8").await, ask("/audio.m3u8").await, ask("/ts.m3u8").await];
+    let [flv, snapshot, frames] = [ask(".flv").await, ask("/snapshot.jpg").await, ask("/frames").await];
+    [flv, whole, sound, ts, snapshot, frames, ask("/clock").await, recorded, whep, plays.await.unwrap_or(false)]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +65,7 @@ async fn open_signed_and_closed_by_every_way_out() {
         let watched = async {
             until("something is recorded", async || dir.path().join("recordings").join(device()).exists()).await;
             for (token, expected) in [right.as_str(), "", &expired, &wrong, &elsewhere].into_iter().zip(expected) {
-                assert_eq!(answers(&origin, &playback, token).await, [expected; 8], "{rule:?} {token}");
+                assert_eq!(answers(&origin, &playback, token).await, [expected; 10], "{rule:?} {token}");
             }
         };
         tokio::select! {
