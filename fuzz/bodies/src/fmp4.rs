@@ -29,6 +29,7 @@ pub fn run(data: &[u8]) {
         segment_duration_min: Duration::from_millis(u64::from(cursor.u8()) * 20),
         playlist_segments: usize::from(cursor.u8() % 8),
         part_duration: Duration::from_millis(u64::from(cursor.u8()) * 4),
+        ..Config::default()
     };
     let mut muxer = Muxer::new(config, Run { first_sequence: 7, mark: 1 });
     let _ = muxer.set_tracks(&tracks);

@@ -54,7 +54,10 @@ fn a_killed_origin_has_its_stream_back_within_three_seconds_of_listening() {
     let files = listed["items"].as_array().unwrap();
     assert!(files.len() >= 2 && listed["unreachable"].as_array().unwrap().is_empty(), "{listed}");
     let (from, to) = (files[0]["from"].as_i64().unwrap(), files[files.len() - 1]["to"].as_i64().unwrap());
-    let (status, token) = stack::ask(&format!("http://{}/api/v1/streams/cam-1/playback", stack.http), &["-X", "POST", "-d", "{}"]);
+    let (status, token) = stack::ask(
+        &format!("http://{}/api/v1/streams/cam-1/playback", stack.http),
+        &["-X", "POST", "-H", "content-type: application/json", "-d", "{}"],
+    );
     assert_eq!(status, 200, "{token}");
     let clip = stack.file("clip.mp4");
     let url = format!("http://{}/vod/cam-1/{from}-{to}.mp4?token={}", stack.http, token["token"].as_str().unwrap());

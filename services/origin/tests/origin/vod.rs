@@ -44,7 +44,7 @@ async fn what_was_recorded_plays_by_range_over_files_gaps_and_sizes() {
     let by_hls = dir.path().join("hls.mp4");
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-y", "-i", &format!("{base}/{from}-{to}.m3u8"), "-c", "copy"]).arg(&by_hls);
-    tokio::task::spawn_blocking(move || interop::process::output(&mut ffmpeg)).await.unwrap();
+    tokio::task::block_in_place(|| interop::process::output(&mut ffmpeg));
     let fps = clip().fps();
     let sent = fps * 4.0;
     for (what, pictures) in [("one MP4", in_clip), ("the playlist", media::decode(&by_hls))] {
