@@ -27,10 +27,12 @@ function serverRow(server) {
   setAttribute(meter, 'data-tone', share > 0.85 ? 'poor' : share > 0.6 ? 'fair' : 'good');
   const limit = server.capacity_kbps ? bitrate(server.capacity_kbps) : t('no_limit');
   const fact = (label, value) => h('div', {}, h('dt', { text: label }), h('dd', { text: value }));
+  const kind = server.kind === 'external' ? ` · ${t('external')}` : server.is_edge ? ` · ${t('edge')}` : '';
+  const pulled = (server.pulls || []).reduce((sum, from) => sum + from.streams, 0);
   return h('section', { class: 'panel server', 'data-tone': server.alive ? 'live' : 'bad' },
     h('div', { class: 'server-head' }, h('span', { class: 'badge', text: server.alive ? t('up') : t('down') }), h('strong', { text: server.name || server.id }),
-      h('span', { class: 'muted mono', text: server.kind === 'external' ? `${server.id} · ${t('external')}` : server.id })),
-    h('dl', { class: 'facts wide' }, fact(t('region'), server.region || '–'), fact(t('streams'), number(server.streams)), fact(t('viewers'), number(server.viewers)),
+      h('span', { class: 'muted mono', text: server.id + kind })),
+    h('dl', { class: 'facts wide' }, fact(t('region'), server.region || '–'), fact(t('streams'), number(server.streams)), server.is_edge && fact(t('pulled'), number(pulled)), fact(t('viewers'), number(server.viewers)),
       fact(t('ingest'), bitrate(server.ingest_kbps)), fact(t('load'), `${bitrate(server.committed_kbps)} / ${limit}`)),
     meter);
 }

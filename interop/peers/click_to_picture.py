@@ -119,4 +119,5 @@ def main():
             process.wait(15)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -100,3 +100,71 @@ fn beginning(index: &Index, number: usize) -> Option<(MediaTime, bool)> {
     let first = samples.iter().find(|sample| (sample.track == TrackId::VIDEO) == has_video)?;
     Some((first.dts, first.is_keyframe))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Place;
+    use sightline_media::{Track, TrackConfig, aac::AudioConfig};
+    use sightline_mp4::Sample;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_760_000_000_000 + ms).unwrap()
+    }
+
+    /// A file that begins `began` ms on, with a fragment a second, of which each `key_every`th begins with a key frame.
+    fn file(began: i64, seconds: i64, key_every: i64) -> Index {
+        let mut index = Index::new(at(began));
+        // Any track of pictures: what it is coded in does not matter here.
+        index.tracks = alloc::vec![Track { id: TrackId::VIDEO, config: TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap()) }];
+        index.head_bytes = 700;
+        for second in 0..seconds {
+            let offset = 700 + u64::try_from(second).unwrap() * 1_000;
+            index.places.push(Place { offset, end: offset + 1_000, first_sample: index.samples.len() });
+            index.samples.push(Sample {
+                track: TrackId::VIDEO,
+                dts: MediaTime::from_millis(second * 1_000),
+                composition: MediaTime::ZERO,
+                duration: MediaTime::from_millis(1_000),
+                is_keyframe: second % key_every == 0,
+                offset: offset + 100,
+                bytes: 900,
+            });
+        }
+        index
+    }
+
+    #[test]
+    fn a_range_begins_with_the_key_frame_before_it_and_names_its_gaps() {
+        let (first, second) = (file(0, 10, 1), file(20_000, 5, 2));
+        let files = [Played { url: "a.mp4", index: &first }, Played { url: "b.mp4", index: &second }];
+        let text = playlist(&files, at(5_500), at(60_000)).unwrap();
+        assert_eq!(
+            text,
+            "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n\
+             #EXT-X-START:TIME-OFFSET=1.500,PRECISE=YES\n#EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:24.000Z\n\
+             #EXT-X-MAP:URI=\"a.mp4\",BYTERANGE=\"700@0\"\n#EXTINF:4.000000,\n#EXT-X-BYTERANGE:4000@4700\na.mp4\n\
+             #EXTINF:2.000000,\n#EXT-X-BYTERANGE:2000@8700\na.mp4\n\
+             #EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:2025-10-09T08:53:40.000Z\n\
+             #EXT-X-MAP:URI=\"b.mp4\",BYTERANGE=\"700@0\"\n#EXTINF:4.000000,\n#EXT-X-BYTERANGE:4000@700\nb.mp4\n\
+             #EXTINF:1.000000,\n#EXT-X-BYTERANGE:1000@4700\nb.mp4\n#EXT-X-ENDLIST\n"
+        );
+    }
+
+    #[test]
+    fn what_follows_at_once_has_no_date_of_its_own_what_overlaps_is_played_once_and_nothing_is_no_playlist() {
+        let (first, second) = (file(0, 10, 1), file(4_000, 4, 1));
+        let files = [Played { url: "a.mp4", index: &first }, Played { url: "b.mp4", index: &second }];
+        let text = playlist(&files, at(0), at(60_000)).unwrap();
+        assert_eq!((text.matches("a.mp4\n").count(), text.matches("PROGRAM-DATE-TIME").count()), (1, 1), "{text}");
+        assert_eq!(playlist(&files, at(100_000), at(200_000)), None);
+        assert_eq!(playlist(&[], at(0), at(1)), None);
+    }
+
+    #[test]
+    fn a_file_that_goes_on_for_a_long_time_is_cut_without_looking_at_all_of_it_for_each_segment() {
+        let day = file(0, 86_400, 2);
+        let text = playlist(&[Played { url: "a.mp4", index: &day }], at(0), at(86_400_000)).unwrap();
+        assert_eq!(text.matches("#EXTINF").count(), 21_600);
+    }
+}

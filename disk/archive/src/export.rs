@@ -109,6 +109,16 @@ pub fn list(dir: &Path) -> Result<Vec<Recording>, RecordingsError> {
 
 /// Opens the files whose beginning passes.
 fn open_all(dir: &Path, may_matter: impl Fn(Timestamp) -> bool) -> Result<Vec<Segment>, RecordingsError> {
+    open_some(dir, may_matter, |_| true, usize::MAX)
+}
+
+/// The first so many of them that count.
+fn open_some(
+    dir: &Path,
+    may_matter: impl Fn(Timestamp) -> bool,
+    counts: impl Fn(&Segment) -> bool,
+    files_max: usize,
+) -> Result<Vec<Segment>, RecordingsError> {
     let files = segment::files(dir).map_err(|error| RecordingsError::File { path: dir.to_owned(), error })?;
     let mut found = Vec::new();
     for file in files.into_iter().filter(|file| may_matter(file.began)) {
@@ -117,8 +127,11 @@ fn open_all(dir: &Path, may_matter: impl Fn(Timestamp) -> bool) -> Result<Vec<Se
             continue;
         }
         let segment = Segment::open(&file.path).map_err(|problem| RecordingsError::Broken { path: file.path, problem })?;
-        if segment.index.fragments > 0 {
+        if segment.index.fragments > 0 && counts(&segment) {
             found.push(segment);
+        }
+        if found.len() == files_max {
+            break;
         }
     }
     Ok(found)
@@ -155,7 +168,7 @@ impl Clip {
     /// # Errors
     /// [`RecordingsError`]
     pub fn open(dir: &Path, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
-        let segments = segments(dir, from, to)?;
+        let segments = segments(dir, from, to, usize::MAX)?;
         let Some(first) = segments.first() else { return Err(RecordingsError::Nothing { from, to }) };
         if let Some(other) = segments.iter().find(|segment| segment.index.tracks != first.index.tracks) {
             return Err(RecordingsError::Changes { at: other.index.began });
@@ -202,18 +215,17 @@ impl Clip {
 /// A file is not looked at for the time before a range unless it began less than this before the range: longer ones begin with the first of them.
 const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
 
-/// The files with something of a range, oldest first.
+/// The files with something of a range, oldest first, so many at the most: each is read for its index.
 ///
 /// # Errors
 /// [`RecordingsError`]
-pub fn segments(dir: &Path, from: Timestamp, to: Timestamp) -> Result<Vec<Segment>, RecordingsError> {
+pub fn segments(dir: &Path, from: Timestamp, to: Timestamp, files_max: usize) -> Result<Vec<Segment>, RecordingsError> {
     let files = segment::files(dir).map_err(|error| RecordingsError::File { path: dir.to_owned(), error })?;
     // Whatever began long before a file that begins before the range is over by then; of those the last may be a long one.
     let long_before = from.saturating_sub(FILE_LENGTH_MAX).unwrap_or(Timestamp::MIN);
     let earliest = files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN);
-    let mut segments = open_all(dir, |began| began >= earliest && began < to)?;
-    segments.retain(|segment| segment.index.wall(segment.index.length()) > from);
-    Ok(segments)
+    let counts = |segment: &Segment| segment.index.wall(segment.index.length()) > from;
+    open_some(dir, |began| began >= earliest && began < to, counts, files_max)
 }
 
 /// What the export writes to.

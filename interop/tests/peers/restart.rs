@@ -49,4 +49,18 @@ fn a_killed_origin_has_its_stream_back_within_three_seconds_of_listening() {
             assert!(frames > 30, "{}: {frames} frames", path.display());
         }
     }
+    // The cloud lists them, and what is asked of it goes where they are, with the right of its token.
+    let listed = stack::get_json(&format!("http://{}/api/v1/recordings?device=cam-1", stack.http)).unwrap();
+    let files = listed["items"].as_array().unwrap();
+    assert!(files.len() >= 2 && listed["unreachable"].as_array().unwrap().is_empty(), "{listed}");
+    let (from, to) = (files[0]["from"].as_i64().unwrap(), files[files.len() - 1]["to"].as_i64().unwrap());
+    let (status, token) = stack::ask(&format!("http://{}/api/v1/streams/cam-1/playback", stack.http), &["-X", "POST", "-d", "{}"]);
+    assert_eq!(status, 200, "{token}");
+    let clip = stack.file("clip.mp4");
+    let url = format!("http://{}/vod/cam-1/{from}-{to}.mp4?token={}", stack.http, token["token"].as_str().unwrap());
+    let fetched = Command::new("curl").args(["-sfL", "-o"]).arg(&clip).arg(&url).status().unwrap();
+    assert!(fetched.success());
+    let recorded: usize =
+        recordings.iter().filter(|path| path.extension().is_some_and(|found| found == "mp4")).map(|path| media::decode(path)).sum();
+    assert_eq!(media::decode(&clip), recorded, "each picture of each file");
 }

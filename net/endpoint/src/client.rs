@@ -43,6 +43,12 @@ pub enum ClientError {
     /// There is no connection, or it broke.
     #[error("{0}")]
     Connection(#[from] hyper_util::client::legacy::Error),
+    /// Its answer broke off, or is longer than is read.
+    #[error("its answer broke off, or has more than {bytes_max} bytes")]
+    Answer {
+        /// As much is read.
+        bytes_max: usize,
+    },
     /// A header or the address has characters that HTTP has not.
     #[error("the request can't be made: {0}")]
     Request(#[from] axum::http::Error),
@@ -129,6 +135,20 @@ impl Client {
         // So that the connection can be used again.
         let _ = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
         Ok(Reply { status, location })
+    }
+
+    /// Fetches what is at an address: its status, and its body if that is not longer than `bytes_max`.
+    ///
+    /// # Errors
+    /// [`ClientError`]: there was no answer, or it was too long.
+    pub async fn fetch(&self, url: &EndpointUrl, bytes_max: usize) -> Result<(u16, Bytes), ClientError> {
+        let uri = url.uri().ok_or(ClientError::Address)?;
+        self.check_literal(&uri)?;
+        let hyper = self.hyper.as_ref().ok_or(ClientError::NoAuthorities)?;
+        let answer = hyper.request(Request::get(uri).body(Full::default())?).await?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), bytes_max).collect().await;
+        Ok((status, body.map_err(|_| ClientError::Answer { bytes_max })?.to_bytes()))
     }
 
     /// An address instead of a name is not resolved: it is looked at here.

@@ -44,6 +44,7 @@ use crate::{
     watch::Watch,
 };
 use sightline_claim::Claim;
+use sightline_endpoint::Client;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -277,6 +278,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,
         store,
+        // Origins are ours, wherever they are.
+        client: Client::new(true, ""),
         clock,
     })
 }

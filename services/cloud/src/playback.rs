@@ -179,6 +179,13 @@ pub(crate) struct PlaybackToken {
     expires_at: i64,
 }
 
+impl PlaybackToken {
+    /// The token, for who uses it.
+    pub(crate) fn reveal(&self) -> &str {
+        self.token.reveal()
+    }
+}
+
 /// The rights to watch.
 #[derive(Debug)]
 pub(crate) struct Playback {

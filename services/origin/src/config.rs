@@ -425,6 +425,8 @@ mod tests {
         assert_eq!(local.play(), Play::Open);
         local.rtmps.cert = Some("cert.pem".into());
         assert_eq!(local.play(), Play::Signed, "RTMPS listens everywhere");
+        local.auth.play = Some(Play::Open);
+        assert_eq!((local.play(), local.vod()), (Play::Open, Play::Signed), "a device's name is no secret");
         assert_eq!(config.jwks_file(), PathBuf::from("sightline-origin/jwks.json"));
     }
 }

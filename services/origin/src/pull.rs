@@ -75,7 +75,7 @@ impl Pulls {
             return Ok(None);
         }
         let client = https::client(edge.ca.as_deref(), "edge.ca")?;
-        let upstreams = Upstreams::new(&edge.upstreams, client, own, key, clock, start_wait);
+        let upstreams = Upstreams::new(edge, client, own, key, clock, start_wait);
         let puller = Puller {
             clock,
             hub,

@@ -1,6 +1,9 @@
 //! The console: static files inside the binary, under a strict content security policy.
 
-use super::{error::ApiError, live::redirect_to_origin};
+use super::{
+    error::ApiError,
+    live::{redirect_to_origin, redirect_to_recording},
+};
 use crate::{devices::on_demand::OnDemand, servers::inventory::Inventory};
 use axum::{
     body::Body,
@@ -8,6 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use sightline_endpoint::Client;
 use std::{fmt::Write as _, sync::Arc};
 
 #[derive(rust_embed::RustEmbed)]
@@ -28,6 +32,7 @@ const EMBEDDED: [&str; 3] = ["js/", "vendor/", "player.css"];
 pub(super) async fn serve(
     State(inventory): State<Arc<Inventory>>,
     State(on_demand): State<Arc<OnDemand>>,
+    State(client): State<Client>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -35,6 +40,9 @@ pub(super) async fn serve(
     let path = uri.path().trim_start_matches('/');
     if let Some(rest) = path.strip_prefix("live/") {
         return redirect_to_origin(&inventory, &on_demand, rest, &uri).await;
+    }
+    if let Some(rest) = path.strip_prefix("vod/") {
+        return redirect_to_recording(&inventory, &client, rest, &uri).await;
     }
     if path.starts_with("api/") || path.starts_with("stream/") {
         return ApiError::not_found(format_args!("route {method} {}", uri.path())).into_response();

@@ -17,6 +17,7 @@ use crate::{
     store::{Store, settings::Tables},
 };
 use axum::extract::FromRef;
+use sightline_endpoint::Client;
 use std::sync::Arc;
 
 /// Checks settings from afar before they are written down; the error is for people.
@@ -33,6 +34,7 @@ pub(crate) struct ClusterKey {
 pub(crate) struct Http {
     pub(crate) allocator: Arc<Allocator>,
     pub(crate) bus: Option<Bus>,
+    pub(crate) client: Client,
     pub(crate) clock: Clock,
     pub(crate) cluster_key: ClusterKey,
     pub(crate) commands: Arc<Commands>,
@@ -68,6 +70,7 @@ macro_rules! parts {
 parts! {
     allocator: Arc<Allocator>,
     bus: Option<Bus>,
+    client: Client,
     clock: Clock,
     cluster_key: ClusterKey,
     commands: Arc<Commands>,

@@ -88,7 +88,11 @@ async fn the_api_joins_origin_and_device_and_answers_only_to_this_machine() {
     for path in ["/healthz", "/readyz", "/metrics", "/api/openapi.json"] {
         assert_eq!(bench.http.get(bench.url(path)).send().await.unwrap().status(), 200, "{path}");
     }
-    assert_eq!(bench.http.get(bench.url("/api/v1/recordings")).send().await.unwrap().status(), 501);
+    let recordings = bench.get("/api/v1/recordings?device=cam").await;
+    assert_eq!((&recordings["items"], &recordings["unreachable"][0]["server"]), (&json!([]), &"o1".into()), "{recordings}");
+    for (query, status) in [("device=nobody", 404), ("from=5&to=5", 400), ("cursor=x", 400), ("limit=-1", 400), ("from=x", 400)] {
+        assert_eq!(bench.http.get(bench.url(&format!("/api/v1/recordings?{query}"))).send().await.unwrap().status(), status, "{query}");
+    }
 }
 
 #[tokio::test]

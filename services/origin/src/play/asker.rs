@@ -1,14 +1,17 @@
 //! Who asks for a stream over HTTP, and what they show for it.
 
+use super::waiting::{EdgeWish, SILENCE_MAX};
 use crate::auth::wish::{Way, Wish};
 use crate::callbacks::Subject;
 use crate::via::Via;
 use axum::extract::{FromRequestParts, Query};
-use axum::http::header::AUTHORIZATION;
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
 use axum::http::request::Parts;
 use sightline_listen::http::ClientAddress;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 /// The application whose rules hold: the first part of the path.
 pub(crate) const APP: &str = "live";
@@ -22,6 +25,8 @@ pub(crate) struct Viewer {
     pub(crate) asked: String,
     /// The origins that the request came by: not empty where an edge asks.
     pub(crate) via: Via,
+    /// It wants nothing that is older: `Cache-Control: max-age`.
+    pub(crate) max_age: Option<Duration>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -39,11 +44,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
         let bearer = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let token = shown.or_else(|| bearer.map(|token| token.trim().to_owned())).filter(|token| !token.is_empty());
         let asked = parts.uri.path_and_query().map_or("", |asked| asked.as_str()).to_owned();
-        Ok(Self { address, token, query: parts.uri.query().unwrap_or_default().to_owned(), asked, via: Via::of(&parts.headers) })
+        Ok(Self {
+            address,
+            token,
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            asked,
+            via: Via::of(&parts.headers),
+            max_age: max_age(&parts.headers),
+        })
     }
 }
 
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let directives = headers.get(CACHE_CONTROL)?.to_str().ok()?.split(',');
+    let seconds = directives.filter_map(|directive| directive.trim().strip_prefix("max-age=")).next()?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
 impl Viewer {
+    /// What an edge wants; `None`: it is none.
+    pub(crate) fn edge(&self) -> Option<EdgeWish<'_>> {
+        (!self.via.is_empty()).then(|| EdgeWish { via: &self.via, silence_max: self.max_age.unwrap_or(SILENCE_MAX) })
+    }
+
     pub(crate) fn wish<'a>(&'a self, playback: &'a str, way: Way) -> Wish<'a> {
         Wish { app: APP, playback, token: self.token.as_deref(), address: self.address, way }
     }

@@ -73,15 +73,18 @@ async fn flv(State(play): State<Arc<Play>>, Path(file): Path<String>, viewer: Vi
         return refused(PlayRefusal::Callback);
     }
     let wish = viewer.wish(playback, Way::Flv);
-    let is_edge = !viewer.via.is_empty();
-    let begun = if is_edge { play.begin_edge(wish, &viewer.via).await } else { play.begin_or_wait(wish).await };
+    let edge = viewer.edge();
+    let begun = match edge {
+        Some(edge) => play.begin_edge(wish, edge).await,
+        None => play.begin_or_wait(wish).await,
+    };
     let (stream, mut admitted) = match begun {
         Ok(playing) => playing,
         Err(why) => return missing(why, &viewer.asked),
     };
     admitted.told = Some(play.callbacks.played(subject));
     let path = stream.pull().map(|pull| pull.path).unwrap_or_default();
-    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream, admitted, is_edge));
+    let mut response = with_headers(StatusCode::OK, "video/x-flv", NO_STORE, flv::body(stream, admitted, edge.is_some()));
     if let Ok(path) = HeaderValue::try_from(path.and(&play.own_name)) {
         response.headers_mut().insert(VIA, path);
     }

@@ -28,7 +28,11 @@ use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
 
-/// The longest range of a playlist and of a list: the index of a day of one camera is 16 MB.
+const EMPTY: &str = "the range is empty: its end comes before its beginning";
+/// Files of a list without a `limit`, and at the most: each is read for its index.
+const LISTED_FILES: usize = 100;
+const LISTED_FILES_MAX: usize = 1_000;
+/// The longest range of a playlist and of a clip: the index of a day of one camera is 16 MB.
 const RANGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// A hole of more than this is told.
 const GAP: SignedDuration = SignedDuration::from_secs(1);
@@ -69,6 +73,7 @@ enum Asked {
 struct Range {
     from: Option<i64>,
     to: Option<i64>,
+    limit: Option<usize>,
 }
 
 impl Asked {
@@ -99,7 +104,7 @@ impl Asked {
 
 fn checked(from: Timestamp, to: Timestamp) -> Result<(), &'static str> {
     if from >= to {
-        return Err("the range is empty: its end comes before its beginning");
+        return Err(EMPTY);
     }
     if to.duration_since(from) > RANGE_MAX {
         return Err("a range has at most 24 hours");
@@ -133,21 +138,23 @@ async fn file(
         Asked::Still(at) => vod.still(dir, at).await,
         Asked::File(name) => vod.recorded(dir.join(name), request).await,
         Asked::List => match listed_range(range) {
-            Ok((from, to)) => vod.list(dir, from, to).await,
+            Ok((from, to, files_max)) => vod.list(dir, from, to, files_max).await,
             Err(problem) => error(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem),
         },
     }
 }
 
-/// The last day where nothing else is asked for.
-fn listed_range(range: Result<Query<Range>, QueryRejection>) -> Result<(Timestamp, Timestamp), &'static str> {
-    let wrong = "from and to are milliseconds since 1970";
-    let Query(Range { from, to }) = range.map_err(|_| wrong)?;
+/// Everything up to now where nothing else is asked for, the oldest files first.
+fn listed_range(range: Result<Query<Range>, QueryRejection>) -> Result<(Timestamp, Timestamp, usize), &'static str> {
+    let wrong = "from and to are milliseconds since 1970, limit a number from 1 to 1000";
+    let Query(Range { from, to, limit }) = range.map_err(|_| wrong)?;
     let at = |ms: i64| Timestamp::from_millisecond(ms).map_err(|_| wrong);
-    let to = to.map_or(Ok(Timestamp::now()), at)?;
-    let from = from.map_or_else(|| Ok(to.saturating_sub(RANGE_MAX).unwrap_or(Timestamp::MIN)), at)?;
-    checked(from, to)?;
-    Ok((from, to))
+    let (from, to) = (from.map_or(Ok(Timestamp::UNIX_EPOCH), at)?, to.map_or(Ok(Timestamp::now()), at)?);
+    let limit = limit.unwrap_or(LISTED_FILES);
+    if from >= to || !(1..=LISTED_FILES_MAX).contains(&limit) {
+        return Err(if from >= to { EMPTY } else { wrong });
+    }
+    Ok((from, to, limit))
 }
 
 fn nothing() -> Response {
@@ -223,7 +230,7 @@ impl Vod {
     async fn playlist(&self, dir: PathBuf, from: Timestamp, to: Timestamp, token: Option<&str>) -> Response {
         let text = self
             .on_disk(move || {
-                let found = segments(&dir, from, to)?;
+                let found = segments(&dir, from, to, usize::MAX)?;
                 let named: Vec<_> = found.iter().map(|segment| (file_name(segment), &segment.index)).collect();
                 let played: Vec<_> = named.iter().map(|(url, index)| Played { url, index }).collect();
                 playlist(&played, from, to).ok_or(RecordingsError::Nothing { from, to })
@@ -285,7 +292,7 @@ impl Vod {
             .on_disk(move || {
                 let to = at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
                 let from = at.saturating_sub(KEY_FRAME_AGE_MAX).unwrap_or(Timestamp::MIN);
-                let found = segments(&dir, from, to)?;
+                let found = segments(&dir, from, to, usize::MAX)?;
                 let last = found.last().ok_or(RecordingsError::Nothing { from, to: at })?;
                 // What was over before that moment is no picture of it.
                 if last.index.wall(last.index.length()) <= at {
@@ -304,10 +311,10 @@ impl Vod {
         }
     }
 
-    async fn list(&self, dir: PathBuf, from: Timestamp, to: Timestamp) -> Response {
+    async fn list(&self, dir: PathBuf, from: Timestamp, to: Timestamp, files_max: usize) -> Response {
         let listed = self
             .on_disk(move || {
-                let found = segments(&dir, from, to)?;
+                let found = segments(&dir, from, to, files_max)?;
                 let end = |segment: &Segment| segment.index.wall(segment.index.length());
                 let holes = gaps(found.iter().map(|segment| (segment.index.began, end(segment))), GAP);
                 let files = found.iter().map(|segment| {

@@ -16,8 +16,17 @@ use tokio_util::sync::CancellationToken;
 /// How often whoever waits asks again: it lengthens the lease, and finds the stream where another origin has it.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A stream of which nothing newer than this came is not new: an edge that is asked to leave it after as long finds none.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A stream of which nothing newer than this came is not new, where an edge does not say what it calls silent.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// What an edge asks of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EdgeWish<'a> {
+    /// The way that its request came by.
+    pub(super) via: &'a Via,
+    /// What has been silent for longer it does not want.
+    pub(super) silence_max: Duration,
+}
 
 /// What came of waiting.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,10 +62,10 @@ impl Play {
         Ok((self.find_or_wait(wish.playback, wish.address).await?, admitted))
     }
 
-    /// Lets an edge pull a stream. `via` is the way that its request came by.
-    pub(crate) async fn begin_edge(&self, wish: Wish<'_>, via: &Via) -> Result<(Arc<Stream>, Admitted), Missing> {
+    /// Lets an edge pull a stream.
+    pub(crate) async fn begin_edge(&self, wish: Wish<'_>, edge: EdgeWish<'_>) -> Result<(Arc<Stream>, Admitted), Missing> {
         let admitted = self.viewing.begin(wish).map_err(Missing::Right)?;
-        let stream = self.find_for_edge(wish.playback, wish.address, via).await?;
+        let stream = self.find_for_edge(wish.playback, wish.address, edge).await?;
         self.join(&stream, wish.address);
         Ok((stream, admitted))
     }
@@ -106,17 +115,19 @@ impl Play {
 
     /// Waits for a stream's first picture, if it is on its way: from another origin, or from a camera that starts, as the cloud says.
     pub(crate) async fn wait(&self, playback: &str, address: IpAddr, limit: Duration) -> Awaited {
-        self.wait_as(playback, address, &Via::default(), limit).await
+        self.wait_as(playback, address, None, limit).await
     }
 
-    async fn wait_as(&self, playback: &str, address: IpAddr, via: &Via, limit: Duration) -> Awaited {
+    async fn wait_as(&self, playback: &str, address: IpAddr, edge: Option<EdgeWish<'_>>, limit: Duration) -> Awaited {
+        let (nobody, via) = (Via::default(), edge.map(|edge| edge.via));
+        let via = via.unwrap_or(&nobody);
         let mut begun = self.hub.watch_begun();
         let mut is_starting = false;
         let waiting = async {
             loop {
                 begun.borrow_and_update();
                 if let Some(stream) = self.hub.find(playback).filter(|stream| stream.is_published()) {
-                    self.first_picture(&stream, via).await;
+                    self.first_picture(&stream, edge).await;
                     return Awaited::Here;
                 }
                 match self.whereabouts(playback, address, via).await {
@@ -161,27 +172,26 @@ impl Play {
 
     /// A stream that an edge asks for. What it gets must be new: it has shown its viewers what was before, and asks others if there is
     /// nothing. What came by the edge itself is not here.
-    pub(crate) async fn find_for_edge(&self, playback: &str, address: IpAddr, via: &Via) -> Result<Arc<Stream>, Missing> {
+    pub(crate) async fn find_for_edge(&self, playback: &str, address: IpAddr, edge: EdgeWish<'_>) -> Result<Arc<Stream>, Missing> {
         let found = self.hub.find(playback).filter(|stream| stream.is_published());
         let awaited = match found {
-            Some(stream) if leads_back(&stream, via) => Awaited::Upstream(SearchError::Loop("the stream comes from there".to_owned())),
-            Some(stream) if stream.is_fresh(self.clock.now(), SILENCE_MAX) => return Ok(stream),
-            _ => self.wait_as(playback, address, via, self.start_wait).await,
+            Some(stream) if leads_back(&stream, edge.via) => Awaited::Upstream(SearchError::Loop("the stream comes from there".to_owned())),
+            Some(stream) if stream.is_fresh(self.clock.now(), edge.silence_max) => return Ok(stream),
+            _ => self.wait_as(playback, address, Some(edge), self.start_wait).await,
         };
         let stream = self.found(playback, awaited)?;
-        let is_good = !leads_back(&stream, via) && stream.is_fresh(self.clock.now(), SILENCE_MAX);
+        let is_good = !leads_back(&stream, edge.via) && stream.is_fresh(self.clock.now(), edge.silence_max);
         if is_good { Ok(stream) } else { Err(Missing::Stream) }
     }
 
     /// Until a stream has a picture to begin with, or is over; for an edge, a new one.
-    async fn first_picture(&self, stream: &Stream, via: &Via) {
+    async fn first_picture(&self, stream: &Stream, edge: Option<EdgeWish<'_>>) {
         let mut head = stream.watch();
         loop {
             head.borrow_and_update();
-            let is_there = if via.is_empty() {
-                stream.last_key_frame().is_some()
-            } else {
-                !stream.is_published() || stream.is_fresh(self.clock.now(), SILENCE_MAX)
+            let is_there = match edge {
+                None => stream.last_key_frame().is_some(),
+                Some(edge) => !stream.is_published() || stream.is_fresh(self.clock.now(), edge.silence_max),
             };
             if is_there {
                 return;

@@ -1,7 +1,7 @@
 //! One stream's pull: it goes on from one upstream to the next for as long as someone watches.
 
 use super::state::{PullState, PullStates};
-use super::upstreams::{Opened, Upstreams};
+use super::upstreams::{Opened, SearchError, Upstreams};
 use crate::clock::Clock;
 use crate::live::hub::{Hold, Hub};
 use crate::live::incidents::Incidents;
@@ -23,6 +23,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const WAIT_LEAST: Duration = Duration::from_millis(250);
 /// The longest: viewers see the next picture so soon after a camera has come back.
 const WAIT_MOST: Duration = Duration::from_secs(2);
+/// How long the upstreams have to find a stream that is watched and was lost: one that waits for a picture itself, or is off, must not hide
+/// that another one has it by now.
+const SEARCH_MAX: Duration = Duration::from_secs(2);
 /// How long a pull is tried before its first frame, for viewers who wait for it: none of them waits longer (`limits.start_wait_sec`).
 const UNBEGUN_MAX: Duration = Duration::from_secs(60);
 /// A pull that lasted for this long was no failure: the next upstream is asked at once.
@@ -115,7 +118,7 @@ impl Pulling {
             }
             let searched = tokio::select! {
                 () = puller.shutdown.cancelled() => return None,
-                searched = puller.upstreams.search(&self.playback, &self.via, lost + 1) => searched,
+                searched = self.search(lost + 1) => searched,
             };
             match searched {
                 Ok(next) => return Some(next),
@@ -130,6 +133,12 @@ impl Pulling {
                 }
             }
         }
+    }
+
+    async fn search(&self, first: usize) -> Result<Opened, SearchError> {
+        let searching = self.puller.upstreams.search(&self.playback, &self.via, first);
+        let late = || SearchError::Failed(format!("no upstream has begun to send it within {} s", SEARCH_MAX.as_secs()));
+        tokio::time::timeout(SEARCH_MAX, searching).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Whether someone watches the stream, or did a moment ago; a publisher's is none to pull.
@@ -228,6 +237,7 @@ impl Pulling {
     fn tell(&self, kind: &str, reason: String) {
         let incident = OriginIncident { kind: kind.to_owned(), playback: self.playback.clone(), reason, ..OriginIncident::default() };
         self.puller.incidents.push(incident);
+        self.puller.hub.changed.notify_one();
     }
 }
 

@@ -1,13 +1,13 @@
 //! The origins that an edge asks for a stream: one after another, the next at once where one has nothing, and a second later where one does
 //! not answer.
 
-use super::config::{address, server};
+use super::config::{Edge, address, server};
 use crate::auth::edges::EdgeKey;
 use crate::clock::Clock;
 use crate::https::HttpsClient;
 use crate::via::Via;
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, LOCATION, VIA};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, LOCATION, VIA};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -33,6 +33,7 @@ pub(super) struct Upstreams {
     key: Option<EdgeKey>,
     clock: Clock,
     answer_timeout: Duration,
+    silence_max: Duration,
 }
 
 /// A stream that begins to come.
@@ -97,15 +98,16 @@ enum Refused {
 impl Upstreams {
     /// Of settings that were checked. `start_wait` is how long viewers wait, here and there.
     pub(super) fn new(
-        addresses: &[String],
+        edge: &Edge,
         client: HttpsClient<Empty<Bytes>>,
         own: String,
         key: Option<EdgeKey>,
         clock: Clock,
         start_wait: Duration,
     ) -> Self {
-        let servers = addresses.iter().filter_map(|url| address(url)).collect();
-        Self { servers, client, own, key, clock, answer_timeout: start_wait + ANSWER_MARGIN }
+        let servers = edge.upstreams.iter().filter_map(|url| address(url)).collect();
+        let silence_max = Duration::from_secs(edge.silent_sec);
+        Self { servers, client, own, key, clock, answer_timeout: start_wait + ANSWER_MARGIN, silence_max }
     }
 
     /// The name of this process on the way.
@@ -157,7 +159,9 @@ impl Upstreams {
 
     async fn open(&self, upstream: usize, playback: &str, via: &Via) -> Result<Opened, Refused> {
         let uri: Uri = format!("{}/live/{playback}.flv", self.name(upstream)).parse().map_err(|_| Refused::Request)?;
-        let mut request = Request::get(uri).header(VIA, via.and(&self.own));
+        // Of a stream that is silent for longer nothing is wanted (RFC 9111 §5.2.1.1).
+        let max_age = format!("max-age={}", self.silence_max.as_secs());
+        let mut request = Request::get(uri).header(VIA, via.and(&self.own)).header(CACHE_CONTROL, max_age);
         let token = self.key.as_ref().and_then(|key| key.sign(playback, self.clock.wall().unix_secs()));
         if let Some(mut shown) = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok()) {
             shown.set_sensitive(true);

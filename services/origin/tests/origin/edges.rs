@@ -9,6 +9,7 @@ use interop::process::free_port;
 use sightline_media::Frame;
 use sightline_origin::{Config, Origin, Play};
 use sightline_rtmp::flv::{Event, Reader};
+use sightline_signal::report::{WantedAnswer, WantedState};
 use sightline_signal::{PlaybackIds, playback_id};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -405,4 +406,76 @@ async fn an_edge_of_the_installation_pulls_what_only_signed_viewers_may_play_and
     drop(camera);
     edge.shutdown().await;
     upstream.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_sleeps_behind_an_upstream_starts_for_a_viewer_of_the_edge_who_waits_for_its_picture() {
+    let (signer, mut tasks, dir) = (Signer::new("k1"), JoinSet::new(), tempfile::tempdir().unwrap());
+    let mut settings = config(dir.path());
+    settings.auth.play = Some(Play::Open);
+    let cloud = Cloud::start(&signer, &mut settings, &mut tasks).await;
+    *cloud.wanted_answer.lock().unwrap() = WantedAnswer { state: WantedState::Starting, ..WantedAnswer::default() };
+    let upstream = Origin::start(settings).await.unwrap();
+    until("the keys", async || dir.path().join("jwks.json").exists()).await;
+    let (edge, _edge_dir) = edge_of(&[address(&upstream)], |_| {}).await;
+    let playback = PlaybackIds::of_installation("cluster-secret").of("s1").as_str().to_owned();
+    let mut waits = Box::pin(FlvViewer::come(&edge, &playback));
+    let asked = until("the cloud is asked", async || !cloud.wanted.lock().unwrap().is_empty());
+    tokio::select! {
+        _ = &mut waits => panic!("there is nothing to see yet"),
+        () = asked => {}
+    }
+    let mut camera = Publisher::connect(upstream.rtmp_addr(), "live", &signer.name("s1", 1)).await.unwrap();
+    let watch = async {
+        assert!(waits.await.frame().await.unwrap().is_keyframe);
+        until("it is reported as watched, so that it goes on", async || {
+            cloud.reports.lock().unwrap().last().unwrap().streams.iter().any(|stream| stream.is_watched)
+        })
+        .await;
+    };
+    meanwhile(camera.stream_for(Duration::from_secs(60)), watch).await;
+    drop(camera);
+    edge.shutdown().await;
+    upstream.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_falls_silent_is_left_for_the_next_and_the_cloud_hears_of_what_none_gives() {
+    let (signer, mut tasks, dir) = (Signer::new("k1"), JoinSet::new(), tempfile::tempdir().unwrap());
+    let ((first, _first_dir), (second, _second_dir)) = (origin(|_| {}).await, origin(|_| {}).await);
+    let mut settings = config(dir.path());
+    settings.auth.play = Some(Play::Open);
+    (settings.edge.upstreams, settings.edge.silent_sec) = (vec![address(&first), address(&second)], 1);
+    let cloud = Cloud::start(&signer, &mut settings, &mut tasks).await;
+    let edge = Origin::start(settings).await.unwrap();
+    let playback = playback_id("s1");
+    // Its machine is off the network: its connection stays, and nothing comes.
+    let mut silent = Publisher::connect(first.rtmp_addr(), "live", "s1").await.unwrap();
+    let mut viewer = meanwhile(silent.stream_for(Duration::from_secs(60)), async {
+        let mut viewer = FlvViewer::come(&edge, &playback).await;
+        viewer.frame().await.unwrap();
+        viewer
+    })
+    .await;
+    let told = |kind: &str| {
+        let reports = cloud.reports.lock().unwrap();
+        reports.iter().flat_map(|report| &report.incidents).any(|told| told.kind == kind && told.playback == *playback)
+    };
+    until("the cloud hears that no upstream gives it", async || told("pull_failed")).await;
+    let mut camera = Publisher::connect(second.rtmp_addr(), "live", "s1").await.unwrap();
+    let watch = async {
+        until("the cloud hears that one does", async || told("pull_resumed")).await;
+        let mut last = viewer.frame().await.unwrap();
+        for _ in 0..20 {
+            let frame = viewer.frame().await.expect("the viewer stays");
+            assert!(frame.track != last.track || frame.dts > last.dts);
+            last = frame;
+        }
+        assert_eq!((first.streams().len(), second.streams()[0].viewers), (1, 1));
+    };
+    meanwhile(camera.stream_for(Duration::from_secs(60)), watch).await;
+    drop((camera, silent));
+    for origin in [edge, first, second] {
+        origin.shutdown().await;
+    }
 }
