@@ -458,7 +458,7 @@ impl Muxer {
         }
         let listed_from = self.listed_from;
         for segment in self.segments.iter().skip_while(|segment| segment.sequence < listed_from) {
-            ticks -= segment.duration_ticks;
+            ticks = ticks.saturating_sub(segment.duration_ticks);
             let is_long_enough = ticks >= ticks_min || is_full;
             if count <= SEGMENTS_MIN.min(count_max) || !(count > count_max || bytes > LISTED_BYTES_MAX) || !is_long_enough {
                 break;

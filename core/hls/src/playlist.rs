@@ -127,7 +127,7 @@ impl Muxer {
         let mut behind = self.listed().fold(0, |ticks: i64, segment| ticks.saturating_add(segment.duration_ticks));
         self.listed()
             .take_while(|segment| {
-                behind -= segment.duration_ticks;
+                behind = behind.saturating_sub(segment.duration_ticks);
                 behind >= room
             })
             .count()

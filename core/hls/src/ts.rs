@@ -100,15 +100,17 @@ impl Writer {
 
     /// The clock up to a frame, in packets of its own where frames are far apart.
     fn clock(&mut self, out: &mut Vec<u8>, until: MediaTime, pid: u16) {
-        let Some(last) = self.clock_at.filter(|last| (0..CLOCK_HOLE_TICKS).contains(&(until.ticks_90k - last))) else { return };
-        let mut at = last + CLOCK_TICKS;
+        let Some(last) = self.clock_at.filter(|last| (0..CLOCK_HOLE_TICKS).contains(&until.ticks_90k.saturating_sub(*last))) else {
+            return;
+        };
+        let mut at = last.saturating_add(CLOCK_TICKS);
         while at < until.ticks_90k {
             let mut packet = self.header(pid, false, false, 0x20);
             let field = Field { clock: Some(MediaTime::from_ticks(at)), is_key: false }.bytes();
             put_field(&mut packet, &field, PACKET_BYTES - HEADER_BYTES - 1 - field.len());
             out.append(&mut packet);
             self.clock_at = Some(at);
-            at += CLOCK_TICKS;
+            at = at.saturating_add(CLOCK_TICKS);
         }
     }
 

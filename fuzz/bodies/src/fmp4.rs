@@ -3,7 +3,7 @@
 use crate::cursor::Cursor;
 use crate::script::avc_record;
 use bytes::Bytes;
-use sightline_hls::{Config, Lookup, Muxer, Run};
+use sightline_hls::{Config, Container, Lookup, Muxer, Run};
 use sightline_media::{Frame, MediaTime, Track, TrackConfig, TrackId, WallTime, aac, avc};
 use std::time::Duration;
 
@@ -29,8 +29,10 @@ pub fn run(data: &[u8]) {
         segment_duration_min: Duration::from_millis(u64::from(cursor.u8()) * 20),
         playlist_segments: usize::from(cursor.u8() % 8),
         part_duration: Duration::from_millis(u64::from(cursor.u8()) * 4),
-        ..Config::default()
+        container: Container::Mp4,
     };
+    let container = if config.playlist_segments.is_multiple_of(2) { Container::Mp4 } else { Container::MpegTs };
+    let config = Config { container, ..config };
     let mut muxer = Muxer::new(config, Run { first_sequence: 7, mark: 1 });
     let _ = muxer.set_tracks(&tracks);
     let (mut frames, mut ticks) = (vec![], 0_i64);
@@ -67,6 +69,9 @@ fn assert_all_is_there(muxer: &Muxer) {
     for line in text.lines() {
         let name = if line.starts_with('#') { line.split('"').nth(1) } else { Some(line) };
         match name.map(|name| muxer.lookup(name)) {
+            Some(Lookup::Media(bytes)) if line.ends_with(".ts") => {
+                assert!(bytes.chunks(188).all(|packet| packet.len() == 188 && packet[0] == 0x47))
+            }
             Some(Lookup::Init(bytes) | Lookup::Media(bytes)) => assert_boxes(&bytes),
             Some(Lookup::Soon) => assert!(line.contains("PRELOAD-HINT")),
             Some(Lookup::Gone) => panic!("{line} is listed and gone"),

@@ -299,3 +299,31 @@ fn a_playlist_keeps_to_the_rules_whatever_its_stream_does() {
     let heads: Vec<_> = broken.iter().filter_map(|text| text.lines().next()).collect();
     assert!(broken.is_empty(), "{}\n{}", heads.join("\n"), broken[0]);
 }
+
+/// Times of a source that is broken, or hostile: they step anywhere, and nothing overflows or is listed and gone.
+#[test]
+fn times_that_step_anywhere_leave_a_list_whose_files_are_there() {
+    for seed in 1..=200 {
+        let mut random = Random(seed);
+        let container = random.pick(&[Container::Mp4, Container::MpegTs]);
+        let mut muxer = Muxer::new(Config { container, playlist_segments: 3, ..Config::default() }, Run { first_sequence: 7, mark: 1 });
+        muxer.set_tracks(&[picture_track(0), sound_track()]).unwrap();
+        let mut ticks = 0_i64;
+        for _ in 0..60 {
+            let step = random.below(1 << 30) << random.pick(&[0, 0, 8, 33]);
+            ticks = if random.below(4) == 0 { ticks.saturating_sub(step) } else { ticks.saturating_add(step >> random.pick(&[0, 18])) };
+            let (dts, pts) = (MediaTime::from_ticks(ticks), MediaTime::from_ticks(ticks.saturating_add(random.below(1 << 30) << 33)));
+            let track = random.pick(&[TrackId::VIDEO, TrackId::AUDIO]);
+            let payload = Bytes::from_static(&[0, 0, 0, 3, 0x65, 0x88, 0x80]);
+            let is_keyframe = random.below(3) == 0 || track == TrackId::AUDIO;
+            let frame = Frame { track, dts, pts, is_keyframe, is_disposable: false, payload };
+            muxer.push(&frame, WallTime::from_unix_micros(ticks));
+            let Some(text) = muxer.playlist(random.below(2) == 0) else { continue };
+            let list = List::read(&text);
+            for uri in list.segments.iter().map(|segment| &segment.uri) {
+                assert!(matches!(muxer.lookup(uri), Lookup::Media(_)), "{uri} of {text}");
+            }
+        }
+        muxer.end();
+    }
+}
