@@ -13,10 +13,12 @@ extern crate std;
 mod cutter;
 mod gaps;
 mod index;
+mod keep;
 pub mod name;
 mod playlist;
 
 pub use cutter::{AfterLoss, Beginning, Cutter, Fragment, KeyFrames, Piece, Rules};
 pub use gaps::{Gap, gaps};
 pub use index::{Index, Place};
+pub use keep::{KeepRules, KeptFile, Removed, to_remove};
 pub use playlist::{Played, playlist};

@@ -5,11 +5,13 @@
 #![deny(missing_docs)]
 
 mod export;
+mod keeper;
 mod retention;
 mod segment;
 mod writer;
 
 pub use export::{Clip, Exported, Recording, RecordingsError, export, list, segments};
+pub use keeper::{Keeper, Kept, Looked};
 pub use retention::Retention;
 pub use segment::{Segment, SegmentError, complete_bytes};
 pub use writer::{Durability, Formats, Plan, Stem, Writer, make_private_dir};

@@ -35,7 +35,7 @@ pub(crate) struct ClockTrust {
 
 impl ClockTrust {
     /// Looks at both clocks; `uptime` never jumps. Of a clock that jumps, forward or back, nothing is believed for a while.
-    fn look(&mut self, now: Timestamp, uptime: Duration, newest: Option<Timestamp>) -> bool {
+    pub(crate) fn look(&mut self, now: Timestamp, uptime: Duration, newest: Option<Timestamp>) -> bool {
         let is_doubtful = match self.last {
             Some((before, then)) => {
                 let passed = SignedDuration::try_from(uptime.saturating_sub(then)).unwrap_or(SignedDuration::MAX);

@@ -231,6 +231,15 @@ pub struct Record {
     /// As fragmented MP4.
     #[config(env = "SIGHTLINE_ORIGIN_RECORD_FMP4", default = true)]
     pub fmp4: bool,
+    /// Recordings that began more hours ago are removed; 0: none is for its age. By a clock that jumps nothing is removed.
+    #[config(env = "SIGHTLINE_ORIGIN_RECORD_KEEP_HOURS", default = 0)]
+    pub keep_hours: u32,
+    /// All recordings together, in GiB: above it the oldest are removed, whosever they are; 0: any number.
+    #[config(env = "SIGHTLINE_ORIGIN_RECORD_KEEP_GB", default = 0)]
+    pub keep_gb: u32,
+    /// So many hundredths of the disk stay free, 0 to 90: below it the oldest recordings are removed, but none of the last hour.
+    #[config(env = "SIGHTLINE_ORIGIN_RECORD_FREE_PERCENT", default = 10)]
+    pub free_percent: u8,
 }
 
 /// Limits, each with its reason.
@@ -325,6 +334,9 @@ impl Config {
         }
         if !START_WAIT_SEC.contains(&self.limits.start_wait_sec) {
             return Err(StartError::Setting { key: "limits.start_wait_sec", reason: "is 1 to 60" });
+        }
+        if self.record.free_percent > 90 {
+            return Err(StartError::Setting { key: "record.free_percent", reason: "is 0 to 90, in hundredths of the disk" });
         }
         if self.limits.partial_bytes < self.limits.message_bytes as usize {
             return Err(StartError::Setting { key: "limits.partial_bytes", reason: "is at least limits.message_bytes" });

@@ -29,6 +29,7 @@ use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
 use crate::pull::{self, PullStates, Pulls};
 use crate::record::health::RecordingCounts;
+use crate::record::keeping;
 use crate::record::names::RecordedNames;
 use crate::record::tap::Recordings;
 use crate::relay::{self, RelayRules, RelayStates, Relays};
@@ -146,6 +147,11 @@ impl Origin {
         parts.tasks.spawn(parts.relays.clone().run());
         parts.tasks.spawn(play::waiting::call_back(parts.rtmp.play.clone(), parts.shutdown.clone()));
         parts.tasks.spawn(hls::forget_ended(parts.rtmp.play.clone(), parts.shutdown.clone()));
+        let keeping = (config.recordings_dir(), keeping::kept(&config.record), parts.rtmp.ingest.clock, parts.recordings.clone());
+        let (dir, kept, clock, counts) = keeping;
+        if config.record.enabled {
+            parts.tasks.spawn(keeping::keep(dir, kept, clock, counts, parts.tasks.clone(), parts.shutdown.clone()));
+        }
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();
         let recordings = config.record.enabled.then(|| config.recordings_dir());

@@ -9,6 +9,7 @@ use crate::live::traffic::Protocol;
 use crate::play::frames::Decoders;
 use crate::record::health::RecordingCounts;
 use sightline_listen::{Counts, Refused};
+use sightline_recording::Removed;
 use std::fmt::Write as _;
 
 /// How many connections there are and were since the start.
@@ -134,6 +135,12 @@ pub(crate) fn recordings(counts: &RecordingCounts) -> String {
     text.family("recordings", Kind::Gauge, "Recordings now, by state: failing ones try again.")
         .each("state", [("on", open.saturating_sub(failing)), ("failing", failing)]);
     text.family("recording_failures_total", Kind::Counter, "Tries to write a recording that failed.").one(counts.failures());
+    let (bytes, oldest) = counts.kept();
+    text.family("recorded_bytes", Kind::Gauge, "Bytes of all recordings, looked at once a minute.").one(bytes);
+    text.family("recorded_since_seconds", Kind::Gauge, "When the oldest recording begins, in seconds since 1970; 0: there is none.")
+        .one(u64::try_from(oldest).unwrap_or(0));
+    text.family("recordings_removed_total", Kind::Counter, "Recorded files that were removed, by why.")
+        .each("reason", Removed::ALL.map(|why| (why.name(), counts.removed(why))));
     text.family("recording_fragments_lost_total", Kind::Counter, "Fragments of recordings that a slow disk cost.").one(counts.lost());
     text.0
 }

@@ -1,8 +1,10 @@
 //! How a recording is: whether it fails, and when it tries again. A failure is never the end of it: disks get room, mounts come back.
 
+use sightline_archive::Looked;
 use sightline_media::Instant;
+use sightline_recording::Removed;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The first wait after a failure; it doubles with each.
@@ -17,6 +19,11 @@ pub(crate) struct RecordingCounts {
     failing: AtomicU64,
     failures: AtomicU64,
     lost: AtomicU64,
+    /// Bytes of all files, when they were last looked at.
+    kept_bytes: AtomicU64,
+    /// Seconds since 1970; 0: there is none.
+    oldest_unix_secs: AtomicI64,
+    removed: [AtomicU64; Removed::ALL.len()],
 }
 
 impl RecordingCounts {
@@ -33,6 +40,23 @@ impl RecordingCounts {
     /// Fragments that a slow disk cost, since the start.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What a look at the files has found, and removed.
+    pub(crate) fn looked(&self, looked: &Looked) {
+        self.kept_bytes.store(looked.bytes, Ordering::Relaxed);
+        self.oldest_unix_secs.store(looked.oldest.map_or(0, |oldest| oldest.as_second()), Ordering::Relaxed);
+        looked.removed.iter().for_each(|(_, why)| _ = self.removed[*why as usize].fetch_add(1, Ordering::Relaxed));
+    }
+
+    /// Bytes of all files, and when the oldest begins, in seconds since 1970; 0: there is none.
+    pub(crate) fn kept(&self) -> (u64, i64) {
+        (self.kept_bytes.load(Ordering::Relaxed), self.oldest_unix_secs.load(Ordering::Relaxed))
+    }
+
+    /// Files that were removed for this, since the start.
+    pub(crate) fn removed(&self, why: Removed) -> u64 {
+        self.removed[why as usize].load(Ordering::Relaxed)
     }
 
     pub(crate) fn lose_fragment(&self) {
