@@ -58,6 +58,12 @@ export async function page(path) {
   return (await (await call(path)).json()).items;
 }
 
+/** What was recorded of a device in a range (milliseconds since 1970), and the servers that could not be asked. */
+export async function recordings(device, from, to) {
+  const answer = await call(`api/v1/recordings?device=${encodeURIComponent(device)}&from=${from}&to=${to}&limit=1000`);
+  return answer.json();
+}
+
 /** Tells a camera to do something; the answer has `status` and `result`. */
 export async function command(device, body) {
   const response = await call(`api/v1/devices/${encodeURIComponent(device)}/command`, {

@@ -7,6 +7,7 @@ import { t } from './i18n.js';
 import { Marks } from './marks.js';
 import { copyRow, isBlind, problemText, qualityTone, sparkline, stateText, timeline, tone } from './parts.js';
 import { PlayerView } from './player-view.js';
+import { Recordings } from './recordings.js';
 import { Relaying } from './relaying.js';
 import { Sharing } from './sharing.js';
 import { refresh, store } from './store.js';
@@ -27,6 +28,7 @@ export function cameraPage(id) {
   const sharing = new Sharing(id);
   const relaying = new Relaying(id);
   const marks = new Marks(id);
+  const recorded = new Recordings(id);
   const events = h('div', {});
   let [urlsOf, eventsOf] = [null, null];
   const problem = h('p', { class: 'banner bad', role: 'status', hidden: true });
@@ -37,7 +39,8 @@ export function cameraPage(id) {
       h('h1', { text: id }), badge),
     missing, problem,
     h('div', { class: 'camera' },
-      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls, sharing.node, relaying.node)),
+      h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel' }, h('h2', { text: t('recordings') }), recorded.node),
+        h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls, sharing.node, relaying.node)),
       h('aside', { class: 'camera-side' },
         h('section', { class: 'panel' }, h('h2', { text: t('controls') }), controls.node),
         h('section', { class: 'panel' }, h('h2', { text: t('figures') }), figures, quality),
@@ -56,6 +59,7 @@ export function cameraPage(id) {
     stage.update(camera);
     controls.update(camera);
     marks.update();
+    recorded.update();
     updateFigures(figures, camera);
     quality.hidden = !camera.live || isBlind(camera);
     const samples = store.history.get(id) ?? [];
@@ -75,7 +79,7 @@ export function cameraPage(id) {
     }
   }
 
-  return { root, update, close: () => { stage.close(); relaying.close(); } };
+  return { root, update, close: () => { stage.close(); relaying.close(); recorded.close(); } };
 }
 
 function updateFigures(node, camera) {

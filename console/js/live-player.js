@@ -41,7 +41,7 @@ function refusedCodec(words) {
 const scripts = new Map();
 
 /** Loads a vendored script once. */
-function script(path) {
+export function script(path) {
   if (!scripts.has(path)) {
     const loaded = new Promise((resolve, reject) => {
       const node = document.createElement('script');

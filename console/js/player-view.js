@@ -1,7 +1,7 @@
 // The picture, what is said over it, and its buttons: on a camera's page, on a page of its own, and in other people's pages.
 
 import { h, icon, setAttribute, setText } from './dom.js';
-import { number } from './format.js';
+import { latency, number } from './format.js';
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
 
@@ -76,8 +76,7 @@ export class PlayerView {
     const { age, via } = this.player;
     const [old, source] = [age.age(), age.source()];
     const isFrozen = age.isFrozen();
-    const seconds = (ms) => number(ms / 1000, ms < 9_950 ? 1 : 0);
-    const words = isFrozen ? t('age_frozen', { seconds: seconds(age.standsMs()) }) : old === null ? null : t(`age_${source.by}`, { seconds: seconds(old) });
+    const words = isFrozen ? t('age_frozen', { seconds: number(age.standsMs() / 1000) }) : old === null ? null : t(`age_${source.by}`, { age: latency(old) });
     const buffered = via === 'whep' ? null : t('behind', { seconds: number(this.player.buffered(), 1) });
     setText(this.via, [t(`via_${via}`), words ?? buffered].filter(Boolean).join(' · '));
     const error = source?.errorMs ?? null;

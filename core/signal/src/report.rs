@@ -286,6 +286,44 @@ pub struct OriginStream {
     pub ages: Vec<PathAge>,
 }
 
+/// What an origin says it has recorded of a device.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RecordedList {
+    /// Oldest first.
+    pub files: Vec<RecordedFile>,
+    /// Where time is missing between them.
+    pub gaps: Vec<RecordedGap>,
+}
+
+/// A recorded file. Times are milliseconds since 1970.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RecordedFile {
+    /// As `/vod/{device}/{name}` of its origin gives it.
+    pub name: String,
+    /// When its first picture was captured.
+    pub from: i64,
+    /// Where its last one ends.
+    pub to: i64,
+    /// Its length.
+    pub bytes: u64,
+    /// Width of the pictures.
+    pub width: u32,
+    /// Height of the pictures.
+    pub height: u32,
+    /// What they are coded in: `h264`, `hevc`; `none`: there is sound alone.
+    pub codec: String,
+}
+
+/// Where nothing was recorded. Times are milliseconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RecordedGap {
+    /// The end of what came before it.
+    pub from: i64,
+    /// The beginning of what comes after it.
+    pub to: i64,
+}
+
 /// How old a stream's pictures are on one path, in milliseconds since their capture.
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

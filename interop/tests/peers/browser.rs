@@ -124,12 +124,21 @@ fn the_keyboard_alone_reaches_everything(browser: &Browser, demo: &Demo) {
         browser.open(&format!("http://{}/?{}#/{page}", demo.http, page.replace('/', "-")));
         shows(page, &format!("!!document.querySelector('{ready}')"));
     };
-    for (page, ready) in [("", ".grid a"), ("servers", ".server"), ("events", ".timeline"), ("camera/cam-1", ".stage.is-live")] {
+    for (page, ready) in [
+        ("", ".grid a"),
+        ("servers", ".server"),
+        ("events", ".timeline"),
+        ("camera/cam-1", ".camera-main:has(.stage.is-live):has(.day rect)"),
+    ] {
         open(page, ready);
         walk(browser, "false");
         let missed = browser.run(NOT_REACHED);
         assert!(missed.as_array().is_some_and(Vec::is_empty), "page {page:?}: {missed}");
     }
+    // It still shows that page: what was recorded of the day, a still of it, and playing from there.
+    shows("a still", "document.querySelector('img.recorded').naturalWidth > 0");
+    let _ = browser.run("document.querySelector('.recordings-at button').click()");
+    shows("what was recorded plays", "document.querySelector('video.recorded').currentTime > 0.5");
     // And what has the focus can be used: from the list to a camera, to its stop, and to another language.
     open("", ".grid a");
     walk(browser, "!!now.closest('.grid')");
@@ -170,7 +179,7 @@ fn the_player_plays_in_a_page_of_someone_else_as_an_element_and_in_a_frame_and_o
     };
     holds("the element plays", &format!("{video}.currentTime > 0.5 && {video}.videoWidth > 0"));
     holds("the element knows how old its picture is", "document.querySelector('sightline-player').age?.by === 'camera'");
-    holds("and the viewer sees it", &format!("{video}.closest('.stage').querySelector('.stage-via').textContent.endsWith(' s old')"));
+    holds("and the viewer sees it", &format!("{video}.closest('.stage').querySelector('.stage-via').textContent.endsWith(' old')"));
     let _ = browser.run(&format!("{video}.closest('.stage').focus()"));
     browser.press("+");
     holds("it is enlarged", &format!("{video}.style.transform.includes('scale(1.25)')"));

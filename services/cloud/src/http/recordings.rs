@@ -17,7 +17,10 @@ use axum::{
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use sightline_endpoint::{Client, EndpointUrl};
-use sightline_signal::DeviceId;
+use sightline_signal::{
+    DeviceId,
+    report::{RecordedFile, RecordedList},
+};
 use std::{sync::Arc, time::Duration};
 
 /// An origin that has not answered by then is named as one that could not be asked.
@@ -53,14 +56,8 @@ pub(super) struct Recording {
     device: String,
     /// Where it is.
     server: String,
-    name: String,
-    /// When its first and its last picture were captured, milliseconds since 1970.
-    from: i64,
-    to: i64,
-    bytes: u64,
-    width: u32,
-    height: u32,
-    codec: String,
+    #[serde(flatten)]
+    file: RecordedFile,
 }
 
 /// A server that could not be asked: it may have more.
@@ -78,23 +75,6 @@ pub(super) struct Recordings {
     next: Option<String>,
     /// Servers that could not be asked.
     unreachable: Vec<Unreachable>,
-}
-
-/// An origin's list.
-#[derive(Deserialize)]
-struct Listed {
-    files: Vec<ListedFile>,
-}
-
-#[derive(Deserialize)]
-struct ListedFile {
-    name: String,
-    from: i64,
-    to: i64,
-    bytes: u64,
-    width: u32,
-    height: u32,
-    codec: String,
 }
 
 /// What was recorded of a device, on all origins, oldest first.
@@ -131,7 +111,7 @@ pub(super) async fn list(
             match answer {
                 Ok(files) => {
                     let files = files.into_iter().filter(|file| file.from >= since);
-                    items.extend(files.map(|file| recording(device.as_str(), &origin.id, file)));
+                    items.extend(files.map(|file| Recording { device: device.as_str().to_owned(), server: origin.id.clone(), file }));
                 }
                 Err(reason) if unreachable.iter().all(|known| known.server != origin.id) => {
                     unreachable.push(Unreachable { server: origin.id.clone(), reason });
@@ -140,11 +120,11 @@ pub(super) async fn list(
             }
         }
     }
-    items.sort_by(|a, b| (a.from, &a.server, &a.name).cmp(&(b.from, &b.server, &b.name)));
+    items.sort_by(|a, b| (a.file.from, &a.server, &a.file.name).cmp(&(b.file.from, &b.server, &b.file.name)));
     items.drain(..skipped.min(items.len()));
     let next = items.get(limit).map(|first| {
-        let given = items[..limit].iter().filter(|item| item.from == first.from).count();
-        format!("{}.{}", first.from, given + if first.from == since { skipped } else { 0 })
+        let given = items[..limit].iter().filter(|item| item.file.from == first.file.from).count();
+        format!("{}.{}", first.file.from, given + if first.file.from == since { skipped } else { 0 })
     });
     items.truncate(limit);
     Ok(Json(Recordings { items, next, unreachable }))
@@ -168,14 +148,14 @@ fn read_cursor(cursor: &str) -> ApiResult<(i64, usize)> {
     parts.filter(|(_, skipped)| *skipped <= 1_000).ok_or_else(|| ApiError::bad_request("cursor is `next` of the page before"))
 }
 
-async fn ask(client: &Client, origin: &ServerView, question: &str) -> Result<Vec<ListedFile>, String> {
+async fn ask(client: &Client, origin: &ServerView, question: &str) -> Result<Vec<RecordedFile>, String> {
     if !origin.alive {
         return Err("it does not report".to_owned());
     }
     let url = EndpointUrl::from(format!("{}{question}", origin.http_url.trim_end_matches('/')).as_str());
     match tokio::time::timeout(ORIGIN_TIMEOUT, client.fetch(&url, LIST_BYTES_MAX)).await {
         Ok(Ok((200, body))) => {
-            serde_json::from_slice::<Listed>(&body).map(|listed| listed.files).map_err(|_| "its answer is no list".to_owned())
+            serde_json::from_slice::<RecordedList>(&body).map(|listed| listed.files).map_err(|_| "its answer is no list".to_owned())
         }
         // It has nothing of this device.
         Ok(Ok((404, _))) => Ok(Vec::new()),
@@ -183,9 +163,4 @@ async fn ask(client: &Client, origin: &ServerView, question: &str) -> Result<Vec
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", ORIGIN_TIMEOUT.as_secs())),
     }
-}
-
-fn recording(device: &str, server: &str, file: ListedFile) -> Recording {
-    let ListedFile { name, from, to, bytes, width, height, codec } = file;
-    Recording { device: device.to_owned(), server: server.to_owned(), name, from, to, bytes, width, height, codec }
 }

@@ -21,6 +21,7 @@ use sightline_h264::{Decoder, Still};
 use sightline_media::{TrackId, avc};
 use sightline_recording::{Played, gaps, name, playlist};
 use sightline_signal::DeviceId;
+use sightline_signal::report::{RecordedFile, RecordedGap, RecordedList};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -182,31 +183,6 @@ fn failed(problem: &RecordingsError) -> Response {
     }
 }
 
-/// What a list says.
-#[derive(serde::Serialize)]
-struct Listed {
-    files: Vec<ListedFile>,
-    gaps: Vec<ListedGap>,
-}
-
-#[derive(serde::Serialize)]
-struct ListedFile {
-    /// As `/vod/{device}/{name}` gives it.
-    name: String,
-    from: i64,
-    to: i64,
-    bytes: u64,
-    width: u32,
-    height: u32,
-    codec: &'static str,
-}
-
-#[derive(serde::Serialize)]
-struct ListedGap {
-    from: i64,
-    to: i64,
-}
-
 impl Vod {
     /// The playback id of a device's stream. A stranger learns of no device: those that are not there have one as well.
     async fn playback(&self, device: &DeviceId) -> String {
@@ -320,18 +296,18 @@ impl Vod {
                 let files = found.iter().map(|segment| {
                     let video = segment.index.tracks.iter().find(|track| track.id == TrackId::VIDEO);
                     let (width, height) = video.and_then(|track| track.config.size()).unwrap_or_default();
-                    ListedFile {
+                    RecordedFile {
                         name: file_name(segment),
                         from: segment.index.began.as_millisecond(),
                         to: end(segment).as_millisecond(),
                         bytes: segment.index.bytes,
                         width,
                         height,
-                        codec: video.map_or("none", |track| track.config.codec().name()),
+                        codec: video.map_or("none", |track| track.config.codec().name()).to_owned(),
                     }
                 });
-                let gaps = holes.iter().map(|gap| ListedGap { from: gap.from.as_millisecond(), to: gap.to.as_millisecond() }).collect();
-                Ok(Listed { files: files.collect(), gaps })
+                let gaps = holes.iter().map(|gap| RecordedGap { from: gap.from.as_millisecond(), to: gap.to.as_millisecond() }).collect();
+                Ok(RecordedList { files: files.collect(), gaps })
             })
             .await;
         match listed.map(|listed| serde_json::to_string(&listed)) {
