@@ -5,8 +5,9 @@
 
 /** The server's clock is looked at this often: a stream that begins anew has another line, and a camera's clock is corrected now and then. */
 const LOOK_MS = 5000;
-/** So often until it has answered. */
+/** So often until it has answered, so many times. */
 const FIRST_MS = 1000;
+const FIRST_TRIES = 5;
 /** A picture that stays this long is frozen. */
 const FROZEN_MS = 2000;
 
@@ -32,7 +33,7 @@ export class PictureAge {
    */
   begin(via, capturedMs) {
     this.end();
-    [this.via, this.capturedMs] = [via, capturedMs];
+    [this.via, this.capturedMs, this.tries] = [via, capturedMs, 0];
     this.look();
   }
 
@@ -56,7 +57,9 @@ export class PictureAge {
     const isCurrent = () => !this.isOver && this.capturedMs === capturedMs;
     try {
       const before = this.age();
-      const told = before === null || this.isFrozen() ? '' : `&age_ms=${Math.round(before)}`;
+      // Of a picture whose camera does not say, nobody knows the age.
+      const isTold = before !== null && this.newest.by === 'camera' && !this.isFrozen();
+      const told = isTold ? `&age_ms=${Math.round(before)}` : '';
       const url = await this.ask(`via=${this.via}${told}`);
       const asked = performance.now();
       const answer = await fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(LOOK_MS) });
@@ -70,7 +73,8 @@ export class PictureAge {
         this.newest = { clock, ticks: found.media_ticks, capturedMs: found.captured_unix_us / 1000, by: found.captured_by, errorMs: found.clock_error_ms };
       }
     } catch { /* The stream's own connection says what is wrong. */ }
-    if (isCurrent()) this.looking = setTimeout(() => this.look(), this.newest ? LOOK_MS : FIRST_MS);
+    this.tries += 1;
+    if (isCurrent()) this.looking = setTimeout(() => this.look(), this.newest || this.tries > FIRST_TRIES ? LOOK_MS : FIRST_MS);
   }
 
   /** Milliseconds since the capture of the picture on the screen; null: not known. */

@@ -9,7 +9,7 @@ use sightline_mp4::Sample;
 use sightline_recording::gaps;
 use std::{
     fs::File,
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -178,8 +178,11 @@ impl Clip {
         let spans = segments.iter().map(|segment| (segment.index.began, segment.index.wall(segment.index.length())));
         let gaps = u32::try_from(gaps(spans, GAP).len()).unwrap_or(u32::MAX);
         let mut clip = Self { head, segments, from, to, start: from, gaps };
-        let starts = clip.runs().next().map(|(segment, samples)| segment.index.wall(samples[0].dts));
-        clip.start = starts.ok_or(RecordingsError::Nothing { from, to })?;
+        let first = (0..clip.segments.len()).find_map(|number| {
+            let began = clip.run(number)?.first()?.dts;
+            Some(clip.segments.get(number)?.index.wall(began))
+        });
+        clip.start = first.ok_or(RecordingsError::Nothing { from, to })?;
         Ok(clip)
     }
 
@@ -189,26 +192,109 @@ impl Clip {
         self.start
     }
 
-    /// What is played of each file.
-    fn runs(&self) -> impl Iterator<Item = (&Segment, Vec<Sample>)> {
-        self.segments.iter().enumerate().filter_map(|(index, segment)| {
-            // Where clips overlap by their pre-roll, the later one continues.
-            let until = self.segments.get(index + 1).map_or(self.to, |next| next.index.began.min(self.to));
-            Some((segment, segment.index.between(self.from, until)?))
-        })
+    /// What is played of a file; `None`: nothing of it.
+    fn run(&self, number: usize) -> Option<Vec<Sample>> {
+        let segment = self.segments.get(number)?;
+        // Where clips overlap by their pre-roll, the later one continues.
+        let until = self.segments.get(number + 1).map_or(self.to, |next| next.index.began.min(self.to));
+        let mut samples = segment.index.between(self.from, until)?;
+        samples.sort_by_key(|sample| sample.dts);
+        Some(samples)
     }
 
-    /// Writes it, a fragment at a time: as much as one takes is held in memory.
+    /// Its bytes, a piece at a time.
+    #[must_use]
+    pub fn into_reader(self) -> ClipReader {
+        ClipReader { clip: self, is_begun: false, number: 0, run: None, end: MediaTime::ZERO, sequence: 0, frames: 0 }
+    }
+
+    fn write(self, file: &mut File) -> io::Result<Exported> {
+        let mut reader = self.into_reader();
+        while let Some(piece) = reader.next_piece()? {
+            file.write_all(&piece)?;
+        }
+        let ClipReader { clip, end, frames, .. } = reader;
+        Ok(Exported { start: clip.start, duration_ms: end.as_millis(), frames, bytes: 0, gaps: clip.gaps })
+    }
+}
+
+/// A clip that is read a fragment at a time: as much as one takes is held in memory.
+#[derive(Debug)]
+pub struct ClipReader {
+    clip: Clip,
+    is_begun: bool,
+    /// The next file.
+    number: usize,
+    run: Option<Run>,
+    /// Where its video ends so far.
+    end: MediaTime,
+    sequence: u32,
+    frames: u64,
+}
+
+/// What is played of the present file.
+#[derive(Debug)]
+struct Run {
+    number: usize,
+    samples: Vec<Sample>,
+    at: usize,
+    /// From the file's time to the clip's.
+    base: MediaTime,
+}
+
+impl ClipReader {
+    /// The next bytes: what comes before all frames, then a fragment at a time. `None` at the end.
     ///
     /// # Errors
-    /// The system's, of reading or of writing.
-    pub fn write(&self, file: &mut dyn io::Write) -> io::Result<Exported> {
-        let mut output = Output { file, end: MediaTime::ZERO, sequence: 0, frames: 0 };
-        output.file.write_all(&self.head)?;
-        for (segment, samples) in self.runs() {
-            output.append(segment, &samples)?;
+    /// The system's.
+    pub fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            return Ok(Some(self.clip.head.clone()));
         }
-        Ok(Exported { start: self.start, duration_ms: output.end.as_millis(), frames: output.frames, bytes: 0, gaps: self.gaps })
+        loop {
+            let Some(mut run) = self.run.take().or_else(|| self.next_run()) else { return Ok(None) };
+            let (frames, ends_at) = self.gather(&mut run)?;
+            if run.at < run.samples.len() {
+                self.run = Some(run);
+            }
+            if !frames.is_empty() {
+                self.sequence += 1;
+                return sightline_mp4::fragment(self.sequence, &frames, Some(ends_at)).map(Some).map_err(io::Error::other);
+            }
+        }
+    }
+
+    /// The next file with something of the range. Its first picture comes where the video ended.
+    fn next_run(&mut self) -> Option<Run> {
+        while self.number < self.clip.segments.len() {
+            let number = self.number;
+            self.number += 1;
+            if let Some(samples) = self.clip.run(number) {
+                let first = samples.iter().filter(|sample| sample.track == TrackId::VIDEO).map(|sample| sample.dts).min();
+                return Some(Run { number, samples, at: 0, base: self.end - first.unwrap_or(MediaTime::ZERO) });
+            }
+        }
+        None
+    }
+
+    /// The frames of a fragment, and where it ends.
+    fn gather(&mut self, run: &mut Run) -> io::Result<(Vec<Frame<Bytes>>, MediaTime)> {
+        let mut frames: Vec<Frame<Bytes>> = Vec::new();
+        let Some(segment) = self.clip.segments.get(run.number) else { return Ok((frames, self.end)) };
+        while let Some(sample) = run.samples.get(run.at) {
+            let is_cut = frames.first().is_some_and(|first| (sample.dts + run.base - first.dts).ticks_90k >= FRAGMENT_TICKS);
+            if is_cut && sample.track == TrackId::VIDEO {
+                return Ok((frames, sample.dts + run.base));
+            }
+            run.at += 1;
+            let frame = segment.read(sample)?;
+            frames.push(Frame { dts: frame.dts + run.base, pts: frame.pts + run.base, ..frame });
+            if sample.track == TrackId::VIDEO {
+                self.end = sample.dts + sample.duration + run.base;
+                self.frames += 1;
+            }
+        }
+        Ok((frames, self.end))
     }
 }
 
@@ -226,48 +312,4 @@ pub fn segments(dir: &Path, from: Timestamp, to: Timestamp, files_max: usize) ->
     let earliest = files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN);
     let counts = |segment: &Segment| segment.index.wall(segment.index.length()) > from;
     open_some(dir, |began| began >= earliest && began < to, counts, files_max)
-}
-
-/// What the export writes to.
-struct Output<'a> {
-    file: &'a mut dyn io::Write,
-    /// Where its video ends.
-    end: MediaTime,
-    sequence: u32,
-    frames: u64,
-}
-
-impl Output<'_> {
-    /// Appends samples, the first of which comes where the video ended.
-    fn append(&mut self, segment: &Segment, samples: &[Sample]) -> io::Result<()> {
-        let first = samples.iter().filter(|sample| sample.track == TrackId::VIDEO).map(|sample| sample.dts).min();
-        let base = self.end - first.unwrap_or(MediaTime::ZERO);
-        let mut by_time = samples.to_vec();
-        by_time.sort_by_key(|sample| sample.dts);
-        let mut frames: Vec<Frame<Bytes>> = Vec::new();
-        for sample in &by_time {
-            let is_cut = frames.first().is_some_and(|first| (sample.dts + base - first.dts).ticks_90k >= FRAGMENT_TICKS);
-            if is_cut && sample.track == TrackId::VIDEO {
-                self.write(&frames, Some(sample.dts + base))?;
-                frames.clear();
-            }
-            let frame = segment.read(sample)?;
-            frames.push(Frame { dts: frame.dts + base, pts: frame.pts + base, ..frame });
-            if sample.track == TrackId::VIDEO {
-                self.end = sample.dts + sample.duration + base;
-                self.frames += 1;
-            }
-        }
-        let end = self.end;
-        self.write(&frames, Some(end))
-    }
-
-    fn write(&mut self, frames: &[Frame<Bytes>], ends_at: Option<MediaTime>) -> io::Result<()> {
-        if frames.is_empty() {
-            return Ok(());
-        }
-        self.sequence += 1;
-        let fragment = sightline_mp4::fragment(self.sequence, frames, ends_at).map_err(io::Error::other)?;
-        self.file.write_all(&fragment)
-    }
 }

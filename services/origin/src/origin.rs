@@ -388,7 +388,7 @@ impl Parts {
         let control = Control { server, keys, viewing, relays: relayed, relay_rules, pulls, hub, checkpoint, shutdown: shutdown.clone() };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
-        let vod = Arc::new(Vod { play: rtmp.play.clone(), dir: config.recordings_dir(), names });
+        let vod = Arc::new(Vod::new(rtmp.play.clone(), config.recordings_dir(), names));
         Ok(Self { rtmp, whip, vod, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
     }
 

@@ -14,7 +14,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
-use bytes::Bytes;
+use futures_util::stream::unfold;
 use jiff::{SignedDuration, Timestamp};
 use sightline_archive::{Clip, RecordingsError, Segment, segments};
 use sightline_h264::{Decoder, Still};
@@ -25,7 +25,7 @@ use sightline_signal::report::{RecordedFile, RecordedGap, RecordedList};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
 
@@ -37,8 +37,8 @@ const LISTED_FILES_MAX: usize = 1_000;
 const RANGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// A hole of more than this is told.
 const GAP: SignedDuration = SignedDuration::from_secs(1);
-/// Fragments of a clip that wait for the viewer's connection.
-const FRAGMENTS_WAITING_MAX: usize = 2;
+/// Pieces of work at a time that wait for the disk: recordings are written by the same threads, and whoever watches the past must not cost the present.
+const TURNS_MAX: usize = 8;
 /// JPEG's quality.
 const QUALITY: u8 = 85;
 /// Whatever is not a picture of this moment comes from this far before it at most: key frames are no further apart.
@@ -46,9 +46,10 @@ const KEY_FRAME_AGE_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// Where recordings are, and who reads them.
 pub(crate) struct Vod {
-    pub(crate) play: Arc<Play>,
-    pub(crate) dir: PathBuf,
-    pub(crate) names: Arc<RecordedNames>,
+    play: Arc<Play>,
+    dir: PathBuf,
+    names: Arc<RecordedNames>,
+    turns: Arc<Semaphore>,
 }
 
 /// The routes under `/vod`.
@@ -184,6 +185,10 @@ fn failed(problem: &RecordingsError) -> Response {
 }
 
 impl Vod {
+    pub(crate) fn new(play: Arc<Play>, dir: PathBuf, names: Arc<RecordedNames>) -> Self {
+        Self { play, dir, names, turns: Arc::new(Semaphore::new(TURNS_MAX)) }
+    }
+
     /// The playback id of a device's stream. A stranger learns of no device: those that are not there have one as well.
     async fn playback(&self, device: &DeviceId) -> String {
         let (names, of) = (self.names.clone(), device.clone());
@@ -191,11 +196,22 @@ impl Vod {
         self.play.hub.playback_of(name.as_deref().unwrap_or(device.as_str()))
     }
 
-    /// Work on a thread that may wait for the disk.
+    /// A piece of work on a thread that may wait for the disk. It keeps its place when whoever wanted it has gone. `None`: it ended by a bug, or the origin ends.
+    async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let place = self.turns.clone().acquire_owned().await.ok()?;
+        let worked = self.play.tasks.spawn_blocking(move || {
+            let done = work();
+            drop(place);
+            done
+        });
+        worked.await.ok()
+    }
+
+    /// The same, with its failure in words.
     async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, RecordingsError> + Send + 'static) -> Result<T, Response> {
-        match self.play.tasks.spawn_blocking(work).await {
-            Ok(done) => done.map_err(|problem| failed(&problem)),
-            Err(_) => Err(error(
+        match self.turn(work).await {
+            Some(done) => done.map_err(|problem| failed(&problem)),
+            None => Err(error(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "RECORDING_UNREADABLE",
                 "reading the recording failed; the origin's log says why",
@@ -218,27 +234,30 @@ impl Vod {
         }
     }
 
-    async fn clip(&self, dir: PathBuf, device: &str, from: Timestamp, to: Timestamp) -> Response {
+    async fn clip(self: &Arc<Self>, dir: PathBuf, device: &str, from: Timestamp, to: Timestamp) -> Response {
         let clip = match self.on_disk(move || Clip::open(&dir, from, to)).await {
             Ok(clip) => clip,
             Err(response) => return response,
         };
         let file = format!("{device}-{}.mp4", name::stem(sightline_media::WallTime::from_unix_micros(clip.start().as_microsecond())));
-        let (sender, receiver) = mpsc::channel(FRAGMENTS_WAITING_MAX);
-        self.play.tasks.spawn_blocking(move || {
-            if let Err(problem) = clip.write(&mut Sending(sender))
-                && problem.kind() != io::ErrorKind::BrokenPipe
-            {
-                tracing::warn!(%problem, "a recording can't be read to its end");
-            }
-        });
-        let traffic = self.play.hub.traffic.clone();
-        let body = Body::from_stream(futures_util::stream::unfold(receiver, move |mut receiver| {
-            let traffic = traffic.clone();
-            async move {
-                let bytes: Bytes = receiver.recv().await?;
-                traffic.send(Protocol::Vod, bytes.len());
-                Some((Ok::<_, std::convert::Infallible>(bytes), receiver))
+        // A fragment at a time, when the viewer's connection has room for it: no thread waits for a viewer.
+        let body = Body::from_stream(unfold((self.clone(), Some(clip.into_reader())), async |(vod, reader)| {
+            let mut reader = reader?;
+            let work = move || {
+                let piece = reader.next_piece();
+                (reader, piece)
+            };
+            let (reader, piece) = vod.turn(work).await?;
+            match piece.transpose()? {
+                Ok(bytes) => {
+                    vod.play.hub.traffic.send(Protocol::Vod, bytes.len());
+                    Some((Ok(bytes), (vod, Some(reader))))
+                }
+                // The connection breaks off: a clip that ends too early is told from one that is whole.
+                Err(problem) => {
+                    tracing::warn!(%problem, "a recording can't be read to its end");
+                    Some((Err(problem), (vod, None)))
+                }
             }
         }));
         let mut response = with_headers(StatusCode::OK, "video/mp4", NO_STORE, body);
@@ -337,20 +356,6 @@ fn picture(segment: &Segment, at: Timestamp) -> io::Result<Option<Vec<u8>>> {
         }
     }
     Ok(last.and_then(|still| still.jpeg(QUALITY)))
-}
-
-/// Bytes on their way to a viewer. Writing waits for its connection, and fails once that is gone.
-struct Sending(mpsc::Sender<Bytes>);
-
-impl io::Write for Sending {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.blocking_send(Bytes::copy_from_slice(bytes)).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
