@@ -21,4 +21,4 @@ pub use cutter::{AfterLoss, Beginning, Cutter, Fragment, KeyFrames, Piece, Rules
 pub use gaps::{Gap, gaps};
 pub use index::{Index, Place};
 pub use keep::{KeepRules, KeptFile, Removed, to_remove};
-pub use playlist::{Played, playlist};
+pub use playlist::Playlist;

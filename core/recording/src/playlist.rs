@@ -11,15 +11,6 @@ const SEGMENT_TICKS_MIN: i64 = 4 * MediaTime::TICKS_PER_SECOND;
 /// Two files that follow within this are one recording: what is missing between is less than a picture that anybody would miss.
 const GAP_MICROS_MAX: i64 = 1_000_000;
 
-/// A recorded file in a playlist.
-#[derive(Clone, Copy, Debug)]
-pub struct Played<'a> {
-    /// Its address, relative to the playlist's.
-    pub url: &'a str,
-    /// What is in it.
-    pub index: &'a Index,
-}
-
 struct Segment {
     offset: u64,
     end: u64,
@@ -27,46 +18,66 @@ struct Segment {
     ends: MediaTime,
 }
 
-/// What was captured from `from` to `to`, from the key frame at or before `from` on; `files` oldest first. `None`: nothing was.
+/// What was captured in a range, from the key frame at or before its beginning on. Files are added one after another, so that one index is held at a time.
 ///
 /// Each segment begins with a key frame. Where a recording stops and another begins there is a discontinuity, and the next segment's date says how long the
-/// gap was. `EXT-X-START` names `from` itself.
-#[must_use]
-pub fn playlist(files: &[Played<'_>], from: Timestamp, to: Timestamp) -> Option<String> {
-    let mut body = String::new();
-    let (mut target_ticks, mut first, mut before) = (0, None, None::<Timestamp>);
-    for (number, file) in files.iter().enumerate() {
-        // Where files overlap, the later one continues.
-        let until = files.get(number + 1).map_or(to, |next| next.index.began.min(to));
-        let segments = segments(file.index, from, until);
-        let (Some(head), Some(tail)) = (segments.first(), segments.last()) else { continue };
-        let begins = file.index.wall(head.began);
-        if before.is_some() {
+/// gap was. `EXT-X-START` names the range's beginning itself.
+#[derive(Debug)]
+pub struct Playlist {
+    from: Timestamp,
+    to: Timestamp,
+    body: String,
+    target_ticks: i64,
+    first: Option<Timestamp>,
+    before: Option<Timestamp>,
+}
+
+impl Playlist {
+    /// Of a range.
+    #[must_use]
+    pub const fn new(from: Timestamp, to: Timestamp) -> Self {
+        Self { from, to, body: String::new(), target_ticks: 0, first: None, before: None }
+    }
+
+    /// The next file: its address, relative to the playlist's, what is in it, and when the one after it begins. Where files overlap, the later one continues.
+    pub fn add(&mut self, url: &str, index: &Index, next_began: Option<Timestamp>) {
+        let until = next_began.map_or(self.to, |next| next.min(self.to));
+        let segments = segments(index, self.from, until);
+        let (Some(head), Some(tail)) = (segments.first(), segments.last()) else { return };
+        let begins = index.wall(head.began);
+        let body = &mut self.body;
+        if self.before.is_some() {
             body.push_str("#EXT-X-DISCONTINUITY\n");
         }
-        first.get_or_insert(begins);
-        if before.is_none_or(|before| begins.as_microsecond() - before.as_microsecond() > GAP_MICROS_MAX) {
+        self.first.get_or_insert(begins);
+        if self.before.is_none_or(|before| begins.as_microsecond() - before.as_microsecond() > GAP_MICROS_MAX) {
             // Writing to a string can't fail.
             let _ = writeln!(body, "#EXT-X-PROGRAM-DATE-TIME:{}", date(begins));
         }
-        let _ = writeln!(body, "#EXT-X-MAP:URI=\"{}\",BYTERANGE=\"{}@0\"", file.url, file.index.head_bytes);
+        let _ = writeln!(body, "#EXT-X-MAP:URI=\"{url}\",BYTERANGE=\"{}@0\"", index.head_bytes);
         for segment in &segments {
             let ticks = (segment.ends - segment.began).ticks_90k.max(1);
-            target_ticks = target_ticks.max(ticks);
+            self.target_ticks = self.target_ticks.max(ticks);
             let micros = ticks.saturating_mul(100) / 9;
             let _ = writeln!(body, "#EXTINF:{}.{:06},", micros / 1_000_000, micros % 1_000_000);
-            let _ = writeln!(body, "#EXT-X-BYTERANGE:{}@{}\n{}", segment.end - segment.offset, segment.offset, file.url);
+            let _ = writeln!(body, "#EXT-X-BYTERANGE:{}@{}\n{url}", segment.end - segment.offset, segment.offset);
         }
-        before = Some(file.index.wall(tail.ends));
+        self.before = Some(index.wall(tail.ends));
     }
-    let offset_ms = (from.as_millisecond() - first?.as_millisecond()).max(0);
-    // Rounded to the nearest whole number, no segment's length is above it (§4.3.3.1).
-    let target_secs = (target_ticks + MediaTime::TICKS_PER_SECOND / 2) / MediaTime::TICKS_PER_SECOND;
-    let start = format!("#EXT-X-START:TIME-OFFSET={}.{:03},PRECISE=YES\n", offset_ms / 1000, offset_ms % 1000);
-    Some(format!(
-        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n{start}{body}#EXT-X-ENDLIST\n",
-        target_secs.max(1)
-    ))
+
+    /// The text; `None`: nothing was captured then.
+    #[must_use]
+    pub fn finish(self) -> Option<String> {
+        let offset_ms = (self.from.as_millisecond() - self.first?.as_millisecond()).max(0);
+        // Rounded to the nearest whole number, no segment's length is above it (§4.3.3.1).
+        let target_secs = (self.target_ticks + MediaTime::TICKS_PER_SECOND / 2) / MediaTime::TICKS_PER_SECOND;
+        let start = format!("#EXT-X-START:TIME-OFFSET={}.{:03},PRECISE=YES\n", offset_ms / 1000, offset_ms % 1000);
+        Some(format!(
+            "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n{start}{}#EXT-X-ENDLIST\n",
+            target_secs.max(1),
+            self.body
+        ))
+    }
 }
 
 /// RFC 3339 with milliseconds.
@@ -134,10 +145,18 @@ mod tests {
         index
     }
 
+    fn playlist(files: &[(&str, &Index)], from: Timestamp, to: Timestamp) -> Option<String> {
+        let mut playlist = Playlist::new(from, to);
+        for (number, (url, index)) in files.iter().enumerate() {
+            playlist.add(url, index, files.get(number + 1).map(|(_, next)| next.began));
+        }
+        playlist.finish()
+    }
+
     #[test]
     fn a_range_begins_with_the_key_frame_before_it_and_names_its_gaps() {
         let (first, second) = (file(0, 10, 1), file(20_000, 5, 2));
-        let files = [Played { url: "a.mp4", index: &first }, Played { url: "b.mp4", index: &second }];
+        let files = [("a.mp4", &first), ("b.mp4", &second)];
         let text = playlist(&files, at(5_500), at(60_000)).unwrap();
         assert_eq!(
             text,
@@ -154,7 +173,7 @@ mod tests {
     #[test]
     fn what_follows_at_once_has_no_date_of_its_own_what_overlaps_is_played_once_and_nothing_is_no_playlist() {
         let (first, second) = (file(0, 10, 1), file(4_000, 4, 1));
-        let files = [Played { url: "a.mp4", index: &first }, Played { url: "b.mp4", index: &second }];
+        let files = [("a.mp4", &first), ("b.mp4", &second)];
         let text = playlist(&files, at(0), at(60_000)).unwrap();
         assert_eq!((text.matches("a.mp4\n").count(), text.matches("PROGRAM-DATE-TIME").count()), (1, 1), "{text}");
         assert_eq!(playlist(&files, at(100_000), at(200_000)), None);
@@ -164,7 +183,7 @@ mod tests {
     #[test]
     fn a_file_that_goes_on_for_a_long_time_is_cut_without_looking_at_all_of_it_for_each_segment() {
         let day = file(0, 86_400, 2);
-        let text = playlist(&[Played { url: "a.mp4", index: &day }], at(0), at(86_400_000)).unwrap();
+        let text = playlist(&[("a.mp4", &day)], at(0), at(86_400_000)).unwrap();
         assert_eq!(text.matches("#EXTINF").count(), 21_600);
     }
 }

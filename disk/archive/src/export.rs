@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sightline_media::{Frame, MediaTime, TrackId};
 use sightline_mp4::Sample;
-use sightline_recording::gaps;
+use sightline_recording::{Index, gaps};
 use std::{
     fs::File,
     io::{self, Write as _},
@@ -104,36 +104,8 @@ pub fn list(dir: &Path) -> Result<Vec<Recording>, RecordingsError> {
             height,
         }
     };
-    Ok(open_all(dir, |_| true)?.iter().map(recording).collect())
-}
-
-/// Opens the files whose beginning passes.
-fn open_all(dir: &Path, may_matter: impl Fn(Timestamp) -> bool) -> Result<Vec<Segment>, RecordingsError> {
-    open_some(dir, may_matter, |_| true, usize::MAX)
-}
-
-/// The first so many of them that count.
-fn open_some(
-    dir: &Path,
-    may_matter: impl Fn(Timestamp) -> bool,
-    counts: impl Fn(&Segment) -> bool,
-    files_max: usize,
-) -> Result<Vec<Segment>, RecordingsError> {
-    let files = segment::files(dir).map_err(|error| RecordingsError::File { path: dir.to_owned(), error })?;
     let mut found = Vec::new();
-    for file in files.into_iter().filter(|file| may_matter(file.began)) {
-        // The retention may have removed it meanwhile.
-        if !file.path.exists() {
-            continue;
-        }
-        let segment = Segment::open(&file.path).map_err(|problem| RecordingsError::Broken { path: file.path, problem })?;
-        if segment.index.fragments > 0 && counts(&segment) {
-            found.push(segment);
-        }
-        if found.len() == files_max {
-            break;
-        }
-    }
+    visit(dir, (Timestamp::MIN, Timestamp::MAX), usize::MAX, |segment, _| found.push(recording(&segment)))?;
     Ok(found)
 }
 
@@ -151,15 +123,22 @@ pub fn export(dir: &Path, from: Timestamp, to: Timestamp, out: &Path) -> Result<
     Ok(exported)
 }
 
-/// A range of recordings that is there, to be written as one MP4.
+/// A range of recordings that is there, to be written as one MP4. It holds names: a file is read when its turn comes.
 #[derive(Debug)]
 pub struct Clip {
     head: Bytes,
-    segments: Vec<Segment>,
+    parts: Vec<Part>,
     from: Timestamp,
-    to: Timestamp,
     start: Timestamp,
     gaps: u32,
+}
+
+/// A file with something of the range.
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    /// Where clips overlap by their pre-roll, the later one continues.
+    until: Timestamp,
 }
 
 impl Clip {
@@ -168,38 +147,33 @@ impl Clip {
     /// # Errors
     /// [`RecordingsError`]
     pub fn open(dir: &Path, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
-        let segments = segments(dir, from, to, usize::MAX)?;
-        let Some(first) = segments.first() else { return Err(RecordingsError::Nothing { from, to }) };
-        if let Some(other) = segments.iter().find(|segment| segment.index.tracks != first.index.tracks) {
-            return Err(RecordingsError::Changes { at: other.index.began });
+        let (mut tracks, mut changes, mut start) = (None, None, None);
+        let (mut spans, mut parts) = (Vec::new(), Vec::new());
+        visit(dir, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
+            if tracks.get_or_insert_with(|| index.tracks.clone()) != &index.tracks {
+                changes.get_or_insert(index.began);
+            }
+            spans.push((index.began, index.wall(index.length())));
+            let until = next_began.map_or(to, |next| next.min(to));
+            if let Some(began) = played(&index, from, until).and_then(|samples| Some(samples.first()?.dts)) {
+                start.get_or_insert(index.wall(began));
+                parts.push(Part { path, until });
+            }
+        })?;
+        if let Some(at) = changes {
+            return Err(RecordingsError::Changes { at });
         }
-        let head = sightline_mp4::init_segment(&first.index.tracks)
-            .map_err(|error| RecordingsError::File { path: first.path.clone(), error: io::Error::other(error) })?;
-        let spans = segments.iter().map(|segment| (segment.index.began, segment.index.wall(segment.index.length())));
+        let (Some(tracks), Some(start)) = (tracks, start) else { return Err(RecordingsError::Nothing { from, to }) };
+        let head = sightline_mp4::init_segment(&tracks)
+            .map_err(|error| RecordingsError::File { path: dir.to_owned(), error: io::Error::other(error) })?;
         let gaps = u32::try_from(gaps(spans, GAP).len()).unwrap_or(u32::MAX);
-        let mut clip = Self { head, segments, from, to, start: from, gaps };
-        let first = (0..clip.segments.len()).find_map(|number| {
-            let began = clip.run(number)?.first()?.dts;
-            Some(clip.segments.get(number)?.index.wall(began))
-        });
-        clip.start = first.ok_or(RecordingsError::Nothing { from, to })?;
-        Ok(clip)
+        Ok(Self { head, parts, from, start, gaps })
     }
 
     /// When its first picture was captured.
     #[must_use]
     pub fn start(&self) -> Timestamp {
         self.start
-    }
-
-    /// What is played of a file; `None`: nothing of it.
-    fn run(&self, number: usize) -> Option<Vec<Sample>> {
-        let segment = self.segments.get(number)?;
-        // Where clips overlap by their pre-roll, the later one continues.
-        let until = self.segments.get(number + 1).map_or(self.to, |next| next.index.began.min(self.to));
-        let mut samples = segment.index.between(self.from, until)?;
-        samples.sort_by_key(|sample| sample.dts);
-        Some(samples)
     }
 
     /// Its bytes, a piece at a time.
@@ -216,6 +190,13 @@ impl Clip {
         let ClipReader { clip, end, frames, .. } = reader;
         Ok(Exported { start: clip.start, duration_ms: end.as_millis(), frames, bytes: 0, gaps: clip.gaps })
     }
+}
+
+/// What is played of a file, by time; `None`: nothing of it.
+fn played(index: &Index, from: Timestamp, until: Timestamp) -> Option<Vec<Sample>> {
+    let mut samples = index.between(from, until)?;
+    samples.sort_by_key(|sample| sample.dts);
+    Some(samples)
 }
 
 /// A clip that is read a fragment at a time: as much as one takes is held in memory.
@@ -235,7 +216,7 @@ pub struct ClipReader {
 /// What is played of the present file.
 #[derive(Debug)]
 struct Run {
-    number: usize,
+    segment: Segment,
     samples: Vec<Sample>,
     at: usize,
     /// From the file's time to the clip's.
@@ -252,7 +233,13 @@ impl ClipReader {
             return Ok(Some(self.clip.head.clone()));
         }
         loop {
-            let Some(mut run) = self.run.take().or_else(|| self.next_run()) else { return Ok(None) };
+            let mut run = match self.run.take() {
+                Some(run) => run,
+                None => match self.next_run()? {
+                    Some(run) => run,
+                    None => return Ok(None),
+                },
+            };
             let (frames, ends_at) = self.gather(&mut run)?;
             if run.at < run.samples.len() {
                 self.run = Some(run);
@@ -265,29 +252,29 @@ impl ClipReader {
     }
 
     /// The next file with something of the range. Its first picture comes where the video ended.
-    fn next_run(&mut self) -> Option<Run> {
-        while self.number < self.clip.segments.len() {
-            let number = self.number;
+    fn next_run(&mut self) -> io::Result<Option<Run>> {
+        while let Some(part) = self.clip.parts.get(self.number) {
             self.number += 1;
-            if let Some(samples) = self.clip.run(number) {
+            let segment = Segment::open(&part.path).map_err(io::Error::other)?;
+            if let Some(samples) = played(&segment.index, self.clip.from, part.until) {
                 let first = samples.iter().filter(|sample| sample.track == TrackId::VIDEO).map(|sample| sample.dts).min();
-                return Some(Run { number, samples, at: 0, base: self.end - first.unwrap_or(MediaTime::ZERO) });
+                let base = self.end - first.unwrap_or(MediaTime::ZERO);
+                return Ok(Some(Run { segment, samples, at: 0, base }));
             }
         }
-        None
+        Ok(None)
     }
 
     /// The frames of a fragment, and where it ends.
     fn gather(&mut self, run: &mut Run) -> io::Result<(Vec<Frame<Bytes>>, MediaTime)> {
         let mut frames: Vec<Frame<Bytes>> = Vec::new();
-        let Some(segment) = self.clip.segments.get(run.number) else { return Ok((frames, self.end)) };
         while let Some(sample) = run.samples.get(run.at) {
             let is_cut = frames.first().is_some_and(|first| (sample.dts + run.base - first.dts).ticks_90k >= FRAGMENT_TICKS);
             if is_cut && sample.track == TrackId::VIDEO {
                 return Ok((frames, sample.dts + run.base));
             }
             run.at += 1;
-            let frame = segment.read(sample)?;
+            let frame = run.segment.read(sample)?;
             frames.push(Frame { dts: frame.dts + run.base, pts: frame.pts + run.base, ..frame });
             if sample.track == TrackId::VIDEO {
                 self.end = sample.dts + sample.duration + run.base;
@@ -301,15 +288,36 @@ impl ClipReader {
 /// A file is not looked at for the time before a range unless it began less than this before the range: longer ones begin with the first of them.
 const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
 
-/// The files with something of a range, oldest first, so many at the most: each is read for its index.
+/// Looks at the files with something of a range, oldest first, so many at the most: each is read for its index (48 bytes a frame), and what `each` does not keep is gone.
+/// `each` gets the file, and when the one after it begins.
 ///
 /// # Errors
 /// [`RecordingsError`]
-pub fn segments(dir: &Path, from: Timestamp, to: Timestamp, files_max: usize) -> Result<Vec<Segment>, RecordingsError> {
+pub fn visit(
+    dir: &Path,
+    (from, to): (Timestamp, Timestamp),
+    files_max: usize,
+    mut each: impl FnMut(Segment, Option<Timestamp>),
+) -> Result<(), RecordingsError> {
     let files = segment::files(dir).map_err(|error| RecordingsError::File { path: dir.to_owned(), error })?;
     // Whatever began long before a file that begins before the range is over by then; of those the last may be a long one.
     let long_before = from.saturating_sub(FILE_LENGTH_MAX).unwrap_or(Timestamp::MIN);
     let earliest = files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN);
-    let counts = |segment: &Segment| segment.index.wall(segment.index.length()) > from;
-    open_some(dir, |began| began >= earliest && began < to, counts, files_max)
+    let mut found = 0;
+    for (number, file) in files.iter().enumerate().filter(|(_, file)| file.began >= earliest && file.began < to) {
+        // The retention may have removed it meanwhile.
+        if found == files_max || !file.path.exists() {
+            continue;
+        }
+        let segment = open(&file.path)?;
+        if segment.index.fragments > 0 && segment.index.wall(segment.index.length()) > from {
+            found += 1;
+            each(segment, files.get(number + 1).map(|next| next.began));
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Segment, RecordingsError> {
+    Segment::open(path).map_err(|problem| RecordingsError::Broken { path: path.to_owned(), problem })
 }

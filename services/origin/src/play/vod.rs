@@ -16,10 +16,10 @@ use axum::response::Response;
 use axum::routing::get;
 use futures_util::stream::unfold;
 use jiff::{SignedDuration, Timestamp};
-use sightline_archive::{Clip, RecordingsError, Segment, segments};
+use sightline_archive::{Clip, RecordingsError, Segment, visit};
 use sightline_h264::{Decoder, Still};
 use sightline_media::{TrackId, avc};
-use sightline_recording::{Played, gaps, name, playlist};
+use sightline_recording::{Playlist, gaps, name};
 use sightline_signal::DeviceId;
 use sightline_signal::report::{RecordedFile, RecordedGap, RecordedList};
 use std::io;
@@ -33,7 +33,7 @@ const EMPTY: &str = "the range is empty: its end comes before its beginning";
 /// Files of a list without a `limit`, and at the most: each is read for its index.
 const LISTED_FILES: usize = 100;
 const LISTED_FILES_MAX: usize = 1_000;
-/// The longest range of a playlist and of a clip: the index of a day of one camera is 16 MB.
+/// The longest range of a playlist and of a clip: 288 files are looked at for it.
 const RANGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 /// A hole of more than this is told.
 const GAP: SignedDuration = SignedDuration::from_secs(1);
@@ -222,10 +222,9 @@ impl Vod {
     async fn playlist(&self, dir: PathBuf, from: Timestamp, to: Timestamp, token: Option<&str>) -> Response {
         let text = self
             .on_disk(move || {
-                let found = segments(&dir, from, to, usize::MAX)?;
-                let named: Vec<_> = found.iter().map(|segment| (file_name(segment), &segment.index)).collect();
-                let played: Vec<_> = named.iter().map(|(url, index)| Played { url, index }).collect();
-                playlist(&played, from, to).ok_or(RecordingsError::Nothing { from, to })
+                let mut playlist = Playlist::new(from, to);
+                visit(&dir, (from, to), usize::MAX, |segment, next| playlist.add(&file_name(&segment), &segment.index, next))?;
+                playlist.finish().ok_or(RecordingsError::Nothing { from, to })
             })
             .await;
         match text {
@@ -287,13 +286,14 @@ impl Vod {
             .on_disk(move || {
                 let to = at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
                 let from = at.saturating_sub(KEY_FRAME_AGE_MAX).unwrap_or(Timestamp::MIN);
-                let found = segments(&dir, from, to, usize::MAX)?;
-                let last = found.last().ok_or(RecordingsError::Nothing { from, to: at })?;
+                let mut last = None;
+                visit(&dir, (from, to), usize::MAX, |segment, _| last = Some(segment))?;
+                let last = last.ok_or(RecordingsError::Nothing { from, to: at })?;
                 // What was over before that moment is no picture of it.
                 if last.index.wall(last.index.length()) <= at {
                     return Err(RecordingsError::Nothing { from, to: at });
                 }
-                picture(last, at).map_err(|error| RecordingsError::File { path: last.path.clone(), error })
+                picture(&last, at).map_err(|error| RecordingsError::File { path: last.path.clone(), error })
             })
             .await;
         match jpeg {
@@ -309,24 +309,15 @@ impl Vod {
     async fn list(&self, dir: PathBuf, from: Timestamp, to: Timestamp, files_max: usize) -> Response {
         let listed = self
             .on_disk(move || {
-                let found = segments(&dir, from, to, files_max)?;
-                let end = |segment: &Segment| segment.index.wall(segment.index.length());
-                let holes = gaps(found.iter().map(|segment| (segment.index.began, end(segment))), GAP);
-                let files = found.iter().map(|segment| {
-                    let video = segment.index.tracks.iter().find(|track| track.id == TrackId::VIDEO);
-                    let (width, height) = video.and_then(|track| track.config.size()).unwrap_or_default();
-                    RecordedFile {
-                        name: file_name(segment),
-                        from: segment.index.began.as_millisecond(),
-                        to: end(segment).as_millisecond(),
-                        bytes: segment.index.bytes,
-                        width,
-                        height,
-                        codec: video.map_or("none", |track| track.config.codec().name()).to_owned(),
-                    }
-                });
+                let (mut files, mut spans) = (Vec::new(), Vec::new());
+                visit(&dir, (from, to), files_max, |segment, _| {
+                    let end = segment.index.wall(segment.index.length());
+                    spans.push((segment.index.began, end));
+                    files.push(recorded(&segment, end));
+                })?;
+                let holes = gaps(spans, GAP);
                 let gaps = holes.iter().map(|gap| RecordedGap { from: gap.from.as_millisecond(), to: gap.to.as_millisecond() }).collect();
-                Ok(RecordedList { files: files.collect(), gaps })
+                Ok(RecordedList { files, gaps })
             })
             .await;
         match listed.map(|listed| serde_json::to_string(&listed)) {
@@ -334,6 +325,20 @@ impl Vod {
             Ok(Err(_)) => nothing(),
             Err(response) => response,
         }
+    }
+}
+
+fn recorded(segment: &Segment, end: Timestamp) -> RecordedFile {
+    let video = segment.index.tracks.iter().find(|track| track.id == TrackId::VIDEO);
+    let (width, height) = video.and_then(|track| track.config.size()).unwrap_or_default();
+    RecordedFile {
+        name: file_name(segment),
+        from: segment.index.began.as_millisecond(),
+        to: end.as_millisecond(),
+        bytes: segment.index.bytes,
+        width,
+        height,
+        codec: video.map_or("none", |track| track.config.codec().name()).to_owned(),
     }
 }
 
