@@ -64,9 +64,9 @@ pub fn read_tracks(moov: &[u8], offset: u64) -> Result<Vec<Track>, ReadError> {
 fn track(trak: &TrakBox, offset: u64) -> Result<Track, ReadError> {
     let id = track_id(trak.tkhd_box.track_id, offset)?;
     let config = match trak.mdia_box.minf_box.stbl_box.stsd_box.entries.first() {
-        Some(SampleEntry::Avc1(entry)) => {
-            TrackConfig::H264(avc::DecoderConfig::parse(&record(&entry.avcc_box)?).map_err(|error| ReadError::Config { reason: error.to_string() })?)
-        }
+        Some(SampleEntry::Avc1(entry)) => TrackConfig::H264(
+            avc::DecoderConfig::parse(&record(&entry.avcc_box)?).map_err(|error| ReadError::Config { reason: error.to_string() })?,
+        ),
         Some(SampleEntry::Mp4a(entry)) => {
             let record = entry.esds_box.es.dec_config_descr.dec_specific_info.as_ref().map_or(&[][..], |info| &info.payload);
             TrackConfig::Aac(aac::AudioConfig::parse(record).map_err(|error| ReadError::Config { reason: error.to_string() })?)
@@ -174,9 +174,9 @@ mod tests {
     fn coded_tracks() -> Vec<Track> {
         // x265's of a 1280x720 picture, its SEI left out.
         const HVCC: &[u8] = &[
-            1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 0x5d, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 1, 0xa1, 0, 1, 0, 0x2a, 0x42, 0x01,
-            0x01, 0x01, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d, 0xa0, 0x02, 0x80, 0x80, 0x2d, 0x16, 0x59, 0x59, 0xa4, 0x93, 0x2b,
-            0xc0, 0x5a, 0x70, 0x80, 0, 0, 0x1f, 0x48, 0, 3, 0x0d, 0x40, 0x40,
+            1, 1, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 0x5d, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 1, 0xa1, 0, 1, 0, 0x2a, 0x42,
+            0x01, 0x01, 0x01, 0x60, 0, 0, 3, 0, 0x90, 0, 0, 3, 0, 0, 3, 0, 0x5d, 0xa0, 0x02, 0x80, 0x80, 0x2d, 0x16, 0x59, 0x59, 0xa4,
+            0x93, 0x2b, 0xc0, 0x5a, 0x70, 0x80, 0, 0, 0x1f, 0x48, 0, 3, 0x0d, 0x40, 0x40,
         ];
         // libaom's of a 640x360 picture.
         const AV1C: &[u8] = &[0x81, 4, 0x0c, 0, 0x0a, 0x0a, 0, 0, 0, 0x02, 0x4c, 0x44, 0xff, 0x59, 0xb8, 0];
@@ -205,7 +205,8 @@ mod tests {
             assert_eq!(read_tracks(&init[moov..], ftyp.bytes), Ok(alloc::vec![track.clone()]));
             read.insert(alloc::format!("{:?}", track.config.codec()));
         }
-        let all = [Codec::H264, Codec::Hevc, Codec::Av1, Codec::Vp9, Codec::Aac, Codec::Opus, Codec::Flac, Codec::Ac3, Codec::Eac3, Codec::Mp3];
+        let all =
+            [Codec::H264, Codec::Hevc, Codec::Av1, Codec::Vp9, Codec::Aac, Codec::Opus, Codec::Flac, Codec::Ac3, Codec::Eac3, Codec::Mp3];
         let held = all.into_iter().filter(|codec| crate::holds(*codec)).map(|codec| alloc::format!("{codec:?}"));
         assert_eq!(read, held.collect(), "each that recordings hold was tried");
     }

@@ -10,7 +10,7 @@ mod retention;
 mod segment;
 mod writer;
 
-pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, export, list, visit};
+pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, Unreadable, export, list, visit};
 pub use keeper::{Keeper, Kept, Looked};
 pub use retention::Retention;
 pub use segment::{Segment, SegmentError, complete_bytes};
