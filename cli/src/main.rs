@@ -62,7 +62,7 @@ async fn run(args: Args) -> Result<bool, Failure> {
         Command::Device(device) => admin::device(device).await,
         Command::Operator(operator) => admin::operator(operator).await,
         Command::Token(token) => admin::token(token).await,
-        Command::Recordings(recordings) => recordings::run(&recordings),
+        Command::Recordings(recordings) => recordings::run(&recordings).await,
         Command::Audit(audit) => admin::audit(audit).await,
         Command::Backup(backup) => admin::backup(backup).await,
         Command::Restore(backup) => admin::restore(backup).await,
