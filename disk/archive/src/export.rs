@@ -1,6 +1,7 @@
 //! The list of recordings, and one MP4 of a time range: the recorded H.264, untouched.
 
-use crate::segment::{self, Segment, SegmentError};
+use crate::segment::{Segment, SegmentError};
+use crate::shelf::Shelf;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -126,6 +127,7 @@ pub fn export(dir: &Path, from: Timestamp, to: Timestamp, out: &Path) -> Result<
 /// A range of recordings that is there, to be written as one MP4. It holds names: a file is read when its turn comes.
 #[derive(Debug)]
 pub struct Clip {
+    shelf: Shelf,
     head: Bytes,
     parts: Vec<Part>,
     from: Timestamp,
@@ -147,9 +149,17 @@ impl Clip {
     /// # Errors
     /// [`RecordingsError`]
     pub fn open(dir: &Path, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
+        Self::on(Shelf::local(dir), from, to)
+    }
+
+    /// The same of what is on a shelf.
+    ///
+    /// # Errors
+    /// [`RecordingsError`]
+    pub fn on(shelf: Shelf, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
         let (mut tracks, mut changes, mut start) = (None, None, None);
         let (mut spans, mut parts) = (Vec::new(), Vec::new());
-        visit(dir, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
+        visit_on(&shelf, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
             if tracks.get_or_insert_with(|| index.tracks.clone()) != &index.tracks {
                 changes.get_or_insert(index.began);
             }
@@ -165,9 +175,9 @@ impl Clip {
         }
         let (Some(tracks), Some(start)) = (tracks, start) else { return Err(RecordingsError::Nothing { from, to }) };
         let head = sightline_mp4::init_segment(&tracks)
-            .map_err(|error| RecordingsError::File { path: dir.to_owned(), error: io::Error::other(error) })?;
+            .map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error: io::Error::other(error) })?;
         let gaps = u32::try_from(gaps(spans, GAP).len()).unwrap_or(u32::MAX);
-        Ok(Self { head, parts, from, start, gaps })
+        Ok(Self { shelf, head, parts, from, start, gaps })
     }
 
     /// When its first picture was captured.
@@ -255,7 +265,7 @@ impl ClipReader {
     fn next_run(&mut self) -> io::Result<Option<Run>> {
         while let Some(part) = self.clip.parts.get(self.number) {
             self.number += 1;
-            let segment = Segment::open(&part.path).map_err(io::Error::other)?;
+            let segment = self.clip.shelf.open(&part.path).map_err(io::Error::other)?;
             if let Some(samples) = played(&segment.index, self.clip.from, part.until) {
                 let first = samples.iter().filter(|sample| sample.track == TrackId::VIDEO).map(|sample| sample.dts).min();
                 let base = self.end - first.unwrap_or(MediaTime::ZERO);
@@ -297,27 +307,40 @@ pub fn visit(
     dir: &Path,
     (from, to): (Timestamp, Timestamp),
     files_max: usize,
+    each: impl FnMut(Segment, Option<Timestamp>),
+) -> Result<(), RecordingsError> {
+    visit_on(&Shelf::local(dir), (from, to), files_max, each)
+}
+
+/// The same of what is on a shelf.
+///
+/// # Errors
+/// [`RecordingsError`]
+pub fn visit_on(
+    shelf: &Shelf,
+    (from, to): (Timestamp, Timestamp),
+    files_max: usize,
     mut each: impl FnMut(Segment, Option<Timestamp>),
 ) -> Result<(), RecordingsError> {
-    let files = segment::files(dir).map_err(|error| RecordingsError::File { path: dir.to_owned(), error })?;
+    let files = shelf.files(from, to).map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error })?;
     // Whatever began long before a file that begins before the range is over by then; of those the last may be a long one.
     let long_before = from.saturating_sub(FILE_LENGTH_MAX).unwrap_or(Timestamp::MIN);
     let earliest = files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN);
     let mut found = 0;
     for (number, file) in files.iter().enumerate().filter(|(_, file)| file.began >= earliest && file.began < to) {
-        // The retention may have removed it meanwhile.
-        if found == files_max || !file.path.exists() {
-            continue;
+        if found == files_max {
+            break;
         }
-        let segment = open(&file.path)?;
+        let segment = match shelf.open(&file.path) {
+            Ok(segment) => segment,
+            // The retention may have removed it meanwhile.
+            Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(problem) => return Err(RecordingsError::Broken { path: file.path.clone(), problem }),
+        };
         if segment.index.fragments > 0 && segment.index.wall(segment.index.length()) > from {
             found += 1;
             each(segment, files.get(number + 1).map(|next| next.began));
         }
     }
     Ok(())
-}
-
-fn open(path: &Path) -> Result<Segment, RecordingsError> {
-    Segment::open(path).map_err(|problem| RecordingsError::Broken { path: path.to_owned(), problem })
 }

@@ -6,12 +6,18 @@
 
 mod export;
 mod keeper;
+mod outline;
 mod retention;
 mod segment;
+mod shelf;
+mod source;
 mod writer;
 
-pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, export, list, visit};
+pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, export, list, visit, visit_on};
 pub use keeper::{Keeper, Kept, Looked};
-pub use retention::Retention;
+pub use outline::{Outline, OutlineError, Outlined, outline};
+pub use retention::{ClockTrust, Retention};
 pub use segment::{Segment, SegmentError, complete_bytes};
+pub use shelf::{Copied, Shelf};
+pub use source::Source;
 pub use writer::{Durability, Formats, Plan, Stem, Writer, make_private_dir};

@@ -1,14 +1,13 @@
 //! One recorded file, read: complete fragments, and no byte behind them.
 
+use crate::source::{LocalFile, Source};
 use bytes::Bytes;
 use jiff::Timestamp;
 use sightline_media::Frame;
 use sightline_mp4::{BOX_HEADER_BYTES, BoxHeader, ReadError, Sample};
 use sightline_recording::{Index, name};
 use std::{
-    fs::File,
     io,
-    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -58,7 +57,7 @@ pub(crate) fn files(dir: &Path) -> io::Result<Vec<RecordingFile>> {
     Ok(found)
 }
 
-fn began(path: &Path) -> Option<Timestamp> {
+pub(crate) fn began(path: &Path) -> Option<Timestamp> {
     name::began(path.file_name()?.to_str()?)
 }
 
@@ -68,7 +67,8 @@ fn began(path: &Path) -> Option<Timestamp> {
 /// The system's.
 pub fn complete_bytes(path: &Path) -> io::Result<u64> {
     let mut complete = 0;
-    let mut boxes = Boxes::open(path)?;
+    let file = LocalFile::open(path)?;
+    let mut boxes = Boxes::of(&file);
     while let Some(found) = boxes.next()? {
         if found.header.kind == *b"mdat" {
             complete = found.end();
@@ -84,7 +84,7 @@ pub struct Segment {
     pub path: PathBuf,
     /// What is in it.
     pub index: Index,
-    file: File,
+    source: Box<dyn Source>,
 }
 
 impl Segment {
@@ -93,14 +93,21 @@ impl Segment {
     /// # Errors
     /// [`SegmentError`]
     pub fn open(path: &Path) -> Result<Self, SegmentError> {
+        Self::read_from(path, Box::new(LocalFile::open(path)?))
+    }
+
+    /// The same of a recording whose bytes are elsewhere: `path` is where it would be.
+    ///
+    /// # Errors
+    /// [`SegmentError`]
+    pub fn read_from(path: &Path, source: Box<dyn Source>) -> Result<Self, SegmentError> {
         let mut index = Index::new(began(path).ok_or(SegmentError::Name)?);
-        let mut boxes = Boxes::open(path)?;
-        let file = boxes.file.try_clone()?;
+        let mut boxes = Boxes::of(&*source);
         let mut moof = None;
         while let Some(found) = boxes.next()? {
             match &found.header.kind {
-                b"moov" => index.handle_moov(&found.read(&file)?, found.offset)?,
-                b"moof" => moof = Some((found.offset, found.read(&file)?)),
+                b"moov" => index.handle_moov(&found.read(&*source)?, found.offset)?,
+                b"moof" => moof = Some((found.offset, found.read(&*source)?)),
                 b"mdat" => {
                     if let Some((offset, moof)) = moof.take() {
                         index.handle_fragment(&moof, offset, found.end())?;
@@ -109,7 +116,7 @@ impl Segment {
                 _ => {}
             }
         }
-        Ok(Self { path: path.to_owned(), index, file })
+        Ok(Self { path: path.to_owned(), index, source })
     }
 
     /// A frame with its bytes.
@@ -118,7 +125,7 @@ impl Segment {
     /// The system's.
     pub fn read(&self, sample: &Sample) -> io::Result<Frame<Bytes>> {
         let mut payload = vec![0; sample.bytes as usize];
-        self.file.read_exact_at(&mut payload, sample.offset)?;
+        self.source.read_at(sample.offset, &mut payload)?;
         Ok(Frame {
             track: sample.track,
             dts: sample.dts,
@@ -132,47 +139,44 @@ impl Segment {
 
 /// A complete box in a file.
 #[derive(Clone, Copy, Debug)]
-struct FoundBox {
-    header: BoxHeader,
-    offset: u64,
+pub(crate) struct FoundBox {
+    pub(crate) header: BoxHeader,
+    pub(crate) offset: u64,
 }
 
 impl FoundBox {
-    fn end(self) -> u64 {
+    pub(crate) fn end(self) -> u64 {
         self.offset + self.header.bytes
     }
 
-    fn read(self, file: &File) -> Result<Vec<u8>, SegmentError> {
+    fn read(self, source: &dyn Source) -> Result<Vec<u8>, SegmentError> {
         if self.header.bytes > INDEX_BYTES_MAX {
             return Err(SegmentError::TooLong { offset: self.offset, bytes: self.header.bytes });
         }
         let mut body = vec![0; self.header.bytes as usize];
-        file.read_exact_at(&mut body, self.offset)?;
+        source.read_at(self.offset, &mut body)?;
         Ok(body)
     }
 }
 
 /// The boxes of a file, as far as they are complete.
-struct Boxes {
-    file: File,
+pub(crate) struct Boxes<'a> {
+    source: &'a dyn Source,
     offset: u64,
-    end: u64,
 }
 
-impl Boxes {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let end = file.metadata()?.len();
-        Ok(Self { file, offset: 0, end })
+impl<'a> Boxes<'a> {
+    pub(crate) fn of(source: &'a dyn Source) -> Self {
+        Self { source, offset: 0 }
     }
 
-    fn next(&mut self) -> io::Result<Option<FoundBox>> {
-        let left_bytes = self.end - self.offset;
+    pub(crate) fn next(&mut self) -> io::Result<Option<FoundBox>> {
+        let left_bytes = self.source.bytes() - self.offset;
         if left_bytes < BOX_HEADER_BYTES as u64 {
             return Ok(None);
         }
         let mut header = [0; BOX_HEADER_BYTES];
-        self.file.read_exact_at(&mut header, self.offset)?;
+        self.source.read_at(self.offset, &mut header)?;
         let Some(header) = BoxHeader::parse(header, left_bytes) else { return Ok(None) };
         let found = FoundBox { header, offset: self.offset };
         self.offset = found.end();
