@@ -293,6 +293,19 @@ pub struct RecordedList {
     pub files: Vec<RecordedFile>,
     /// Where time is missing between them.
     pub gaps: Vec<RecordedGap>,
+    /// Files that can't be read, or not wholly: what else there is does not suffer for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableFile>,
+}
+
+/// A recorded file with something that can't be read.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct UnreadableFile {
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it, first.
+    pub reason: String,
 }
 
 /// A recorded file. Times are milliseconds since 1970.

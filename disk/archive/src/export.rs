@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sightline_media::{Frame, MediaTime, TrackId};
 use sightline_mp4::Sample;
-use sightline_recording::{Index, gaps};
+use sightline_recording::gaps;
 use std::{
     fs::File,
     io::{self, Write as _},
@@ -73,6 +73,21 @@ pub struct Recording {
     pub height: u32,
 }
 
+/// A file that was passed over, whole or in part: the others are of use without it.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Which.
+    pub path: PathBuf,
+    /// What is wrong with it, first.
+    pub problem: SegmentError,
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.problem)
+    }
+}
+
 /// What an export holds.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Exported {
@@ -86,13 +101,15 @@ pub struct Exported {
     pub bytes: u64,
     /// Holes of more than a second between two files, which were closed.
     pub gaps: u32,
+    /// Files of the range that can't be read, or not wholly.
+    pub unreadable: Vec<String>,
 }
 
-/// The recordings in a directory, oldest first. A file without a complete fragment, as one that is just begun, is left out.
+/// The recordings in a directory, oldest first, and what of them can't be read. A file without a complete fragment, as one that is just begun, is left out.
 ///
 /// # Errors
 /// [`RecordingsError`]
-pub fn list(dir: &Path) -> Result<Vec<Recording>, RecordingsError> {
+pub fn list(dir: &Path) -> Result<(Vec<Recording>, Vec<Unreadable>), RecordingsError> {
     let recording = |segment: &Segment| {
         let (width, height) = segment.index.tracks.iter().find_map(|track| track.config.size()).unwrap_or((0, 0));
         Recording {
@@ -100,14 +117,14 @@ pub fn list(dir: &Path) -> Result<Vec<Recording>, RecordingsError> {
             start: segment.index.began,
             duration_ms: segment.index.length().as_millis(),
             bytes: segment.index.bytes,
-            fragments: segment.index.fragments,
+            fragments: u32::try_from(segment.index.places.len()).unwrap_or(u32::MAX),
             width,
             height,
         }
     };
     let mut found = Vec::new();
-    visit(dir, (Timestamp::MIN, Timestamp::MAX), usize::MAX, |segment, _| found.push(recording(&segment)))?;
-    Ok(found)
+    let unreadable = visit(dir, (Timestamp::MIN, Timestamp::MAX), usize::MAX, |segment, _| found.push(recording(&segment)))?;
+    Ok((found, unreadable))
 }
 
 /// Writes what was captured from `from` to `to` into one new file, `out`. It begins with the key frame at or before `from`.
@@ -133,6 +150,7 @@ pub struct Clip {
     from: Timestamp,
     start: Timestamp,
     gaps: u32,
+    unreadable: Vec<Unreadable>,
 }
 
 /// A file with something of the range.
@@ -159,14 +177,14 @@ impl Clip {
     pub fn on(shelf: Shelf, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
         let (mut tracks, mut changes, mut start) = (None, None, None);
         let (mut spans, mut parts) = (Vec::new(), Vec::new());
-        visit_on(&shelf, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
+        let unreadable = visit_on(&shelf, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
             if tracks.get_or_insert_with(|| index.tracks.clone()) != &index.tracks {
                 changes.get_or_insert(index.began);
             }
             spans.push((index.began, index.wall(index.length())));
             let until = next_began.map_or(to, |next| next.min(to));
-            if let Some(began) = played(&index, from, until).and_then(|samples| Some(samples.first()?.dts)) {
-                start.get_or_insert(index.wall(began));
+            if let Some(first) = index.between(from, until).first() {
+                start.get_or_insert(index.wall(first.began));
                 parts.push(Part { path, until });
             }
         })?;
@@ -177,7 +195,13 @@ impl Clip {
         let head = sightline_mp4::init_segment(&tracks)
             .map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error: io::Error::other(error) })?;
         let gaps = u32::try_from(gaps(spans, GAP).len()).unwrap_or(u32::MAX);
-        Ok(Self { shelf, head, parts, from, start, gaps })
+        Ok(Self { shelf, head, parts, from, start, gaps, unreadable })
+    }
+
+    /// Files of the range that can't be read, or not wholly.
+    #[must_use]
+    pub fn unreadable(&self) -> &[Unreadable] {
+        &self.unreadable
     }
 
     /// When its first picture was captured.
@@ -198,15 +222,9 @@ impl Clip {
             file.write_all(&piece)?;
         }
         let ClipReader { clip, end, frames, .. } = reader;
-        Ok(Exported { start: clip.start, duration_ms: end.as_millis(), frames, bytes: 0, gaps: clip.gaps })
+        let unreadable = clip.unreadable.iter().map(Unreadable::to_string).collect();
+        Ok(Exported { start: clip.start, duration_ms: end.as_millis(), frames, bytes: 0, gaps: clip.gaps, unreadable })
     }
-}
-
-/// What is played of a file, by time; `None`: nothing of it.
-fn played(index: &Index, from: Timestamp, until: Timestamp) -> Option<Vec<Sample>> {
-    let mut samples = index.between(from, until)?;
-    samples.sort_by_key(|sample| sample.dts);
-    Some(samples)
 }
 
 /// A clip that is read a fragment at a time: as much as one takes is held in memory.
@@ -266,8 +284,9 @@ impl ClipReader {
         while let Some(part) = self.clip.parts.get(self.number) {
             self.number += 1;
             let segment = self.clip.shelf.open(&part.path).map_err(io::Error::other)?;
-            if let Some(samples) = played(&segment.index, self.clip.from, part.until) {
-                let first = samples.iter().filter(|sample| sample.track == TrackId::VIDEO).map(|sample| sample.dts).min();
+            let samples = segment.samples(self.clip.from, part.until).map_err(io::Error::other)?;
+            if !samples.is_empty() {
+                let first = samples.iter().filter(|sample| sample.track == segment.index.track()).map(|sample| sample.dts).min();
                 let base = self.end - first.unwrap_or(MediaTime::ZERO);
                 return Ok(Some(Run { segment, samples, at: 0, base }));
             }
@@ -298,17 +317,17 @@ impl ClipReader {
 /// A file is not looked at for the time before a range unless it began less than this before the range: longer ones begin with the first of them.
 const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
 
-/// Looks at the files with something of a range, oldest first, so many at the most: each is read for its index (48 bytes a frame), and what `each` does not keep is gone.
-/// `each` gets the file, and when the one after it begins.
+/// Looks at the files with something of a range, oldest first, so many at the most: of each the index is read (40 bytes a fragment), and what `each` does not keep is gone.
+/// `each` gets the file, and when the one after it begins. What comes back are the files that were passed over, whole or in part.
 ///
 /// # Errors
-/// [`RecordingsError`]
+/// [`RecordingsError`]: of a file only where none can be read.
 pub fn visit(
     dir: &Path,
     (from, to): (Timestamp, Timestamp),
     files_max: usize,
     each: impl FnMut(Segment, Option<Timestamp>),
-) -> Result<(), RecordingsError> {
+) -> Result<Vec<Unreadable>, RecordingsError> {
     visit_on(&Shelf::local(dir), (from, to), files_max, each)
 }
 
@@ -321,26 +340,35 @@ pub fn visit_on(
     (from, to): (Timestamp, Timestamp),
     files_max: usize,
     mut each: impl FnMut(Segment, Option<Timestamp>),
-) -> Result<(), RecordingsError> {
+) -> Result<Vec<Unreadable>, RecordingsError> {
     let files = shelf.files(from, to).map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error })?;
     // Whatever began long before a file that begins before the range is over by then; of those the last may be a long one.
     let long_before = from.saturating_sub(FILE_LENGTH_MAX).unwrap_or(Timestamp::MIN);
     let earliest = files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN);
-    let mut found = 0;
+    let (mut found, mut unreadable) = (0, Vec::new());
     for (number, file) in files.iter().enumerate().filter(|(_, file)| file.began >= earliest && file.began < to) {
         if found == files_max {
             break;
         }
-        let segment = match shelf.open(&file.path) {
-            Ok(segment) => segment,
+        let mut passed_over = |problem| unreadable.push(Unreadable { path: file.path.clone(), problem });
+        match shelf.open(&file.path) {
             // The retention may have removed it meanwhile.
-            Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(problem) => return Err(RecordingsError::Broken { path: file.path.clone(), problem }),
-        };
-        if segment.index.fragments > 0 && segment.index.wall(segment.index.length()) > from {
-            found += 1;
-            each(segment, files.get(number + 1).map(|next| next.began));
+            Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(problem) => passed_over(problem),
+            Ok(mut segment) => {
+                segment.damage.take().into_iter().for_each(passed_over);
+                if !segment.index.places.is_empty() && segment.index.wall(segment.index.length()) > from {
+                    found += 1;
+                    each(segment, files.get(number + 1).map(|next| next.began));
+                }
+            }
         }
     }
-    Ok(())
+    match unreadable.pop() {
+        Some(Unreadable { path, problem }) if found == 0 => Err(RecordingsError::Broken { path, problem }),
+        last => {
+            unreadable.extend(last);
+            Ok(unreadable)
+        }
+    }
 }

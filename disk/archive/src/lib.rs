@@ -6,16 +6,14 @@
 
 mod export;
 mod keeper;
-mod outline;
 mod retention;
 mod segment;
 mod shelf;
 mod source;
 mod writer;
 
-pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, export, list, visit, visit_on};
+pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, Unreadable, export, list, visit, visit_on};
 pub use keeper::{Keeper, Kept, Looked};
-pub use outline::{Outline, OutlineError, Outlined, outline};
 pub use retention::{ClockTrust, Retention};
 pub use segment::{Segment, SegmentError, complete_bytes};
 pub use shelf::{Copied, Shelf};

@@ -9,10 +9,14 @@ use sightline_recording::{Index, name};
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The longest `moov` or `moof` that is read: ours are a few KiB.
 const INDEX_BYTES_MAX: u64 = 4 << 20;
+
+/// What comes before the first fragment of ours, with its index, fits into this: one read instead of a dozen.
+const HEAD_BYTES: usize = 8 << 10;
 
 /// Why a recorded file can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +71,7 @@ pub(crate) fn began(path: &Path) -> Option<Timestamp> {
 /// The system's.
 pub fn complete_bytes(path: &Path) -> io::Result<u64> {
     let mut complete = 0;
-    let file = LocalFile::open(path)?;
-    let mut boxes = Boxes::of(&file);
+    let mut boxes = Boxes::of(Arc::new(LocalFile::open(path)?))?;
     while let Some(found) = boxes.next()? {
         if found.header.kind == *b"mdat" {
             complete = found.end();
@@ -84,39 +87,75 @@ pub struct Segment {
     pub path: PathBuf,
     /// What is in it.
     pub index: Index,
-    source: Box<dyn Source>,
+    /// Why a fragment of it was passed over, if one was.
+    pub damage: Option<SegmentError>,
+    source: Arc<dyn Source>,
 }
 
 impl Segment {
-    /// Reads the index of a file. Nothing behind its last complete fragment counts.
+    /// Reads the index of a file: one that is complete begins with it; of others each fragment is looked at. Nothing behind the last complete fragment counts, and a fragment that
+    /// can't be read is passed over.
     ///
     /// # Errors
-    /// [`SegmentError`]
+    /// [`SegmentError`], where nothing of the file can be read.
     pub fn open(path: &Path) -> Result<Self, SegmentError> {
-        Self::read_from(path, Box::new(LocalFile::open(path)?))
+        Self::read_from(path, Arc::new(LocalFile::open(path)?))
     }
 
-    /// The same of a recording whose bytes are elsewhere: `path` is where it would be.
+    /// The same of a recording whose bytes are elsewhere: `path` is where its file would be.
+    ///
+    /// # Errors
+    /// [`SegmentError`], where nothing of it can be read.
+    pub fn read_from(path: &Path, source: Arc<dyn Source>) -> Result<Self, SegmentError> {
+        let mut index = Index::new(began(path).ok_or(SegmentError::Name)?);
+        let mut boxes = Boxes::of(source)?;
+        let (mut moof, mut damage) = (None, None);
+        while let Some(found) = boxes.next()? {
+            let read = match &found.header.kind {
+                b"moov" => {
+                    index.handle_moov(&boxes.read(found)?, found.offset)?;
+                    Ok(())
+                }
+                b"sidx" => match boxes.read(found) {
+                    Ok(sidx) if index.handle_index(&sidx, found.end(), boxes.end) => break,
+                    read => read.map(|_| ()),
+                },
+                b"moof" => boxes.read(found).map(|read| moof = Some((found.offset, read))),
+                b"mdat" => moof.take().map_or(Ok(()), |(offset, moof)| Ok(index.handle_fragment(&moof, offset, found.end())?)),
+                _ => Ok(()),
+            };
+            damage = damage.or(read.err());
+        }
+        Ok(Self { path: path.to_owned(), index, damage, source: boxes.source })
+    }
+
+    /// The frames from the key frame at or before `from` up to `until`, by time; none where that holds no key frame. Only their fragments' heads are read.
+    ///
+    /// # Errors
+    /// [`SegmentError`], where a fragment is not what the index says.
+    pub fn samples(&self, from: Timestamp, until: Timestamp) -> Result<Vec<Sample>, SegmentError> {
+        let places = self.index.between(from, until);
+        let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(Vec::new()) };
+        let mut samples = Vec::new();
+        let mut boxes = Boxes::between(&self.source, first.offset, last.end);
+        while let Some(found) = boxes.next()? {
+            if found.header.kind == *b"moof" {
+                let moof = boxes.read(found)?;
+                // One that is damaged costs its own frames alone.
+                if let Err(problem) = sightline_mp4::read_fragment(&moof, found.offset, &mut samples) {
+                    tracing::warn!(file = %self.path.display(), %problem, "a fragment of a recording is passed over");
+                }
+            }
+        }
+        Ok(self.index.played(samples, from, until).unwrap_or_default())
+    }
+
+    /// All its frames, by time.
     ///
     /// # Errors
     /// [`SegmentError`]
-    pub fn read_from(path: &Path, source: Box<dyn Source>) -> Result<Self, SegmentError> {
-        let mut index = Index::new(began(path).ok_or(SegmentError::Name)?);
-        let mut boxes = Boxes::of(&*source);
-        let mut moof = None;
-        while let Some(found) = boxes.next()? {
-            match &found.header.kind {
-                b"moov" => index.handle_moov(&found.read(&*source)?, found.offset)?,
-                b"moof" => moof = Some((found.offset, found.read(&*source)?)),
-                b"mdat" => {
-                    if let Some((offset, moof)) = moof.take() {
-                        index.handle_fragment(&moof, offset, found.end())?;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(Self { path: path.to_owned(), index, source })
+    pub fn all_samples(&self) -> Result<Vec<Sample>, SegmentError> {
+        self.samples(Timestamp::MIN, Timestamp::MAX)
     }
 
     /// A frame with its bytes.
@@ -139,47 +178,68 @@ impl Segment {
 
 /// A complete box in a file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FoundBox {
-    pub(crate) header: BoxHeader,
-    pub(crate) offset: u64,
+struct FoundBox {
+    header: BoxHeader,
+    offset: u64,
 }
 
 impl FoundBox {
-    pub(crate) fn end(self) -> u64 {
+    fn end(self) -> u64 {
         self.offset + self.header.bytes
-    }
-
-    fn read(self, source: &dyn Source) -> Result<Vec<u8>, SegmentError> {
-        if self.header.bytes > INDEX_BYTES_MAX {
-            return Err(SegmentError::TooLong { offset: self.offset, bytes: self.header.bytes });
-        }
-        let mut body = vec![0; self.header.bytes as usize];
-        source.read_at(self.offset, &mut body)?;
-        Ok(body)
     }
 }
 
 /// The boxes of a file, as far as they are complete.
-pub(crate) struct Boxes<'a> {
-    source: &'a dyn Source,
+struct Boxes {
+    source: Arc<dyn Source>,
     offset: u64,
+    end: u64,
+    /// What was read ahead, and where it begins: the head of a file is read at once.
+    ahead: Vec<u8>,
+    ahead_at: u64,
 }
 
-impl<'a> Boxes<'a> {
-    pub(crate) fn of(source: &'a dyn Source) -> Self {
-        Self { source, offset: 0 }
+impl Boxes {
+    fn of(source: Arc<dyn Source>) -> io::Result<Self> {
+        let end = source.bytes();
+        let mut ahead = vec![0; HEAD_BYTES.min(usize::try_from(end).unwrap_or(HEAD_BYTES))];
+        source.read_at(0, &mut ahead)?;
+        Ok(Self { source, offset: 0, end, ahead, ahead_at: 0 })
     }
 
-    pub(crate) fn next(&mut self) -> io::Result<Option<FoundBox>> {
-        let left_bytes = self.source.bytes() - self.offset;
+    /// Those in a part of a file.
+    fn between(source: &Arc<dyn Source>, offset: u64, end: u64) -> Self {
+        Self { source: source.clone(), offset, end, ahead: Vec::new(), ahead_at: offset }
+    }
+
+    fn next(&mut self) -> io::Result<Option<FoundBox>> {
+        let left_bytes = self.end.saturating_sub(self.offset);
         if left_bytes < BOX_HEADER_BYTES as u64 {
             return Ok(None);
         }
         let mut header = [0; BOX_HEADER_BYTES];
-        self.source.read_at(self.offset, &mut header)?;
+        self.read_at(&mut header, self.offset)?;
         let Some(header) = BoxHeader::parse(header, left_bytes) else { return Ok(None) };
         let found = FoundBox { header, offset: self.offset };
         self.offset = found.end();
         Ok(Some(found))
+    }
+
+    fn read(&self, found: FoundBox) -> Result<Vec<u8>, SegmentError> {
+        if found.header.bytes > INDEX_BYTES_MAX {
+            return Err(SegmentError::TooLong { offset: found.offset, bytes: found.header.bytes });
+        }
+        let mut body = vec![0; found.header.bytes as usize];
+        self.read_at(&mut body, found.offset)?;
+        Ok(body)
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let from = offset.checked_sub(self.ahead_at).and_then(|from| usize::try_from(from).ok());
+        match from.and_then(|from| self.ahead.get(from..from.checked_add(into.len())?)) {
+            Some(ahead) => into.copy_from_slice(ahead),
+            None => self.source.read_at(offset, into)?,
+        }
+        Ok(())
     }
 }

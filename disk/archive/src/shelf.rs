@@ -21,7 +21,7 @@ pub trait Copied: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// The store's; `NotFound`: it is not there.
-    fn open(&self, name: &str) -> io::Result<Box<dyn Source>>;
+    fn open(&self, name: &str) -> io::Result<Arc<dyn Source>>;
 }
 
 /// Copies are looked for from so long before a range on: they are files of five minutes, and their clocks may have stepped.
