@@ -23,6 +23,8 @@ pub struct KeptFile {
     pub bytes: u64,
     /// It may still grow.
     pub is_newest: bool,
+    /// The store that it is to be copied to does not have it yet: it goes for room alone.
+    pub is_uncopied: bool,
 }
 
 /// Why a file goes.
@@ -77,11 +79,17 @@ pub fn to_remove(files: &[KeptFile], rules: &KeepRules, trusted_now: Option<Time
     for (place, file) in by_age {
         let age = trusted_now.map(|now| now.duration_since(file.began));
         let is_older = |limit: SignedDuration| age.is_some_and(|age| age > limit);
-        let why = if rules.age_max.is_some_and(is_older) {
+        let lacks_room = free < rules.free_min_bytes && is_older(ROOM_AGE_MIN);
+        if file.is_uncopied && !lacks_room {
+            continue;
+        }
+        let why = if file.is_uncopied {
+            Removed::Room
+        } else if rules.age_max.is_some_and(is_older) {
             Removed::Age
         } else if rules.bytes_max.is_some_and(|most| bytes > most) {
             Removed::Size
-        } else if free < rules.free_min_bytes && is_older(ROOM_AGE_MIN) {
+        } else if lacks_room {
             Removed::Room
         } else {
             // Those behind it are younger, and no rule asks for more.
@@ -106,7 +114,7 @@ mod tests {
     }
 
     fn file(hours: i64) -> KeptFile {
-        KeptFile { began: at(hours), bytes: GB, is_newest: false }
+        KeptFile { began: at(hours), bytes: GB, is_newest: false, is_uncopied: false }
     }
 
     #[test]
@@ -123,6 +131,15 @@ mod tests {
         assert_eq!(to_remove(&files, &rules, Some(at(10)), 3 * GB), []);
     }
 
+    #[test]
+    fn what_is_not_copied_yet_outlives_age_and_size_and_goes_when_the_disk_has_no_room() {
+        let uncopied = |hours| KeptFile { is_uncopied: true, ..file(hours) };
+        let files = [uncopied(0), file(1), uncopied(2), file(3)];
+        let rules = KeepRules { age_max: Some(SignedDuration::from_hours(6)), bytes_max: Some(GB), free_min_bytes: 2 * GB };
+        assert_eq!(to_remove(&files, &rules, Some(at(20)), 2 * GB), [(1, Removed::Age), (3, Removed::Age)]);
+        assert_eq!(to_remove(&files, &rules, Some(at(20)), 0), [(0, Removed::Room), (1, Removed::Age), (3, Removed::Age)]);
+    }
+
     proptest! {
         /// A month in a second: each hour a file comes, and what goes is looked at.
         #[test]
@@ -134,7 +151,7 @@ mod tests {
             for (hour, bytes) in sizes.into_iter().enumerate() {
                 let now = at(i64::try_from(hour).unwrap());
                 files.iter_mut().for_each(|file| file.is_newest = false);
-                files.push(KeptFile { began: now, bytes, is_newest: true });
+                files.push(KeptFile { began: now, bytes, is_newest: true, is_uncopied: false });
                 let gone = to_remove(&files, &rules, Some(now), u64::MAX);
                 let youngest_gone = gone.iter().map(|(place, _)| files[*place].began).max();
                 let mut place = 0;

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use sightline_recording::{KeepRules, KeptFile, Removed, name, to_remove};
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,12 +21,15 @@ pub struct Kept {
 }
 
 /// Looks now and then.
-#[derive(Debug)]
 pub struct Keeper {
     dir: PathBuf,
     kept: Kept,
     trust: ClockTrust,
+    is_copied: Option<IsCopied>,
 }
+
+/// Whether the store that recordings are copied to has this one.
+pub type IsCopied = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
 /// What a look has found and done.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -45,11 +49,28 @@ struct Found {
     files: Vec<PathBuf>,
 }
 
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("dir", &self.dir).field("kept", &self.kept).finish_non_exhaustive()
+    }
+}
+
 impl Keeper {
     /// Of the recordings in the directories below `dir`.
     #[must_use]
     pub fn new(dir: PathBuf, kept: Kept) -> Self {
-        Self { dir, kept, trust: ClockTrust::default() }
+        Self { dir, kept, trust: ClockTrust::default(), is_copied: None }
+    }
+
+    /// The same where recordings are copied to a store.
+    #[must_use]
+    pub fn with_copies(self, is_copied: IsCopied) -> Self {
+        Self { is_copied: Some(is_copied), ..self }
+    }
+
+    fn is_uncopied(&self, files: &[PathBuf]) -> bool {
+        let mut copied = files.iter().filter(|file| file.extension().is_some_and(|ending| ending == name::MP4));
+        self.is_copied.as_ref().is_some_and(|is_copied| copied.any(|file| !is_copied(file)))
     }
 
     /// Removes what has to go, the oldest first. `uptime` never jumps: of a clock that does, nothing is removed for its age for hours.
@@ -65,7 +86,8 @@ impl Keeper {
                 let last = found.keys().next_back().cloned();
                 all.extend(found.into_iter().map(|((began, stem), found)| {
                     let is_newest = last.as_ref() == Some(&(began, stem));
-                    (KeptFile { began, bytes: found.bytes, is_newest }, found.files)
+                    let is_uncopied = self.is_uncopied(&found.files);
+                    (KeptFile { began, bytes: found.bytes, is_newest, is_uncopied }, found.files)
                 }));
             }
         }

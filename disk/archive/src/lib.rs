@@ -13,7 +13,7 @@ mod source;
 mod writer;
 
 pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, Unreadable, export, list, visit, visit_on};
-pub use keeper::{Keeper, Kept, Looked};
+pub use keeper::{IsCopied, Keeper, Kept, Looked};
 pub use retention::{ClockTrust, Retention};
 pub use segment::{Segment, SegmentError, complete_bytes};
 pub use shelf::{Copied, Shelf};

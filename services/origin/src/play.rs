@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod asker;
+mod copied;
 mod flv;
 pub(crate) mod frames;
 pub(crate) mod hls;

@@ -2,9 +2,10 @@
 
 use crate::clock::Clock;
 use crate::config::Record;
+use crate::copy::state::CopyState;
 use crate::record::health::RecordingCounts;
 use jiff::{SignedDuration, Timestamp};
-use sightline_archive::{Keeper, Kept};
+use sightline_archive::{Keeper, Kept, Looked};
 use sightline_listen::Rarely;
 use sightline_recording::KeepRules;
 use std::io;
@@ -37,10 +38,11 @@ pub(crate) async fn keep(
     kept: Kept,
     clock: Clock,
     counts: Arc<RecordingCounts>,
+    copies: Option<Arc<CopyState>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let mut keeper = Keeper::new(dir.clone(), kept);
+    let mut keeper = keeper(dir.clone(), kept, copies.clone());
     let mut interval = tokio::time::interval(INTERVAL);
     loop {
         tokio::select! {
@@ -55,7 +57,10 @@ pub(crate) async fn keep(
         let Ok((returned, looked)) = tasks.spawn_blocking(look).await else { return };
         keeper = returned;
         match looked {
-            Ok(looked) => counts.looked(&looked),
+            Ok(looked) => {
+                counts.looked(&looked);
+                copies.iter().for_each(|copies| forget(copies, &looked));
+            }
             // Nothing was recorded yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -65,6 +70,29 @@ pub(crate) async fn keep(
     }
 }
 
+/// What was not copied yet stays longer.
+fn keeper(dir: PathBuf, kept: Kept, copies: Option<Arc<CopyState>>) -> Keeper {
+    let keeper = Keeper::new(dir, kept);
+    match copies {
+        Some(copies) => keeper.with_copies(Arc::new(move |file| copies.is_copied(file))),
+        None => keeper,
+    }
+}
+
+/// Files that have gone are not copied any more.
+fn forget(copies: &CopyState, looked: &Looked) {
+    for (file, _) in &looked.removed {
+        if copies.gone(file) {
+            LOST.write(|others| {
+                let file = file.display();
+                tracing::error!(%file, others, "a recording went before the store had it: the disk has no more room, and the store is behind");
+            });
+        }
+    }
+}
+
+/// While the store is away, one after another.
+static LOST: Rarely = Rarely::new();
 /// The same each minute, while a disk is gone.
 static FAILED: Rarely = Rarely::new();
 
