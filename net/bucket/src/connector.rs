@@ -1,7 +1,7 @@
 //! The library's requests, sent by the client that everything else here uses: one way to TLS, one list of authorities.
 
 use async_trait::async_trait;
-use futures_util::stream::unfold;
+use futures_util::stream::{StreamExt as _, unfold};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -64,6 +64,7 @@ impl HttpService for By {
                 Ok(Some(Ok(piece))) => Some((Ok(piece), Some(body))),
             }
         });
-        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(StreamBody::new(pieces))))
+        // The library asks behind the end of an answer that it refuses.
+        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(StreamBody::new(pieces.fuse()))))
     }
 }

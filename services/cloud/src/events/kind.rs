@@ -36,12 +36,14 @@ pub(crate) enum EventKind {
     ServerUp,
     ServerDown,
     ServerRestarted,
+    ServerStoreFailed,
+    ServerStoreResumed,
     StorageFailed,
     StorageRecovered,
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -71,6 +73,8 @@ impl EventKind {
         Self::ServerUp,
         Self::ServerDown,
         Self::ServerRestarted,
+        Self::ServerStoreFailed,
+        Self::ServerStoreResumed,
         Self::StorageFailed,
         Self::StorageRecovered,
     ];
@@ -107,6 +111,8 @@ impl EventKind {
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",
             Self::ServerRestarted => "server_restarted",
+            Self::ServerStoreFailed => "server_store_failed",
+            Self::ServerStoreResumed => "server_store_resumed",
             Self::StorageFailed => "storage_failed",
             Self::StorageRecovered => "storage_recovered",
         }

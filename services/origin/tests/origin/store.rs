@@ -120,6 +120,10 @@ impl Door {
             asked.push(format!("{} {}", request.method(), request.uri()));
             (*self.mood.lock().unwrap(), asked.len())
         };
+        // As Amazon's answers; this one would make a directory.
+        if !request.uri().path().starts_with("/video") {
+            return refused(StatusCode::NOT_FOUND, "NoSuchBucket");
+        }
         match mood {
             Mood::Busy if count % 3 == 0 => return refused(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
             Mood::Full => return refused(StatusCode::INSUFFICIENT_STORAGE, "QuotaExceeded"),
