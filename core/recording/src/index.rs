@@ -18,6 +18,8 @@ pub struct Index {
     pub head_bytes: u64,
     /// Their length, what comes before them included.
     pub bytes: u64,
+    /// The file says so itself: nothing is appended to it any more.
+    pub is_complete: bool,
 }
 
 /// A fragment in its file; in a file that is complete and has very many, a run of them.
@@ -39,7 +41,7 @@ impl Index {
     /// An empty one, of a file whose first frame was captured at `began`.
     #[must_use]
     pub const fn new(began: Timestamp) -> Self {
-        Self { began, tracks: Vec::new(), places: Vec::new(), head_bytes: 0, bytes: 0 }
+        Self { began, tracks: Vec::new(), places: Vec::new(), head_bytes: 0, bytes: 0, is_complete: false }
     }
 
     /// Takes a whole `moov`, which begins at byte `offset`.
@@ -66,7 +68,7 @@ impl Index {
         }
         let is_whole = offset == file_bytes;
         if is_whole {
-            (self.places, self.bytes) = (places, file_bytes);
+            (self.places, self.bytes, self.is_complete) = (places, file_bytes, true);
         }
         is_whole
     }

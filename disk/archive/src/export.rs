@@ -1,6 +1,6 @@
 //! The list of recordings, and one MP4 of a time range: the recorded H.264, untouched.
 
-use crate::segment::{Segment, SegmentError};
+use crate::segment::{self, Segment, SegmentError};
 use crate::shelf::Shelf;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -315,7 +315,7 @@ impl ClipReader {
 }
 
 /// A file is not looked at for the time before a range unless it began less than this before the range: longer ones begin with the first of them.
-const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
 
 /// Looks at the files with something of a range, oldest first, so many at the most: of each the index is read (40 bytes a fragment), and what `each` does not keep is gone.
 /// `each` gets the file, and when the one after it begins. What comes back are the files that were passed over, whole or in part.
@@ -342,9 +342,7 @@ pub fn visit_on(
     mut each: impl FnMut(Segment, Option<Timestamp>),
 ) -> Result<Vec<Unreadable>, RecordingsError> {
     let files = shelf.files(from, to).map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error })?;
-    // Whatever began long before a file that begins before the range is over by then; of those the last may be a long one.
-    let long_before = from.saturating_sub(FILE_LENGTH_MAX).unwrap_or(Timestamp::MIN);
-    let earliest = files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN);
+    let earliest = segment::earliest(&files, from, FILE_LENGTH_MAX);
     let (mut found, mut unreadable) = (0, Vec::new());
     for (number, file) in files.iter().enumerate().filter(|(_, file)| file.began >= earliest && file.began < to) {
         if found == files_max {

@@ -2,7 +2,7 @@
 
 use crate::source::{LocalFile, Source};
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sightline_media::Frame;
 use sightline_mp4::{BOX_HEADER_BYTES, BoxHeader, ReadError, Sample};
 use sightline_recording::{Index, name};
@@ -59,6 +59,12 @@ pub(crate) fn files(dir: &Path) -> io::Result<Vec<RecordingFile>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// What began before this is over at `from`: of the files that began longer than `length_max` before it, the last may be a long one.
+pub(crate) fn earliest(files: &[RecordingFile], from: Timestamp, length_max: SignedDuration) -> Timestamp {
+    let long_before = from.saturating_sub(length_max).unwrap_or(Timestamp::MIN);
+    files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN)
 }
 
 pub(crate) fn began(path: &Path) -> Option<Timestamp> {

@@ -3,6 +3,7 @@
 pub(crate) mod answers;
 pub(crate) mod asker;
 mod copied;
+pub(crate) mod coverage;
 mod flv;
 pub(crate) mod frames;
 pub(crate) mod hls;

@@ -38,12 +38,14 @@ pub(crate) enum EventKind {
     ServerRestarted,
     ServerStoreFailed,
     ServerStoreResumed,
+    ServerRecordingsShort,
+    ServerRecordingsEnough,
     StorageFailed,
     StorageRecovered,
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -75,6 +77,8 @@ impl EventKind {
         Self::ServerRestarted,
         Self::ServerStoreFailed,
         Self::ServerStoreResumed,
+        Self::ServerRecordingsShort,
+        Self::ServerRecordingsEnough,
         Self::StorageFailed,
         Self::StorageRecovered,
     ];
@@ -113,6 +117,8 @@ impl EventKind {
             Self::ServerRestarted => "server_restarted",
             Self::ServerStoreFailed => "server_store_failed",
             Self::ServerStoreResumed => "server_store_resumed",
+            Self::ServerRecordingsShort => "server_recordings_short",
+            Self::ServerRecordingsEnough => "server_recordings_enough",
             Self::StorageFailed => "storage_failed",
             Self::StorageRecovered => "storage_recovered",
         }

@@ -4,12 +4,14 @@ mod access;
 mod audit;
 mod commands;
 mod console;
+mod coverage;
 mod description;
 mod devices;
 mod error;
 mod events;
 mod extract;
 mod health;
+mod holds;
 mod hooks;
 mod keys;
 mod listener;
@@ -92,6 +94,9 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
         .routes(routes!(recordings::list))
+        .routes(routes!(coverage::coverage))
+        .routes(routes!(holds::list, holds::add))
+        .routes(routes!(holds::remove))
         .routes(routes!(audit::list))
         .layer(middleware::from_fn_with_state(http.clone(), access::operator_only));
     let mut devices = OpenApiRouter::new().routes(routes!(requests::request)).routes(routes!(requests::certificate));

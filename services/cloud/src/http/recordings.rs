@@ -63,8 +63,8 @@ pub(super) struct Recording {
 /// A server that could not be asked: it may have more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Unreachable {
-    server: String,
-    reason: String,
+    pub(super) server: String,
+    pub(super) reason: String,
 }
 
 /// A recorded file with something that can't be read.

@@ -13,6 +13,7 @@ pub(crate) mod devices;
 mod epochs;
 pub(crate) mod error;
 mod events;
+pub(crate) mod holds;
 pub(crate) mod hooks;
 mod marks;
 mod origins;

@@ -3,10 +3,11 @@
 use super::state::{CopyState, key};
 use crate::clock::Clock;
 use crate::live::incidents::Incidents;
+use crate::record::holds::Holds;
 use aws_lc_rs::digest;
 use futures_util::stream::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use sightline_archive::ClockTrust;
+use sightline_archive::{ClockTrust, Held};
 use sightline_bucket::{Bucket, BucketError, Found, Journal, Stored};
 use sightline_listen::Rarely;
 use sightline_recording::{expired, name};
@@ -38,6 +39,7 @@ pub(crate) struct Sender {
     pub(crate) keep_local: bool,
     /// `None`: copies stay.
     pub(crate) age_max: Option<SignedDuration>,
+    pub(crate) holds: Arc<Holds>,
     pub(crate) clock: Clock,
     pub(crate) incidents: Arc<Incidents>,
     pub(crate) tasks: TaskTracker,
@@ -156,7 +158,8 @@ impl Sender {
 
     /// Removes copies that are older than is kept.
     async fn expire(&self, trust: &mut ClockTrust) -> Result<(), BucketError> {
-        let Some(age_max) = self.age_max else { return Ok(()) };
+        // While nobody knows what is held, everything is.
+        let (Some(age_max), Some(held)) = (self.age_max, self.holds.held()) else { return Ok(()) };
         let found: Vec<Found> = self.bucket.list("", None).try_collect().await?;
         let newest = found.iter().filter_map(|found| name::began(found.name.rsplit('/').next()?)).max();
         let (now, uptime) = (Timestamp::now(), Duration::from_micros(self.clock.now().as_micros()));
@@ -164,6 +167,9 @@ impl Sender {
             return Ok(());
         }
         for key in expired(found.iter().map(|found| found.name.as_str()), age_max, now) {
+            if held.iter().any(|held| holds(held, key)) {
+                continue;
+            }
             self.bucket.remove(key).await?;
             self.state.expired();
             tracing::info!(store = self.bucket.place(), key, "a copy is removed: it is older than store.keep_hours");
@@ -194,6 +200,16 @@ impl Sender {
     fn tell(&self, kind: &str, reason: String) {
         self.incidents.push(OriginIncident { kind: kind.to_owned(), reason, ..OriginIncident::default() });
     }
+}
+
+/// No copy is longer, as far as its name tells.
+const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
+
+/// Whether a copy may have something of what is held.
+fn holds(held: &Held, key: &str) -> bool {
+    let Some((device, file)) = key.rsplit_once('/') else { return false };
+    let ends = |began: Timestamp| began.saturating_add(FILE_LENGTH_MAX).unwrap_or(Timestamp::MAX);
+    device == held.device && name::began(file).is_some_and(|began| began < held.to && ends(began) > held.from)
 }
 
 /// The directories of devices.

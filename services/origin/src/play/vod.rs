@@ -48,8 +48,8 @@ const KEY_FRAME_AGE_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// Where recordings are, and who reads them.
 pub(crate) struct Vod {
-    play: Arc<Play>,
-    dir: PathBuf,
+    pub(super) play: Arc<Play>,
+    pub(super) dir: PathBuf,
     names: Arc<RecordedNames>,
     /// `None`: nothing is copied to a store.
     copies: Option<CopyReader>,
@@ -194,7 +194,7 @@ impl Vod {
     }
 
     /// Where a device's recordings are: in its directory, and in the store.
-    fn shelf(&self, device: &DeviceId) -> Shelf {
+    pub(super) fn shelf(&self, device: &DeviceId) -> Shelf {
         let dir = self.dir.join(device.as_str());
         match &self.copies {
             Some(copies) => copies.shelf(dir, device.as_str()),
@@ -203,14 +203,14 @@ impl Vod {
     }
 
     /// The playback id of a device's stream. A stranger learns of no device: those that are not there have one as well.
-    async fn playback(&self, device: &DeviceId) -> String {
+    pub(super) async fn playback(&self, device: &DeviceId) -> String {
         let (names, of) = (self.names.clone(), device.clone());
         let name = self.play.tasks.spawn_blocking(move || names.of(of.as_str())).await;
         self.play.hub.playback_of(name.as_deref().unwrap_or(device.as_str()))
     }
 
     /// A piece of work on a thread that may wait for the disk. It keeps its place when whoever wanted it has gone. `None`: it ended by a bug, or the origin ends.
-    async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(super) async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let place = self.turns.clone().acquire_owned().await.ok()?;
         let worked = self.play.tasks.spawn_blocking(move || {
             let done = work();
