@@ -160,10 +160,9 @@ impl Origin {
             parts.tasks.spawn(keeping::keep(
                 config.recordings_dir(),
                 record,
-                holds,
+                (holds, copies),
                 clock,
                 counts,
-                copies,
                 parts.tasks.clone(),
                 parts.shutdown.clone(),
             ));

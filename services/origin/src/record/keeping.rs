@@ -45,10 +45,9 @@ fn gigabytes(gigabytes: u32) -> Option<u64> {
 pub(crate) async fn keep(
     dir: PathBuf,
     record: Record,
-    holds: Arc<Holds>,
+    (holds, copies): (Arc<Holds>, Option<Arc<CopyState>>),
     clock: Clock,
     counts: Arc<RecordingCounts>,
-    copies: Option<Arc<CopyState>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
