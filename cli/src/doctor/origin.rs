@@ -37,7 +37,11 @@ pub(super) async fn examine(config: &Config, now_sec: i64, progress: &(dyn Fn(&'
         }
     }
     let secrets: Vec<PathBuf> =
-        [&config.rtmps.key, &config.cloud.cluster_key_file, &config.store.secret_key_file].into_iter().flatten().cloned().collect();
+        [&config.rtmps.key, &config.cloud.cluster_key_file, &config.store.secret_key_file, &config.store.encryption_key_file]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
     list.add(Part::Cloud, "file_permissions", files::secrets(&secrets));
     match &config.rtmps.cert {
         Some(cert) => {

@@ -1,5 +1,6 @@
 //! Where a bucket is, and by which key.
 
+use crate::seal::SealKey;
 use serde::Deserialize;
 use std::fmt;
 
@@ -35,7 +36,7 @@ impl fmt::Display for Secret {
 }
 
 /// Where a bucket is, and by which key.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Access {
     /// `s3://BUCKET` or `s3://BUCKET/PREFIX`.
     pub url: String,
@@ -47,6 +48,8 @@ pub struct Access {
     pub access_key: String,
     /// The key.
     pub secret_key: Secret,
+    /// By which copies are sealed before they go out; `None`: the store can read them.
+    pub seal_key: Option<SealKey>,
     /// At an endpoint: the bucket is the first part of the path; else the first of the host's name.
     pub is_path_style: bool,
 }
@@ -120,6 +123,7 @@ mod tests {
             region: "us-east-1".to_owned(),
             access_key: "k".to_owned(),
             secret_key: "s".into(),
+            seal_key: None,
             is_path_style,
         };
         assert_eq!(access(true).server().as_deref(), Some("https://store:9000"));

@@ -3,14 +3,17 @@
 use crate::access::Access;
 use crate::connector::{By, HttpsClient};
 use crate::error::BucketError;
+use crate::seal::{self, CHUNK_BYTES, ENDING, FileKey, HEADER_BYTES, SealError, SealKey, file_bytes};
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _, try_unfold};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, BackoffConfig, GetOptions, ObjectStore as _, ObjectStoreExt as _, PutOptions, PutPayload, RetryConfig,
 };
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Tries of one request besides the first, for a store that refuses now and then; a store that is away is the caller's to wait for.
@@ -22,6 +25,10 @@ const RETRY_WAIT: Duration = Duration::from_millis(100);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 /// The name under which an object says the SHA-256 of its bytes, in hexadecimal: `x-amz-meta-sha256`.
 pub(crate) const SHA256: &str = "sha256";
+/// Keys of files that are kept: a week of one camera, some kilobytes each.
+const OPENED_MAX: usize = 2_000;
+/// What is opened at a time of a sealed copy that is read to its end.
+const PIECE_BYTES: u64 = 1 << 20;
 /// What a probe writes, reads and removes again.
 const PROBE: &str = "sightline-probe";
 
@@ -29,8 +36,17 @@ const PROBE: &str = "sightline-probe";
 #[derive(Debug)]
 pub struct Bucket {
     pub(crate) store: AmazonS3,
+    pub(crate) seal_key: Option<SealKey>,
     prefix: String,
     place: String,
+    opened: Mutex<HashMap<String, Opened>>,
+}
+
+/// A sealed copy whose header was read.
+#[derive(Clone, Debug)]
+struct Opened {
+    key: FileKey,
+    bytes: u64,
 }
 
 /// An object of a list.
@@ -78,7 +94,8 @@ impl Bucket {
         }
         let place = server.map_or_else(|| access.url.clone(), |server| format!("{} at {server}", access.url));
         let store = builder.build().map_err(|error| wrong(&error.to_string()))?;
-        Ok(Self { store, prefix: prefix.to_owned(), place })
+        let seal_key = access.seal_key.clone();
+        Ok(Self { store, seal_key, prefix: prefix.to_owned(), place, opened: Mutex::default() })
     }
 
     /// For people: the bucket, and where.
@@ -95,7 +112,7 @@ impl Bucket {
         move |error| BucketError::of(&self.place, action, name, &error)
     }
 
-    /// What is under a folder, by name, from behind `after` on. Without a folder everything.
+    /// What is under a folder, sealed or not, by name, from behind `after` on. Without a folder everything.
     pub fn list<'a>(&'a self, folder: &'a str, after: Option<&str>) -> BoxStream<'a, Result<Found, BucketError>> {
         let under = if folder.is_empty() && self.prefix.is_empty() { None } else { Some(self.path(folder)) };
         let listed = match after {
@@ -104,16 +121,32 @@ impl Bucket {
         };
         let begin = if self.prefix.is_empty() { 0 } else { self.prefix.len() + 1 };
         listed
-            .map_ok(move |object| Found { name: object.location.as_ref().get(begin..).unwrap_or_default().to_owned(), bytes: object.size })
+            .map_ok(move |object| self.found(object.location.as_ref().get(begin..).unwrap_or_default(), object.size))
             .map_err(self.error("list", folder))
             .boxed()
     }
 
-    /// What the store knows of an object; `None`: it has none.
+    /// A sealed object is called as what is in it, where its key is here.
+    fn found(&self, name: &str, bytes: u64) -> Found {
+        let sealed = self.seal_key.as_ref().and(name.strip_suffix(ENDING)).zip(file_bytes(bytes));
+        let (name, bytes) = sealed.unwrap_or((name, bytes));
+        Found { name: name.to_owned(), bytes }
+    }
+
+    /// What the store knows of an object, sealed or not; `None`: it has none.
     ///
     /// # Errors
     /// [`BucketError`]
     pub async fn stored(&self, name: &str) -> Result<Option<Stored>, BucketError> {
+        if self.seal_key.is_some()
+            && let Some(sealed) = self.stored_as(&format!("{name}{ENDING}")).await?
+        {
+            return Ok(file_bytes(sealed.bytes).map(|bytes| Stored { bytes, ..sealed }));
+        }
+        self.stored_as(name).await
+    }
+
+    async fn stored_as(&self, name: &str) -> Result<Option<Stored>, BucketError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
         match self.store.get_opts(&self.path(name), options).await.map_err(self.error("read", name)) {
             Ok(found) => {
@@ -130,7 +163,55 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`]
     pub async fn read(&self, name: &str, range: Range<u64>) -> Result<Bytes, BucketError> {
-        self.store.get_range(&self.path(name), range).await.map_err(self.error("read", name))
+        let Some(Opened { key, bytes }) = self.open(name).await? else {
+            return self.store.get_range(&self.path(name), range).await.map_err(self.error("read", name));
+        };
+        let (range, object) = (range.start.min(bytes)..range.end.min(bytes), format!("{name}{ENDING}"));
+        let (first, place) = seal::place(&range, bytes);
+        let sealed = self.store.get_range(&self.path(&object), place).await.map_err(self.error("read", name))?;
+        let opened = Bytes::from(key.open(first, bytes, &sealed).map_err(|error| self.unsealed(name, error))?);
+        let skip = (range.start - first * CHUNK_BYTES as u64) as usize;
+        let length = (range.end - range.start) as usize;
+        if skip + length > opened.len() {
+            return Err(self.unsealed(name, SealError::Changed));
+        }
+        Ok(opened.slice(skip..skip + length))
+    }
+
+    pub(crate) fn unsealed(&self, name: &str, error: SealError) -> BucketError {
+        BucketError::Sealed { place: self.place.clone(), name: name.to_owned(), error }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, HashMap<String, Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was known of a file that is sent anew.
+    pub(crate) fn forget(&self, name: &str) {
+        self.opened().remove(name);
+    }
+
+    /// The key of a sealed copy; `None`: there is no sealed one of this name.
+    async fn open(&self, name: &str) -> Result<Option<Opened>, BucketError> {
+        let Some(seal_key) = &self.seal_key else { return Ok(None) };
+        if let Some(opened) = self.opened().get(name) {
+            return Ok(Some(opened.clone()));
+        }
+        let options = GetOptions { range: Some((0..HEADER_BYTES as u64).into()), ..GetOptions::default() };
+        let found = match self.store.get_opts(&self.path(&format!("{name}{ENDING}")), options).await.map_err(self.error("read", name)) {
+            Ok(found) => found,
+            Err(BucketError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let bytes = file_bytes(found.meta.size).ok_or_else(|| self.unsealed(name, SealError::Header))?;
+        let header = found.bytes().await.map_err(self.error("read", name))?;
+        let opened = Opened { key: seal_key.open(name, &header).map_err(|error| self.unsealed(name, error))?, bytes };
+        let mut all = self.opened();
+        if all.len() >= OPENED_MAX {
+            all.clear();
+        }
+        all.insert(name.to_owned(), opened.clone());
+        Ok(Some(opened))
     }
 
     /// A whole object, which is small.
@@ -146,7 +227,23 @@ impl Bucket {
     ///
     /// # Errors
     /// [`BucketError`], also of each piece.
-    pub async fn stream(&self, name: &str, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, BucketError>>, BucketError> {
+    pub async fn stream(
+        self: &Arc<Self>,
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, BucketError>>, BucketError> {
+        if self.open(name).await?.is_some() {
+            let begun = (self.clone(), name.to_owned(), range);
+            return Ok(try_unfold(begun, async |(bucket, name, left)| {
+                let piece = left.start..left.end.min((left.start / PIECE_BYTES + 1) * PIECE_BYTES);
+                if piece.is_empty() {
+                    return Ok(None);
+                }
+                let bytes = bucket.read(&name, piece.clone()).await?;
+                Ok(Some((bytes, (bucket, name, piece.end..left.end))))
+            })
+            .boxed());
+        }
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
         let found = self.store.get_opts(&self.path(name), options).await.map_err(self.error("read", name))?;
         let (place, name) = (self.place.clone(), name.to_owned());
@@ -171,6 +268,13 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`]
     pub async fn remove(&self, name: &str) -> Result<(), BucketError> {
+        if self.seal_key.is_some() {
+            self.remove_as(&format!("{name}{ENDING}")).await?;
+        }
+        self.remove_as(name).await
+    }
+
+    async fn remove_as(&self, name: &str) -> Result<(), BucketError> {
         match self.store.delete(&self.path(name)).await.map_err(self.error("remove from it", name)) {
             Ok(()) | Err(BucketError::Missing { .. }) => Ok(()),
             Err(error) => Err(error),

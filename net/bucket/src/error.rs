@@ -1,5 +1,6 @@
 //! What goes wrong with a store, in words that say what to do.
 
+use crate::seal::SealError;
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
@@ -77,6 +78,16 @@ pub enum BucketError {
         /// In what.
         difference: String,
     },
+    /// A sealed copy can't be opened, or a file not be sealed.
+    #[error("{place}: {name}: {error}; see store.encryption_key_file")]
+    Sealed {
+        /// Which bucket.
+        place: String,
+        /// Of what.
+        name: String,
+        /// Why.
+        error: SealError,
+    },
     /// A local file can't be read.
     #[error("{}: {error}", path.display())]
     File {
@@ -141,7 +152,7 @@ impl BucketError {
             Self::Bucket { .. } | Self::Address { .. } => Reason::Bucket,
             Self::Clock { .. } => Reason::Clock,
             Self::Refused { .. } | Self::Missing { .. } => Reason::Refused,
-            Self::Differs { .. } => Reason::Differs,
+            Self::Differs { .. } | Self::Sealed { .. } => Reason::Differs,
             Self::File { .. } => Reason::File,
         }
     }

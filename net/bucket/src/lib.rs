@@ -8,10 +8,12 @@ mod access;
 mod bucket;
 mod connector;
 mod error;
+mod seal;
 mod upload;
 
 pub use access::{Access, Secret};
 pub use bucket::{Bucket, Found, Stored};
 pub use connector::{Body, HttpsClient};
 pub use error::{BucketError, Reason};
+pub use seal::{SealError, SealKey};
 pub use upload::{Journal, PART_BYTES};

@@ -3,8 +3,9 @@
 
 use crate::bucket::{Bucket, SHA256, Stored};
 use crate::error::BucketError;
+use crate::seal::{CHUNK_BYTES, ENDING, FileKey, SealError, SealKey, sealed_bytes};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{StreamExt as _, TryStreamExt as _, unfold};
+use futures_util::stream::{StreamExt as _, TryStreamExt as _, try_unfold};
 use object_store::multipart::MultipartStore as _;
 use object_store::{Attribute, Attributes, MultipartId, PutMultipartOptions, PutPayload};
 use serde::{Deserialize, Serialize};
@@ -70,36 +71,45 @@ impl Bucket {
     }
 
     /// Puts a file, whatever was there, and asks what arrived: its length, and the SHA-256 that it was sent with. Every request's bytes are checked by the
-    /// store against the SHA-256 that its signature covers.
+    /// store against the SHA-256 that its signature covers. Where it is sealed, it has no SHA-256 of its own: its chunks have tags.
     ///
     /// # Errors
     /// [`BucketError`]; nothing is under the name then, or what was there before.
     pub async fn put_file(&self, name: &str, path: &Path, stored: &Stored, journal: &Journal) -> Result<(), BucketError> {
         let unread = |error| BucketError::File { path: path.to_owned(), error };
+        let file = File::open(path).await.map_err(unread)?;
+        let (mut content, object, sha256) = match &self.seal_key {
+            Some(key) => {
+                let content = Content::sealed(key, name, file, stored.bytes).map_err(|error| self.unsealed(name, error))?;
+                (content, format!("{name}{ENDING}"), None)
+            }
+            None => (Content::plain(file, stored.bytes), name.to_owned(), stored.sha256.clone()),
+        };
         let mut attributes = Attributes::new();
-        attributes.insert(Attribute::ContentType, "video/mp4".into());
-        if let Some(sha256) = &stored.sha256 {
+        attributes.insert(Attribute::ContentType, if self.seal_key.is_some() { "application/octet-stream" } else { "video/mp4" }.into());
+        if let Some(sha256) = &sha256 {
             attributes.insert(Attribute::Metadata(SHA256.into()), sha256.clone().into());
         }
-        let mut file = File::open(path).await.map_err(unread)?;
-        if stored.bytes <= PART_BYTES {
-            let bytes = part(&mut file, stored.bytes).await.map_err(unread)?;
-            self.put_with(name, bytes, attributes).await?;
+        if content.bytes <= PART_BYTES {
+            let bytes = content.part().await.map_err(unread)?;
+            self.put_with(&object, bytes, attributes).await?;
         } else {
-            self.put_parts(name, (path, file, stored.bytes), attributes, journal).await?;
+            self.put_parts(&object, path, content, attributes, journal).await?;
         }
-        let found = self.stored(name).await?;
-        if found.as_ref() == Some(stored) {
+        self.forget(name);
+        let (found, sent) = (self.stored(name).await?, Stored { bytes: stored.bytes, sha256 });
+        if found.as_ref() == Some(&sent) {
             return Ok(());
         }
-        let difference = format!("{stored:?} became {found:?}");
+        let difference = format!("{sent:?} became {found:?}");
         Err(BucketError::Differs { place: self.place().to_owned(), name: name.to_owned(), difference })
     }
 
     async fn put_parts(
         &self,
         name: &str,
-        (file_path, file, bytes): (&Path, File, u64),
+        file: &Path,
+        content: Content,
         attributes: Attributes,
         journal: &Journal,
     ) -> Result<(), BucketError> {
@@ -107,20 +117,13 @@ impl Bucket {
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         let id = self.store.create_multipart_opts(&path, options).await.map_err(self.error("write", name))?;
         let begun = Begun { place: self.place().to_owned(), name: name.to_owned(), id: id.clone() };
-        let unread = |error| BucketError::File { path: file_path.to_owned(), error };
+        let parts = try_unfold(content, async |mut content| {
+            let part = content.part().await?;
+            Ok((!part.is_empty()).then_some((part, content)))
+        });
+        let parts = parts.map_err(|error| BucketError::File { path: file.to_owned(), error });
         let sent = match journal.begin(&begun).await {
-            Ok(()) => {
-                self.send_parts(
-                    name,
-                    &id,
-                    unfold((file, bytes), async |(mut file, left)| {
-                        let read = part(&mut file, left.min(PART_BYTES)).await;
-                        (left > 0).then_some((read, (file, left.saturating_sub(PART_BYTES))))
-                    })
-                    .map_err(unread),
-                )
-                .await
-            }
+            Ok(()) => self.send_parts(name, &id, parts).await,
             Err(error) => Err(BucketError::File { path: journal.path.clone(), error }),
         };
         // What can't be given back now stays in the journal, and is given back at the next upload or start.
@@ -146,9 +149,59 @@ impl Bucket {
     }
 }
 
+/// What is sent of a file.
+struct Content {
+    file: File,
+    /// Of the file, not read yet.
+    left: u64,
+    /// Of all parts.
+    bytes: u64,
+    seal: Option<(FileKey, u64)>,
+    /// Sealed, and not in a part yet.
+    ready: BytesMut,
+}
+
+impl Content {
+    fn plain(file: File, bytes: u64) -> Self {
+        Self { file, left: bytes, bytes, seal: None, ready: BytesMut::new() }
+    }
+
+    fn sealed(key: &SealKey, name: &str, file: File, bytes: u64) -> Result<Self, SealError> {
+        let (header, key) = key.new_file(name)?;
+        Ok(Self { file, left: bytes, bytes: sealed_bytes(bytes), seal: Some((key, 0)), ready: BytesMut::from(&header[..]) })
+    }
+
+    /// The next part; empty: there is none. All but the last are of the same length.
+    async fn part(&mut self) -> io::Result<Bytes> {
+        let Some((key, mut number)) = self.seal.take() else {
+            if !self.ready.is_empty() {
+                let length = self.ready.len().min(PART_BYTES as usize);
+                return Ok(self.ready.split_to(length).freeze());
+            }
+            let bytes = self.left.min(PART_BYTES);
+            self.left -= bytes;
+            return read(&mut self.file, bytes).await.map(Bytes::from);
+        };
+        while (self.ready.len() as u64) < PART_BYTES {
+            let bytes = self.left.min(CHUNK_BYTES as u64);
+            self.left -= bytes;
+            let chunk = read(&mut self.file, bytes).await?;
+            self.ready.extend_from_slice(&key.seal(number, self.left == 0, chunk).map_err(io::Error::other)?);
+            number += 1;
+            if self.left == 0 {
+                // What is ready now is all.
+                let length = self.ready.len().min(PART_BYTES as usize);
+                return Ok(self.ready.split_to(length).freeze());
+            }
+        }
+        self.seal = Some((key, number));
+        Ok(self.ready.split_to(PART_BYTES as usize).freeze())
+    }
+}
+
 /// The next bytes of a file; fewer are an error: it was cut meanwhile.
-async fn part(file: &mut File, bytes: u64) -> io::Result<Bytes> {
-    let mut read = BytesMut::zeroed(usize::try_from(bytes).map_err(io::Error::other)?);
+async fn read(file: &mut File, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut read = vec![0; usize::try_from(bytes).map_err(io::Error::other)?];
     file.read_exact(&mut read).await?;
-    Ok(read.freeze())
+    Ok(read)
 }

@@ -407,6 +407,7 @@ impl Config {
             &mut self.record.dir,
             &mut self.store.secret_key_file,
             &mut self.store.ca,
+            &mut self.store.encryption_key_file,
         ];
         for path in others.into_iter().flatten().chain(self.relays.iter_mut().filter_map(|relay| relay.ca.as_mut())) {
             *path = base.join(&path);

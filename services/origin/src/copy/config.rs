@@ -2,8 +2,8 @@
 
 use crate::error::StartError;
 use crate::https;
-use sightline_bucket::{Access, Bucket, Secret};
-use std::path::PathBuf;
+use sightline_bucket::{Access, Bucket, SealKey, Secret};
+use std::path::{Path, PathBuf};
 
 /// A store that recordings are copied to.
 #[derive(Clone, PartialEq, Eq, Debug, confique::Config)]
@@ -32,6 +32,10 @@ pub struct Store {
     /// The authority that an https:// endpoint's certificate must come from (PEM). Unset: those that the system trusts.
     #[config(env = "SIGHTLINE_ORIGIN_STORE_CA")]
     pub ca: Option<PathBuf>,
+    /// The file that holds a key of your own, 64 hexadecimal digits (`openssl rand -hex 32`): copies are sealed by it before they go out. Without the key
+    /// nobody can read them, so keep it elsewhere, too. Unset: the store can read them.
+    #[config(env = "SIGHTLINE_ORIGIN_STORE_ENCRYPTION_KEY_FILE")]
+    pub encryption_key_file: Option<PathBuf>,
     /// Whether a file stays on the disk, too, by the rules of [record]. False: it goes as soon as the store has it.
     #[config(env = "SIGHTLINE_ORIGIN_STORE_KEEP_LOCAL", default = true)]
     pub keep_local: bool,
@@ -67,18 +71,20 @@ impl Store {
         let Some(url) = &self.url else { return Ok(None) };
         let secret_key = match (&self.secret_key, &self.secret_key_file) {
             (Some(key), _) => key.clone(),
-            (None, Some(file)) => {
-                let unread = |source| StartError::File { key: "store.secret_key_file", path: file.clone(), source };
-                Secret::from(std::fs::read_to_string(file).map_err(unread)?.trim())
-            }
+            (None, Some(file)) => secret("store.secret_key_file", file)?,
             (None, None) => Secret::from(""),
         };
+        let key = "store.encryption_key_file";
+        let no_key = |_| StartError::Setting { key, reason: "holds no 64 hexadecimal digits; make a key by `openssl rand -hex 32`" };
+        let seal_key = self.encryption_key_file.as_deref().map(|file| secret(key, file)).transpose()?;
+        let seal_key = seal_key.map(|key| SealKey::parse(&key).map_err(no_key)).transpose()?;
         let access = Access {
             url: url.clone(),
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
             access_key: self.access_key.clone().unwrap_or_default(),
             secret_key,
+            seal_key,
             is_path_style: self.path_style,
         };
         let client = https::client(self.ca.as_deref(), "store.ca")?;
@@ -86,4 +92,9 @@ impl Store {
             |_| StartError::Setting { key: "store.url", reason: "names no bucket that can be asked; see store.endpoint and store.region" };
         Bucket::new(&access, client).map(Some).map_err(wrong)
     }
+}
+
+fn secret(key: &'static str, file: &Path) -> Result<Secret, StartError> {
+    let text = std::fs::read_to_string(file).map_err(|source| StartError::File { key, path: file.to_owned(), source })?;
+    Ok(Secret::from(text.trim()))
 }

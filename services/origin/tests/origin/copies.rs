@@ -139,6 +139,50 @@ async fn a_store_that_fails_is_told_of_once_with_its_end_and_then_has_everything
     origin.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_copy_is_nothing_that_the_store_can_read_and_plays_by_its_key_alone() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::start().await);
+    // More than a part, and no whole number of chunks.
+    let content = leave_recording(dir.path(), (9 << 20) + 77);
+    let keys = ["1", "2"].map(|digit| {
+        let file = dir.path().join(format!("{digit}.key"));
+        std::fs::write(&file, digit.repeat(64) + "\n").unwrap();
+        file
+    });
+    let with_key = |key: usize| {
+        let mut config = with_store(&store, dir.path());
+        (config.store.encryption_key_file, config.store.keep_local) = (Some(keys[key].clone()), false);
+        config
+    };
+    store.mood(Mood::Busy);
+    let origin = Origin::start(with_key(0)).await.unwrap();
+    let local = dir.path().join("recordings/cam-1").join(NAME);
+    until("the local file goes", async || !local.exists()).await;
+    assert_eq!(store.objects(), [format!("{NAME}.sealed")]);
+    let sealed = std::fs::read(store.object(&format!("cam-1/{NAME}.sealed"))).unwrap();
+    assert!(sealed.starts_with(b"SLSEAL01") && !sealed.windows(16).any(|window| window == &content[..16]), "nothing of it is seen");
+    let ask = async |origin: &Origin, range: &str| {
+        let url = format!("http://{}/vod/cam-1/{NAME}", origin.http_addr().unwrap());
+        let answer = reqwest::Client::new().get(url).header("range", range).send().await.unwrap();
+        (answer.status().as_u16(), answer.bytes().await.map(Vec::from).unwrap_or_default())
+    };
+    store.mood(Mood::Well);
+    assert!(ask(&origin, "bytes=0-").await == (206, content.clone()));
+    assert!(ask(&origin, "bytes=65530-131079").await == (206, content[65_530..131_080].to_vec()));
+    assert!(ask(&origin, "bytes=-5").await == (206, content[content.len() - 5..].to_vec()));
+    origin.shutdown().await;
+    // The same file here once more: nothing is sent again, whatever its object's length.
+    leave_recording(dir.path(), (9 << 20) + 77);
+    store.take_asked();
+    let origin = Origin::start(with_key(0)).await.unwrap();
+    until("the local file goes", async || !local.exists()).await;
+    assert!(store.take_asked().iter().all(|asked| !asked.starts_with("PUT") && !asked.starts_with("POST")));
+    origin.shutdown().await;
+    let origin = Origin::start(with_key(1)).await.unwrap();
+    assert_eq!(ask(&origin, "bytes=0-").await.0, 503, "another key opens nothing");
+    origin.shutdown().await;
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_store_is_said_with_what_to_do() {
     let (dir, store) = (tempfile::tempdir().unwrap(), Store::start().await);
