@@ -41,7 +41,7 @@ async function act(name, work, reload) {
     await work();
     toast(t('done', { cmd: name }));
     // From the first user on, this browser has to sign in, too.
-    if (store.me?.way === 'here') forget();
+    if (store.me?.way === 'here') return forget();
   } catch (error) {
     toast(t('failed', { cmd: name, why: error.message }), true);
   }
