@@ -13,7 +13,8 @@ pub(crate) fn run(recordings: &Recordings) -> Result<(), Failure> {
     let dir = dir(recordings)?;
     match &recordings.action {
         RecordingsAction::List => {
-            let found = archive::list(&dir)?;
+            let (found, unreadable) = archive::list(&dir)?;
+            unreadable.iter().for_each(|file| terminal::say(&format!("note: passed over, whole or in part: {file}")));
             if recordings.json {
                 terminal::print(&serde_json::to_string(&found)?);
                 return Ok(());
@@ -28,6 +29,7 @@ pub(crate) fn run(recordings: &Recordings) -> Result<(), Failure> {
                 return Err(WrongUse(format!("FROM ({from}) is not before TO ({to})")).into());
             }
             let exported = archive::export(&dir, *from, *to, out)?;
+            exported.unreadable.iter().for_each(|file| terminal::say(&format!("note: passed over, whole or in part: {file}")));
             if recordings.json {
                 terminal::print(&serde_json::to_string(&exported)?);
                 return Ok(());

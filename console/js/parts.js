@@ -91,7 +91,7 @@ export function copyRow(label, value) {
 
 const EVENT_TONES = {
   stream_started: 'live', device_online: 'live', server_up: 'live', connection_error: 'bad', server_down: 'bad', device_revoked: 'bad', device_duel: 'bad',
-  certificate_ends: 'warn', audit_rolled_back: 'bad', storage_failed: 'bad', motion: 'warn', server_restarted: 'warn', stream_duel: 'bad', stream_limited: 'bad', recording_failed: 'bad', recording_resumed: 'live', relay_failed: 'bad', start_failed: 'bad', relay_resumed: 'live', pull_failed: 'bad', pull_resumed: 'live', hook_failed: 'bad', hook_recovered: 'live',
+  certificate_ends: 'warn', audit_rolled_back: 'bad', storage_failed: 'bad', motion: 'warn', server_restarted: 'warn', server_recordings_short: 'bad', server_recordings_enough: 'live', stream_duel: 'bad', stream_limited: 'bad', recording_failed: 'bad', recording_resumed: 'live', relay_failed: 'bad', start_failed: 'bad', relay_resumed: 'live', pull_failed: 'bad', pull_resumed: 'live', hook_failed: 'bad', hook_recovered: 'live',
 };
 
 /** A list of events, newest first. */

@@ -15,11 +15,13 @@ mod init;
 mod read;
 #[cfg(test)]
 mod samples;
+mod segment_index;
 
 pub use error::{Error, ReadError};
 pub use fragment::{fragment, fragment_of, fragment_parts};
 pub use init::{holds, init_segment};
 pub use read::{BOX_HEADER_BYTES, BoxHeader, Sample, read_fragment, read_tracks};
+pub use segment_index::{IndexEntry, index_room, read_segment_index, segment_index};
 
 use core::num::NonZeroU32;
 use sightline_media::TrackId;

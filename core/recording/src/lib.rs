@@ -18,7 +18,7 @@ pub mod name;
 mod playlist;
 
 pub use cutter::{AfterLoss, Beginning, Cutter, Fragment, KeyFrames, Piece, Rules};
-pub use gaps::{Gap, gaps};
+pub use gaps::{Gap, gaps, joined};
 pub use index::{Index, Place};
-pub use keep::{KeepRules, KeptFile, Removed, to_remove};
+pub use keep::{Forecast, KeepRules, KeptFile, OwnRules, Removed, forecast, to_remove};
 pub use playlist::Playlist;

@@ -1,10 +1,10 @@
 //! A playlist of recorded files (RFC 8216): nothing is written anew, its segments are ranges of the files' own bytes.
 
-use crate::index::Index;
+use crate::index::{Index, Place};
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write as _;
 use jiff::{Timestamp, tz::Offset};
-use sightline_media::{MediaTime, TrackId};
+use sightline_media::MediaTime;
 
 /// A segment is at least this long, where key frames allow: fewer requests, and a seek still lands near.
 const SEGMENT_TICKS_MIN: i64 = 4 * MediaTime::TICKS_PER_SECOND;
@@ -88,13 +88,11 @@ fn date(at: Timestamp) -> String {
 /// Runs of fragments that begin with a key frame, of those that are shown between two moments.
 fn segments(index: &Index, from: Timestamp, until: Timestamp) -> Vec<Segment> {
     let mut found: Vec<Segment> = Vec::new();
-    for (number, place) in index.places.iter().enumerate() {
-        let Some((began, is_start)) = beginning(index, number) else { continue };
-        let next = (number + 1..index.places.len()).find_map(|next| beginning(index, next));
-        let ends = next.map_or_else(|| index.length().max(began), |(next, _)| next);
+    for (number, &Place { offset, end, began, is_start, .. }) in index.places.iter().enumerate() {
+        let ends = index.places.get(number + 1).map_or_else(|| index.length(), |next| next.began).max(began);
         match found.last_mut() {
-            Some(open) if !is_start || (began - open.began).ticks_90k < SEGMENT_TICKS_MIN => (open.end, open.ends) = (place.end, ends),
-            _ if is_start => found.push(Segment { offset: place.offset, end: place.end, began, ends }),
+            Some(open) if !is_start || (began - open.began).ticks_90k < SEGMENT_TICKS_MIN => (open.end, open.ends) = (end, ends),
+            _ if is_start => found.push(Segment { offset, end, began, ends }),
             // Nothing can begin with it.
             _ => {}
         }
@@ -103,21 +101,9 @@ fn segments(index: &Index, from: Timestamp, until: Timestamp) -> Vec<Segment> {
     found
 }
 
-/// When a fragment's first picture is shown (its first frame of sound, where there are no pictures), and whether decoding can start there.
-fn beginning(index: &Index, number: usize) -> Option<(MediaTime, bool)> {
-    let has_video = index.tracks.iter().any(|track| track.id == TrackId::VIDEO);
-    let next = index.places.get(number + 1).map_or(index.samples.len(), |next| next.first_sample);
-    let samples = index.samples.get(index.places.get(number)?.first_sample..next)?;
-    let first = samples.iter().find(|sample| (sample.track == TrackId::VIDEO) == has_video)?;
-    Some((first.dts, first.is_keyframe))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::Place;
-    use sightline_media::{Track, TrackConfig, aac::AudioConfig};
-    use sightline_mp4::Sample;
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_millisecond(1_760_000_000_000 + ms).unwrap()
@@ -126,21 +112,11 @@ mod tests {
     /// A file that begins `began` ms on, with a fragment a second, of which each `key_every`th begins with a key frame.
     fn file(began: i64, seconds: i64, key_every: i64) -> Index {
         let mut index = Index::new(at(began));
-        // Any track of pictures: what it is coded in does not matter here.
-        index.tracks = alloc::vec![Track { id: TrackId::VIDEO, config: TrackConfig::Aac(AudioConfig::parse(&[0x12, 0x10]).unwrap()) }];
         index.head_bytes = 700;
         for second in 0..seconds {
             let offset = 700 + u64::try_from(second).unwrap() * 1_000;
-            index.places.push(Place { offset, end: offset + 1_000, first_sample: index.samples.len() });
-            index.samples.push(Sample {
-                track: TrackId::VIDEO,
-                dts: MediaTime::from_millis(second * 1_000),
-                composition: MediaTime::ZERO,
-                duration: MediaTime::from_millis(1_000),
-                is_keyframe: second % key_every == 0,
-                offset: offset + 100,
-                bytes: 900,
-            });
+            let began = MediaTime::from_millis(second * 1_000);
+            index.add(offset, offset + 1_000, Some((began, second % key_every == 0)), Some(began + MediaTime::from_millis(1_000)));
         }
         index
     }

@@ -67,9 +67,54 @@ pub struct OriginReport {
     /// The `version` of the relays by the API that it has; 0: none. Absent: an origin that takes them from its settings alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relays_version: Option<u64>,
+    /// The `version` of the holds that it has; 0: none. Absent: an origin that records nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_version: Option<u64>,
+    /// What it has recorded. Absent: nothing, or it has not looked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recordings: Option<OriginRecordings>,
     /// Playback keys that were used since the last report that was taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub played: Vec<PlaybackKeyUse>,
+}
+
+/// What an origin has recorded, as it was looked at within the last minute.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OriginRecordings {
+    /// All files together.
+    pub bytes: u64,
+    /// Of these, what is held.
+    pub held_bytes: u64,
+    /// When the oldest began, seconds since 1970.
+    pub oldest: i64,
+    /// So many hours back recordings will reach for their room, if it goes on as in the last day. Absent: too little was recorded to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_hours: Option<u64>,
+    /// So many hours they shall reach back; 0: there is no such rule.
+    pub keep_hours: u32,
+}
+
+/// The recordings that are to stay, whole. An origin goes by the newest list that it has, also while the cloud is away.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RecordingHolds {
+    /// Another one after each change.
+    pub version: u64,
+    /// One that is not here any more has ended.
+    pub holds: Vec<RecordingHold>,
+}
+
+/// Recordings of a device that nothing removes.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RecordingHold {
+    /// Whose.
+    pub device: String,
+    /// From when on, milliseconds since 1970.
+    pub from: i64,
+    /// Up to when, milliseconds since 1970.
+    pub to: i64,
 }
 
 /// The last use of a playback key.
@@ -293,6 +338,45 @@ pub struct RecordedList {
     pub files: Vec<RecordedFile>,
     /// Where time is missing between them.
     pub gaps: Vec<RecordedGap>,
+    /// Files that can't be read, or not wholly: what else there is does not suffer for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableFile>,
+}
+
+/// What the cloud asks an origin about many devices at once: `POST /vod/coverage`.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CoverageQuestion {
+    /// From when on, milliseconds since 1970.
+    pub from: i64,
+    /// Up to when.
+    pub to: i64,
+    /// Whose, each with the right to see it: a playback token.
+    pub devices: Vec<(String, String)>,
+}
+
+/// Without the tokens.
+impl core::fmt::Debug for CoverageQuestion {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { from, to, devices } = self;
+        f.debug_struct("CoverageQuestion").field("from", from).field("to", to).field("devices", &devices.len()).finish()
+    }
+}
+
+/// When something was recorded, by device: those with nothing are left out.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CoverageAnswer {
+    /// Spans in milliseconds since 1970, in order, with a second and more between them.
+    pub devices: alloc::collections::BTreeMap<String, Vec<(i64, i64)>>,
+}
+
+/// A recorded file with something that can't be read.
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct UnreadableFile {
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it, first.
+    pub reason: String,
 }
 
 /// A recorded file. Times are milliseconds since 1970.
@@ -447,6 +531,9 @@ pub struct ReportAnswer {
     /// The relays by the API, where the origin's are others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relays: Option<RelayRules>,
+    /// The recordings that are to stay, where the origin knows of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<RecordingHolds>,
 }
 
 /// A stream that lost its right.

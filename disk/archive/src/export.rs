@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sightline_media::{Frame, MediaTime, TrackId};
 use sightline_mp4::Sample;
-use sightline_recording::{Index, gaps};
+use sightline_recording::gaps;
 use std::{
     fs::File,
     io::{self, Write as _},
@@ -72,6 +72,21 @@ pub struct Recording {
     pub height: u32,
 }
 
+/// A file that was passed over, whole or in part: the others are of use without it.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Which.
+    pub path: PathBuf,
+    /// What is wrong with it, first.
+    pub problem: SegmentError,
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.problem)
+    }
+}
+
 /// What an export holds.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Exported {
@@ -85,13 +100,15 @@ pub struct Exported {
     pub bytes: u64,
     /// Holes of more than a second between two files, which were closed.
     pub gaps: u32,
+    /// Files of the range that can't be read, or not wholly.
+    pub unreadable: Vec<String>,
 }
 
-/// The recordings in a directory, oldest first. A file without a complete fragment, as one that is just begun, is left out.
+/// The recordings in a directory, oldest first, and what of them can't be read. A file without a complete fragment, as one that is just begun, is left out.
 ///
 /// # Errors
 /// [`RecordingsError`]
-pub fn list(dir: &Path) -> Result<Vec<Recording>, RecordingsError> {
+pub fn list(dir: &Path) -> Result<(Vec<Recording>, Vec<Unreadable>), RecordingsError> {
     let recording = |segment: &Segment| {
         let (width, height) = segment.index.tracks.iter().find_map(|track| track.config.size()).unwrap_or((0, 0));
         Recording {
@@ -99,14 +116,14 @@ pub fn list(dir: &Path) -> Result<Vec<Recording>, RecordingsError> {
             start: segment.index.began,
             duration_ms: segment.index.length().as_millis(),
             bytes: segment.index.bytes,
-            fragments: segment.index.fragments,
+            fragments: u32::try_from(segment.index.places.len()).unwrap_or(u32::MAX),
             width,
             height,
         }
     };
     let mut found = Vec::new();
-    visit(dir, (Timestamp::MIN, Timestamp::MAX), usize::MAX, |segment, _| found.push(recording(&segment)))?;
-    Ok(found)
+    let unreadable = visit(dir, (Timestamp::MIN, Timestamp::MAX), usize::MAX, |segment, _| found.push(recording(&segment)))?;
+    Ok((found, unreadable))
 }
 
 /// Writes what was captured from `from` to `to` into one new file, `out`. It begins with the key frame at or before `from`.
@@ -131,6 +148,7 @@ pub struct Clip {
     from: Timestamp,
     start: Timestamp,
     gaps: u32,
+    unreadable: Vec<Unreadable>,
 }
 
 /// A file with something of the range.
@@ -149,14 +167,14 @@ impl Clip {
     pub fn open(dir: &Path, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
         let (mut tracks, mut changes, mut start) = (None, None, None);
         let (mut spans, mut parts) = (Vec::new(), Vec::new());
-        visit(dir, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
+        let unreadable = visit(dir, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
             if tracks.get_or_insert_with(|| index.tracks.clone()) != &index.tracks {
                 changes.get_or_insert(index.began);
             }
             spans.push((index.began, index.wall(index.length())));
             let until = next_began.map_or(to, |next| next.min(to));
-            if let Some(began) = played(&index, from, until).and_then(|samples| Some(samples.first()?.dts)) {
-                start.get_or_insert(index.wall(began));
+            if let Some(first) = index.between(from, until).first() {
+                start.get_or_insert(index.wall(first.began));
                 parts.push(Part { path, until });
             }
         })?;
@@ -167,7 +185,13 @@ impl Clip {
         let head = sightline_mp4::init_segment(&tracks)
             .map_err(|error| RecordingsError::File { path: dir.to_owned(), error: io::Error::other(error) })?;
         let gaps = u32::try_from(gaps(spans, GAP).len()).unwrap_or(u32::MAX);
-        Ok(Self { head, parts, from, start, gaps })
+        Ok(Self { head, parts, from, start, gaps, unreadable })
+    }
+
+    /// Files of the range that can't be read, or not wholly.
+    #[must_use]
+    pub fn unreadable(&self) -> &[Unreadable] {
+        &self.unreadable
     }
 
     /// When its first picture was captured.
@@ -188,15 +212,9 @@ impl Clip {
             file.write_all(&piece)?;
         }
         let ClipReader { clip, end, frames, .. } = reader;
-        Ok(Exported { start: clip.start, duration_ms: end.as_millis(), frames, bytes: 0, gaps: clip.gaps })
+        let unreadable = clip.unreadable.iter().map(Unreadable::to_string).collect();
+        Ok(Exported { start: clip.start, duration_ms: end.as_millis(), frames, bytes: 0, gaps: clip.gaps, unreadable })
     }
-}
-
-/// What is played of a file, by time; `None`: nothing of it.
-fn played(index: &Index, from: Timestamp, until: Timestamp) -> Option<Vec<Sample>> {
-    let mut samples = index.between(from, until)?;
-    samples.sort_by_key(|sample| sample.dts);
-    Some(samples)
 }
 
 /// A clip that is read a fragment at a time: as much as one takes is held in memory.
@@ -256,8 +274,9 @@ impl ClipReader {
         while let Some(part) = self.clip.parts.get(self.number) {
             self.number += 1;
             let segment = Segment::open(&part.path).map_err(io::Error::other)?;
-            if let Some(samples) = played(&segment.index, self.clip.from, part.until) {
-                let first = samples.iter().filter(|sample| sample.track == TrackId::VIDEO).map(|sample| sample.dts).min();
+            let samples = segment.samples(self.clip.from, part.until).map_err(io::Error::other)?;
+            if !samples.is_empty() {
+                let first = samples.iter().filter(|sample| sample.track == segment.index.track()).map(|sample| sample.dts).min();
                 let base = self.end - first.unwrap_or(MediaTime::ZERO);
                 return Ok(Some(Run { segment, samples, at: 0, base }));
             }
@@ -286,38 +305,45 @@ impl ClipReader {
 }
 
 /// A file is not looked at for the time before a range unless it began less than this before the range: longer ones begin with the first of them.
-const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
+pub(crate) const FILE_LENGTH_MAX: SignedDuration = SignedDuration::from_hours(1);
 
-/// Looks at the files with something of a range, oldest first, so many at the most: each is read for its index (48 bytes a frame), and what `each` does not keep is gone.
-/// `each` gets the file, and when the one after it begins.
+/// Looks at the files with something of a range, oldest first, so many at the most: of each the index is read (40 bytes a fragment), and what `each` does not keep is gone.
+/// `each` gets the file, and when the one after it begins. What comes back are the files that were passed over, whole or in part.
 ///
 /// # Errors
-/// [`RecordingsError`]
+/// [`RecordingsError`]: of a file only where none can be read.
 pub fn visit(
     dir: &Path,
     (from, to): (Timestamp, Timestamp),
     files_max: usize,
     mut each: impl FnMut(Segment, Option<Timestamp>),
-) -> Result<(), RecordingsError> {
+) -> Result<Vec<Unreadable>, RecordingsError> {
     let files = segment::files(dir).map_err(|error| RecordingsError::File { path: dir.to_owned(), error })?;
-    // Whatever began long before a file that begins before the range is over by then; of those the last may be a long one.
-    let long_before = from.saturating_sub(FILE_LENGTH_MAX).unwrap_or(Timestamp::MIN);
-    let earliest = files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN);
-    let mut found = 0;
+    let earliest = segment::earliest(&files, from, FILE_LENGTH_MAX);
+    let (mut found, mut unreadable) = (0, Vec::new());
     for (number, file) in files.iter().enumerate().filter(|(_, file)| file.began >= earliest && file.began < to) {
-        // The retention may have removed it meanwhile.
-        if found == files_max || !file.path.exists() {
-            continue;
+        if found == files_max {
+            break;
         }
-        let segment = open(&file.path)?;
-        if segment.index.fragments > 0 && segment.index.wall(segment.index.length()) > from {
-            found += 1;
-            each(segment, files.get(number + 1).map(|next| next.began));
+        let mut passed_over = |problem| unreadable.push(Unreadable { path: file.path.clone(), problem });
+        match Segment::open(&file.path) {
+            // The retention may have removed it meanwhile.
+            Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(problem) => passed_over(problem),
+            Ok(mut segment) => {
+                segment.damage.take().into_iter().for_each(passed_over);
+                if !segment.index.places.is_empty() && segment.index.wall(segment.index.length()) > from {
+                    found += 1;
+                    each(segment, files.get(number + 1).map(|next| next.began));
+                }
+            }
         }
     }
-    Ok(())
-}
-
-fn open(path: &Path) -> Result<Segment, RecordingsError> {
-    Segment::open(path).map_err(|problem| RecordingsError::Broken { path: path.to_owned(), problem })
+    match unreadable.pop() {
+        Some(Unreadable { path, problem }) if found == 0 => Err(RecordingsError::Broken { path, problem }),
+        last => {
+            unreadable.extend(last);
+            Ok(unreadable)
+        }
+    }
 }

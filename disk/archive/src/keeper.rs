@@ -2,7 +2,7 @@
 
 use crate::retention::ClockTrust;
 use jiff::Timestamp;
-use sightline_recording::{KeepRules, KeptFile, Removed, name, to_remove};
+use sightline_recording::{Forecast, KeepRules, KeptFile, OwnRules, Removed, forecast, name, to_remove};
 use std::{
     collections::BTreeMap,
     io,
@@ -17,6 +17,32 @@ pub struct Kept {
     pub rules: KeepRules,
     /// So many hundredths of the disk stay free.
     pub free_percent: u8,
+}
+
+/// Recordings of a device that stay, whatever the rules say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Whose: the name of its directory.
+    pub device: String,
+    /// From when on.
+    pub from: Timestamp,
+    /// Up to when.
+    pub to: Timestamp,
+}
+
+/// What is asked of a look beside the rules of all.
+#[derive(Clone, Copy)]
+pub struct Wishes<'a> {
+    /// What stays; `None`: that is not known just now, so nothing is removed.
+    pub held: Option<&'a [Held]>,
+    /// The rules of a device, where it has some.
+    pub own: &'a dyn Fn(&str) -> Option<OwnRules>,
+}
+
+impl std::fmt::Debug for Wishes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wishes").field("held", &self.held).finish_non_exhaustive()
+    }
 }
 
 /// Looks now and then.
@@ -36,6 +62,8 @@ pub struct Looked {
     pub oldest: Option<Timestamp>,
     /// Files that were removed, and why.
     pub removed: Vec<(PathBuf, Removed)>,
+    /// What is to be expected.
+    pub forecast: Forecast,
 }
 
 /// A recording: an MP4, an FLV, or both of one name.
@@ -56,16 +84,24 @@ impl Keeper {
     ///
     /// # Errors
     /// The directory can't be read.
-    pub fn look(&mut self, now: Timestamp, uptime: Duration) -> io::Result<Looked> {
-        let mut all = Vec::new();
+    pub fn look(&mut self, now: Timestamp, uptime: Duration, wishes: &Wishes<'_>) -> io::Result<Looked> {
+        let (mut all, mut own) = (Vec::new(), Vec::new());
         for device in std::fs::read_dir(&self.dir)? {
             let device = device?;
             if device.file_type()?.is_dir() {
-                let found = recordings(&device.path())?;
-                let last = found.keys().next_back().cloned();
-                all.extend(found.into_iter().map(|((began, stem), found)| {
-                    let is_newest = last.as_ref() == Some(&(began, stem));
-                    (KeptFile { began, bytes: found.bytes, is_newest }, found.files)
+                let (found, name) = (recordings(&device.path())?, device.file_name());
+                let name = name.to_string_lossy();
+                let rules = (wishes.own)(&name).map(|rules| {
+                    own.push(rules);
+                    own.len() - 1
+                });
+                let held: Vec<&Held> = wishes.held.unwrap_or_default().iter().filter(|held| held.device == name).collect();
+                // A file goes on until the next one begins, as far as its name tells.
+                let mut ends: Vec<Option<Timestamp>> = found.keys().skip(1).map(|(began, _)| Some(*began)).collect();
+                ends.push(None);
+                all.extend(found.into_iter().zip(ends).map(|(((began, _), found), ends)| {
+                    let is_held = held.iter().any(|held| began < held.to && ends.is_none_or(|ends| ends > held.from));
+                    (KeptFile { began, bytes: found.bytes, is_newest: ends.is_none(), is_held, own: rules }, found.files)
                 }));
             }
         }
@@ -74,8 +110,12 @@ impl Keeper {
         let trusted_now = self.trust.look(now, uptime, newest).then_some(now);
         let (free, total) = space(&self.dir).unwrap_or((u64::MAX, 0));
         let rules = KeepRules { free_min_bytes: total / 100 * u64::from(self.kept.free_percent), ..self.kept.rules };
-        let gone = to_remove(&files, &rules, trusted_now, free);
-        let mut looked = Looked { bytes: files.iter().map(|file| file.bytes).sum(), ..Looked::default() };
+        let gone = match wishes.held {
+            Some(_) => to_remove(&files, &rules, &own, trusted_now, free),
+            None => Vec::new(),
+        };
+        let forecast = forecast(&files, &rules, now, free);
+        let mut looked = Looked { bytes: files.iter().map(|file| file.bytes).sum(), forecast, ..Looked::default() };
         for &(place, why) in &gone {
             let Some((file, paths)) = all.get(place) else { continue };
             looked.bytes = looked.bytes.saturating_sub(file.bytes);
@@ -147,15 +187,31 @@ mod tests {
             free_min_bytes: 0,
         };
         let keeper = |rules| Keeper::new(dir.path().to_owned(), Kept { rules, free_percent: 0 });
-        let looked = keeper(rules(100, 1 << 20)).look(now, Duration::ZERO).unwrap();
+        let none = Wishes { held: Some(&[]), own: &|_| None };
+        let looked = keeper(rules(100, 1 << 20)).look(now, Duration::ZERO, &none).unwrap();
         assert_eq!((looked.bytes, looked.removed.len(), count()), (6_000, 0, 7));
-        let looked = keeper(rules(24, 1 << 20)).look(now, Duration::ZERO).unwrap();
+        // As long as it is not known what is held, and what is: a file that began before and goes on until then.
+        let unknown = Wishes { held: None, ..none };
+        assert_eq!(keeper(rules(1, 0)).look(now, Duration::ZERO, &unknown).unwrap().removed, []);
+        let ago = |hours| now.saturating_sub(SignedDuration::from_hours(hours)).unwrap();
+        let held =
+            [("cam-1", 26, 25), ("cam-2", 100, 10)].map(|(device, from, to)| Held { device: device.into(), from: ago(from), to: ago(to) });
+        let wishes = Wishes { held: Some(&held), own: &|_| None };
+        let looked = keeper(rules(24, 1 << 20)).look(now, Duration::ZERO, &wishes).unwrap();
+        assert_eq!((looked.removed, looked.forecast.held_bytes), (Vec::new(), 3_000));
+        let wishes = Wishes { held: Some(&[]), own: &|device| (device == "cam-1").then(OwnRules::default) };
+        assert_eq!(
+            keeper(rules(24, 1 << 20)).look(now, Duration::ZERO, &wishes).unwrap().removed,
+            [],
+            "a device whose recordings have no end"
+        );
+        let looked = keeper(rules(24, 1 << 20)).look(now, Duration::ZERO, &none).unwrap();
         assert_eq!((looked.bytes, looked.removed.len(), count()), (4_000, 2, 5), "{looked:?}");
         assert!(looked.removed.iter().all(|(_, why)| *why == Removed::Age));
-        let looked = keeper(rules(100, 2_500)).look(now, Duration::ZERO).unwrap();
+        let looked = keeper(rules(100, 2_500)).look(now, Duration::ZERO, &none).unwrap();
         assert_eq!((looked.bytes, looked.removed.len(), count()), (2_000, 2, 3), "{looked:?}");
         // A clock that has just been set forward by a year removes nothing for its age.
         let later = now.saturating_add(SignedDuration::from_hours(24 * 365)).unwrap();
-        assert_eq!(keeper(rules(0, 1 << 20)).look(later, Duration::ZERO).unwrap().removed, []);
+        assert_eq!(keeper(rules(0, 1 << 20)).look(later, Duration::ZERO, &none).unwrap().removed, []);
     }
 }

@@ -8,10 +8,12 @@ mod export;
 mod keeper;
 mod retention;
 mod segment;
+mod spans;
 mod writer;
 
-pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, export, list, visit};
-pub use keeper::{Keeper, Kept, Looked};
+pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, Unreadable, export, list, visit};
+pub use keeper::{Held, Keeper, Kept, Looked, Wishes};
 pub use retention::Retention;
 pub use segment::{Segment, SegmentError, complete_bytes};
+pub use spans::{Span, Spans};
 pub use writer::{Durability, Formats, Plan, Stem, Writer, make_private_dir};

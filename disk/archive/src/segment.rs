@@ -1,7 +1,7 @@
 //! One recorded file, read: complete fragments, and no byte behind them.
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sightline_media::Frame;
 use sightline_mp4::{BOX_HEADER_BYTES, BoxHeader, ReadError, Sample};
 use sightline_recording::{Index, name};
@@ -14,6 +14,9 @@ use std::{
 
 /// The longest `moov` or `moof` that is read: ours are a few KiB.
 const INDEX_BYTES_MAX: u64 = 4 << 20;
+
+/// What comes before the first fragment of ours, with its index, fits into this: one read instead of a dozen.
+const HEAD_BYTES: usize = 8 << 10;
 
 /// Why a recorded file can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,12 @@ pub(crate) fn files(dir: &Path) -> io::Result<Vec<RecordingFile>> {
     Ok(found)
 }
 
+/// What began before this is over at `from`: of the files that began longer than `length_max` before it, the last may be a long one.
+pub(crate) fn earliest(files: &[RecordingFile], from: Timestamp, length_max: SignedDuration) -> Timestamp {
+    let long_before = from.saturating_sub(length_max).unwrap_or(Timestamp::MIN);
+    files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN)
+}
+
 fn began(path: &Path) -> Option<Timestamp> {
     name::began(path.file_name()?.to_str()?)
 }
@@ -84,32 +93,67 @@ pub struct Segment {
     pub path: PathBuf,
     /// What is in it.
     pub index: Index,
+    /// Why a fragment of it was passed over, if one was.
+    pub damage: Option<SegmentError>,
     file: File,
 }
 
 impl Segment {
-    /// Reads the index of a file. Nothing behind its last complete fragment counts.
+    /// Reads the index of a file: one that is complete begins with it; of others each fragment is looked at. Nothing behind the last complete fragment counts, and a fragment that
+    /// can't be read is passed over.
     ///
     /// # Errors
-    /// [`SegmentError`]
+    /// [`SegmentError`], where nothing of the file can be read.
     pub fn open(path: &Path) -> Result<Self, SegmentError> {
         let mut index = Index::new(began(path).ok_or(SegmentError::Name)?);
         let mut boxes = Boxes::open(path)?;
-        let file = boxes.file.try_clone()?;
-        let mut moof = None;
+        let (mut moof, mut damage) = (None, None);
         while let Some(found) = boxes.next()? {
-            match &found.header.kind {
-                b"moov" => index.handle_moov(&found.read(&file)?, found.offset)?,
-                b"moof" => moof = Some((found.offset, found.read(&file)?)),
-                b"mdat" => {
-                    if let Some((offset, moof)) = moof.take() {
-                        index.handle_fragment(&moof, offset, found.end())?;
-                    }
+            let read = match &found.header.kind {
+                b"moov" => {
+                    index.handle_moov(&boxes.read(found)?, found.offset)?;
+                    Ok(())
                 }
-                _ => {}
+                b"sidx" => match boxes.read(found) {
+                    Ok(sidx) if index.handle_index(&sidx, found.end(), boxes.end) => break,
+                    read => read.map(|_| ()),
+                },
+                b"moof" => boxes.read(found).map(|read| moof = Some((found.offset, read))),
+                b"mdat" => moof.take().map_or(Ok(()), |(offset, moof)| Ok(index.handle_fragment(&moof, offset, found.end())?)),
+                _ => Ok(()),
+            };
+            damage = damage.or(read.err());
+        }
+        Ok(Self { path: path.to_owned(), index, damage, file: boxes.file })
+    }
+
+    /// The frames from the key frame at or before `from` up to `until`, by time; none where that holds no key frame. Only their fragments' heads are read.
+    ///
+    /// # Errors
+    /// [`SegmentError`], where a fragment is not what the index says.
+    pub fn samples(&self, from: Timestamp, until: Timestamp) -> Result<Vec<Sample>, SegmentError> {
+        let places = self.index.between(from, until);
+        let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(Vec::new()) };
+        let mut samples = Vec::new();
+        let mut boxes = Boxes::between(&self.file, first.offset, last.end)?;
+        while let Some(found) = boxes.next()? {
+            if found.header.kind == *b"moof" {
+                let moof = boxes.read(found)?;
+                // One that is damaged costs its own frames alone.
+                if let Err(problem) = sightline_mp4::read_fragment(&moof, found.offset, &mut samples) {
+                    tracing::warn!(file = %self.path.display(), %problem, "a fragment of a recording is passed over");
+                }
             }
         }
-        Ok(Self { path: path.to_owned(), index, file })
+        Ok(self.index.played(samples, from, until).unwrap_or_default())
+    }
+
+    /// All its frames, by time.
+    ///
+    /// # Errors
+    /// [`SegmentError`]
+    pub fn all_samples(&self) -> Result<Vec<Sample>, SegmentError> {
+        self.samples(Timestamp::MIN, Timestamp::MAX)
     }
 
     /// A frame with its bytes.
@@ -141,15 +185,6 @@ impl FoundBox {
     fn end(self) -> u64 {
         self.offset + self.header.bytes
     }
-
-    fn read(self, file: &File) -> Result<Vec<u8>, SegmentError> {
-        if self.header.bytes > INDEX_BYTES_MAX {
-            return Err(SegmentError::TooLong { offset: self.offset, bytes: self.header.bytes });
-        }
-        let mut body = vec![0; self.header.bytes as usize];
-        file.read_exact_at(&mut body, self.offset)?;
-        Ok(body)
-    }
 }
 
 /// The boxes of a file, as far as they are complete.
@@ -157,25 +192,54 @@ struct Boxes {
     file: File,
     offset: u64,
     end: u64,
+    /// What was read ahead, and where it begins: the head of a file is read at once.
+    ahead: Vec<u8>,
+    ahead_at: u64,
 }
 
 impl Boxes {
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let end = file.metadata()?.len();
-        Ok(Self { file, offset: 0, end })
+        let mut boxes =
+            Self { file, offset: 0, end, ahead: vec![0; HEAD_BYTES.min(usize::try_from(end).unwrap_or(HEAD_BYTES))], ahead_at: 0 };
+        boxes.file.read_exact_at(&mut boxes.ahead, 0)?;
+        Ok(boxes)
+    }
+
+    /// Those in a part of a file.
+    fn between(file: &File, offset: u64, end: u64) -> io::Result<Self> {
+        Ok(Self { file: file.try_clone()?, offset, end, ahead: Vec::new(), ahead_at: offset })
     }
 
     fn next(&mut self) -> io::Result<Option<FoundBox>> {
-        let left_bytes = self.end - self.offset;
+        let left_bytes = self.end.saturating_sub(self.offset);
         if left_bytes < BOX_HEADER_BYTES as u64 {
             return Ok(None);
         }
         let mut header = [0; BOX_HEADER_BYTES];
-        self.file.read_exact_at(&mut header, self.offset)?;
+        self.read_at(&mut header, self.offset)?;
         let Some(header) = BoxHeader::parse(header, left_bytes) else { return Ok(None) };
         let found = FoundBox { header, offset: self.offset };
         self.offset = found.end();
         Ok(Some(found))
+    }
+
+    fn read(&self, found: FoundBox) -> Result<Vec<u8>, SegmentError> {
+        if found.header.bytes > INDEX_BYTES_MAX {
+            return Err(SegmentError::TooLong { offset: found.offset, bytes: found.header.bytes });
+        }
+        let mut body = vec![0; found.header.bytes as usize];
+        self.read_at(&mut body, found.offset)?;
+        Ok(body)
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let from = offset.checked_sub(self.ahead_at).and_then(|from| usize::try_from(from).ok());
+        match from.and_then(|from| self.ahead.get(from..from.checked_add(into.len())?)) {
+            Some(ahead) => into.copy_from_slice(ahead),
+            None => self.file.read_exact_at(into, offset)?,
+        }
+        Ok(())
     }
 }

@@ -6,12 +6,14 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use sightline_media::{Frame, MediaTime, StreamConfig};
-use sightline_recording::{Beginning, Fragment, name};
+use sightline_media::{Frame, MediaTime, StreamConfig, Track};
+use sightline_mp4::BOX_HEADER_BYTES;
+use sightline_recording::{Beginning, Fragment, Index, name};
 use sightline_rtmp::flv;
 use std::{
     fs::File,
     io::{self, IoSlice, Write as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -59,6 +61,9 @@ pub enum Durability {
     System,
 }
 
+/// Where the name of a box stands, behind its size.
+const NAMED_AT: usize = 4;
+
 /// Writes fragments into files.
 #[derive(Debug)]
 pub struct Writer {
@@ -77,6 +82,8 @@ struct Growing {
     /// The stream's time of the files' zero.
     zero: MediaTime,
     sequence: u32,
+    /// Of the MP4.
+    index: Index,
 }
 
 impl Writer {
@@ -121,9 +128,11 @@ impl Writer {
         growing.map(|(_, path)| path.clone()).collect()
     }
 
-    /// The files are complete.
+    /// The files are complete: an MP4 gets its index.
     pub fn end_file(&mut self) {
-        self.growing = None;
+        if let Some(growing) = self.growing.take() {
+            growing.finish(self.plan.durability);
+        }
     }
 
     fn append_once(&mut self, fragment: &Fragment, now: Timestamp) -> io::Result<()> {
@@ -131,8 +140,16 @@ impl Writer {
         let heads = match &fragment.begins {
             Some(beginning) => {
                 self.apply_retention(now);
-                let mut growing = Growing { config: beginning.config.clone(), flv: None, mp4: None, zero, sequence: 0 };
-                self.growing = None;
+                let mut growing = Growing {
+                    config: beginning.config.clone(),
+                    flv: None,
+                    mp4: None,
+                    zero,
+                    sequence: 0,
+                    index: Index::new(Timestamp::UNIX_EPOCH),
+                };
+                growing.index.tracks = held_tracks(&growing.config);
+                self.end_file();
                 match self.create(beginning, &mut growing) {
                     Ok(heads) => {
                         self.growing = Some(growing);
@@ -230,9 +247,13 @@ fn flv_head(config: &StreamConfig) -> Bytes {
     head.freeze()
 }
 
+/// What an MP4 takes of a stream.
+fn held_tracks(config: &StreamConfig) -> Vec<Track> {
+    config.tracks.iter().filter(|track| sightline_mp4::holds(track.config.codec())).cloned().collect()
+}
+
 fn mp4_head(config: &StreamConfig) -> Result<Bytes, sightline_mp4::Error> {
-    let tracks: Vec<_> = config.tracks.iter().filter(|track| sightline_mp4::holds(track.config.codec())).cloned().collect();
-    sightline_mp4::init_segment(&tracks)
+    Ok([sightline_mp4::init_segment(&held_tracks(config))?, sightline_mp4::index_room()].concat().into())
 }
 
 /// Pictures of people's homes are for their owner alone.
@@ -303,9 +324,50 @@ impl Growing {
                 parts.extend(sightline_mp4::fragment_parts(self.sequence, &held, ends_at).map_err(io::Error::other)?);
             }
             write_whole(file, &parts, durability)?;
+            self.index.head_bytes += heads.mp4.len() as u64;
+            let begins = self.index.bytes.max(self.index.head_bytes);
+            let bytes: usize = parts.iter().skip(1).map(Bytes::len).sum();
+            let mut shown = held.iter().filter(|frame| frame.track == self.index.track());
+            let first = shown.next().map(|first| (first.dts, first.is_keyframe));
+            let last = shown.next_back().map(|last| last.dts);
+            if bytes > 0 {
+                self.index.add(begins, begins + bytes as u64, first, ends_at.or(last));
+            }
         }
         Ok(())
     }
+
+    /// Puts the index of the MP4 into the room that was kept for it. A file without one is whole, too: its fragments are looked at one by one. So a failure here costs nothing but time.
+    fn finish(self, durability: Durability) {
+        let Some((_, path)) = &self.mp4 else { return };
+        let Some(index) = sightline_mp4::segment_index(self.index.track(), &self.index.entries()) else { return };
+        if let Err(error) = put_index(path, &index, &self.index, durability) {
+            tracing::debug!(file = %path.display(), %error, "a recording is left without an index");
+        }
+    }
+}
+
+/// Writes the index, its name last: a power cut between the two leaves the room as it was. The file must be as long as was written, and have that room: it may be another one by now.
+fn put_index(path: &Path, index: &Bytes, of: &Index, durability: Durability) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let at = of.head_bytes.saturating_sub(index.len() as u64);
+    let mut room = vec![0; index.len()];
+    file.read_exact_at(&mut room, at)?;
+    if room != sightline_mp4::index_room() || file.metadata()?.len() != of.bytes {
+        return Err(io::Error::other("it was changed by another program"));
+    }
+    let (size, body) = (index.get(..NAMED_AT).unwrap_or_default(), index.get(BOX_HEADER_BYTES..).unwrap_or_default());
+    let name = index.get(NAMED_AT..BOX_HEADER_BYTES).unwrap_or_default();
+    file.write_all_at(body, at + BOX_HEADER_BYTES as u64)?;
+    if durability == Durability::EachFragment {
+        file.sync_data()?;
+    }
+    // Eight bytes in one sector: they are on the disk together.
+    file.write_all_at(&[size, name].concat(), at)?;
+    if durability == Durability::EachFragment {
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 /// Appends all parts, with as few calls as the system lets: a thousand parts at a time. What fails halfway is cut off again: the file ends with the fragment before.

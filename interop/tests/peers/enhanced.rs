@@ -70,7 +70,25 @@ fn carries(name: &str, encoder: &[&str]) {
     drop(publisher);
     let recording = eventually("the recording is there", Duration::from_secs(5), || stack.recordings("cam", "mp4").first().cloned());
     std::thread::sleep(Duration::from_secs(1));
-    assert!(media::decode(&recording) > 100, "the recording decodes from its first frame to its last");
+    let recorded = media::decode(&recording);
+    assert!(recorded > 100, "the recording decodes from its first frame to its last");
+    assert_played_back(&stack, name, recorded);
+}
+
+/// What was recorded is listed, and given back whole as one MP4 and by a playlist.
+fn assert_played_back(stack: &Stack, codec: &str, recorded: usize) {
+    let vod = format!("http://{}/vod/cam", stack.origin_http);
+    let list: serde_json::Value = serde_json::from_slice(&output(Command::new("curl").args(["-sf", &format!("{vod}/list")]))).unwrap();
+    let file = &list["files"][0];
+    assert!(file["codec"].as_str().unwrap().eq_ignore_ascii_case(codec), "{list}");
+    assert_eq!((file["width"].as_i64(), file["height"].as_i64()), (Some(320), Some(180)), "{list}");
+    let range = format!("{vod}/{}-{}", file["from"], file["to"].as_i64().unwrap() + 1);
+    let (clip, by_hls) = (stack.file("vod.mp4"), stack.file("by-hls.mp4"));
+    output(Command::new("curl").args(["-sf", &format!("{range}.mp4"), "-o"]).arg(&clip));
+    output(Command::new("ffmpeg").args(["-v", "error", "-y", "-i", &format!("{range}.m3u8"), "-c", "copy"]).arg(&by_hls));
+    for (what, found) in [("one MP4", media::decode(&clip)), ("a playlist", media::decode(&by_hls))] {
+        assert_eq!(found, recorded, "pictures of {what}");
+    }
 }
 
 #[test]

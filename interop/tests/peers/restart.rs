@@ -54,6 +54,12 @@ fn a_killed_origin_has_its_stream_back_within_three_seconds_of_listening() {
     let files = listed["items"].as_array().unwrap();
     assert!(files.len() >= 2 && listed["unreachable"].as_array().unwrap().is_empty(), "{listed}");
     let (from, to) = (files[0]["from"].as_i64().unwrap(), files[files.len() - 1]["to"].as_i64().unwrap());
+    // So does the coverage of the fleet, with the time that nobody recorded.
+    let coverage = stack::get_json(&format!("http://{}/api/v1/coverage?from={from}&to={to}", stack.http)).unwrap();
+    let cam = &coverage["items"][0];
+    assert_eq!((cam["device"].as_str(), cam["spans"].as_array().unwrap().len()), (Some("cam-1"), 2), "{coverage}");
+    assert_eq!((&cam["gaps"][0]["from"], &cam["gaps"][0]["to"]), (&cam["spans"][0]["to"], &cam["spans"][1]["from"]), "{coverage}");
+    assert_eq!((cam["gaps"].as_array().unwrap().len(), cam["spans"][0]["from"].as_i64()), (1, Some(from)), "{coverage}");
     let (status, token) = stack::ask(
         &format!("http://{}/api/v1/streams/cam-1/playback", stack.http),
         &["-X", "POST", "-H", "content-type: application/json", "-d", "{}"],

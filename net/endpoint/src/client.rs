@@ -1,7 +1,7 @@
 //! The way to an endpoint. A name is resolved once a connection, and what it resolves to is what is connected to.
 
 use crate::url::EndpointUrl;
-use axum::http::header::{AUTHORIZATION, LOCATION};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use axum::http::{Request, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -142,10 +142,26 @@ impl Client {
     /// # Errors
     /// [`ClientError`]: there was no answer, or it was too long.
     pub async fn fetch(&self, url: &EndpointUrl, bytes_max: usize) -> Result<(u16, Bytes), ClientError> {
+        self.exchange(url, None, bytes_max).await
+    }
+
+    /// Posts JSON to an address, and gives what it answers, as [`Self::fetch`] does.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub async fn post(&self, url: &EndpointUrl, json: Bytes, bytes_max: usize) -> Result<(u16, Bytes), ClientError> {
+        self.exchange(url, Some(json), bytes_max).await
+    }
+
+    async fn exchange(&self, url: &EndpointUrl, json: Option<Bytes>, bytes_max: usize) -> Result<(u16, Bytes), ClientError> {
         let uri = url.uri().ok_or(ClientError::Address)?;
         self.check_literal(&uri)?;
         let hyper = self.hyper.as_ref().ok_or(ClientError::NoAuthorities)?;
-        let answer = hyper.request(Request::get(uri).body(Full::default())?).await?;
+        let request = match json {
+            Some(json) => Request::post(uri).header(CONTENT_TYPE, "application/json").body(Full::from(json)),
+            None => Request::get(uri).body(Full::default()),
+        };
+        let answer = hyper.request(request?).await?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), bytes_max).collect().await;
         Ok((status, body.map_err(|_| ClientError::Answer { bytes_max })?.to_bytes()))

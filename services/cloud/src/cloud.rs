@@ -15,6 +15,7 @@ use crate::{
     },
     error::StartError,
     events::log::EventLog,
+    holds::Holds,
     hooks::Hooks,
     http::{
         self,
@@ -46,7 +47,12 @@ use crate::{
 };
 use sightline_claim::Claim;
 use sightline_endpoint::Client;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -235,6 +241,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck,
     let commands = Arc::new(Commands::new(bus.clone(), Arc::clone(&presence), results));
     let playback = Arc::new(Playback::new(store.clone(), keys.clone(), clock.clone()));
     let relays = Arc::new(Relays::new(store.clone(), clock.clone()));
+    let holds = Arc::new(Holds::new(store.clone(), clock.clone()));
     let on_demand = Arc::new(OnDemand::new(
         store.clone(),
         Arc::clone(&inventory),
@@ -255,6 +262,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck,
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
         relays: Arc::clone(&relays),
+        holds: Arc::clone(&holds),
+        short: Mutex::default(),
         on_demand: Arc::clone(&on_demand),
     });
     let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
@@ -266,6 +275,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck,
         cluster_key: ClusterKey { sha256: sha256(cluster_key.reveal()) },
         commands,
         events,
+        holds,
         hooks,
         inventory,
         keys,

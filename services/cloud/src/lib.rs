@@ -26,6 +26,7 @@ mod data_dir;
 mod devices;
 mod error;
 mod events;
+mod holds;
 mod hooks;
 mod http;
 mod identity;

@@ -240,6 +240,24 @@ pub struct Record {
     /// So many hundredths of the disk stay free, 0 to 90: below it the oldest recordings are removed, but none of the last hour.
     #[config(env = "SIGHTLINE_ORIGIN_RECORD_FREE_PERCENT", default = 10)]
     pub free_percent: u8,
+    /// Devices that are kept otherwise: `[[record.rules]]` with `devices` (an id, or a pattern with *), `keep_hours` (in place of the one above; 0: nothing goes
+    /// for its age) and `keep_gb` (of each of them; 0: any number). The first that fits holds. keep_gb and free_percent above hold for all together, too.
+    #[config(default = [])]
+    pub rules: Vec<KeepRule>,
+}
+
+/// How long recordings of some devices are kept.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeepRule {
+    /// An id, or a pattern with `*`.
+    pub devices: String,
+    /// See [`Record::keep_hours`].
+    #[serde(default)]
+    pub keep_hours: u32,
+    /// Of each device, in GiB; 0: any number.
+    #[serde(default)]
+    pub keep_gb: u32,
 }
 
 /// Limits, each with its reason.
@@ -337,6 +355,9 @@ impl Config {
         }
         if self.record.free_percent > 90 {
             return Err(StartError::Setting { key: "record.free_percent", reason: "is 0 to 90, in hundredths of the disk" });
+        }
+        if self.record.rules.iter().any(|rule| rule.devices.is_empty()) {
+            return Err(StartError::Setting { key: "record.rules", reason: "has a rule without devices: an id, or a pattern with *" });
         }
         if self.limits.partial_bytes < self.limits.message_bytes as usize {
             return Err(StartError::Setting { key: "limits.partial_bytes", reason: "is at least limits.message_bytes" });

@@ -10,6 +10,8 @@ use crate::auth::keys::Keys;
 use crate::auth::viewing::Viewing;
 use crate::live::hub::Hub;
 use crate::pull::PullStates;
+use crate::record::health::RecordingCounts;
+use crate::record::holds::Holds;
 use crate::relay::{RelayRules, RelayStates};
 use checkpoint::KeptCheckpoint;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub(crate) struct Control {
     pub(crate) pulls: Arc<PullStates>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) checkpoint: KeptCheckpoint,
+    pub(crate) holds: Arc<Holds>,
+    pub(crate) recordings: Arc<RecordingCounts>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -36,4 +40,7 @@ pub(crate) struct Server {
     pub(crate) region: String,
     pub(crate) capacity_kbps: u64,
     pub(crate) is_edge: bool,
+    pub(crate) records: bool,
+    /// What the settings promise; 0: nothing.
+    pub(crate) keep_hours: u32,
 }

@@ -18,6 +18,7 @@ mod https;
 mod ingest;
 mod live;
 mod origin;
+mod pattern;
 mod play;
 mod pull;
 mod questions;

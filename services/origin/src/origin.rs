@@ -29,6 +29,7 @@ use crate::play::whep::{self, Whep};
 use crate::play::{self, Pace, Play};
 use crate::pull::{self, PullStates, Pulls};
 use crate::record::health::RecordingCounts;
+use crate::record::holds::Holds;
 use crate::record::keeping;
 use crate::record::names::RecordedNames;
 use crate::record::tap::Recordings;
@@ -147,10 +148,18 @@ impl Origin {
         parts.tasks.spawn(parts.relays.clone().run());
         parts.tasks.spawn(play::waiting::call_back(parts.rtmp.play.clone(), parts.shutdown.clone()));
         parts.tasks.spawn(hls::forget_ended(parts.rtmp.play.clone(), parts.shutdown.clone()));
-        let keeping = (config.recordings_dir(), keeping::kept(&config.record), parts.rtmp.ingest.clock, parts.recordings.clone());
-        let (dir, kept, clock, counts) = keeping;
         if config.record.enabled {
-            parts.tasks.spawn(keeping::keep(dir, kept, clock, counts, parts.tasks.clone(), parts.shutdown.clone()));
+            let (record, holds, clock) = (config.record.clone(), parts.control.holds.clone(), parts.rtmp.ingest.clock);
+            let counts = parts.recordings.clone();
+            parts.tasks.spawn(keeping::keep(
+                config.recordings_dir(),
+                record,
+                holds,
+                clock,
+                counts,
+                parts.tasks.clone(),
+                parts.shutdown.clone(),
+            ));
         }
         let hub = parts.control.hub.clone();
         hub.changed.notify_one();
@@ -379,13 +388,29 @@ impl Parts {
             region: config.region.clone(),
             capacity_kbps: config.cloud.capacity_kbps,
             is_edge: config.edge.is_edge(),
+            records: config.record.enabled,
+            keep_hours: config.record.keep_hours,
         };
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
         let parts = relay::Parts { clock, hub: hub.clone(), incidents, tasks: tasks.clone(), shutdown: shutdown.clone() };
         let relays = Arc::new(Relays::new(&config.relays, parts));
         let (states, relay_rules) = (relays.states.clone(), relays.rules.clone());
         let (pulls, relayed) = (pull_states, states);
-        let control = Control { server, keys, viewing, relays: relayed, relay_rules, pulls, hub, checkpoint, shutdown: shutdown.clone() };
+        let (holds, recordings) = (Arc::new(Holds::load(&config.data_dir)), counts.clone());
+        let shutdown_of = shutdown.clone();
+        let control = Control {
+            server,
+            keys,
+            viewing,
+            relays: relayed,
+            relay_rules,
+            pulls,
+            hub,
+            checkpoint,
+            holds,
+            recordings,
+            shutdown: shutdown_of,
+        };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
         let vod = Arc::new(Vod::new(rtmp.play.clone(), config.recordings_dir(), names));
@@ -460,7 +485,7 @@ impl Bound<TcpListener> {
 
 /// What is under `/live` and `/vod`.
 fn routes(play: &Arc<Play>, whip: Option<&Arc<Whip>>, vod: &Arc<Vod>) -> Router {
-    let routes = play::http::router(play.clone()).merge(play::vod::router(vod.clone()));
+    let routes = play::http::router(play.clone()).merge(play::vod::router(vod.clone())).merge(play::coverage::router(vod.clone()));
     match whip {
         Some(whip) => routes.merge(whip::http::router(whip.clone())),
         None => routes,

@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod asker;
+pub(crate) mod coverage;
 mod flv;
 pub(crate) mod frames;
 pub(crate) mod hls;

@@ -1,6 +1,7 @@
 //! Recordings of streams.
 
 pub(crate) mod health;
+pub(crate) mod holds;
 pub(crate) mod keeping;
 pub(crate) mod names;
 pub(crate) mod room;

@@ -36,12 +36,14 @@ pub(crate) enum EventKind {
     ServerUp,
     ServerDown,
     ServerRestarted,
+    ServerRecordingsShort,
+    ServerRecordingsEnough,
     StorageFailed,
     StorageRecovered,
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -71,6 +73,8 @@ impl EventKind {
         Self::ServerUp,
         Self::ServerDown,
         Self::ServerRestarted,
+        Self::ServerRecordingsShort,
+        Self::ServerRecordingsEnough,
         Self::StorageFailed,
         Self::StorageRecovered,
     ];
@@ -85,6 +89,8 @@ impl EventKind {
             | Self::ServerUp
             | Self::ServerDown
             | Self::ServerRestarted
+            | Self::ServerRecordingsShort
+            | Self::ServerRecordingsEnough
             | Self::StorageFailed
             | Self::StorageRecovered => true,
             Self::StreamStarted
@@ -143,6 +149,8 @@ impl EventKind {
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",
             Self::ServerRestarted => "server_restarted",
+            Self::ServerRecordingsShort => "server_recordings_short",
+            Self::ServerRecordingsEnough => "server_recordings_enough",
             Self::StorageFailed => "storage_failed",
             Self::StorageRecovered => "storage_recovered",
         }

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod commands;
 mod console;
+mod coverage;
 mod description;
 mod devices;
 mod error;
@@ -11,6 +12,7 @@ mod events;
 mod extract;
 mod groups;
 mod health;
+mod holds;
 mod hooks;
 mod keys;
 mod listener;
@@ -115,6 +117,9 @@ fn people_routes() -> OpenApiRouter<Http> {
         .routes(routes!(users::show, users::change, users::remove))
         .routes(routes!(tokens::list, tokens::add))
         .routes(routes!(tokens::remove))
+        .routes(routes!(coverage::coverage))
+        .routes(routes!(holds::list, holds::add))
+        .routes(routes!(holds::remove))
         .routes(routes!(audit::list))
 }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use sightline_endpoint::{Client, EndpointUrl};
 use sightline_signal::{
     DeviceId,
-    report::{RecordedFile, RecordedList},
+    report::{RecordedFile, RecordedList, UnreadableFile},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -65,8 +65,17 @@ pub(super) struct Recording {
 /// A server that could not be asked: it may have more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Unreachable {
+    pub(super) server: String,
+    pub(super) reason: String,
+}
+
+/// A recorded file with something that can't be read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct UnreadableRecording {
+    device: String,
     server: String,
-    reason: String,
+    #[serde(flatten)]
+    file: UnreadableFile,
 }
 
 /// A page of recordings, oldest first.
@@ -77,6 +86,8 @@ pub(super) struct Recordings {
     next: Option<String>,
     /// Servers that could not be asked.
     unreachable: Vec<Unreachable>,
+    /// Files of the range that can't be read, or not wholly.
+    unreadable: Vec<UnreadableRecording>,
 }
 
 /// What was recorded of a device, on all origins, oldest first.
@@ -104,7 +115,7 @@ pub(super) async fn list(
     let range = format!("from={}{to}&limit={}", from.max(since), (limit + skipped + 1).min(1_000));
     let origins = inventory.servers().into_iter().filter(|server| server.kind == "origin" && !server.http_url.is_empty());
     let origins: Vec<_> = origins.collect();
-    let (mut items, mut unreachable) = (Vec::new(), Vec::<Unreachable>::new());
+    let (mut items, mut unreachable, mut unreadable) = (Vec::new(), Vec::<Unreachable>::new(), Vec::new());
     for device in devices(&store, &person, query.device.as_deref()).await? {
         let right = Limits { ways: vec!["vod".to_owned()], ..Limits::default() };
         let token = playback.token(&device, Some(TOKEN_TTL_SEC), &right).await?;
@@ -112,9 +123,12 @@ pub(super) async fn list(
         let asked = join_all(origins.iter().map(|origin| ask(&client, origin, &question))).await;
         for (origin, answer) in origins.iter().zip(asked) {
             match answer {
-                Ok(files) => {
-                    let files = files.into_iter().filter(|file| file.from >= since);
-                    items.extend(files.map(|file| Recording { device: device.as_str().to_owned(), server: origin.id.clone(), file }));
+                Ok(list) => {
+                    let of = || (device.as_str().to_owned(), origin.id.clone());
+                    let files = list.files.into_iter().filter(|file| file.from >= since);
+                    items.extend(files.map(|file| (of(), file)).map(|((device, server), file)| Recording { device, server, file }));
+                    let problems = list.unreadable.into_iter().map(|file| (of(), file));
+                    unreadable.extend(problems.map(|((device, server), file)| UnreadableRecording { device, server, file }));
                 }
                 Err(reason) if unreachable.iter().all(|known| known.server != origin.id) => {
                     unreachable.push(Unreachable { server: origin.id.clone(), reason });
@@ -130,7 +144,7 @@ pub(super) async fn list(
         format!("{}.{}", first.file.from, given + if first.file.from == since { skipped } else { 0 })
     });
     items.truncate(limit);
-    Ok(Json(Recordings { items, next, unreachable }))
+    Ok(Json(Recordings { items, next, unreachable, unreadable }))
 }
 
 /// Whose recordings are meant.
@@ -152,17 +166,15 @@ fn read_cursor(cursor: &str) -> ApiResult<(i64, usize)> {
     parts.filter(|(_, skipped)| *skipped <= 1_000).ok_or_else(|| ApiError::bad_request("cursor is `next` of the page before"))
 }
 
-async fn ask(client: &Client, origin: &ServerView, question: &str) -> Result<Vec<RecordedFile>, String> {
+async fn ask(client: &Client, origin: &ServerView, question: &str) -> Result<RecordedList, String> {
     if !origin.alive {
         return Err("it does not report".to_owned());
     }
     let url = EndpointUrl::from(format!("{}{question}", origin.http_url.trim_end_matches('/')).as_str());
     match tokio::time::timeout(ORIGIN_TIMEOUT, client.fetch(&url, LIST_BYTES_MAX)).await {
-        Ok(Ok((200, body))) => {
-            serde_json::from_slice::<RecordedList>(&body).map(|listed| listed.files).map_err(|_| "its answer is no list".to_owned())
-        }
+        Ok(Ok((200, body))) => serde_json::from_slice(&body).map_err(|_| "its answer is no list".to_owned()),
         // It has nothing of this device.
-        Ok(Ok((404, _))) => Ok(Vec::new()),
+        Ok(Ok((404, _))) => Ok(RecordedList::default()),
         Ok(Ok((status, _))) => Err(format!("it answers {status}")),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", ORIGIN_TIMEOUT.as_secs())),

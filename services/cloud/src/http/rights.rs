@@ -38,7 +38,7 @@ pub(super) enum Needs {
 }
 
 /// Each route with what it needs. One that is not here answers nobody.
-pub(super) const TABLE: [(Method, &str, Needs); 47] = {
+pub(super) const TABLE: [(Method, &str, Needs); 51] = {
     use Needs::{Device, Named, Nothing, Root, Someone};
     use Role::{Admin, Operator, Viewer};
     const GET: Method = Method::GET;
@@ -74,6 +74,10 @@ pub(super) const TABLE: [(Method, &str, Needs); 47] = {
         (GET, "/api/v1/events", Someone),
         (GET, "/api/v1/events/stream", Someone),
         (GET, "/api/v1/recordings", Someone),
+        (GET, "/api/v1/coverage", Someone),
+        (GET, "/api/v1/holds", Someone),
+        (POST, "/api/v1/holds", Named(Operator)),
+        (DELETE, "/api/v1/holds/{id}", Named(Admin)),
         (GET, "/api/v1/groups", Someone),
         (POST, "/api/v1/groups", Named(Admin)),
         (DELETE, "/api/v1/groups/{*path}", Named(Admin)),

@@ -19,10 +19,13 @@ use crate::{
 };
 use axum::{
     RequestExt as _,
+    body::Body,
     extract::{FromRef, RawPathParams, Request, State},
+    http::StatusCode,
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use sightline_signal::report::CoverageQuestion;
 use std::sync::Arc;
 
 /// What someone wants to watch.
@@ -66,7 +69,18 @@ impl FromRef<Http> for Watching {
     }
 }
 
+/// Where an origin in this process says of many cameras when it has recorded: the rights are in the body.
+const COVERAGE: &str = "/vod/coverage";
+/// Rights for a thousand cameras.
+const COVERAGE_BYTES_MAX: usize = 1 << 20;
+
 async fn watch(watching: &Watching, mut request: Request, next: Next, is_served_here: bool) -> Response {
+    if request.uri().path() == COVERAGE && is_served_here {
+        return match watching.check_coverage(request).await {
+            Ok(request) => next.run(request).await,
+            Err(refusal) => refusal,
+        };
+    }
     let target = target(&mut request).await;
     let (asked, token) = (Asked::of(&request), shown(&request));
     if let Some(target) = target
@@ -108,6 +122,29 @@ impl Watching {
             None if is_served_here => Err(known.refusal(asked).await),
             None => Ok(()),
         }
+    }
+
+    /// Lets a question of many cameras through whose rights play each of them.
+    async fn check_coverage(&self, request: Request) -> Result<Request, Response> {
+        if !self.sessions.has_users().await {
+            return Ok(request);
+        }
+        let (head, body) = request.into_parts();
+        let bad = || ApiError::bad_request("the body names devices, each with a right to play it").into_response();
+        let body = axum::body::to_bytes(body, COVERAGE_BYTES_MAX).await.map_err(|_| bad())?;
+        let question: CoverageQuestion = serde_json::from_slice(&body).map_err(|_| bad())?;
+        for (device, token) in question.devices {
+            let (_, playback) = self.of(&Target::Recorded(device)).await.map_err(|error| ApiError::from(error).into_response())?;
+            let opened = match playback {
+                Some(playback) => self.playback.opens(&playback, &token).await,
+                None => Ok(false),
+            };
+            if !opened.map_err(|error| ApiError::from(error).into_response())? {
+                let problem = "a right to play one of the devices is not there";
+                return Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", problem).into_response());
+            }
+        }
+        Ok(Request::from_parts(head, Body::from(body)))
     }
 
     /// The device of what is to be watched, and what its stream is called.

@@ -4,7 +4,7 @@ use sightline_signal::DeviceId;
 use std::fmt;
 
 /// A server's id, `[A-Za-z0-9_-]{1,64}`: the alphabet of device ids, so that it is safe in a path and in a token's origin set.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ServerId(DeviceId);
 
 /// A text that is no server id.

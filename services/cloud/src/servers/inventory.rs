@@ -4,7 +4,7 @@ use crate::{clock::Clock, config::StaticServer, store::allocations::AllocationRo
 use sightline_placement::{Candidate, Wanted, choose};
 use sightline_signal::{
     DeviceId,
-    report::{OriginPull, OriginReport, OriginStream, REPORT_INTERVAL_SEC, REPORTS_MISSED_MAX},
+    report::{OriginPull, OriginRecordings, OriginReport, OriginStream, REPORT_INTERVAL_SEC, REPORTS_MISSED_MAX},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -65,6 +65,8 @@ pub(crate) struct ServerView {
     pub(crate) is_edge: bool,
     /// What it takes from other origins now, by origin.
     pub(crate) pulls: Vec<PulledFrom>,
+    /// What it has recorded, and how far back that will reach; null: nothing, or it is no origin of ours.
+    pub(crate) recordings: Option<OriginRecordings>,
 }
 
 /// Streams that an edge takes from one origin.
@@ -248,6 +250,7 @@ impl Inventory {
                 streams: if alive { report.streams.len() } else { 0 },
                 is_edge: report.is_edge,
                 pulls: if alive { pulled_from(&report.pulls) } else { Vec::new() },
+                recordings: report.recordings.clone(),
             }
         };
         tables.servers.values().map(view).collect()

@@ -9,6 +9,7 @@ use crate::{
     audit::{checkpoints::Checkpoints, refusals::Refusals},
     devices::{commands::Commands, on_demand::OnDemand},
     events::{kind::EventKind, log::EventLog},
+    holds::Holds,
     identity::signing_keys::SigningKeys,
     playback::Playback,
     relays::Relays,
@@ -21,9 +22,12 @@ use crate::{
 use serde_json::json;
 use sightline_signal::{
     DeviceId,
-    report::{OriginDuel, OriginIncident, OriginRefusal, OriginReport, OriginStream, ReportAnswer},
+    report::{OriginDuel, OriginIncident, OriginRecordings, OriginRefusal, OriginReport, OriginStream, ReportAnswer},
 };
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// The longest reason of an incident that is passed on, in bytes: a line of a console.
 const REASON_BYTES_MAX: usize = 256;
@@ -50,7 +54,10 @@ pub(crate) struct Reports {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) playback: Arc<Playback>,
     pub(crate) relays: Arc<Relays>,
+    pub(crate) holds: Arc<Holds>,
     pub(crate) on_demand: Arc<OnDemand>,
+    /// Origins whose recordings will not reach back as far as their settings say.
+    pub(crate) short: Mutex<BTreeSet<ServerId>>,
 }
 
 impl Reports {
@@ -61,6 +68,7 @@ impl Reports {
         let (duels, incidents, refusals) = (report.duels.clone(), report.incidents.clone(), report.refusals.clone());
         let (streams, kept) = (report.streams.clone(), report.audit_checkpoint.clone());
         let (played, keys_version, relays_version) = (report.played.clone(), report.playback_keys_version, report.relays_version);
+        let (holds_version, recordings) = (report.holds_version, report.recordings.clone());
         let is_new = self.inventory.report(report)?;
         if known_boot.as_deref() != Some(boot_id.as_str()) {
             self.booted(id, &boot_id, &region).await?;
@@ -75,10 +83,17 @@ impl Reports {
         self.happened(id, incidents).await;
         self.turned(id, &streams).await;
         self.refused(id, &refusals).await;
+        if let Some(recordings) = recordings {
+            self.foretold(id, &recordings).await;
+        }
         self.on_demand.follow(id.as_str(), &streams).await?;
         self.playback.used(&played).await;
         let playback_keys = match keys_version {
             Some(version) => self.playback.for_origin(version).await?,
+            None => None,
+        };
+        let holds = match holds_version {
+            Some(version) => self.holds.for_origin(version).await?,
             None => None,
         };
         let relays = match relays_version {
@@ -94,7 +109,7 @@ impl Reports {
             None => (self.store.streams_revoked_last().await?, None),
         };
         let (jwks, audit_checkpoint) = (self.keys.jwks(), self.checkpoints.newest().await);
-        Ok(ReportAnswer { jwks, revoked, revoked_up_to, audit_checkpoint, playback_keys, relays })
+        Ok(ReportAnswer { jwks, revoked, revoked_up_to, audit_checkpoint, playback_keys, relays, holds })
     }
 
     /// Two have used one token. The one that has the device's key gets a fresh one, which ends the other's at its next connection; the origin
@@ -142,6 +157,23 @@ impl Reports {
             let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
             let detail = json!({ "playback": playback, "server": id.to_string(), "message": reason });
             self.events.push(device.as_str(), kind, detail).await;
+        }
+    }
+
+    /// How far back an origin's recordings will reach: told when it is less than its settings say, before anything of it is lost, and when it is enough again.
+    async fn foretold(&self, id: &ServerId, recordings: &OriginRecordings) {
+        let &OriginRecordings { room_hours: Some(room_hours), keep_hours, held_bytes, .. } = recordings else { return };
+        let is_enough = keep_hours == 0 || room_hours >= u64::from(keep_hours);
+        // From day to day cameras send a little more or less: only what is clearly enough ends it.
+        let is_plenty = keep_hours == 0 || room_hours >= u64::from(keep_hours) * 21 / 20;
+        let changed = {
+            let mut short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_enough { is_plenty && short.remove(id) } else { short.insert(id.clone()) }
+        };
+        if changed {
+            let kind = if is_enough { EventKind::ServerRecordingsEnough } else { EventKind::ServerRecordingsShort };
+            let detail = json!({ "room_hours": room_hours, "keep_hours": keep_hours, "held_bytes": held_bytes });
+            self.events.push(id.as_str(), kind, detail).await;
         }
     }
 

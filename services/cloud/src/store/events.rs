@@ -8,6 +8,7 @@ use super::{
     unsigned,
 };
 use crate::events::kind::Event;
+use sightline_signal::DeviceId;
 use sqlx::Row as _;
 
 /// Events that are kept for `/api/v1/events`: pages of a console, not an archive.
@@ -48,6 +49,16 @@ impl Store {
     pub(crate) async fn events_after(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
         let select = sqlx::query("SELECT seq, time, subject, kind, detail FROM events WHERE seq > $1 ORDER BY seq LIMIT $2");
         let rows = select.bind(signed(after)).bind(i64::from(limit)).fetch_all(&self.pool).await;
+        rows.and_then(|rows| rows.iter().map(event_of).collect()).at(&self.path)
+    }
+
+    /// A device's kept events of a time, in seconds since 1970, oldest first.
+    pub(crate) async fn events_of(&self, device: &DeviceId, (from, to): (i64, i64), limit: u32) -> Result<Vec<Event>, StoreError> {
+        let select = sqlx::query(
+            "SELECT seq, time, subject, kind, detail FROM events WHERE subject = $1 AND time >= $2 AND time <= $3 ORDER BY seq LIMIT $4",
+        );
+        let select = select.bind(device.as_str()).bind(from).bind(to).bind(i64::from(limit));
+        let rows = select.fetch_all(&self.pool).await;
         rows.and_then(|rows| rows.iter().map(event_of).collect()).at(&self.path)
     }
 

@@ -14,6 +14,7 @@ mod epochs;
 pub(crate) mod error;
 mod events;
 pub(crate) mod groups;
+pub(crate) mod holds;
 pub(crate) mod hooks;
 mod marks;
 mod origins;

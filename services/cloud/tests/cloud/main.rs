@@ -4,6 +4,7 @@
 
 mod admission;
 mod bench;
+mod holds;
 mod hooks;
 mod marks;
 mod on_demand;

@@ -93,6 +93,9 @@ fn lines() -> Vec<Line> {
         ("POST", "/api/v1/playback-keys", json!({ "device": "ID", "name": "k" }), [403, 201, 201], none, 201),
         ("DELETE", "/api/v1/playback-keys/KEY-OF-ID", json!(null), [403, 200, 200], none, 200),
         ("GET", "/api/v1/recordings?device=ID", json!(null), [200, 200, 200], none, 200),
+        ("GET", "/api/v1/coverage?device=ID", json!(null), [200, 200, 200], none, 200),
+        ("POST", "/api/v1/holds", json!({ "device": "ID", "from": 1, "to": 2, "reason": "r" }), [403, 201, 201], none, 201),
+        ("DELETE", "/api/v1/holds/HOLD-OF-ID", json!(null), [403, 403, 200], none, 200),
         ("PATCH", "/api/v1/devices/ID", json!({ "group": "a/hall" }), [403, 403, 200], none, 200),
         ("PATCH", "/api/v1/devices/ID", json!({ "group": "b" }), [403, 403, 404], none, 200),
         ("PATCH", "/api/v1/devices/ID", json!({ "group": "" }), [403, 403, 404], none, 200),
@@ -125,6 +128,8 @@ fn lines() -> Vec<Line> {
         ("GET", "/api/v1/playback-keys", json!(null), [200; 3], [200; 3], 200),
         ("GET", "/api/v1/events", json!(null), [200; 3], [200; 3], 200),
         ("GET", "/api/v1/recordings", json!(null), [200; 3], [200; 3], 200),
+        ("GET", "/api/v1/coverage", json!(null), [200; 3], [200; 3], 200),
+        ("GET", "/api/v1/holds", json!(null), [200; 3], [200; 3], 200),
         ("GET", "/api/v1/groups", json!(null), [200; 3], [200; 3], 200),
         ("GET", "/api/v1/tokens", json!(null), [200; 3], [200; 3], 200),
         ("POST", "/api/v1/tokens", json!({ "name": "t" }), forbidden, forbidden, 400),
@@ -150,34 +155,43 @@ async fn each_route_lets_each_role_do_what_the_table_says_and_tells_of_what_is_o
         bench.user("operator", &[(Role::Operator, "a")]).await,
         bench.user("admin", &[(Role::Admin, "a")]).await,
     ];
-    let key = async |device: &str| {
-        let body = json!({ "device": device, "name": "k" });
-        let (_, key) = bench.as_someone(&operator, Method::POST, "/api/v1/playback-keys", &body).await;
-        key["id"].as_str().unwrap_or("none").to_owned()
+    // A key or a hold that is there to be taken back.
+    let made = async |path: &str, device: &str| {
+        let at = match path {
+            path if path.contains("KEY-OF-ID") => "/api/v1/playback-keys",
+            path if path.contains("HOLD-OF-ID") => "/api/v1/holds",
+            _ => return String::new(),
+        };
+        let mut body = json!({ "device": device, "name": "k" });
+        if at == "/api/v1/holds" {
+            body = json!({ "device": device, "from": 1, "to": 2, "reason": "r" });
+        }
+        let (_, made) = bench.as_someone(&operator, Method::POST, at, &body).await;
+        made["id"].as_str().map_or_else(|| made["id"].to_string(), str::to_owned)
     };
     for (method, path, body, on_a, on_b, by_operator) in lines() {
         let asked = async |someone: &Someone, device: &str, group: &str, key: &str| {
-            let fill = |text: &str| text.replace("KEY-OF-ID", key).replace("GROUP", group).replace("ID", device);
+            let fill = |text: &str| text.replace("KEY-OF-ID", key).replace("HOLD-OF-ID", key).replace("GROUP", group).replace("ID", device);
             let body: Value = serde_json::from_str(&fill(&body.to_string())).unwrap();
             bench.as_someone(someone, method.parse().unwrap(), &fill(path), &body).await
         };
         for (at, someone) in people.iter().enumerate() {
-            let keys = if path.contains("KEY-OF-ID") { [key("cam-a").await, key("cam-b").await] } else { Default::default() };
+            let keys = [made(path, "cam-a").await, made(path, "cam-b").await];
             let (status, answer) = asked(someone, "cam-a", "a/hall", &keys[0]).await;
             assert_eq!(status, on_a[at], "{method} {path} on A by {at}: {answer}");
             let (status, answer) = asked(someone, "cam-b", "b", &keys[1]).await;
             assert_eq!(status, on_b[at], "{method} {path} on B by {at}: {answer}");
             if status == 404 {
-                let (missing, same) = asked(someone, "cam-x", "x", "k-x").await;
+                let (missing, same) = asked(someone, "cam-x", "x", "987654").await;
                 let of_b = ["cam-b", "group b", keys[1].as_str()].into_iter().filter(|word| !word.is_empty());
                 let plain = |text: String, word: &str| text.replace(word, "…");
                 let said = of_b.fold(answer.to_string(), plain);
-                let expected = ["cam-x", "group x", "k-x"].into_iter().fold(same.to_string(), plain);
+                let expected = ["cam-x", "group x", "987654"].into_iter().fold(same.to_string(), plain);
                 assert_eq!((missing, expected), (404, said), "{method} {path}: it shows that B is there");
             }
         }
         // On a camera and a group of its own: nothing was done to them before.
-        let key = if path.contains("KEY-OF-ID") { key("cam-0").await } else { String::new() };
+        let key = made(path, "cam-0").await;
         let (status, answer) = asked(&operator, "cam-0", "c", &key).await;
         assert_eq!(status, by_operator, "{method} {path} by the operator: {answer}");
         // Nobody gets anything.
@@ -198,6 +212,7 @@ async fn each_route_lets_each_role_do_what_the_table_says_and_tells_of_what_is_o
     let written = |path: &str| {
         let path = path.split('?').next().unwrap();
         let path = path.replace("groups/GROUP/new", "groups/{path}").replace("groups/GROUP", "groups/{path}").replace("KEY-OF-ID", "{id}");
+        let path = path.replace("HOLD-OF-ID", "{id}");
         let path = path.replace("/ID", "/{id}").replace("relays/r", "relays/{name}").replace("v1/relays/p", "v1/relays/{name}");
         let path = path.replace("users/new", "users/{name}").replace("hooks/x", "hooks/{id}").replace("tokens/x", "tokens/{id}");
         path.replace("relays/{name}elays", "relays")
@@ -232,15 +247,28 @@ async fn lists_counts_and_search_hold_what_one_sees_and_nothing_of_another_site(
     let all = bench.user("all", &[(Role::Viewer, "")]).await;
     for device in ["cam-a", "cam-b"] {
         bench.as_someone(&operator, Method::POST, "/api/v1/playback-keys", &json!({ "device": device, "name": "key" })).await;
+        let hold = json!({ "device": device, "from": 1, "to": 2, "reason": "r" });
+        bench.as_someone(&operator, Method::POST, "/api/v1/holds", &hold).await;
         let device = DeviceId::new(device).unwrap();
         assert_eq!(bench.request(&device, &request(&device, "r")).await.0, 200, "it leaves an event behind");
     }
-    for path in ["devices", "streams", "playback-keys", "events", "recordings", "groups", "events?device=cam-b", "devices?limit=1"] {
+    for path in [
+        "devices",
+        "streams",
+        "playback-keys",
+        "events",
+        "recordings",
+        "coverage",
+        "holds",
+        "groups",
+        "events?device=cam-b",
+        "devices?limit=1",
+    ] {
         let path = format!("/api/v1/{path}");
         let (status, own) = bench.as_someone(&ann, Method::GET, &path, &json!(null)).await;
         let text = own.to_string();
         assert!(status == 200 && !text.contains("cam-b") && !text.contains("cam-0") && !text.contains("\"b\""), "{path}: {text}");
-        assert_eq!(own["next"], json!(null), "{path}: there is no more for them");
+        assert!(own["next"].is_null(), "{path}: there is no more for them");
         let (status, none) = bench.as_someone(&bob, Method::GET, &path, &json!(null)).await;
         assert_eq!((status, &none["items"]), (200, &json!([])), "{path}");
         if !path.contains("cam-b") && !path.contains("recordings") {

@@ -139,6 +139,14 @@ pub(crate) fn recordings(counts: &RecordingCounts) -> String {
     text.family("recorded_bytes", Kind::Gauge, "Bytes of all recordings, looked at once a minute.").one(bytes);
     text.family("recorded_since_seconds", Kind::Gauge, "When the oldest recording begins, in seconds since 1970; 0: there is none.")
         .one(u64::try_from(oldest).unwrap_or(0));
+    text.family("recordings_held_bytes", Kind::Gauge, "Of the bytes of all recordings, those that are held: nothing removes them.")
+        .one(counts.held_bytes());
+    text.family(
+        "recordings_room_seconds",
+        Kind::Gauge,
+        "How far back recordings will reach for their room, as the last day was; 0: not known yet.",
+    )
+    .one(counts.room_secs().unwrap_or(0));
     text.family("recordings_removed_total", Kind::Counter, "Recorded files that were removed, by why.")
         .each("reason", Removed::ALL.map(|why| (why.name(), counts.removed(why))));
     text.family("recording_fragments_lost_total", Kind::Counter, "Fragments of recordings that a slow disk cost.").one(counts.lost());

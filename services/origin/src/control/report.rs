@@ -182,6 +182,9 @@ impl Reporter {
             if let Some(rules) = &answer.relays {
                 control.relay_rules.replace(rules);
             }
+            if let Some(list) = &answer.holds {
+                control.holds.replace(list);
+            }
         });
         control.hub.revoke(&answer.revoked, asked_after, answer.revoked_up_to);
         Ok(())
@@ -211,6 +214,8 @@ impl Reporter {
             audit_checkpoint: control.checkpoint.shown(),
             playback_keys_version: Some(control.viewing.keys_version()),
             relays_version: Some(control.relay_rules.version()),
+            holds_version: control.server.records.then(|| control.holds.version()),
+            recordings: control.recordings.describe(control.server.keep_hours),
             played: control.viewing.used(),
         }
     }

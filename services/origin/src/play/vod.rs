@@ -16,12 +16,13 @@ use axum::response::Response;
 use axum::routing::get;
 use futures_util::stream::unfold;
 use jiff::{SignedDuration, Timestamp};
-use sightline_archive::{Clip, RecordingsError, Segment, visit};
+use sightline_archive::{Clip, RecordingsError, Segment, SegmentError, Unreadable, visit};
 use sightline_h264::{Decoder, Still};
+use sightline_listen::Rarely;
 use sightline_media::{TrackId, avc};
 use sightline_recording::{Playlist, gaps, name};
 use sightline_signal::DeviceId;
-use sightline_signal::report::{RecordedFile, RecordedGap, RecordedList};
+use sightline_signal::report::{RecordedFile, RecordedGap, RecordedList, UnreadableFile};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,8 +47,8 @@ const KEY_FRAME_AGE_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// Where recordings are, and who reads them.
 pub(crate) struct Vod {
-    play: Arc<Play>,
-    dir: PathBuf,
+    pub(super) play: Arc<Play>,
+    pub(super) dir: PathBuf,
     names: Arc<RecordedNames>,
     turns: Arc<Semaphore>,
 }
@@ -190,14 +191,14 @@ impl Vod {
     }
 
     /// The playback id of a device's stream. A stranger learns of no device: those that are not there have one as well.
-    async fn playback(&self, device: &DeviceId) -> String {
+    pub(super) async fn playback(&self, device: &DeviceId) -> String {
         let (names, of) = (self.names.clone(), device.clone());
         let name = self.play.tasks.spawn_blocking(move || names.of(of.as_str())).await;
         self.play.hub.playback_of(name.as_deref().unwrap_or(device.as_str()))
     }
 
     /// A piece of work on a thread that may wait for the disk. It keeps its place when whoever wanted it has gone. `None`: it ended by a bug, or the origin ends.
-    async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(super) async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let place = self.turns.clone().acquire_owned().await.ok()?;
         let worked = self.play.tasks.spawn_blocking(move || {
             let done = work();
@@ -223,7 +224,9 @@ impl Vod {
         let text = self
             .on_disk(move || {
                 let mut playlist = Playlist::new(from, to);
-                visit(&dir, (from, to), usize::MAX, |segment, next| playlist.add(&file_name(&segment), &segment.index, next))?;
+                let unreadable =
+                    visit(&dir, (from, to), usize::MAX, |segment, next| playlist.add(&name_of(&segment.path), &segment.index, next))?;
+                passed_over(&unreadable);
                 playlist.finish().ok_or(RecordingsError::Nothing { from, to })
             })
             .await;
@@ -238,6 +241,7 @@ impl Vod {
             Ok(clip) => clip,
             Err(response) => return response,
         };
+        passed_over(clip.unreadable());
         let file = format!("{device}-{}.mp4", name::stem(sightline_media::WallTime::from_unix_micros(clip.start().as_microsecond())));
         // A fragment at a time, when the viewer's connection has room for it: no thread waits for a viewer.
         let body = Body::from_stream(unfold((self.clone(), Some(clip.into_reader())), async |(vod, reader)| {
@@ -287,13 +291,13 @@ impl Vod {
                 let to = at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
                 let from = at.saturating_sub(KEY_FRAME_AGE_MAX).unwrap_or(Timestamp::MIN);
                 let mut last = None;
-                visit(&dir, (from, to), usize::MAX, |segment, _| last = Some(segment))?;
+                passed_over(&visit(&dir, (from, to), usize::MAX, |segment, _| last = Some(segment))?);
                 let last = last.ok_or(RecordingsError::Nothing { from, to: at })?;
                 // What was over before that moment is no picture of it.
                 if last.index.wall(last.index.length()) <= at {
                     return Err(RecordingsError::Nothing { from, to: at });
                 }
-                picture(&last, at).map_err(|error| RecordingsError::File { path: last.path.clone(), error })
+                picture(&last, at).map_err(|problem| RecordingsError::Broken { path: last.path.clone(), problem })
             })
             .await;
         match jpeg {
@@ -310,14 +314,16 @@ impl Vod {
         let listed = self
             .on_disk(move || {
                 let (mut files, mut spans) = (Vec::new(), Vec::new());
-                visit(&dir, (from, to), files_max, |segment, _| {
+                let unreadable = visit(&dir, (from, to), files_max, |segment, _| {
                     let end = segment.index.wall(segment.index.length());
                     spans.push((segment.index.began, end));
                     files.push(recorded(&segment, end));
                 })?;
                 let holes = gaps(spans, GAP);
                 let gaps = holes.iter().map(|gap| RecordedGap { from: gap.from.as_millisecond(), to: gap.to.as_millisecond() }).collect();
-                Ok(RecordedList { files, gaps })
+                passed_over(&unreadable);
+                let told = |file: &Unreadable| UnreadableFile { name: name_of(&file.path), reason: file.problem.to_string() };
+                Ok(RecordedList { files, gaps, unreadable: unreadable.iter().map(told).collect() })
             })
             .await;
         match listed.map(|listed| serde_json::to_string(&listed)) {
@@ -328,11 +334,22 @@ impl Vod {
     }
 }
 
+/// A file that can't be read costs the range its own time alone.
+fn passed_over(unreadable: &[Unreadable]) {
+    for file in unreadable {
+        UNREADABLE
+            .write(|others| tracing::warn!(%file, others, "a recording can't be read, or not wholly: the others are given without it"));
+    }
+}
+
+/// Whoever scrubs asks for the same file again and again.
+static UNREADABLE: Rarely = Rarely::new();
+
 fn recorded(segment: &Segment, end: Timestamp) -> RecordedFile {
     let video = segment.index.tracks.iter().find(|track| track.id == TrackId::VIDEO);
     let (width, height) = video.and_then(|track| track.config.size()).unwrap_or_default();
     RecordedFile {
-        name: file_name(segment),
+        name: name_of(&segment.path),
         from: segment.index.began.as_millisecond(),
         to: end.as_millisecond(),
         bytes: segment.index.bytes,
@@ -342,15 +359,15 @@ fn recorded(segment: &Segment, end: Timestamp) -> RecordedFile {
     }
 }
 
-fn file_name(segment: &Segment) -> String {
-    segment.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+fn name_of(file: &std::path::Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The picture that was on at a moment, as JPEG: decoded from the key frame before it on.
-fn picture(segment: &Segment, at: Timestamp) -> io::Result<Option<Vec<u8>>> {
+fn picture(segment: &Segment, at: Timestamp) -> Result<Option<Vec<u8>>, SegmentError> {
     let Some(avc) = segment.index.tracks.iter().find_map(|track| track.config.avc()) else { return Ok(None) };
     let until = at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
-    let Some(samples) = segment.index.between(at, until) else { return Ok(None) };
+    let samples = segment.samples(at, until)?;
     let Ok(mut decoder) = Decoder::for_stream() else { return Ok(None) };
     let mut last = None;
     for sample in samples.iter().filter(|sample| sample.track == TrackId::VIDEO) {

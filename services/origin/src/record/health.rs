@@ -3,6 +3,7 @@
 use sightline_archive::Looked;
 use sightline_media::Instant;
 use sightline_recording::Removed;
+use sightline_signal::report::OriginRecordings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,8 +24,15 @@ pub(crate) struct RecordingCounts {
     kept_bytes: AtomicU64,
     /// Seconds since 1970; 0: there is none.
     oldest_unix_secs: AtomicI64,
+    /// Of these, what is held.
+    held_bytes: AtomicU64,
+    /// How far back there is room for; [`UNKNOWN`]: too little was recorded to tell.
+    room_secs: AtomicI64,
     removed: [AtomicU64; Removed::ALL.len()],
 }
+
+/// No forecast.
+const UNKNOWN: i64 = -1;
 
 impl RecordingCounts {
     /// Recordings now, and how many of these fail.
@@ -46,12 +54,33 @@ impl RecordingCounts {
     pub(crate) fn looked(&self, looked: &Looked) {
         self.kept_bytes.store(looked.bytes, Ordering::Relaxed);
         self.oldest_unix_secs.store(looked.oldest.map_or(0, |oldest| oldest.as_second()), Ordering::Relaxed);
+        self.held_bytes.store(looked.forecast.held_bytes, Ordering::Relaxed);
+        self.room_secs.store(looked.forecast.room.map_or(UNKNOWN, |room| room.as_secs()), Ordering::Relaxed);
         looked.removed.iter().for_each(|(_, why)| _ = self.removed[*why as usize].fetch_add(1, Ordering::Relaxed));
     }
 
     /// Bytes of all files, and when the oldest begins, in seconds since 1970; 0: there is none.
     pub(crate) fn kept(&self) -> (u64, i64) {
         (self.kept_bytes.load(Ordering::Relaxed), self.oldest_unix_secs.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// So many seconds back recordings will reach for their room, if it goes on as in the last day.
+    pub(crate) fn room_secs(&self) -> Option<u64> {
+        let room = self.room_secs.load(Ordering::Relaxed);
+        // Zero is what nobody has looked at yet.
+        u64::try_from(room).ok().filter(|room| *room > 0)
+    }
+
+    /// For reports; `None`: there is nothing.
+    pub(crate) fn describe(&self, keep_hours: u32) -> Option<OriginRecordings> {
+        let (bytes, oldest) = self.kept();
+        let (held_bytes, room_hours) = (self.held_bytes(), self.room_secs().map(|room| room / 3600));
+        (bytes > 0).then_some(OriginRecordings { bytes, held_bytes, oldest, room_hours, keep_hours })
     }
 
     /// Files that were removed for this, since the start.

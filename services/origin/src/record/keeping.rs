@@ -1,12 +1,14 @@
 //! Keeps recordings within what is set, once a minute.
 
 use crate::clock::Clock;
-use crate::config::Record;
+use crate::config::{KeepRule, Record};
+use crate::pattern::matches;
 use crate::record::health::RecordingCounts;
+use crate::record::holds::Holds;
 use jiff::{SignedDuration, Timestamp};
-use sightline_archive::{Keeper, Kept};
+use sightline_archive::{Keeper, Kept, Wishes};
 use sightline_listen::Rarely;
-use sightline_recording::KeepRules;
+use sightline_recording::{KeepRules, OwnRules};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,27 +22,36 @@ const GIB: u64 = 1 << 30;
 
 /// What the settings say.
 pub(crate) fn kept(record: &Record) -> Kept {
-    let hours = i64::from(record.keep_hours);
-    Kept {
-        rules: KeepRules {
-            age_max: (hours > 0).then(|| SignedDuration::from_hours(hours)),
-            bytes_max: (record.keep_gb > 0).then(|| u64::from(record.keep_gb) * GIB),
-            free_min_bytes: 0,
-        },
-        free_percent: record.free_percent,
-    }
+    let rules = KeepRules { age_max: hours(record.keep_hours), bytes_max: gigabytes(record.keep_gb), free_min_bytes: 0 };
+    Kept { rules, free_percent: record.free_percent }
+}
+
+/// What holds for a device alone.
+fn own(rules: &[KeepRule], device: &str) -> Option<OwnRules> {
+    let rule = rules.iter().find(|rule| matches(&rule.devices, device))?;
+    Some(OwnRules { age_max: hours(rule.keep_hours), bytes_max: gigabytes(rule.keep_gb) })
+}
+
+fn hours(hours: u32) -> Option<SignedDuration> {
+    (hours > 0).then(|| SignedDuration::from_hours(hours.into()))
+}
+
+fn gigabytes(gigabytes: u32) -> Option<u64> {
+    (gigabytes > 0).then(|| u64::from(gigabytes) * GIB)
 }
 
 /// Until the origin ends.
 pub(crate) async fn keep(
     dir: PathBuf,
-    kept: Kept,
+    record: Record,
+    holds: Arc<Holds>,
     clock: Clock,
     counts: Arc<RecordingCounts>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 ) {
-    let mut keeper = Keeper::new(dir.clone(), kept);
+    let mut keeper = Keeper::new(dir.clone(), kept(&record));
+    let rules = Arc::new(record.rules);
     let mut interval = tokio::time::interval(INTERVAL);
     loop {
         tokio::select! {
@@ -48,8 +59,10 @@ pub(crate) async fn keep(
             _ = interval.tick() => {}
         }
         let uptime = Duration::from_micros(clock.now().as_micros());
+        let (held, rules) = (holds.held(), rules.clone());
         let look = move || {
-            let looked = keeper.look(Timestamp::now(), uptime);
+            let wishes = Wishes { held: held.as_ref().map(|held| held.as_slice()), own: &|device| own(&rules, device) };
+            let looked = keeper.look(Timestamp::now(), uptime, &wishes);
             (keeper, looked)
         };
         let Ok((returned, looked)) = tasks.spawn_blocking(look).await else { return };
@@ -80,5 +93,10 @@ mod tests {
         (record.keep_hours, record.keep_gb) = (24, 2);
         let rules = KeepRules { age_max: Some(SignedDuration::from_hours(24)), bytes_max: Some(2 * GIB), free_min_bytes: 0 };
         assert_eq!(kept(&record).rules, rules);
+        let rule = |devices: &str, keep_hours, keep_gb| KeepRule { devices: devices.to_owned(), keep_hours, keep_gb };
+        let rules = [rule("gate", 48, 0), rule("gate*", 0, 3), rule("*", 1, 0)];
+        let of = |device| own(&rules, device).map(|own| (own.age_max.map(|age| age.as_hours()), own.bytes_max));
+        assert_eq!([of("gate"), of("gate-2"), of("hall")], [Some((Some(48), None)), Some((None, Some(3 * GIB))), Some((Some(1), None))]);
+        assert_eq!(own(&rules[..2], "hall"), None);
     }
 }

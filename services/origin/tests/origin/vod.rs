@@ -77,6 +77,27 @@ async fn what_was_recorded_plays_by_range_over_files_gaps_and_sizes() {
         assert_eq!(got, (status, code.into()), "{path}");
     }
 
+    // What can't be read costs its own time alone: a file of someone else under a recording's name, and a fragment that is no more what it was.
+    let recorded = dir.path().join("recordings").join(device());
+    let foreign = listed["files"][0]["name"].as_str().unwrap().replace("Z-1", "Z-9");
+    std::fs::write(recorded.join(&foreign), [&b"\0\0\0\x20moov"[..], &[7; 100]].concat()).unwrap();
+    let second = recorded.join(listed["files"][1]["name"].as_str().unwrap());
+    let whole = std::fs::read(&second).unwrap();
+    let sidx = whole.windows(4).position(|bytes| bytes == b"sidx").expect("a complete file begins with its index");
+    let mut damaged = whole.clone();
+    damaged[sidx..sidx + 4].copy_from_slice(b"free");
+    let traf = damaged.windows(4).rposition(|bytes| bytes == b"traf").unwrap();
+    damaged[traf - 4..traf].fill(0xff);
+    std::fs::write(&second, &damaged).unwrap();
+    let told = list().await;
+    assert_eq!((told["files"].as_array().unwrap().len(), told["unreadable"][0]["name"].as_str()), (2, Some(foreign.as_str())), "{told}");
+    assert_eq!(told["unreadable"][1]["name"], listed["files"][1]["name"], "{told}");
+    for path in [format!("{from}-{to}.m3u8"), format!("{from}-{to}.mp4"), format!("{from}.jpg")] {
+        assert_eq!(ask(&path).await.status(), 200, "{path}");
+    }
+    std::fs::remove_file(recorded.join(&foreign)).unwrap();
+    std::fs::write(&second, &whole).unwrap();
+
     let mut camera = Publisher::connect_with(origin.rtmp_addr(), "live", &signer.name("s1", 3), larger_clip()).await.unwrap();
     assert!(camera.stream_for(Duration::from_millis(500)).await);
     drop(camera);

@@ -58,8 +58,14 @@ fn record(plan: RecorderPlan, track: &Track, frames: &[Frame<Bytes>]) {
     recorder.finish();
 }
 
+fn listed_in(dir: &Path) -> Vec<sightline_archive::Recording> {
+    let (found, unreadable) = list(dir).unwrap();
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    found
+}
+
 fn payloads(segment: &Segment) -> Vec<Bytes> {
-    segment.index.samples.iter().map(|sample| segment.read(sample).unwrap().payload).collect()
+    segment.all_samples().unwrap().iter().map(|sample| segment.read(sample).unwrap().payload).collect()
 }
 
 #[test]
@@ -67,7 +73,7 @@ fn what_goes_in_comes_out_file_by_file() {
     let dir = tempfile::tempdir().unwrap();
     let (track, frames) = encoded(100);
     record(plan(dir.path()), &track, &frames);
-    let listed = list(dir.path()).unwrap();
+    let listed = listed_in(dir.path());
     assert_eq!(listed.iter().map(|found| found.duration_ms).collect::<Vec<_>>(), [4_000, 4_000, 2_000]);
     assert_eq!((listed[1].start, listed[0].width, listed[0].fragments), (timestamp(40), 320, 4));
     assert!(listed[0].path.ends_with("20261123T020000.000Z.mp4"), "{:?}", listed[0].path);
@@ -80,7 +86,7 @@ fn a_file_that_is_cut_at_any_byte_keeps_its_complete_fragments() {
     let dir = tempfile::tempdir().unwrap();
     let (track, frames) = encoded(40);
     record(plan(dir.path()), &track, &frames);
-    let whole = std::fs::read(&list(dir.path()).unwrap()[0].path).unwrap();
+    let whole = std::fs::read(&listed_in(dir.path())[0].path).unwrap();
     let ends: Vec<usize> = (1..=4)
         .map(|fragments| {
             // Ours: the payloads of ten frames a fragment end with the fragment's last byte.
@@ -94,7 +100,7 @@ fn a_file_that_is_cut_at_any_byte_keeps_its_complete_fragments() {
         std::fs::write(&cut, &whole[..length]).unwrap();
         let complete = ends.iter().filter(|&&end| end <= length).count();
         let segment = Segment::open(&cut).unwrap();
-        assert_eq!((segment.index.fragments as usize, segment.index.samples.len()), (complete, complete * 10), "{length} bytes");
+        assert_eq!((segment.index.places.len(), segment.all_samples().unwrap().len()), (complete, complete * 10), "{length} bytes");
         assert_eq!(complete_bytes(&cut).unwrap() as usize, ends.iter().copied().rfind(|end| *end <= length).unwrap_or(0));
         assert!(payloads(&segment).iter().zip(&frames).all(|(read, frame)| *read == frame.payload), "{length} bytes");
     }
@@ -105,12 +111,12 @@ fn the_next_start_cuts_off_what_a_power_cut_left() {
     let dir = tempfile::tempdir().unwrap();
     let (track, frames) = encoded(40);
     record(plan(dir.path()), &track, &frames);
-    let path = list(dir.path()).unwrap()[0].path.clone();
+    let path = listed_in(dir.path())[0].path.clone();
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
     record(plan(dir.path()), &track, &[]);
     let bytes = path.metadata().unwrap().len();
-    assert_eq!((Segment::open(&path).unwrap().index.bytes, list(dir.path()).unwrap()[0].fragments), (bytes, 3));
+    assert_eq!((Segment::open(&path).unwrap().index.bytes, listed_in(dir.path())[0].fragments), (bytes, 3));
     std::fs::write(&path, &whole[..100]).unwrap();
     record(plan(dir.path()), &track, &[]);
     assert!(!path.exists(), "it held nothing");
@@ -122,7 +128,7 @@ fn the_oldest_files_go_by_size_and_none_by_a_clock_that_is_far_from_the_newest()
     let (track, frames) = encoded(200);
     let one_file = 40 * frames.iter().map(|frame| frame.payload.len() as u64).sum::<u64>() / 200;
     record(RecorderPlan { bytes_max: one_file * 3, ..plan(dir.path()) }, &track, &frames);
-    let kept = list(dir.path()).unwrap();
+    let kept = listed_in(dir.path());
     assert!((2..=4).contains(&kept.len()) && kept.last().unwrap().start == timestamp(160), "{kept:?}");
     let bytes: u64 = kept.iter().map(|found| found.bytes).sum();
     assert!(bytes <= one_file * 5, "at most one file more than allowed: {bytes}");
@@ -150,7 +156,7 @@ fn a_clip_has_its_pre_roll_and_nothing_else() {
         }
     }
     recorder.finish();
-    let clips = list(dir.path()).unwrap();
+    let clips = listed_in(dir.path());
     assert_eq!((clips.len(), clips[0].start, clips[0].duration_ms), (1, timestamp(20), 5_100));
 }
 
@@ -166,7 +172,7 @@ fn a_source_that_begins_anew_begins_another_file() {
         }
     }
     recorder.finish();
-    assert_eq!(list(dir.path()).unwrap().iter().map(|found| found.duration_ms).collect::<Vec<_>>(), [3_000, 3_000]);
+    assert_eq!(listed_in(dir.path()).iter().map(|found| found.duration_ms).collect::<Vec<_>>(), [3_000, 3_000]);
 }
 
 #[test]
@@ -185,7 +191,7 @@ fn a_disk_that_fails_and_comes_back_costs_only_what_came_meanwhile() {
     std::fs::create_dir(&gone).unwrap();
     frames[11..].iter().enumerate().for_each(|(index, frame)| recorder.push(frame, wall(11 + index as i64)));
     recorder.finish();
-    let found: Vec<_> = list(&gone).unwrap().iter().map(|file| (file.start, file.duration_ms)).collect();
+    let found: Vec<_> = listed_in(&gone).iter().map(|file| (file.start, file.duration_ms)).collect();
     assert_eq!(found, [(timestamp(20), 4_000), (timestamp(60), 4_000)]);
 }
 
@@ -200,7 +206,7 @@ fn an_export_is_one_file_of_untouched_frames_from_the_key_frame_before() {
     assert_eq!((exported.start, exported.frames, exported.duration_ms, exported.gaps), (timestamp(20), 75, 7_500, 0));
     let read = Segment::open(&out).unwrap();
     assert_eq!(payloads(&read), frames[20..95].iter().map(|frame| frame.payload.clone()).collect::<Vec<_>>());
-    let times: Vec<i64> = read.index.samples.iter().map(|sample| sample.dts.as_millis()).collect();
+    let times: Vec<i64> = read.all_samples().unwrap().iter().map(|sample| sample.dts.as_millis()).collect();
     assert_eq!(times, (0..75).map(|index| index * INTERVAL_MS).collect::<Vec<_>>());
     assert!(matches!(export(dir.path(), timestamp(35), timestamp(95), &out), Err(RecordingsError::File { .. })), "never overwrites");
     let nothing = export(dir.path(), timestamp(5_000), timestamp(6_000), &dir.path().join("x.mp4"));
