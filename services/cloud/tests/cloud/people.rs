@@ -48,7 +48,11 @@ impl Bench {
 
     /// Two sites with a live camera each, and one that is in no group.
     async fn with_sites() -> Self {
-        let bench = Self::start().await;
+        Self::with_sites_and(axum::Router::new()).await
+    }
+
+    async fn with_sites_and(extra: axum::Router) -> Self {
+        let bench = Self::start_serving(tempfile::tempdir().unwrap(), |_| {}, extra).await;
         for path in ["a/hall", "b"] {
             people::add_group(bench.dir(), &group(path)).await.unwrap();
         }
@@ -305,6 +309,68 @@ async fn where_to_watch_is_told_to_whoever_sees_the_camera() {
         // Who is nobody here is led to the origin, which asks for a right.
         assert_eq!(http.get(bench.url(&format!("/live/{playback}.flv"))).send().await.unwrap().status(), 307, "{device}");
     }
+}
+
+/// The demo: an origin that plays to everyone, in the cloud's own process.
+#[tokio::test]
+async fn what_an_origin_in_this_process_plays_is_for_whoever_sees_the_camera_or_has_a_right_to_play_it() {
+    use axum::routing::{any, get, post};
+    let extra = axum::Router::new().route("/live/{file}", get("served")).route("/live/{playback}/{file}", any("served"));
+    let extra = extra.route("/live/{playback}/whep/{session}", any("served")).route("/vod/{device}/{file}", get("served"));
+    let bench = Bench::with_sites_and(extra.route("/vod/coverage", post("served"))).await;
+    let playback_of = async |device: &str| admin::show_device(bench.dir(), &DeviceId::new(device).unwrap()).await.unwrap().playback;
+    let (a, b) = (playback_of("cam-a").await, playback_of("cam-b").await);
+    let ask = async |method: Method, path: &str, someone: Option<&Someone>| {
+        let mut request = bench.http.request(method, bench.url(path)).header("origin", "http://a-page.example");
+        if let Some(someone) = someone {
+            request = request.bearer_auth(&someone.token);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    let get = async |path: &str, someone: Option<&Someone>| ask(Method::GET, path, someone).await;
+    assert_eq!(get(&format!("/live/{b}.flv"), None).await, 200, "there is no user yet");
+
+    let (ann, operator) = (bench.user("ann", &[(Role::Viewer, "a")]).await, bench.operator().await);
+    let percent = b.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02x}"));
+    for (path, to_ann) in [
+        (format!("/live/{a}.flv"), 200),
+        (format!("/live/{a}/index.m3u8"), 200),
+        ("/vod/cam-a/1-2.mp4".to_owned(), 200),
+        (format!("/live/{b}.flv"), 404),
+        (format!("/live/{b}/snapshot.jpg"), 404),
+        (format!("/live/{percent}.flv"), 404),
+        (format!("/live/{percent}/index.m3u8"), 404),
+        ("/vod/cam-b/1-2.mp4".to_owned(), 404),
+        ("/vod/c%61m-b/1.jpg".to_owned(), 404),
+        ("/vod/cam-x/1.jpg".to_owned(), 404),
+    ] {
+        assert_eq!((get(&path, Some(&ann)).await, get(&path, None).await, get(&path, Some(&operator)).await), (to_ann, 401, 200), "{path}");
+    }
+    // A right to play is a right, whoever shows it, and from a page of anywhere; it is one camera's.
+    let (_, signed) = bench.as_someone(&ann, Method::POST, "/api/v1/streams/cam-a/playback", &json!({})).await;
+    let (_, key) = bench.as_someone(&operator, Method::POST, "/api/v1/playback-keys", &json!({ "device": "cam-b", "name": "k" })).await;
+    let (token, key) = (signed["token"].as_str().unwrap(), key["key"].as_str().unwrap());
+    for (path, status) in [
+        (format!("/live/{a}.flv?token={token}"), 200),
+        (format!("/vod/cam-a/1.jpg?x=1&token={token}"), 200),
+        (format!("/live/{b}.flv?token={token}"), 401),
+        (format!("/live/{b}.flv?token={key}"), 200),
+        (format!("/live/{a}.flv?token={key}"), 401),
+        (format!("/live/{a}.flv?token=any"), 401),
+    ] {
+        assert_eq!(get(&path, None).await, status, "{path}");
+    }
+    assert_eq!(get(&format!("/live/{b}.flv?token={key}"), Some(&ann)).await, 200, "a link to another site's camera");
+    assert_eq!(ask(Method::POST, &format!("/live/{a}/whep?token={token}"), None).await, 200);
+    // Publishers, and sessions that have begun, have rights of their own.
+    assert_eq!(ask(Method::POST, "/live/s/whip", None).await, 200);
+    assert_eq!(ask(Method::DELETE, &format!("/live/{b}/whep/session"), None).await, 200);
+    let coverage = async |devices: Value| {
+        let question = json!({ "from": 1, "to": 2, "devices": devices });
+        bench.http.post(bench.url("/vod/coverage")).json(&question).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(coverage(json!([["cam-a", token], ["cam-b", key]])).await, 200);
+    assert_eq!((coverage(json!([["cam-a", token], ["cam-b", token]])).await, coverage(json!([["cam-b", ""]])).await), (401, 401));
 }
 
 #[tokio::test]
