@@ -14,10 +14,13 @@ export function peoplePage() {
   const groups = h('ul', { class: 'people' });
   const none = h('p', { class: 'muted', hidden: true, text: t('no_users') });
   const paths = h('datalist', { id: 'group-paths' });
+  const adding = newUser(() => reload());
   const reload = async () => {
     try {
       const [people, known] = await Promise.all([list('api/v1/users'), list('api/v1/groups')]);
       none.hidden = people.length > 0;
+      // Whoever comes first lets the others in.
+      if (!people.length) adding.querySelector('select').value = 'admin';
       users.replaceChildren(...people.map((user) => userRow(user, reload)));
       groups.replaceChildren(...known.map((group) => groupRow(group, reload)));
       if (!known.length) groups.append(h('li', { class: 'muted', text: t('no_groups') }));
@@ -28,7 +31,7 @@ export function peoplePage() {
     refresh();
   };
   const root = h('div', { class: 'page narrow people-page' }, h('header', { class: 'page-head' }, h('h1', { text: t('people') })), paths,
-    h('section', { class: 'panel' }, h('h2', { text: t('users') }), h('p', { class: 'muted', text: t('users_text') }), none, users, newUser(reload)),
+    h('section', { class: 'panel' }, h('h2', { text: t('users') }), h('p', { class: 'muted', text: t('users_text') }), none, users, adding),
     h('section', { class: 'panel' }, h('h2', { text: t('groups') }), h('p', { class: 'muted', text: t('groups_text') }), groups, newGroup(reload)),
     store.me?.way === 'session' && ownPassword());
   reload();
