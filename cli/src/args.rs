@@ -473,19 +473,38 @@ pub(crate) struct DeviceConfig {
 Examples:
   sightline recordings list --config camera.toml
   sightline recordings export 2026-11-23T08:00:00Z 2026-11-23T08:05:00Z clip.mp4 --dir recordings
+  sightline recordings list --cloud http://localhost:8080 --device cam-1
+  sightline recordings export 2026-11-23T08:00:00Z 2026-11-23T08:05:00Z case-7.zip --cloud https://cloud.example:8080 \\
+      --token-file operator.token --device gate-1 --device gate-2
 
-These work while the camera records.")]
+These work while the camera records. A .zip has a manifest: each file's SHA-256, its time, and where nothing was recorded, and why.")]
 pub(crate) struct Recordings {
     #[command(subcommand)]
     pub(crate) action: RecordingsAction,
 
     /// The camera's `recording.dir`
-    #[arg(long, value_name = "DIR", global = true, conflicts_with = "config")]
+    #[arg(long, value_name = "DIR", global = true, conflicts_with_all = ["config", "cloud"])]
     pub(crate) dir: Option<PathBuf>,
 
     /// The camera's configuration file, which names the directory
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "cloud")]
     pub(crate) config: Option<PathBuf>,
+
+    /// A cloud instead: what its origins have recorded, as in https://cloud.example:8080
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) cloud: Option<String>,
+
+    /// With --cloud: a file with the operator's token (data_dir/operator.token); also SIGHTLINE_TOKEN
+    #[arg(long, value_name = "FILE", global = true, requires = "cloud")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// With --cloud: the authority that its certificate comes from (data_dir/ca.pem), beside those that the system trusts
+    #[arg(long, value_name = "FILE", global = true, requires = "cloud")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// With --cloud: whose recordings; several for an export into a .zip
+    #[arg(long = "device", value_name = "ID", global = true, requires = "cloud")]
+    pub(crate) devices: Vec<String>,
 
     /// Print JSON
     #[arg(long, global = true)]
@@ -496,7 +515,8 @@ pub(crate) struct Recordings {
 pub(crate) enum RecordingsAction {
     /// All files, oldest first
     List,
-    /// One MP4 of a time range: the camera's own H.264, untouched, from the key frame before FROM
+    /// One MP4 of a time range: the recorded pictures, untouched, from the key frame before FROM. Several cameras, or what lies on several
+    /// servers: a .zip with a manifest
     Export {
         /// When it begins, as in 2026-11-23T08:00:00Z or 2026-11-23T09:00:00+01:00
         from: jiff::Timestamp,

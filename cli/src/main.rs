@@ -66,7 +66,7 @@ async fn run(args: Args) -> Result<bool, Failure> {
         Command::Token(token) => admin::token(token).await,
         Command::User(user) => admin::user(user).await,
         Command::Group(group) => admin::group(group).await,
-        Command::Recordings(recordings) => recordings::run(&recordings),
+        Command::Recordings(recordings) => recordings::run(&recordings).await,
         Command::Audit(audit) => admin::audit(audit).await,
         Command::Backup(backup) => admin::backup(backup).await,
         Command::Restore(backup) => admin::restore(backup).await,

@@ -91,7 +91,7 @@ export function copyRow(label, value) {
 
 const EVENT_TONES = {
   stream_started: 'live', device_online: 'live', server_up: 'live', connection_error: 'bad', server_down: 'bad', device_revoked: 'bad', device_duel: 'bad',
-  certificate_ends: 'warn', audit_rolled_back: 'bad', storage_failed: 'bad', motion: 'warn', server_restarted: 'warn', server_recordings_short: 'bad', server_recordings_enough: 'live', stream_duel: 'bad', stream_limited: 'bad', recording_failed: 'bad', recording_resumed: 'live', relay_failed: 'bad', start_failed: 'bad', relay_resumed: 'live', pull_failed: 'bad', pull_resumed: 'live', hook_failed: 'bad', hook_recovered: 'live',
+  certificate_ends: 'warn', audit_rolled_back: 'bad', storage_failed: 'bad', motion: 'warn', server_restarted: 'warn', server_store_failed: 'bad', server_store_resumed: 'live', server_recordings_short: 'bad', server_recordings_enough: 'live', stream_duel: 'bad', stream_limited: 'bad', recording_failed: 'bad', recording_resumed: 'live', relay_failed: 'bad', start_failed: 'bad', relay_resumed: 'live', pull_failed: 'bad', pull_resumed: 'live', hook_failed: 'bad', hook_recovered: 'live',
 };
 
 /** A list of events, newest first. */
@@ -116,6 +116,7 @@ function eventDetail({ event, detail = {} }) {
     const { average_fps: fps, average_bitrate_kbps: kbps } = detail.final_metrics;
     return t('ev_average', { fps: number(fps ?? 0, 1), kbps: bitrate(kbps ?? 0) });
   }
+  if (event === 'server_store_failed') return detail.message;
   if (event === 'recording_failed' || event === 'stream_limited' || event === 'relay_failed' || event === 'start_failed' || event === 'relay_resumed' || event === 'pull_failed' || event === 'pull_resumed') return [detail.server, detail.message].filter(Boolean).join(' · ');
   if (event === 'stream_duel') return [detail.holder, detail.rival].filter(Boolean).join(' · ');
   if (event === 'allocated') return [detail.server, detail.reason].filter(Boolean).join(' · ');

@@ -28,7 +28,16 @@ pub(super) async fn examine(config: &Config, now_sec: i64, progress: &(dyn Fn(&'
     } else {
         list.skip(Part::Cloud, "recordings", "record.enabled is false");
     }
-    let secrets: Vec<PathBuf> = [&config.rtmps.key, &config.cloud.cluster_key_file].into_iter().flatten().cloned().collect();
+    progress("the store of copies");
+    match Origin::try_store(config).await {
+        Ok(Some(place)) => list.add(Part::Network, "store", Ok(format!("{place}: written, listed, read and removed"))),
+        Ok(None) => list.skip(Part::Network, "store", "store.url is not set: recordings are on this machine alone"),
+        Err(problem) => {
+            list.add(Part::Network, "store", Err(Problem::new(problem, "the sentence says which setting; recordings go on meanwhile")))
+        }
+    }
+    let secrets: Vec<PathBuf> =
+        [&config.rtmps.key, &config.cloud.cluster_key_file, &config.store.secret_key_file].into_iter().flatten().cloned().collect();
     list.add(Part::Cloud, "file_permissions", files::secrets(&secrets));
     match &config.rtmps.cert {
         Some(cert) => {
@@ -139,7 +148,7 @@ mod tests {
         let report = examine(&config, 0, &|_| {}).await;
         let of = |verdict| report.items.iter().filter(move |item| item.result == verdict).map(|item| item.item).collect::<Vec<_>>();
         assert_eq!(of(Verdict::Failed), ["file_permissions", "cloud"], "{report:?}");
-        assert_eq!(of(Verdict::NotApplicable), ["certificates", "rtmps"]);
+        assert_eq!(of(Verdict::NotApplicable), ["store", "certificates", "rtmps"]);
         origin.shutdown().await;
         let report = examine(&config, 0, &|_| {}).await;
         let answered = report.items.iter().find(|item| item.item == "rtmp_server").unwrap();

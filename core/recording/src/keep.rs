@@ -32,6 +32,8 @@ pub struct KeptFile {
     pub bytes: u64,
     /// It may still grow.
     pub is_newest: bool,
+    /// The store that it is to be copied to does not have it yet: it goes for room alone.
+    pub is_uncopied: bool,
     /// Somebody wants it to stay: nothing removes it.
     pub is_held: bool,
     /// The rules of its device, by their place, where it has some.
@@ -103,11 +105,16 @@ pub fn to_remove(
         let is_older = |limit: SignedDuration| age.is_some_and(|age| age > limit);
         let age_max = of.as_ref().map_or(rules.age_max, |(own, _)| own.age_max);
         let is_over = of.as_ref().is_some_and(|(own, bytes)| own.bytes_max.is_some_and(|most| **bytes > most));
-        let why = if age_max.is_some_and(is_older) {
+        let lacks_room = free < rules.free_min_bytes && is_older(ROOM_AGE_MIN);
+        let why = if file.is_uncopied && !lacks_room {
+            continue;
+        } else if file.is_uncopied {
+            Removed::Room
+        } else if age_max.is_some_and(is_older) {
             Removed::Age
         } else if is_over || rules.bytes_max.is_some_and(|most| bytes > most) {
             Removed::Size
-        } else if free < rules.free_min_bytes && is_older(ROOM_AGE_MIN) {
+        } else if lacks_room {
             Removed::Room
         } else {
             continue;
@@ -168,7 +175,7 @@ mod tests {
     }
 
     fn file(hours: i64) -> KeptFile {
-        KeptFile { began: at(hours), bytes: GB, is_newest: false, is_held: false, own: None }
+        KeptFile { began: at(hours), bytes: GB, is_newest: false, is_uncopied: false, is_held: false, own: None }
     }
 
     #[test]
@@ -200,6 +207,15 @@ mod tests {
         let rules = KeepRules { bytes_max: Some(0), ..rules };
         let gone = to_remove(&files, &rules, &own, Some(at(10)), 0);
         assert_eq!((gone.len(), gone.iter().any(|(place, _)| *place == 3)), (6, false));
+    }
+
+    #[test]
+    fn what_is_not_copied_yet_outlives_age_and_size_and_goes_when_the_disk_has_no_room() {
+        let uncopied = |hours| KeptFile { is_uncopied: true, ..file(hours) };
+        let files = [uncopied(0), file(1), uncopied(2), file(3)];
+        let rules = KeepRules { age_max: Some(SignedDuration::from_hours(6)), bytes_max: Some(GB), free_min_bytes: 2 * GB };
+        assert_eq!(to_remove(&files, &rules, &[], Some(at(20)), 2 * GB), [(1, Removed::Age), (3, Removed::Age)]);
+        assert_eq!(to_remove(&files, &rules, &[], Some(at(20)), 0), [(0, Removed::Room), (1, Removed::Age), (3, Removed::Age)]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod copies;
 mod cutter;
 mod gaps;
 mod index;
@@ -17,6 +18,7 @@ mod keep;
 pub mod name;
 mod playlist;
 
+pub use copies::{Behind, Copies, CopyFailure, expired};
 pub use cutter::{AfterLoss, Beginning, Cutter, Fragment, KeyFrames, Piece, Rules};
 pub use gaps::{Gap, gaps, joined};
 pub use index::{Index, Place};

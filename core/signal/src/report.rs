@@ -255,8 +255,8 @@ pub struct OriginRefusal {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OriginIncident {
-    /// `recording_failed`, `recording_resumed`, `stream_limited`, `relay_failed`, `relay_resumed`, `pull_failed`, `pull_resumed`. Others are from
-    /// a newer origin, and passed over.
+    /// `recording_failed`, `recording_resumed`, `stream_limited`, `relay_failed`, `relay_resumed`, `pull_failed`, `pull_resumed`; of no stream:
+    /// `store_failed`, `store_resumed`. Others are from a newer origin, and passed over.
     pub kind: String,
     /// The publishing name.
     pub stream: String,

@@ -1,6 +1,7 @@
 //! The list of recordings, and one MP4 of a time range: the recorded H.264, untouched.
 
 use crate::segment::{self, Segment, SegmentError};
+use crate::shelf::Shelf;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -143,6 +144,7 @@ pub fn export(dir: &Path, from: Timestamp, to: Timestamp, out: &Path) -> Result<
 /// A range of recordings that is there, to be written as one MP4. It holds names: a file is read when its turn comes.
 #[derive(Debug)]
 pub struct Clip {
+    shelf: Shelf,
     head: Bytes,
     parts: Vec<Part>,
     from: Timestamp,
@@ -165,9 +167,17 @@ impl Clip {
     /// # Errors
     /// [`RecordingsError`]
     pub fn open(dir: &Path, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
+        Self::on(Shelf::local(dir), from, to)
+    }
+
+    /// The same of what is on a shelf.
+    ///
+    /// # Errors
+    /// [`RecordingsError`]
+    pub fn on(shelf: Shelf, from: Timestamp, to: Timestamp) -> Result<Self, RecordingsError> {
         let (mut tracks, mut changes, mut start) = (None, None, None);
         let (mut spans, mut parts) = (Vec::new(), Vec::new());
-        let unreadable = visit(dir, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
+        let unreadable = visit_on(&shelf, (from, to), usize::MAX, |Segment { path, index, .. }, next_began| {
             if tracks.get_or_insert_with(|| index.tracks.clone()) != &index.tracks {
                 changes.get_or_insert(index.began);
             }
@@ -183,9 +193,9 @@ impl Clip {
         }
         let (Some(tracks), Some(start)) = (tracks, start) else { return Err(RecordingsError::Nothing { from, to }) };
         let head = sightline_mp4::init_segment(&tracks)
-            .map_err(|error| RecordingsError::File { path: dir.to_owned(), error: io::Error::other(error) })?;
+            .map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error: io::Error::other(error) })?;
         let gaps = u32::try_from(gaps(spans, GAP).len()).unwrap_or(u32::MAX);
-        Ok(Self { head, parts, from, start, gaps, unreadable })
+        Ok(Self { shelf, head, parts, from, start, gaps, unreadable })
     }
 
     /// Files of the range that can't be read, or not wholly.
@@ -273,7 +283,7 @@ impl ClipReader {
     fn next_run(&mut self) -> io::Result<Option<Run>> {
         while let Some(part) = self.clip.parts.get(self.number) {
             self.number += 1;
-            let segment = Segment::open(&part.path).map_err(io::Error::other)?;
+            let segment = self.clip.shelf.open(&part.path).map_err(io::Error::other)?;
             let samples = segment.samples(self.clip.from, part.until).map_err(io::Error::other)?;
             if !samples.is_empty() {
                 let first = samples.iter().filter(|sample| sample.track == segment.index.track()).map(|sample| sample.dts).min();
@@ -316,9 +326,22 @@ pub fn visit(
     dir: &Path,
     (from, to): (Timestamp, Timestamp),
     files_max: usize,
+    each: impl FnMut(Segment, Option<Timestamp>),
+) -> Result<Vec<Unreadable>, RecordingsError> {
+    visit_on(&Shelf::local(dir), (from, to), files_max, each)
+}
+
+/// The same of what is on a shelf.
+///
+/// # Errors
+/// [`RecordingsError`]
+pub fn visit_on(
+    shelf: &Shelf,
+    (from, to): (Timestamp, Timestamp),
+    files_max: usize,
     mut each: impl FnMut(Segment, Option<Timestamp>),
 ) -> Result<Vec<Unreadable>, RecordingsError> {
-    let files = segment::files(dir).map_err(|error| RecordingsError::File { path: dir.to_owned(), error })?;
+    let files = shelf.files(from, to).map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error })?;
     let earliest = segment::earliest(&files, from, FILE_LENGTH_MAX);
     let (mut found, mut unreadable) = (0, Vec::new());
     for (number, file) in files.iter().enumerate().filter(|(_, file)| file.began >= earliest && file.began < to) {
@@ -326,7 +349,7 @@ pub fn visit(
             break;
         }
         let mut passed_over = |problem| unreadable.push(Unreadable { path: file.path.clone(), problem });
-        match Segment::open(&file.path) {
+        match shelf.open(&file.path) {
             // The retention may have removed it meanwhile.
             Err(SegmentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err(problem) => passed_over(problem),

@@ -37,6 +37,8 @@ pub struct Wishes<'a> {
     pub held: Option<&'a [Held]>,
     /// The rules of a device, where it has some.
     pub own: &'a dyn Fn(&str) -> Option<OwnRules>,
+    /// Whether the store that recordings are copied to has this one; where there is none: true.
+    pub is_copied: &'a dyn Fn(&Path) -> bool,
 }
 
 impl std::fmt::Debug for Wishes<'_> {
@@ -101,7 +103,8 @@ impl Keeper {
                 ends.push(None);
                 all.extend(found.into_iter().zip(ends).map(|(((began, _), found), ends)| {
                     let is_held = held.iter().any(|held| began < held.to && ends.is_none_or(|ends| ends > held.from));
-                    (KeptFile { began, bytes: found.bytes, is_newest: ends.is_none(), is_held, own: rules }, found.files)
+                    let is_uncopied = found.files.iter().any(|file| !(wishes.is_copied)(file));
+                    (KeptFile { began, bytes: found.bytes, is_newest: ends.is_none(), is_uncopied, is_held, own: rules }, found.files)
                 }));
             }
         }
@@ -187,7 +190,7 @@ mod tests {
             free_min_bytes: 0,
         };
         let keeper = |rules| Keeper::new(dir.path().to_owned(), Kept { rules, free_percent: 0 });
-        let none = Wishes { held: Some(&[]), own: &|_| None };
+        let none = Wishes { held: Some(&[]), own: &|_| None, is_copied: &|_| true };
         let looked = keeper(rules(100, 1 << 20)).look(now, Duration::ZERO, &none).unwrap();
         assert_eq!((looked.bytes, looked.removed.len(), count()), (6_000, 0, 7));
         // As long as it is not known what is held, and what is: a file that began before and goes on until then.
@@ -196,10 +199,10 @@ mod tests {
         let ago = |hours| now.saturating_sub(SignedDuration::from_hours(hours)).unwrap();
         let held =
             [("cam-1", 26, 25), ("cam-2", 100, 10)].map(|(device, from, to)| Held { device: device.into(), from: ago(from), to: ago(to) });
-        let wishes = Wishes { held: Some(&held), own: &|_| None };
+        let wishes = Wishes { held: Some(&held), own: &|_| None, is_copied: &|_| true };
         let looked = keeper(rules(24, 1 << 20)).look(now, Duration::ZERO, &wishes).unwrap();
         assert_eq!((looked.removed, looked.forecast.held_bytes), (Vec::new(), 3_000));
-        let wishes = Wishes { held: Some(&[]), own: &|device| (device == "cam-1").then(OwnRules::default) };
+        let wishes = Wishes { held: Some(&[]), own: &|device| (device == "cam-1").then(OwnRules::default), is_copied: &|_| true };
         assert_eq!(
             keeper(rules(24, 1 << 20)).look(now, Duration::ZERO, &wishes).unwrap().removed,
             [],

@@ -8,12 +8,16 @@ mod export;
 mod keeper;
 mod retention;
 mod segment;
+mod shelf;
+mod source;
 mod spans;
 mod writer;
 
-pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, Unreadable, export, list, visit};
+pub use export::{Clip, ClipReader, Exported, Recording, RecordingsError, Unreadable, export, list, visit, visit_on};
 pub use keeper::{Held, Keeper, Kept, Looked, Wishes};
-pub use retention::Retention;
+pub use retention::{ClockTrust, Retention};
 pub use segment::{Segment, SegmentError, complete_bytes};
+pub use shelf::{Copied, Shelf};
+pub use source::Source;
 pub use spans::{Span, Spans};
 pub use writer::{Durability, Formats, Plan, Stem, Writer, make_private_dir};

@@ -27,7 +27,7 @@ const PAUSE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// Whether the wall clock may remove recordings.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ClockTrust {
+pub struct ClockTrust {
     last: Option<(Timestamp, Duration)>,
     /// By the monotonic clock; `None`: it was right from the start.
     doubted_since: Option<Duration>,
@@ -35,7 +35,7 @@ pub(crate) struct ClockTrust {
 
 impl ClockTrust {
     /// Looks at both clocks; `uptime` never jumps. Of a clock that jumps, forward or back, nothing is believed for a while.
-    pub(crate) fn look(&mut self, now: Timestamp, uptime: Duration, newest: Option<Timestamp>) -> bool {
+    pub fn look(&mut self, now: Timestamp, uptime: Duration, newest: Option<Timestamp>) -> bool {
         let is_doubtful = match self.last {
             Some((before, then)) => {
                 let passed = SignedDuration::try_from(uptime.saturating_sub(then)).unwrap_or(SignedDuration::MAX);

@@ -1,15 +1,15 @@
 //! One recorded file, read: complete fragments, and no byte behind them.
 
+use crate::source::{LocalFile, Source};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use sightline_media::Frame;
 use sightline_mp4::{BOX_HEADER_BYTES, BoxHeader, ReadError, Sample};
 use sightline_recording::{Index, name};
 use std::{
-    fs::File,
     io,
-    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The longest `moov` or `moof` that is read: ours are a few KiB.
@@ -67,7 +67,7 @@ pub(crate) fn earliest(files: &[RecordingFile], from: Timestamp, length_max: Sig
     files.iter().rev().map(|file| file.began).find(|began| *began <= long_before).unwrap_or(Timestamp::MIN)
 }
 
-fn began(path: &Path) -> Option<Timestamp> {
+pub(crate) fn began(path: &Path) -> Option<Timestamp> {
     name::began(path.file_name()?.to_str()?)
 }
 
@@ -77,7 +77,7 @@ fn began(path: &Path) -> Option<Timestamp> {
 /// The system's.
 pub fn complete_bytes(path: &Path) -> io::Result<u64> {
     let mut complete = 0;
-    let mut boxes = Boxes::open(path)?;
+    let mut boxes = Boxes::of(Arc::new(LocalFile::open(path)?))?;
     while let Some(found) = boxes.next()? {
         if found.header.kind == *b"mdat" {
             complete = found.end();
@@ -95,7 +95,7 @@ pub struct Segment {
     pub index: Index,
     /// Why a fragment of it was passed over, if one was.
     pub damage: Option<SegmentError>,
-    file: File,
+    source: Arc<dyn Source>,
 }
 
 impl Segment {
@@ -105,8 +105,16 @@ impl Segment {
     /// # Errors
     /// [`SegmentError`], where nothing of the file can be read.
     pub fn open(path: &Path) -> Result<Self, SegmentError> {
+        Self::read_from(path, Arc::new(LocalFile::open(path)?))
+    }
+
+    /// The same of a recording whose bytes are elsewhere: `path` is where its file would be.
+    ///
+    /// # Errors
+    /// [`SegmentError`], where nothing of it can be read.
+    pub fn read_from(path: &Path, source: Arc<dyn Source>) -> Result<Self, SegmentError> {
         let mut index = Index::new(began(path).ok_or(SegmentError::Name)?);
-        let mut boxes = Boxes::open(path)?;
+        let mut boxes = Boxes::of(source)?;
         let (mut moof, mut damage) = (None, None);
         while let Some(found) = boxes.next()? {
             let read = match &found.header.kind {
@@ -124,7 +132,7 @@ impl Segment {
             };
             damage = damage.or(read.err());
         }
-        Ok(Self { path: path.to_owned(), index, damage, file: boxes.file })
+        Ok(Self { path: path.to_owned(), index, damage, source: boxes.source })
     }
 
     /// The frames from the key frame at or before `from` up to `until`, by time; none where that holds no key frame. Only their fragments' heads are read.
@@ -135,7 +143,7 @@ impl Segment {
         let places = self.index.between(from, until);
         let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(Vec::new()) };
         let mut samples = Vec::new();
-        let mut boxes = Boxes::between(&self.file, first.offset, last.end)?;
+        let mut boxes = Boxes::between(&self.source, first.offset, last.end);
         while let Some(found) = boxes.next()? {
             if found.header.kind == *b"moof" {
                 let moof = boxes.read(found)?;
@@ -162,7 +170,7 @@ impl Segment {
     /// The system's.
     pub fn read(&self, sample: &Sample) -> io::Result<Frame<Bytes>> {
         let mut payload = vec![0; sample.bytes as usize];
-        self.file.read_exact_at(&mut payload, sample.offset)?;
+        self.source.read_at(sample.offset, &mut payload)?;
         Ok(Frame {
             track: sample.track,
             dts: sample.dts,
@@ -189,7 +197,7 @@ impl FoundBox {
 
 /// The boxes of a file, as far as they are complete.
 struct Boxes {
-    file: File,
+    source: Arc<dyn Source>,
     offset: u64,
     end: u64,
     /// What was read ahead, and where it begins: the head of a file is read at once.
@@ -198,18 +206,16 @@ struct Boxes {
 }
 
 impl Boxes {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let end = file.metadata()?.len();
-        let mut boxes =
-            Self { file, offset: 0, end, ahead: vec![0; HEAD_BYTES.min(usize::try_from(end).unwrap_or(HEAD_BYTES))], ahead_at: 0 };
-        boxes.file.read_exact_at(&mut boxes.ahead, 0)?;
-        Ok(boxes)
+    fn of(source: Arc<dyn Source>) -> io::Result<Self> {
+        let end = source.bytes();
+        let mut ahead = vec![0; HEAD_BYTES.min(usize::try_from(end).unwrap_or(HEAD_BYTES))];
+        source.read_at(0, &mut ahead)?;
+        Ok(Self { source, offset: 0, end, ahead, ahead_at: 0 })
     }
 
     /// Those in a part of a file.
-    fn between(file: &File, offset: u64, end: u64) -> io::Result<Self> {
-        Ok(Self { file: file.try_clone()?, offset, end, ahead: Vec::new(), ahead_at: offset })
+    fn between(source: &Arc<dyn Source>, offset: u64, end: u64) -> Self {
+        Self { source: source.clone(), offset, end, ahead: Vec::new(), ahead_at: offset }
     }
 
     fn next(&mut self) -> io::Result<Option<FoundBox>> {
@@ -238,7 +244,7 @@ impl Boxes {
         let from = offset.checked_sub(self.ahead_at).and_then(|from| usize::try_from(from).ok());
         match from.and_then(|from| self.ahead.get(from..from.checked_add(into.len())?)) {
             Some(ahead) => into.copy_from_slice(ahead),
-            None => self.file.read_exact_at(into, offset)?,
+            None => self.source.read_at(offset, into)?,
         }
         Ok(())
     }

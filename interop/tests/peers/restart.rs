@@ -1,7 +1,11 @@
 //! The origin dies under a running stream and comes back.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use interop::{Stack, media, process::eventually, stack};
+use interop::{
+    Stack, media,
+    process::{eventually, output, sightline},
+    stack,
+};
 use std::{
     process::Command,
     time::{Duration, Instant},
@@ -72,4 +76,22 @@ fn a_killed_origin_has_its_stream_back_within_three_seconds_of_listening() {
     let recorded: usize =
         recordings.iter().filter(|path| path.extension().is_some_and(|found| found == "mp4")).map(|path| media::decode(path)).sum();
     assert_eq!(media::decode(&clip), recorded, "each picture of each file");
+    // By the command line, too: one camera as a file, and as a zip with what is missing.
+    let export = |out: &str| {
+        let at = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap().to_string();
+        let mut command = Command::new(sightline());
+        command.args(["recordings", "export", &at(from), &at(to), "--json", "--device", "cam-1"]);
+        command.args(["--cloud", &format!("http://{}", stack.http)]).arg(stack.file(out));
+        serde_json::from_slice::<serde_json::Value>(&output(&mut command)).unwrap()
+    };
+    let manifest = export("by-command.mp4");
+    assert_eq!(media::decode(&stack.file("by-command.mp4")), recorded, "{manifest}");
+    assert_eq!(
+        (manifest["files"][0]["server"].as_str(), manifest["files"][0]["gaps"].as_array().unwrap().len()),
+        (Some("origin-a"), 1),
+        "{manifest}"
+    );
+    export("by-command.zip");
+    let unpacked = output(Command::new("python3").args(["-m", "zipfile", "-l"]).arg(stack.file("by-command.zip")));
+    assert!(String::from_utf8_lossy(&unpacked).contains("manifest.json"));
 }

@@ -54,6 +54,9 @@ pub struct Config {
     /// Recording.
     #[config(nested)]
     pub record: Record,
+    /// A store that recordings are copied to, by S3's protocol.
+    #[config(nested)]
+    pub store: crate::copy::Store,
     /// An operator's own endpoints, in nginx-rtmp's form.
     #[config(nested)]
     pub callbacks: crate::callbacks::Settings,
@@ -372,6 +375,8 @@ impl Config {
             return Err(StartError::Setting { key: "apps", reason });
         }
         crate::relay::Relays::check(&self.relays)?;
+        let records_mp4 = self.record.enabled && self.record.fmp4;
+        self.store.check(records_mp4).map_err(|(key, reason)| StartError::Setting { key, reason })?;
         self.edge.check().map_err(|(key, reason)| StartError::Setting { key, reason })?;
         self.callbacks.check().map_err(|reason| StartError::Setting { key: "callbacks", reason })?;
         if self.rtmp.apps.is_empty() && self.apps.is_empty() {
@@ -397,6 +402,8 @@ impl Config {
             &mut self.edge.ca,
             &mut self.cloud.cluster_key_file,
             &mut self.record.dir,
+            &mut self.store.secret_key_file,
+            &mut self.store.ca,
         ];
         for path in others.into_iter().flatten().chain(self.relays.iter_mut().filter_map(|relay| relay.ca.as_mut())) {
             *path = base.join(&path);

@@ -11,6 +11,7 @@ mod certificate;
 mod clock;
 mod config;
 mod control;
+mod copy;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -33,6 +34,7 @@ pub use auth::rules::App;
 pub use callbacks::{Method as CallbackMethod, Settings as CallbackSettings, WhenFailing};
 pub use config::{Config, Play};
 pub use control::metrics::ConnectionCounts;
+pub use copy::Store;
 pub use error::StartError;
 pub use origin::Origin;
 pub use pull::Edge;

@@ -13,6 +13,9 @@ use crate::control::metrics::{self, ConnectionCounts};
 use crate::control::report::{Addresses, CloudLink, Reporter};
 use crate::control::wanted::Wanted;
 use crate::control::{Control, Server, sweep};
+use crate::copy::reader::CopyReader;
+use crate::copy::sender::Sender;
+use crate::copy::state::CopyState;
 use crate::error::StartError;
 use crate::ingest::Ingest;
 use crate::ingest::fates::Fates;
@@ -37,7 +40,9 @@ use crate::relay::{self, RelayRules, RelayStates, Relays};
 use crate::via;
 use axum::routing::get;
 use axum::{Router, middleware};
+use jiff::SignedDuration;
 use sightline_archive::Formats;
+use sightline_bucket::Journal;
 use sightline_claim::Claim;
 use sightline_listen::cors;
 use sightline_listen::http::{self, Caller, Rules};
@@ -150,11 +155,12 @@ impl Origin {
         parts.tasks.spawn(hls::forget_ended(parts.rtmp.play.clone(), parts.shutdown.clone()));
         if config.record.enabled {
             let (record, holds, clock) = (config.record.clone(), parts.control.holds.clone(), parts.rtmp.ingest.clock);
-            let counts = parts.recordings.clone();
+            let (counts, copies) = (parts.recordings.clone(), parts.copies.as_ref().map(|copies| copies.state.clone()));
+            parts.sender(&config).map(|sender| parts.tasks.spawn(sender.run()));
             parts.tasks.spawn(keeping::keep(
                 config.recordings_dir(),
                 record,
-                holds,
+                (holds, copies),
                 clock,
                 counts,
                 parts.tasks.clone(),
@@ -193,7 +199,18 @@ impl Origin {
         config.check()?;
         Certificate::load(&config.rtmps)?.as_ref().map(Certificate::acceptor).transpose()?;
         Pulls::check(&config.edge)?;
+        config.store.bucket()?;
         cloud_link(config, cluster_key(config)?.as_deref()).map(drop)
+    }
+
+    /// Writes something into the store that recordings are copied to, reads it and removes it. `None`: there is no store; else where it is.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub async fn try_store(config: &Config) -> Result<Option<String>, String> {
+        let Some(bucket) = config.store.bucket().map_err(|error| error.to_string())? else { return Ok(None) };
+        bucket.probe().await.map_err(|error| error.to_string())?;
+        Ok(Some(bucket.place().to_owned()))
     }
 
     /// The routes `/live/…` and `/vod/…`, to be mounted wherever there is an HTTP server.
@@ -275,6 +292,7 @@ struct Measured {
     recordings: Arc<RecordingCounts>,
     relays: Arc<RelayStates>,
     pulls: Arc<PullStates>,
+    copies: Option<Arc<CopyState>>,
 }
 
 impl Measured {
@@ -290,6 +308,7 @@ impl Measured {
             self.relays.metrics(),
             self.pulls.metrics(),
             self.rtmp.ingest.callbacks.metrics(),
+            self.copies.as_ref().map(|copies| copies.metrics(rtmp.ingest.clock.wall().unix_secs())).unwrap_or_default(),
         ]
         .concat()
     }
@@ -313,6 +332,8 @@ struct Parts {
     remarks: Arc<Remarks>,
     recordings: Arc<RecordingCounts>,
     relays: Arc<Relays>,
+    copies: Option<CopyReader>,
+    incidents: Arc<Incidents>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -327,6 +348,7 @@ impl Parts {
         let callbacks = Callbacks::new(&config.callbacks, &config.data_dir, clock, &tasks, &shutdown);
         let counts = Arc::<RecordingCounts>::default();
         let names = Arc::new(RecordedNames::new(&config.data_dir));
+        let copies = config.store.bucket()?.map(|bucket| CopyReader::new(bucket, clock));
         let keys = Arc::new(Keys::load(&config.server_id, config.jwks_file()));
         let policy = Arc::new(PresentPolicy::new(Policy::of(config)));
         let edge_key = || cluster_key.map(EdgeKey::of_installation);
@@ -357,7 +379,8 @@ impl Parts {
                 policy: policy.clone(),
                 callbacks: callbacks.clone(),
                 hub: hub.clone(),
-                recordings: recordings(config, clock, &counts, &incidents, &callbacks, &names, &tasks),
+                recordings: recordings(config, clock, &counts, &incidents, &callbacks, &names, &tasks)
+                    .map(|recordings| Recordings { copies: copies.as_ref().map(|copies| copies.state.clone()), ..recordings }),
                 remarks: remarks.clone(),
                 publisher_kbps: config.limits.publisher_kbps,
             },
@@ -392,7 +415,8 @@ impl Parts {
             keep_hours: config.record.keep_hours,
         };
         let checkpoint = KeptCheckpoint::load(&config.data_dir);
-        let parts = relay::Parts { clock, hub: hub.clone(), incidents, tasks: tasks.clone(), shutdown: shutdown.clone() };
+        let parts =
+            relay::Parts { clock, hub: hub.clone(), incidents: incidents.clone(), tasks: tasks.clone(), shutdown: shutdown.clone() };
         let relays = Arc::new(Relays::new(&config.relays, parts));
         let (states, relay_rules) = (relays.states.clone(), relays.rules.clone());
         let (pulls, relayed) = (pull_states, states);
@@ -413,8 +437,8 @@ impl Parts {
         };
         let rtmp = Arc::new(rtmp);
         let whip = Whip::new(&rtmp);
-        let vod = Arc::new(Vod::new(rtmp.play.clone(), config.recordings_dir(), names));
-        Ok(Self { rtmp, whip, vod, control: Arc::new(control), remarks, recordings: counts, relays, tasks, shutdown })
+        let vod = Arc::new(Vod::new(rtmp.play.clone(), config.recordings_dir(), names, copies.clone()));
+        Ok(Self { rtmp, whip, vod, control: Arc::new(control), remarks, recordings: counts, relays, copies, incidents, tasks, shutdown })
     }
 
     fn measured(&self) -> Measured {
@@ -424,7 +448,27 @@ impl Parts {
             recordings: self.recordings.clone(),
             relays: self.relays.states.clone(),
             pulls: self.control.pulls.clone(),
+            copies: self.copies.as_ref().map(|copies| copies.state.clone()),
         }
+    }
+
+    /// What copies recordings, if they are.
+    fn sender(&self, config: &Config) -> Option<Sender> {
+        let CopyReader { bucket, state, .. } = self.copies.clone()?;
+        let hours = i64::from(config.store.keep_hours);
+        Some(Sender {
+            state,
+            bucket,
+            dir: config.recordings_dir(),
+            journal: Journal::at(config.data_dir.join("store-upload.json")),
+            keep_local: config.store.keep_local,
+            age_max: (hours > 0).then(|| SignedDuration::from_hours(hours)),
+            holds: self.control.holds.clone(),
+            clock: self.rtmp.ingest.clock,
+            incidents: self.incidents.clone(),
+            tasks: self.tasks.clone(),
+            shutdown: self.shutdown.clone(),
+        })
     }
 
     fn listen(&self, config: &Config, listeners: Bound<TcpListener>, tls: Option<TlsAcceptor>) {
@@ -615,6 +659,7 @@ fn recordings(
         incidents: incidents.clone(),
         callbacks: callbacks.clone(),
         rooms: Arc::default(),
+        copies: None,
         tasks: tasks.clone(),
     })
 }

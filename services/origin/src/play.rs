@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod asker;
+mod copied;
 pub(crate) mod coverage;
 mod flv;
 pub(crate) mod frames;

@@ -36,6 +36,8 @@ pub(crate) enum EventKind {
     ServerUp,
     ServerDown,
     ServerRestarted,
+    ServerStoreFailed,
+    ServerStoreResumed,
     ServerRecordingsShort,
     ServerRecordingsEnough,
     StorageFailed,
@@ -43,7 +45,7 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::AuditRolledBack,
         Self::CertificateEnds,
         Self::CertificateRenewed,
@@ -73,6 +75,8 @@ impl EventKind {
         Self::ServerUp,
         Self::ServerDown,
         Self::ServerRestarted,
+        Self::ServerStoreFailed,
+        Self::ServerStoreResumed,
         Self::ServerRecordingsShort,
         Self::ServerRecordingsEnough,
         Self::StorageFailed,
@@ -89,6 +93,8 @@ impl EventKind {
             | Self::ServerUp
             | Self::ServerDown
             | Self::ServerRestarted
+            | Self::ServerStoreFailed
+            | Self::ServerStoreResumed
             | Self::ServerRecordingsShort
             | Self::ServerRecordingsEnough
             | Self::StorageFailed
@@ -149,6 +155,8 @@ impl EventKind {
             Self::ServerUp => "server_up",
             Self::ServerDown => "server_down",
             Self::ServerRestarted => "server_restarted",
+            Self::ServerStoreFailed => "server_store_failed",
+            Self::ServerStoreResumed => "server_store_resumed",
             Self::ServerRecordingsShort => "server_recordings_short",
             Self::ServerRecordingsEnough => "server_recordings_enough",
             Self::StorageFailed => "storage_failed",

@@ -144,8 +144,16 @@ impl Reports {
                 "relay_resumed" => EventKind::RelayResumed,
                 "pull_failed" => EventKind::PullFailed,
                 "pull_resumed" => EventKind::PullResumed,
+                "store_failed" => EventKind::ServerStoreFailed,
+                "store_resumed" => EventKind::ServerStoreResumed,
                 _ => continue,
             };
+            let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+            // Of no stream.
+            if matches!(kind, EventKind::ServerStoreFailed | EventKind::ServerStoreResumed) {
+                self.events.push(id.as_str(), kind, json!({ "message": reason })).await;
+                continue;
+            }
             // An edge knows of a stream what its viewers know.
             let (device, playback) = match DeviceId::new(&device) {
                 Ok(device) => (device, self.store.playback_of(&stream)),
@@ -154,7 +162,6 @@ impl Reports {
                     Ok(None) | Err(_) => continue,
                 },
             };
-            let reason = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
             let detail = json!({ "playback": playback, "server": id.to_string(), "message": reason });
             self.events.push(device.as_str(), kind, detail).await;
         }

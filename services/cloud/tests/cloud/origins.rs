@@ -42,12 +42,16 @@ async fn what_becomes_of_an_origin_s_recordings_is_an_event_and_a_state() {
     let incident = |kind: &str| json!({ "kind": kind, "stream": "s", "device": "cam", "reason": "No space left on device" });
     let streams = json!([{ "stream": "s", "device": "cam", "epoch": 1, "playback": "p1", "width": 1280, "height": 720, "fps": 20.0,
         "bitrate_kbps": 990.5, "viewers": 2, "since": 5, "recording": "failing" }]);
-    let incidents = json!([incident("recording_failed"), incident("made_up_later"), incident("stream_limited")]);
+    let store = json!({ "kind": "store_failed", "stream": "", "device": "", "reason": "the store does not answer" });
+    let incidents = json!([incident("recording_failed"), incident("made_up_later"), store, incident("stream_limited")]);
     bench.report_of("o1", "boot", json!({ "streams": streams, "incidents": incidents })).await;
     let events = bench.get("/api/v1/events?device=cam").await;
     let kinds: Vec<&str> = events["items"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["stream_limited", "recording_failed"]);
     assert_eq!(events["items"][1]["detail"]["message"], "No space left on device");
+    let of_server = bench.get("/api/v1/events?device=o1").await;
+    let told = of_server["items"].as_array().unwrap().iter().find(|event| event["event"] == "server_store_failed").unwrap();
+    assert_eq!(told["detail"]["message"], "the store does not answer");
     assert_eq!(bench.get("/api/v1/streams").await["items"][0]["recording"], "failing");
 }
 

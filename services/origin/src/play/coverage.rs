@@ -11,11 +11,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
 use jiff::{SignedDuration, Timestamp};
-use sightline_archive::{Span, Spans};
+use sightline_archive::{Shelf, Span, Spans};
 use sightline_recording::joined;
 use sightline_signal::DeviceId;
 use sightline_signal::report::{CoverageAnswer, CoverageQuestion};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Devices of a question: a page of a fleet.
@@ -46,9 +45,9 @@ struct Known(Mutex<Spans>);
 
 impl Known {
     /// Blocks on the disk. Others wait no longer than for one device.
-    fn of(&self, dir: &std::path::Path, range: (Timestamp, Timestamp)) -> Vec<Span> {
+    fn of(&self, shelf: &Shelf, range: (Timestamp, Timestamp)) -> Vec<Span> {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spans.of(dir, range).unwrap_or_default()
+        spans.of(shelf, range).unwrap_or_default()
     }
 }
 
@@ -64,19 +63,18 @@ async fn coverage(State(Asked { vod, known }): State<Asked>, viewer: Viewer, bod
     if from >= to || question.devices.len() > DEVICES_MAX {
         return error(StatusCode::BAD_REQUEST, "BAD_REQUEST", "from comes before to, and there are at most 1000 devices");
     }
-    let mut asked: Vec<(String, PathBuf)> = Vec::new();
+    let mut asked: Vec<(String, Shelf)> = Vec::new();
     for (device, token) in question.devices {
         let Ok(device) = DeviceId::new(&device) else { continue };
         let playback = vod.playback(&device).await;
         let wish = Wish { token: Some(&token), ..viewer.wish(&playback, Way::Vod) };
         if vod.play.viewing.ask(wish).is_ok() {
-            let dir = vod.dir.join(device.as_str());
-            asked.push((device.as_str().to_owned(), dir));
+            asked.push((device.as_str().to_owned(), vod.shelf(&device)));
         }
     }
     let look = move || {
-        let of = |(device, dir): (String, PathBuf)| {
-            let spans = joined(known.of(&dir, (from, to)).into_iter().map(|span| (span.from, span.to)), GAP);
+        let of = |(device, shelf): (String, Shelf)| {
+            let spans = joined(known.of(&shelf, (from, to)).into_iter().map(|span| (span.from, span.to)), GAP);
             let millis = |(from, to): (Timestamp, Timestamp)| (from.as_millisecond(), to.as_millisecond());
             (device, spans.into_iter().map(millis).collect::<Vec<_>>())
         };

@@ -13,7 +13,7 @@ const IMMUTABLE: &str = "public, max-age=3600, immutable";
 
 /// What of a file is wanted.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     All,
     Some(Range<usize>),
     /// It is behind the end.
@@ -54,7 +54,7 @@ pub(super) fn answer(method: &Method, asked: &HeaderMap, name: &str, kind: &'sta
 }
 
 /// One range of bytes. Whoever wants several, or counts in something else, gets it all, as the standard allows.
-fn wanted(range: &str, length: usize) -> Wanted {
+pub(super) fn wanted(range: &str, length: usize) -> Wanted {
     let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else { return Wanted::All };
     let (first, last) = (first.trim(), last.trim());
     let number = |text: &str| text.parse::<usize>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));

@@ -4,6 +4,7 @@ use super::Play;
 use super::answers::{NO_STORE, error, refused, with_headers};
 use super::asker::Viewer;
 use crate::auth::wish::Way;
+use crate::copy::reader::CopyReader;
 use crate::live::traffic::Protocol;
 use crate::record::names::RecordedNames;
 use axum::Router;
@@ -16,7 +17,7 @@ use axum::response::Response;
 use axum::routing::get;
 use futures_util::stream::unfold;
 use jiff::{SignedDuration, Timestamp};
-use sightline_archive::{Clip, RecordingsError, Segment, SegmentError, Unreadable, visit};
+use sightline_archive::{Clip, RecordingsError, Segment, SegmentError, Shelf, Unreadable, visit_on};
 use sightline_h264::{Decoder, Still};
 use sightline_listen::Rarely;
 use sightline_media::{TrackId, avc};
@@ -50,6 +51,8 @@ pub(crate) struct Vod {
     pub(super) play: Arc<Play>,
     pub(super) dir: PathBuf,
     names: Arc<RecordedNames>,
+    /// `None`: nothing is copied to a store.
+    copies: Option<CopyReader>,
     turns: Arc<Semaphore>,
 }
 
@@ -125,7 +128,6 @@ async fn file(
 ) -> Response {
     // Its directory's name: no other file of this machine has such a path.
     let Ok(device) = DeviceId::new(&device) else { return nothing() };
-    let dir = vod.dir.join(device.as_str());
     let playback = vod.playback(&device).await;
     if let Err(refusal) = vod.play.viewing.ask(viewer.wish(&playback, Way::Vod)) {
         return refused(refusal);
@@ -135,13 +137,14 @@ async fn file(
         Ok(None) => return nothing(),
         Err(problem) => return error(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem),
     };
+    let shelf = vod.shelf(&device);
     match asked {
-        Asked::Playlist(from, to) => vod.playlist(dir, from, to, viewer.token.as_deref()).await,
-        Asked::Clip(from, to) => vod.clip(dir, device.as_str(), from, to).await,
-        Asked::Still(at) => vod.still(dir, at).await,
-        Asked::File(name) => vod.recorded(dir.join(name), request).await,
+        Asked::Playlist(from, to) => vod.playlist(shelf, from, to, viewer.token.as_deref()).await,
+        Asked::Clip(from, to) => vod.clip(shelf, device.as_str(), from, to).await,
+        Asked::Still(at) => vod.still(shelf, at).await,
+        Asked::File(name) => vod.recorded(&format!("{device}/{name}"), request).await,
         Asked::List => match listed_range(range) {
-            Ok((from, to, files_max)) => vod.list(dir, from, to, files_max).await,
+            Ok((from, to, files_max)) => vod.list(shelf, from, to, files_max).await,
             Err(problem) => error(StatusCode::BAD_REQUEST, "BAD_REQUEST", problem),
         },
     }
@@ -186,8 +189,17 @@ fn failed(problem: &RecordingsError) -> Response {
 }
 
 impl Vod {
-    pub(crate) fn new(play: Arc<Play>, dir: PathBuf, names: Arc<RecordedNames>) -> Self {
-        Self { play, dir, names, turns: Arc::new(Semaphore::new(TURNS_MAX)) }
+    pub(crate) fn new(play: Arc<Play>, dir: PathBuf, names: Arc<RecordedNames>, copies: Option<CopyReader>) -> Self {
+        Self { play, dir, names, copies, turns: Arc::new(Semaphore::new(TURNS_MAX)) }
+    }
+
+    /// Where a device's recordings are: in its directory, and in the store.
+    pub(super) fn shelf(&self, device: &DeviceId) -> Shelf {
+        let dir = self.dir.join(device.as_str());
+        match &self.copies {
+            Some(copies) => copies.shelf(dir, device.as_str()),
+            None => Shelf::local(&dir),
+        }
     }
 
     /// The playback id of a device's stream. A stranger learns of no device: those that are not there have one as well.
@@ -220,12 +232,12 @@ impl Vod {
         }
     }
 
-    async fn playlist(&self, dir: PathBuf, from: Timestamp, to: Timestamp, token: Option<&str>) -> Response {
+    async fn playlist(&self, shelf: Shelf, from: Timestamp, to: Timestamp, token: Option<&str>) -> Response {
         let text = self
             .on_disk(move || {
                 let mut playlist = Playlist::new(from, to);
                 let unreadable =
-                    visit(&dir, (from, to), usize::MAX, |segment, next| playlist.add(&name_of(&segment.path), &segment.index, next))?;
+                    visit_on(&shelf, (from, to), usize::MAX, |segment, next| playlist.add(&name_of(&segment.path), &segment.index, next))?;
                 passed_over(&unreadable);
                 playlist.finish().ok_or(RecordingsError::Nothing { from, to })
             })
@@ -236,8 +248,8 @@ impl Vod {
         }
     }
 
-    async fn clip(self: &Arc<Self>, dir: PathBuf, device: &str, from: Timestamp, to: Timestamp) -> Response {
-        let clip = match self.on_disk(move || Clip::open(&dir, from, to)).await {
+    async fn clip(self: &Arc<Self>, shelf: Shelf, device: &str, from: Timestamp, to: Timestamp) -> Response {
+        let clip = match self.on_disk(move || Clip::on(shelf, from, to)).await {
             Ok(clip) => clip,
             Err(response) => return response,
         };
@@ -271,13 +283,16 @@ impl Vod {
     }
 
     /// A recorded file, or a range of its bytes. One that still grows is as long as it is just now.
-    async fn recorded(&self, path: PathBuf, request: Request) -> Response {
+    async fn recorded(&self, key: &str, request: Request) -> Response {
+        let (path, method, asked) = (self.dir.join(key), request.method().clone(), request.headers().clone());
         let served = match ServeFile::new(path).oneshot(request).await {
             Ok(served) => served,
             Err(never) => match never {},
         };
         if served.status() == StatusCode::NOT_FOUND {
-            return nothing();
+            let Some(copies) = &self.copies else { return nothing() };
+            let traffic = self.play.hub.traffic.clone();
+            return super::copied::answer(copies, key, &method, &asked, traffic).await.unwrap_or_else(nothing);
         }
         let (mut parts, body) = served.into_parts();
         parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
@@ -285,13 +300,13 @@ impl Vod {
         Response::from_parts(parts, Body::new(body))
     }
 
-    async fn still(&self, dir: PathBuf, at: Timestamp) -> Response {
+    async fn still(&self, shelf: Shelf, at: Timestamp) -> Response {
         let jpeg = self
             .on_disk(move || {
                 let to = at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
                 let from = at.saturating_sub(KEY_FRAME_AGE_MAX).unwrap_or(Timestamp::MIN);
                 let mut last = None;
-                passed_over(&visit(&dir, (from, to), usize::MAX, |segment, _| last = Some(segment))?);
+                passed_over(&visit_on(&shelf, (from, to), usize::MAX, |segment, _| last = Some(segment))?);
                 let last = last.ok_or(RecordingsError::Nothing { from, to: at })?;
                 // What was over before that moment is no picture of it.
                 if last.index.wall(last.index.length()) <= at {
@@ -310,11 +325,11 @@ impl Vod {
         }
     }
 
-    async fn list(&self, dir: PathBuf, from: Timestamp, to: Timestamp, files_max: usize) -> Response {
+    async fn list(&self, shelf: Shelf, from: Timestamp, to: Timestamp, files_max: usize) -> Response {
         let listed = self
             .on_disk(move || {
                 let (mut files, mut spans) = (Vec::new(), Vec::new());
-                let unreadable = visit(&dir, (from, to), files_max, |segment, _| {
+                let unreadable = visit_on(&shelf, (from, to), files_max, |segment, _| {
                     let end = segment.index.wall(segment.index.length());
                     spans.push((segment.index.began, end));
                     files.push(recorded(&segment, end));

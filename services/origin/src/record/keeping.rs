@@ -2,15 +2,16 @@
 
 use crate::clock::Clock;
 use crate::config::{KeepRule, Record};
+use crate::copy::state::CopyState;
 use crate::pattern::matches;
 use crate::record::health::RecordingCounts;
 use crate::record::holds::Holds;
 use jiff::{SignedDuration, Timestamp};
-use sightline_archive::{Keeper, Kept, Wishes};
+use sightline_archive::{Keeper, Kept, Looked, Wishes};
 use sightline_listen::Rarely;
 use sightline_recording::{KeepRules, OwnRules};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,7 @@ fn gigabytes(gigabytes: u32) -> Option<u64> {
 pub(crate) async fn keep(
     dir: PathBuf,
     record: Record,
-    holds: Arc<Holds>,
+    (holds, copies): (Arc<Holds>, Option<Arc<CopyState>>),
     clock: Clock,
     counts: Arc<RecordingCounts>,
     tasks: TaskTracker,
@@ -59,16 +60,21 @@ pub(crate) async fn keep(
             _ = interval.tick() => {}
         }
         let uptime = Duration::from_micros(clock.now().as_micros());
-        let (held, rules) = (holds.held(), rules.clone());
+        let (held, rules, store) = (holds.held(), rules.clone(), copies.clone());
         let look = move || {
-            let wishes = Wishes { held: held.as_ref().map(|held| held.as_slice()), own: &|device| own(&rules, device) };
+            let is_copied = |file: &Path| store.as_ref().is_none_or(|store| store.is_copied(file));
+            let held = held.as_ref().map(|held| held.as_slice());
+            let wishes = Wishes { held, own: &|device| own(&rules, device), is_copied: &is_copied };
             let looked = keeper.look(Timestamp::now(), uptime, &wishes);
             (keeper, looked)
         };
         let Ok((returned, looked)) = tasks.spawn_blocking(look).await else { return };
         keeper = returned;
         match looked {
-            Ok(looked) => counts.looked(&looked),
+            Ok(looked) => {
+                counts.looked(&looked);
+                copies.iter().for_each(|copies| forget(copies, &looked));
+            }
             // Nothing was recorded yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -78,6 +84,20 @@ pub(crate) async fn keep(
     }
 }
 
+/// Files that have gone are not copied any more.
+fn forget(copies: &CopyState, looked: &Looked) {
+    for (file, _) in &looked.removed {
+        if copies.gone(file) {
+            LOST.write(|others| {
+                let file = file.display();
+                tracing::error!(%file, others, "a recording went before the store had it: the disk has no more room, and the store is behind");
+            });
+        }
+    }
+}
+
+/// While the store is away, one after another.
+static LOST: Rarely = Rarely::new();
 /// The same each minute, while a disk is gone.
 static FAILED: Rarely = Rarely::new();
 

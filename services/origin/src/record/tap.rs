@@ -6,6 +6,7 @@
 use crate::auth::grant::Grant;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
+use crate::copy::state::{CopyState, OpenFiles};
 use crate::live::incidents::Incidents;
 use crate::live::packet::Packet;
 use crate::live::tap::{Next, Tap};
@@ -57,6 +58,8 @@ pub(crate) struct Recordings {
     pub(crate) incidents: Arc<Incidents>,
     pub(crate) callbacks: Arc<Callbacks>,
     pub(crate) rooms: Arc<Rooms>,
+    /// `None`: nothing is copied.
+    pub(crate) copies: Option<Arc<CopyState>>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -166,6 +169,7 @@ impl Writing {
     /// Writes until the tap is dropped. Each piece has a turn on a thread that may wait for the disk.
     async fn run(self, mut pieces: mpsc::Receiver<Waiting>) {
         let mut writer = self.writer();
+        let mut files = OpenFiles::new(self.recordings.copies.clone());
         while let Some(Waiting { piece, place }) = pieces.recv().await {
             let dir = self.dir();
             let (callbacks, stream) = (self.recordings.callbacks.clone(), self.grant.stream.clone());
@@ -176,16 +180,17 @@ impl Writing {
                 // Those that are open no more are complete.
                 let open = writer.files();
                 before.iter().filter(|file| !open.contains(file)).for_each(|file| callbacks.recorded(&stream, file));
-                (writer, written)
+                files.turn(open);
+                (writer, files, written)
             };
             let written = match self.recordings.tasks.spawn_blocking(work).await {
-                Ok((returned, written)) => {
-                    writer = returned;
+                Ok((returned, open, written)) => {
+                    (writer, files) = (returned, open);
                     written
                 }
                 Err(error) if error.is_cancelled() => return,
                 Err(_) => {
-                    writer = self.writer();
+                    (writer, files) = (self.writer(), OpenFiles::new(self.recordings.copies.clone()));
                     Err(io::Error::other("the writer ended by a bug; please report it"))
                 }
             };
@@ -277,6 +282,7 @@ mod tests {
             incidents: Arc::default(),
             callbacks: Callbacks::new(&settings, dir, clock, &tasks, &CancellationToken::new()),
             rooms: Arc::default(),
+            copies: None,
             tasks,
         }
     }
