@@ -147,6 +147,7 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
     for (part, caller) in parts {
         description::complete(part.get_openapi_mut(), caller);
     }
+    rights::describe(people.get_openapi_mut());
     OpenApiRouter::with_openapi(description::begin()).merge(people).merge(devices).merge(origins).merge(machines)
 }
 

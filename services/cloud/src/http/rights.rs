@@ -21,6 +21,7 @@ use axum::{
 use serde_json::json;
 use sightline_signal::DeviceId;
 use std::sync::Arc;
+use utoipa::openapi::OpenApi;
 
 /// What a route needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +36,18 @@ pub(super) enum Needs {
     Named(Role),
     /// This role on the root: it is about the whole installation.
     Root(Role),
+}
+
+impl Needs {
+    fn in_words(self) -> String {
+        match self {
+            Self::Nothing => "Open to everyone.".to_owned(),
+            Self::Someone => "Needs no role: it holds what one may see.".to_owned(),
+            Self::Device(role) => format!("Needs the role `{role}` on the device."),
+            Self::Named(role) => format!("Needs the role `{role}` on what it names."),
+            Self::Root(role) => format!("Needs the role `{role}` on the root."),
+        }
+    }
 }
 
 /// Each route with what it needs. One that is not here answers nobody.
@@ -100,6 +113,24 @@ pub(super) const TABLE: [(Method, &str, Needs); 51] = {
         (GET, "/api/v1/audit", Root(Admin)),
     ]
 };
+
+/// Writes into the API's description what each operation needs.
+pub(super) fn describe(api: &mut OpenApi) {
+    for (method, path, needs) in &TABLE {
+        let Some(item) = api.paths.paths.get_mut(*path) else { continue };
+        let operation = match method.as_str() {
+            "GET" => &mut item.get,
+            "PUT" => &mut item.put,
+            "POST" => &mut item.post,
+            "PATCH" => &mut item.patch,
+            _ => &mut item.delete,
+        };
+        if let Some(operation) = operation {
+            let before = operation.description.take().map(|text| format!("{text}\n\n")).unwrap_or_default();
+            operation.description = Some(format!("{before}{}", needs.in_words()));
+        }
+    }
+}
 
 /// What a route needs; `None`: it is not in the table.
 fn needs(method: &Method, path: &str) -> Option<Needs> {

@@ -213,6 +213,8 @@ async fn each_route_lets_each_role_do_what_the_table_says_and_tells_of_what_is_o
         let operations = item.as_object().unwrap().iter().filter(|(_, operation)| operation["tags"] == json!(["operators"]));
         routes.extend(operations.map(|(method, _)| format!("{} {path}", method.to_uppercase())));
     }
+    let described = |path: &str, method: &str| api["paths"][path][method]["description"].as_str().unwrap_or_default().to_owned();
+    assert!(described("/api/v1/groups/{path}", "delete").contains("`admin` on what it names"));
     let written = |path: &str| {
         let path = path.split('?').next().unwrap();
         let path = path.replace("groups/GROUP/new", "groups/{path}").replace("groups/GROUP", "groups/{path}").replace("KEY-OF-ID", "{id}");
@@ -425,6 +427,21 @@ async fn a_session_is_a_cookie_that_scripts_and_other_sites_do_not_get() {
     assert!(head.contains("200 OK") && head.contains("; Secure"), "{head}{err}");
     let rows = serde_json::to_string(&admin::audit_entries(bench.dir(), None, 1000).await.unwrap()).unwrap();
     assert!(!rows.contains(PASSWORD) && !rows.contains("another password"));
+    // Whoever guesses is told to wait, and for how long.
+    let guess = async || bench.http.post(&url).json(&json!({ "name": "ann", "password": "a guess" })).send().await.unwrap();
+    let mut last = guess().await;
+    while last.status() == StatusCode::UNAUTHORIZED {
+        last = guess().await;
+    }
+    assert_eq!(last.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(last.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+    // Neither the password nor the cookie is in the database.
+    let Bench { home, cloud, .. } = bench;
+    cloud.shutdown().await;
+    let database = std::fs::read(home.path().join("sightline.sqlite")).unwrap();
+    for secret in [PASSWORD, "another one", pair.split('=').nth(1).unwrap()] {
+        assert!(!database.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
 }
 
 #[tokio::test]
