@@ -342,6 +342,9 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Settings whose values are never shown.
+    pub const SECRETS: [&str; 1] = ["store.secret_key"];
+
     /// Whether the origin can start with these values.
     pub(crate) fn check(&self) -> Result<(), StartError> {
         let id = &self.server_id;
