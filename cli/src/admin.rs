@@ -2,8 +2,8 @@
 
 use crate::{
     Failure,
-    args::{Audit, AuditAction, Backup, CloudDir, Device, DeviceAction, Operator, Token},
-    device_config, operators, settings,
+    args::{Audit, AuditAction, Backup, CloudDir, Device, DeviceAction, Group, Operator, Token, User},
+    device_config, operators, people, settings,
     terminal::{self, WrongUse},
     tokens,
 };
@@ -40,6 +40,14 @@ pub(crate) async fn token(token: Token) -> Result<(), Failure> {
     tokens::run(&existing_dir(&token.cloud)?, token).await
 }
 
+pub(crate) async fn user(user: User) -> Result<(), Failure> {
+    people::user(&existing_dir(&user.cloud)?, user).await
+}
+
+pub(crate) async fn group(group: Group) -> Result<(), Failure> {
+    people::group(&existing_dir(&group.cloud)?, group).await
+}
+
 pub(crate) async fn device(device: Device) -> Result<(), Failure> {
     let json = device.cloud.json;
     match device.action {
@@ -69,6 +77,14 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
         DeviceAction::Config(config) => device_config::run(&existing_dir(&device.cloud)?, &config, json).await?,
         DeviceAction::Allow { id } => permit(&existing_dir(&device.cloud)?, &id, true, json).await?,
         DeviceAction::Deny { id } => permit(&existing_dir(&device.cloud)?, &id, false, json).await?,
+        DeviceAction::Group { id, group } => {
+            admin::people::put_device(&existing_dir(&device.cloud)?, &id, &group).await?;
+            if json {
+                terminal::print(&serde_json::json!({"id": id, "group": group}).to_string())
+            } else {
+                terminal::print(&format!("{id} is in {group}"))
+            }
+        }
         DeviceAction::Remove { id } => {
             admin::remove_device(&existing_dir(&device.cloud)?, &id).await?;
             if json {
@@ -124,8 +140,9 @@ fn show_row(device: &admin::Device) {
         (None, false) => "may not stream",
     };
     terminal::print(&format!(
-        "{:24} {right:15} playback {}  last seen {}  certificate until {}",
+        "{:24} {right:15} {:16} playback {}  last seen {}  certificate until {}",
         device.id.as_str(),
+        device.group.to_string(),
         device.playback,
         time(device.last_seen),
         time(Some(device.certificate_until)).split('T').next().unwrap_or_default()

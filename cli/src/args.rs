@@ -1,7 +1,9 @@
 //! What can be said on the command line.
 
+pub(crate) use crate::args_people::{Group, GroupAction, User, UserAction, UserTokenAction};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use sightline_camera::{Secret, SourceName};
+use sightline_cloud::admin::people::GroupPath;
 use sightline_signal::DeviceId;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -65,6 +67,10 @@ pub(crate) enum Command {
     Operator(Operator),
     /// Make keys that play one stream, for links and for what needs one fixed address; look at them, take them back
     Token(Token),
+    /// Let people sign in, say what they may do and where, make API tokens for their programs
+    User(User),
+    /// Groups of cameras, as a tree: what people may do holds for a group and all below it
+    Group(Group),
     /// What a camera has recorded on its own disk: list it, export a time range
     Recordings(Recordings),
     /// Read the audit log and check that no one has changed it
@@ -418,6 +424,13 @@ pub(crate) enum DeviceAction {
     Remove {
         /// Its id
         id: DeviceId,
+    },
+    /// Put a device into a group: whoever has a right on that one sees it, and nobody else
+    Group {
+        /// Its id
+        id: DeviceId,
+        /// The group's path, such as site-a/hall-2; / for none
+        group: GroupPath,
     },
     /// Give a device a new certificate, key and HTTP token; the old ones end
     Rotate {

@@ -3,12 +3,14 @@
 
 mod admin;
 mod args;
+mod args_people;
 mod cameras;
 mod demo;
 mod device_config;
 mod doctor;
 mod nginx;
 mod operators;
+mod people;
 mod probe;
 mod push;
 mod recordings;
@@ -62,6 +64,8 @@ async fn run(args: Args) -> Result<bool, Failure> {
         Command::Device(device) => admin::device(device).await,
         Command::Operator(operator) => admin::operator(operator).await,
         Command::Token(token) => admin::token(token).await,
+        Command::User(user) => admin::user(user).await,
+        Command::Group(group) => admin::group(group).await,
         Command::Recordings(recordings) => recordings::run(&recordings).await,
         Command::Audit(audit) => admin::audit(audit).await,
         Command::Backup(backup) => admin::backup(backup).await,

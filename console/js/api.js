@@ -15,12 +15,13 @@ export function signIn(value) {
   sessionStorage.setItem(TOKEN, value.trim());
 }
 
-/** Why a request failed: `status` 0 means that nothing answered. */
+/** Why a request failed: `status` 0 means that nothing answered; `hasUsers`: someone may sign in with a name. */
 export class ApiError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, hasUsers = false) {
     super(message);
     this.status = status;
     this.code = code;
+    this.hasUsers = hasUsers;
   }
 }
 
@@ -37,7 +38,71 @@ async function call(path, options = {}) {
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  throw new ApiError(response.status, body.error_code ?? String(response.status), body.error_message ?? response.statusText);
+  const hasUsers = (response.headers.get('www-authenticate') ?? '').startsWith('Session');
+  throw new ApiError(response.status, body.error_code ?? String(response.status), body.error_message ?? response.statusText, hasUsers);
+}
+
+async function send(method, path, body) {
+  const response = await call(path, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+  return response.json();
+}
+
+/** Who one is here, and what one may do. */
+export async function session() {
+  return (await call('api/v1/session')).json();
+}
+
+/** Signs in with a name and a password: the browser keeps a cookie that no script reads. */
+export async function signInAs(name, password) {
+  forgetToken();
+  return send('POST', 'api/v1/session', { name, password });
+}
+
+/** Signs out, whichever way one came in. */
+export async function signOut() {
+  await call('api/v1/session', { method: 'DELETE' }).catch(() => {});
+  forgetToken();
+}
+
+function forgetToken() {
+  try {
+    sessionStorage.removeItem(TOKEN);
+  } catch { /* Then there was none. */ }
+}
+
+/** Changes one's own password. */
+export async function changePassword(password, newPassword) {
+  await send('PUT', 'api/v1/session/password', { password, new_password: newPassword });
+}
+
+/** Adds a user. */
+export async function addUser(name, password, grants) {
+  await send('POST', 'api/v1/users', { name, password, grants });
+}
+
+/** Changes a user's password or grants. */
+export async function changeUser(name, change) {
+  await send('PATCH', `api/v1/users/${encodeURIComponent(name)}`, change);
+}
+
+/** Removes a user. */
+export async function removeUser(name) {
+  await call(`api/v1/users/${encodeURIComponent(name)}`, { method: 'DELETE' });
+}
+
+/** Makes a group. */
+export async function addGroup(path) {
+  await send('POST', 'api/v1/groups', { path });
+}
+
+/** Removes a group that holds nothing. */
+export async function removeGroup(path) {
+  await call(`api/v1/groups/${path.split('/').map(encodeURIComponent).join('/')}`, { method: 'DELETE' });
+}
+
+/** Puts a camera into a group; '' is the root. */
+export async function moveDevice(device, group) {
+  await send('PATCH', `api/v1/devices/${encodeURIComponent(device)}`, { group });
 }
 
 /** All items of a list, page by page, up to a bound that a page of cards can still show. */

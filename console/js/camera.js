@@ -1,6 +1,6 @@
 // One camera: the live picture, its figures, its controls, where else to play it, and what happened.
 
-import { command, playbackToken } from './api.js';
+import { command, moveDevice, playbackToken } from './api.js';
 import { h, icon, setAttribute, setText, toast } from './dom.js';
 import { bitrate, clock, duration, latency, number } from './format.js';
 import { t } from './i18n.js';
@@ -10,7 +10,7 @@ import { PlayerView } from './player-view.js';
 import { Recordings } from './recordings.js';
 import { Relaying } from './relaying.js';
 import { Sharing } from './sharing.js';
-import { refresh, store } from './store.js';
+import { mayOn, refresh, store } from './store.js';
 
 const QUALITIES = ['low', 'medium', 'high', 'ultra'];
 /** How long a camera may take to report another quality. */
@@ -42,7 +42,7 @@ export function cameraPage(id) {
       h('div', { class: 'camera-main' }, stage.node, h('section', { class: 'panel' }, h('h2', { text: t('recordings') }), recorded.node),
         h('section', { class: 'panel elsewhere' }, h('h2', { text: t('play_urls') }), urls, sharing.node, relaying.node)),
       h('aside', { class: 'camera-side' },
-        h('section', { class: 'panel' }, h('h2', { text: t('controls') }), controls.node),
+        controls.panel,
         h('section', { class: 'panel' }, h('h2', { text: t('figures') }), figures, quality),
         h('section', { class: 'panel' }, h('h2', { text: t('marks') }), marks.node),
         h('section', { class: 'panel' }, h('h2', { text: t('timeline') }), events))));
@@ -58,6 +58,8 @@ export function cameraPage(id) {
     setText(problem, why);
     stage.update(camera);
     controls.update(camera);
+    sharing.node.hidden = !mayOn('operator', camera.group);
+    relaying.node.hidden = !mayOn('admin', camera.group);
     marks.update();
     recorded.update();
     updateFigures(figures, camera);
@@ -129,12 +131,17 @@ class Controls {
     this.quality = h('select', { 'aria-label': t('quality'), on: { change: () => this.choose() } },
       QUALITIES.map((value) => h('option', { value, text: t(value) })), h('option', { value: 'custom', text: t('custom'), disabled: true }));
     this.note = h('p', { class: 'muted', text: t('device_offline') });
+    this.group = h('select', { 'aria-label': t('group'), on: { change: () => this.move() } });
+    this.groupField = h('label', { class: 'field' }, h('span', { class: 'label', text: t('group') }), this.group);
     this.node = h('div', { class: 'controls' },
       h('div', { class: 'buttons' }, this.start, this.stop, this.keyframe),
-      h('label', { class: 'field' }, h('span', { class: 'label', text: t('quality') }), this.quality), this.note);
+      h('label', { class: 'field' }, h('span', { class: 'label', text: t('quality') }), this.quality), this.note, this.groupField);
+    this.panel = h('section', { class: 'panel' }, h('h2', { text: t('controls') }), this.node);
   }
 
   update(camera) {
+    this.panel.hidden = !mayOn('operator', camera.group);
+    this.updateGroup(camera);
     const canTell = camera.online && !camera.revoked_at && !this.isBusy;
     this.note.hidden = camera.online;
     this.start.hidden = Boolean(camera.live);
@@ -146,6 +153,28 @@ class Controls {
     // What was chosen stays chosen until the camera says so, or has had the time to.
     if (quality === this.wanted || Date.now() > this.wantedUntil) this.wanted = null;
     if (quality && !this.wanted && document.activeElement !== this.quality) this.quality.value = quality;
+  }
+
+  /** Where it may be put: the groups of which one is an admin. */
+  updateGroup(camera) {
+    const paths = ['', ...store.groups.map(({ path }) => path)].filter((path) => mayOn('admin', path));
+    this.groupField.hidden = !mayOn('admin', camera.group) || store.groups.length === 0;
+    const key = `${camera.group}\n${paths.join('\n')}`;
+    if (this.groupKey === key) return;
+    this.groupKey = key;
+    this.group.replaceChildren(...paths.map((path) => h('option', { value: path, text: path || t('no_group') })));
+    this.group.value = camera.group;
+  }
+
+  async move() {
+    try {
+      await moveDevice(this.id, this.group.value);
+      toast(t('done', { cmd: t('group') }));
+    } catch (error) {
+      toast(t('failed', { cmd: t('group'), why: error.message }), true);
+    }
+    this.groupKey = null;
+    refresh();
   }
 
   choose() {

@@ -6,7 +6,7 @@ import { ago, bitrate, latency, number } from './format.js';
 import { t } from './i18n.js';
 import { LivePlayer } from './live-player.js';
 import { empty, isBlind, problemText, qualityTone, shell, sparkline, stateText, tone } from './parts.js';
-import { store } from './store.js';
+import { mayOn, store } from './store.js';
 
 /** How often a card's picture is renewed. */
 const SNAPSHOT_MS = 4000;
@@ -22,6 +22,7 @@ const FILTERS = {
 
 let filter = 'all';
 let search = '';
+let group = '';
 
 /** The page; `update` is called after each change of the store, `close` when it is left. */
 export function fleetPage() {
@@ -39,15 +40,17 @@ export function fleetPage() {
     entry.target.card.show();
   }), { rootMargin: '200px' });
   const renewing = setInterval(() => !document.hidden && cards.forEach((card) => card.show()), SNAPSHOT_MS);
-  const bar = h('div', { class: 'bar' }, chips, box);
+  const groups = h('select', { class: 'group-of', 'aria-label': t('group'), on: { change: (event) => { group = event.target.value; update(); } } });
+  const bar = h('div', { class: 'bar' }, chips, h('div', { class: 'finders' }, groups, box));
   const root = h('div', { class: 'page' }, h('header', { class: 'page-head' }, h('h1', { text: t('cameras') }), summary), bar, body);
 
   function update() {
     updateSummary(summary);
     updateChips(chips, update);
+    updateGroups(groups);
     bar.hidden = store.cameras.length === 0;
     const words = search.trim().toLowerCase();
-    const shown = store.cameras.filter((camera) => FILTERS[filter](camera) && camera.id.toLowerCase().includes(words));
+    const shown = store.cameras.filter((camera) => FILTERS[filter](camera) && isIn(camera, group) && camera.id.toLowerCase().includes(words));
     const ids = new Set(shown.map((camera) => camera.id));
     const playsLive = shown.filter((camera) => camera.live).length <= LIVE_CARDS_MAX;
     setAttribute(grid, 'data-few', shown.length <= 2 ? shown.length : null);
@@ -82,6 +85,21 @@ export function fleetPage() {
   return { root, update, close };
 }
 
+/** Whether a camera is in a group, or in one below it. */
+function isIn(camera, path) {
+  return path === '' || camera.group === path || camera.group.startsWith(`${path}/`);
+}
+
+function updateGroups(node) {
+  const paths = store.groups.map(({ path }) => path);
+  if (group && !paths.includes(group)) group = '';
+  node.hidden = paths.length === 0;
+  if (node.dataset.paths === paths.join('\n')) return;
+  node.dataset.paths = paths.join('\n');
+  node.replaceChildren(h('option', { value: '', text: t('all_groups') }), ...paths.map((path) => h('option', { value: path, text: path })));
+  node.value = group;
+}
+
 function updateSummary(node) {
   const live = store.cameras.filter((camera) => camera.live);
   const sum = (pick) => live.reduce((total, camera) => total + pick(camera.live), 0);
@@ -89,9 +107,9 @@ function updateSummary(node) {
     [t('sum_live'), `${number(live.length)}`, ` / ${number(store.cameras.length)}`],
     [t('sum_viewers'), number(sum((stream) => stream.viewers)), ''],
     [t('sum_ingest'), bitrate(sum((stream) => stream.bitrate_kbps)), ''],
-    [t('sum_servers'), number(store.servers.filter((server) => server.alive).length), ` / ${number(store.servers.length)}`],
+    mayOn('admin', '') && [t('sum_servers'), number(store.servers.filter((server) => server.alive).length), ` / ${number(store.servers.length)}`],
   ];
-  node.replaceChildren(...figures.map(([label, value, of]) =>
+  node.replaceChildren(...figures.filter(Boolean).map(([label, value, of]) =>
     h('div', {}, h('dt', { text: label }), h('dd', {}, value, h('span', { class: 'of', text: of })))));
 }
 

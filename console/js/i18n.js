@@ -54,6 +54,9 @@ const WORDS = {
     share: 'Links and keys', share_text: 'Whoever has one may watch this camera, and nothing else. Taken back, it ends within ten seconds.', share_name: 'What it is for', share_lasts: 'How long it lasts',
     share_hour: 'an hour', share_day: 'a day', share_week: 'a week', share_always: 'until it is taken back', share_make: 'Make a link', share_once: 'Copy it now: it is shown this once.', share_link: 'Link',
     share_used: 'last used {when} from {from}', share_unused: 'not used yet', share_ends: 'ends {when}', share_remove: 'Take back',
+    people: 'People', users: 'Users', groups: 'Groups', group: 'Group', all_groups: 'All groups', no_group: 'No group', user_name: 'Name', password: 'Password', new_password: 'New password', role: 'Role', role_viewer: 'Viewer', role_operator: 'Operator', role_admin: 'Admin', role_none: 'No role',
+    users_text: 'A role holds for a group and all below it. Viewers look; operators also command cameras, make marks and links; admins change all else. On everything, an admin also sees users, servers and hooks.', groups_text: 'A camera is in one group at most; its page says in which.', no_users: 'Nobody signs in yet: this machine, or the operator’s token, may do everything. From the first user on, this browser has to sign in, too.', no_groups: 'No group yet.', everything: 'everything', add_user: 'Add a user', add_group: 'Make a group', group_path: 'Path, such as site-a/hall-2', grant: 'Give this role', remove: 'Remove', in_group: '{n} cameras', no_role: 'may do nothing yet', no_password: 'no password',
+    sign_in_title: 'Sign in', sign_in_name_wrong: 'The name or the password is wrong.', sign_in_too_often: 'Too many wrong passwords. Wait a minute.', sign_in_with_token: 'With the operator’s token', sign_out: 'Sign out', own_password: 'Your password', change: 'Change', set_password: 'Set a password',
     ev_retry: 'next try in {n} s', ev_average: '{fps} fps, {kbps} on average',
   },
   zh: {
@@ -109,6 +112,9 @@ const WORDS = {
     share: '链接与密钥', share_text: '持有者只能观看此摄像头。收回后十秒内失效。', share_name: '用途', share_lasts: '有效期',
     share_hour: '一小时', share_day: '一天', share_week: '一周', share_always: '直到收回', share_make: '生成链接', share_once: '请立即复制：只显示这一次。', share_link: '链接',
     share_used: '最后使用：{when}，来自 {from}', share_unused: '尚未使用', share_ends: '{when} 到期', share_remove: '收回',
+    people: '用户', users: '用户', groups: '分组', group: '分组', all_groups: '全部分组', no_group: '无分组', user_name: '用户名', password: '密码', new_password: '新密码', role: '角色', role_viewer: '查看者', role_operator: '操作员', role_admin: '管理员', role_none: '无角色',
+    users_text: '角色对一个分组及其下级全部生效。查看者只能观看；操作员还能控制摄像头、添加标记和链接；管理员可更改其余一切。在全部范围内，管理员还能管理用户、服务器和回调。', groups_text: '一台摄像头最多属于一个分组，可在其页面上设置。', no_users: '还没有用户：本机或操作员令牌拥有全部权限。添加第一个用户后，此浏览器也需要登录。', no_groups: '还没有分组。', everything: '全部', add_user: '添加用户', add_group: '新建分组', group_path: '路径，例如 site-a/hall-2', grant: '授予此角色', remove: '移除', in_group: '{n} 台摄像头', no_role: '尚无权限', no_password: '无密码',
+    sign_in_title: '登录', sign_in_name_wrong: '用户名或密码不正确。', sign_in_too_often: '密码错误次数过多，请稍候一分钟。', sign_in_with_token: '使用操作员令牌', sign_out: '退出登录', own_password: '您的密码', change: '更改', set_password: '设置密码',
     ev_retry: '{n} 秒后重试', ev_average: '平均 {fps} 帧/秒，{kbps}',
   },
 };

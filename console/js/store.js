@@ -1,6 +1,6 @@
 // What the console knows: polled, and hurried by events.
 
-import { ApiError, list, listen } from './api.js';
+import { ApiError, list, listen, session } from './api.js';
 
 /** How often lists are asked for. Origins report every two seconds, so faster shows nothing new. */
 const POLL_MS = 2000;
@@ -8,8 +8,16 @@ const POLL_MS = 2000;
 const HISTORY = 45;
 const EVENTS_MAX = 200;
 
-/** The state, and `problem`: null or an ApiError. */
-export const store = { cameras: [], servers: [], events: [], history: new Map(), marked: new Map(), problem: null, isLoaded: false };
+/** The state, and `problem`: null or an ApiError; `me` is who one is. */
+export const store = { me: null, groups: [], cameras: [], servers: [], events: [], history: new Map(), marked: new Map(), problem: null, isLoaded: false };
+
+const ROLES = ['viewer', 'operator', 'admin'];
+
+/** Whether one has at least a role on a group: the own grants hold for all below them. */
+export function mayOn(role, group) {
+  const holds = (above) => above === '' || group === above || group.startsWith(`${above}/`);
+  return (store.me?.grants ?? []).some((grant) => holds(grant.group) && ROLES.indexOf(grant.role) >= ROLES.indexOf(role));
+}
 
 const listeners = new Set();
 
@@ -30,6 +38,12 @@ export function refresh() {
 
 const leaving = new AbortController();
 
+/** Forgets who one was: the next turn asks anew. */
+export function forget() {
+  Object.assign(store, { me: null, groups: [], cameras: [], servers: [], events: [], isLoaded: false });
+  refresh();
+}
+
 /** Lets the connections go: a page that the browser keeps for its back button would keep them, and a browser has six to a host. */
 export function leave() {
   leaving.abort();
@@ -49,9 +63,12 @@ export async function run() {
 
 async function poll() {
   try {
-    const [devices, streams, servers] = await Promise.all([list('api/v1/devices'), list('api/v1/streams'), list('api/v1/servers')]);
+    if (!store.me || store.problem) store.me = await session();
+    const servers = mayOn('admin', '') ? list('api/v1/servers') : [];
+    const [devices, streams, known, groups] = await Promise.all([list('api/v1/devices'), list('api/v1/streams'), servers, list('api/v1/groups')]);
+    store.groups = groups;
     store.cameras = join(devices, streams);
-    store.servers = servers;
+    store.servers = known;
     if (!store.isLoaded || store.problem) await loadEvents();
     remember(store.cameras);
     store.problem = null;

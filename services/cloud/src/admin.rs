@@ -3,6 +3,8 @@
 //! It works while the cloud runs on the same directory: both meet in the database, and the cloud looks every second for what
 //! was changed here.
 
+pub mod people;
+
 use crate::{
     audit::checkpoints::{self, CheckpointKey},
     clock::Clock,
@@ -49,6 +51,8 @@ pub struct Device {
     pub playback: String,
     /// Whether it may publish.
     pub may_push: bool,
+    /// The group that it is in; empty: the root.
+    pub group: people::GroupPath,
     /// When it was enrolled.
     pub created_at: i64,
     /// When it last sent something; stored every half minute.
@@ -65,6 +69,7 @@ impl Device {
             certificate_until: device_certificate_until(&row),
             playback: store.playback_of(&row.stream),
             id: row.id,
+            group: row.group,
             may_push: row.may_push,
             created_at: row.created_at,
             last_seen: row.last_seen,

@@ -36,6 +36,7 @@ use crate::{
         bus::Bus,
         uplink::Uplink,
     },
+    people::{passwords::Passwords, sessions::Sessions},
     playback::Playback,
     readiness::Readiness,
     relays::Relays,
@@ -92,12 +93,12 @@ impl Cloud {
         sightline_listen::descriptors::raise();
         let dir = DataDir::open(&config.data_dir)?;
         let claim = dir.claim()?;
-        let parts = assemble(&config, &dir, check).await?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let parts = assemble(&config, &dir, check, &tasks).await?;
         // Read before anything listens: whatever changes later has a higher epoch.
         let seen = parts.store.newest_epoch().await?;
         let http_listener = listen("HTTP", "http.listen", config.http.listen).await?;
         let http_addr = local(&http_listener, config.http.listen)?;
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let certificate = ServerCertificate::load(&dir)?;
         let mut mqtts_addr = None;
         if let Some(Bus::Builtin(broker)) = &parts.bus {
@@ -187,7 +188,7 @@ impl Drop for Cloud {
 }
 
 /// Opens the data directory and makes all parts, the lower ones first.
-async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck) -> Result<Http, StartError> {
+async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck, tasks: &TaskTracker) -> Result<Http, StartError> {
     let clock = Clock::default();
     let authority = Authority::open(dir, clock.clone())?;
     authority.ensure_server(&config.host_names)?;
@@ -218,6 +219,9 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         Arc::clone(&refusals),
         clock.clone(),
     ));
+    let passwords = Passwords::new(tasks.clone());
+    let session_sec = config.api.session_sec;
+    let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), passwords, Arc::clone(&refusals), session_sec));
     let results = Arc::<Results>::default();
     let bus = config.mqtt.enabled.then(|| {
         let intake = SettingsIntake::new(store.clone(), clock.clone());
@@ -253,7 +257,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         events: Arc::clone(&events),
         keys: keys.clone(),
         commands: Arc::clone(&commands),
-        refusals,
+        refusals: Arc::clone(&refusals),
         lives: Lives::new(clock.unix_secs()),
         checkpoints: Checkpoints::new(CheckpointKey::open(dir)?, store.clone(), Arc::clone(&events), clock.clone()),
         playback: Arc::clone(&playback),
@@ -281,6 +285,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck)
         operators,
         presence,
         readiness,
+        refusals,
+        sessions,
         settings_check,
         renewals,
         playback,

@@ -22,6 +22,9 @@ pub struct SettingError {
 /// Leases of on-demand cameras, in seconds: at least two of the reports that say that someone watches.
 const LEASE_SEC: std::ops::RangeInclusive<u32> = 4..=3600;
 
+/// How long a session lasts, in seconds: from long enough to try it out, to a quarter for a wall of pictures.
+const SESSION_SEC: std::ops::RangeInclusive<u32> = 60..=7_776_000;
+
 /// Settings of the cloud.
 #[derive(Clone, Debug, confique::Config)]
 pub struct Config {
@@ -94,6 +97,14 @@ pub struct ApiConfig {
     /// http.listen is a loopback address, requests that plainly come from this machine, and not through a proxy, need no token.
     #[config(env = "SIGHTLINE_CLOUD_API_OPERATOR_TOKEN_FILE")]
     pub operator_token_file: Option<PathBuf>,
+
+    /// Whether such requests need no token and no sign-in even where there are users. As long as there is none they need none.
+    #[config(default = false, env = "SIGHTLINE_CLOUD_API_OPEN_HERE")]
+    pub open_here: bool,
+
+    /// How long someone stays signed in, in seconds: 60 to 7776000. A session ends then, whether it is used or not.
+    #[config(default = 604_800, env = "SIGHTLINE_CLOUD_API_SESSION_SEC")]
+    pub session_sec: u32,
 }
 
 /// `[token]`
@@ -214,6 +225,10 @@ impl Config {
         if !LEASE_SEC.contains(&self.on_demand.lease_sec) {
             let reason = format!("{} is outside {LEASE_SEC:?} seconds", self.on_demand.lease_sec);
             return Err(SettingError { key: "on_demand.lease_sec", reason });
+        }
+        if !SESSION_SEC.contains(&self.api.session_sec) {
+            let reason = format!("{} is outside {SESSION_SEC:?} seconds", self.api.session_sec);
+            return Err(SettingError { key: "api.session_sec", reason });
         }
         if let Err(error) = Proxies::parse(&self.http.trusted_proxies) {
             return Err(SettingError { key: "http.trusted_proxies", reason: error.to_string() });

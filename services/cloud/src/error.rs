@@ -5,6 +5,7 @@ use crate::{
     data_dir::DataDirError,
     devices::{registry::RegistryError, settings::SettingsProblem},
     identity::{operator_certificates::OperatorError, signing_keys::KeyError},
+    people::users::PeopleError,
     playback::PlaybackError,
     store::error::StoreError,
 };
@@ -60,6 +61,9 @@ pub enum AdminError {
     /// A playback key that can't be made, or taken back.
     #[error(transparent)]
     Playback(#[from] PlaybackError),
+    /// Users, groups or their tokens can't be changed.
+    #[error(transparent)]
+    People(#[from] PeopleError),
     /// The signing keys can't be rotated.
     #[error(transparent)]
     Keys(#[from] KeyError),

@@ -33,6 +33,7 @@ mod identity;
 mod marks;
 mod monitoring;
 mod mqtt;
+mod people;
 mod playback;
 mod rate_limit;
 mod readiness;

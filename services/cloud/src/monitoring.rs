@@ -26,16 +26,18 @@ const REQUEST_REFUSALS: [ErrorCode; 6] = [
     ErrorCode::Unauthorized,
 ];
 /// What may be refused, as the audit log names it.
-const REFUSED_ACTIONS: [Action; 6] = [
+const REFUSED_ACTIONS: [Action; 8] = [
+    Action::AccessRefuse,
     Action::AllocationImpersonate,
     Action::AllocationRefuse,
     Action::MqttConnectRefuse,
     Action::MqttPublishRefuse,
     Action::MqttSubscribeRefuse,
     Action::StreamPublishRefuse,
+    Action::SessionRefuse,
 ];
 
-const COUNTERS: [(&str, &str); 14] = [
+const COUNTERS: [(&str, &str); 15] = [
     ("sightline_audit_gaps_total", "Times that rows of the audit log were found to be gone or rewritten"),
     ("sightline_audit_rows_total", "Rows that were written to the audit log"),
     ("sightline_events_lost_total", "Events that were never stored, because the database took none for too long"),
@@ -46,6 +48,7 @@ const COUNTERS: [(&str, &str); 14] = [
     ("sightline_playback_tokens_total", "Playback tokens that were signed"),
     ("sightline_starts_by_viewers_total", "On-demand cameras that were told to start because someone watches"),
     ("sightline_refusals_total", "Operations that were refused, by what they were"),
+    ("sightline_sign_ins_total", "Sign-ins of users, by how they ended"),
     ("sightline_server_reports_total", "Reports of origins, by what became of them"),
     ("sightline_stream_duels_total", "Streams that two have published with one token"),
     ("sightline_stream_requests_total", "Requests for a server to stream to, by outcome: OK or the error code"),
@@ -169,6 +172,9 @@ fn announce() {
     }
     for outcome in REQUEST_REFUSALS.map(ErrorCode::as_str).into_iter().chain(["OK"]) {
         counter!("sightline_stream_requests_total", "outcome" => outcome).increment(0);
+    }
+    for outcome in ["taken", "wrong", "too_often", "failed"] {
+        counter!("sightline_sign_ins_total", "outcome" => outcome).increment(0);
     }
     for action in REFUSED_ACTIONS {
         counter!("sightline_refusals_total", "action" => action.as_str()).increment(0);

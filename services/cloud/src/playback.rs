@@ -228,6 +228,17 @@ impl Playback {
         Ok(PlaybackToken { playback, token, expires_at })
     }
 
+    /// Whether a token or a key plays a stream now. For what it is limited to besides, the origin looks.
+    pub(crate) async fn opens(&self, playback: &str, shown: &str) -> Result<bool, StoreError> {
+        let now = self.clock.unix_secs();
+        if let Some(claims) = self.keys.verify::<PlayClaims>(shown) {
+            return Ok(claims.playback.as_str() == playback && claims.expires_at > now);
+        }
+        let key = self.store.playback_key_by_hash(&hex(&sha256(shown))).await?;
+        let key = key.filter(|key| key.ends_at.is_none_or(|end| end > now));
+        Ok(key.and_then(|key| key.stream).is_some_and(|stream| self.store.playback_of(&stream) == playback))
+    }
+
     /// The keys, where an origin's are another version.
     pub(crate) async fn for_origin(&self, version: u64) -> Result<Option<PlaybackKeys>, StoreError> {
         let other = self.list.other_than(version, async || self.read().await).await?;

@@ -39,6 +39,13 @@ impl<K: Eq + Hash> RateLimit<K> {
         Ok(())
     }
 
+    /// Gives one back: what it was taken for turned out to be harmless.
+    pub(crate) fn give_back(&self, key: &K) {
+        if let Some((left, _)) = self.buckets.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            *left = (*left + 1.0).min(self.burst);
+        }
+    }
+
     fn level(&self, left: f64, at: Instant, now: Instant) -> f64 {
         (left + now.saturating_duration_since(at).as_secs_f64() / self.refill.as_secs_f64()).min(self.burst)
     }

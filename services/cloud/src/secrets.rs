@@ -56,6 +56,11 @@ pub(crate) fn random_seed() -> Result<u64, CryptoError> {
     random("draw a seed").map(u64::from_le_bytes)
 }
 
+/// What makes equal passwords different hashes.
+pub(crate) fn random_salt() -> Result<[u8; 16], CryptoError> {
+    random("draw a salt")
+}
+
 /// The second half of a certificate's serial number.
 pub(crate) fn random_serial_half() -> Result<[u8; 8], CryptoError> {
     random("draw a serial number")

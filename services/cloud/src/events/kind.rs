@@ -83,6 +83,46 @@ impl EventKind {
         Self::StorageRecovered,
     ];
 
+    /// Whether it is the installation's: about a server, or the cloud itself. All others are about one device.
+    fn is_of_installation(self, detail: &Value) -> bool {
+        match self {
+            Self::CertificateEnds | Self::CertificateRenewed => detail.get("certificate").and_then(Value::as_str) != Some("device"),
+            Self::AuditRolledBack
+            | Self::HookFailed
+            | Self::HookRecovered
+            | Self::ServerUp
+            | Self::ServerDown
+            | Self::ServerRestarted
+            | Self::ServerStoreFailed
+            | Self::ServerStoreResumed
+            | Self::ServerRecordingsShort
+            | Self::ServerRecordingsEnough
+            | Self::StorageFailed
+            | Self::StorageRecovered => true,
+            Self::StreamStarted
+            | Self::StreamStopped
+            | Self::StreamDuel
+            | Self::StreamLimited
+            | Self::RecordingFailed
+            | Self::RecordingResumed
+            | Self::RelayFailed
+            | Self::RelayResumed
+            | Self::PullFailed
+            | Self::PullResumed
+            | Self::MarkAdded
+            | Self::StartFailed
+            | Self::ConnectionError
+            | Self::StreamMetrics
+            | Self::Motion
+            | Self::DeviceOnline
+            | Self::DeviceOffline
+            | Self::DeviceAdded
+            | Self::DeviceRevoked
+            | Self::DeviceDuel
+            | Self::Allocated => false,
+        }
+    }
+
     /// The name in the API.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -162,6 +202,13 @@ pub(crate) struct Event {
     pub(crate) event: EventKind,
     /// More about it; in a device's own words, without secrets.
     pub(crate) detail: Value,
+}
+
+impl Event {
+    /// Whose it is; `None`: the installation's.
+    pub(crate) fn of_device(&self) -> Option<&str> {
+        (!self.event.is_of_installation(&self.detail)).then_some(self.device.as_str())
+    }
 }
 
 fn kind_schema() -> utoipa::openapi::schema::Object {

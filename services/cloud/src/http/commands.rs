@@ -1,10 +1,10 @@
 //! `/api/v1/devices/{id}/command` and `/rotate`.
 
 use super::{
-    access::Peer,
     devices::known,
     error::{ApiError, ApiResult},
     extract::{Body, Id},
+    person::Person,
 };
 use crate::{
     devices::commands::{Commands, NotSent},
@@ -37,11 +37,11 @@ pub(super) struct CommandAnswer {
 pub(super) async fn command(
     State(store): State<Store>,
     State(commands): State<Arc<Commands>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Id(id): Id,
     Body(command): Body<Command>,
 ) -> ApiResult<(StatusCode, Json<CommandAnswer>)> {
-    send(&store, &commands, &peer, &id, command).await
+    send(&store, &commands, &person, &id, command).await
 }
 
 /// A fresh token inside the running connection, without a lost frame: the device is told to ask for it.
@@ -55,16 +55,16 @@ pub(super) async fn command(
 pub(super) async fn rotate(
     State(store): State<Store>,
     State(commands): State<Arc<Commands>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Id(id): Id,
 ) -> ApiResult<(StatusCode, Json<CommandAnswer>)> {
-    send(&store, &commands, &peer, &id, Command::bare(CommandName::Rotate)).await
+    send(&store, &commands, &person, &id, Command::bare(CommandName::Rotate)).await
 }
 
 async fn send(
     store: &Store,
     commands: &Commands,
-    peer: &Peer,
+    person: &Person,
     id: &str,
     mut command: Command,
 ) -> ApiResult<(StatusCode, Json<CommandAnswer>)> {
@@ -73,7 +73,7 @@ async fn send(
         return Err(ApiError::new(StatusCode::CONFLICT, "DEVICE_REVOKED", format!("device {} is revoked", device.id)));
     }
     Commands::name(&mut command);
-    let actor = peer.operator();
+    let actor = person.actor();
     let detail = |sent: Option<NotSent>| {
         let mut detail = json!({ "cmd": command.cmd, "command_id": command.command_id.as_str(), "from": actor.from() });
         if let Some(reason) = sent {

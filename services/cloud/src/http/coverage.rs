@@ -1,19 +1,22 @@
 //! `/api/v1/coverage`: when something was recorded of many cameras, where time is missing, and why.
 
 use super::{
+    devices::{device_id, known, seen},
     error::{ApiError, ApiResult},
     page::page_items,
+    person::Person,
     recordings::Unreachable,
 };
 use crate::{
     clock::Clock,
     events::kind::{Event, EventKind},
+    people::names::Role,
     playback::{Limits, Playback},
     servers::inventory::{Inventory, ServerView},
     store::{Store, devices::DeviceRow},
 };
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Query, State, rejection::QueryRejection},
 };
@@ -134,6 +137,7 @@ pub(super) async fn coverage(
     State(playback): State<Arc<Playback>>,
     State(client): State<Client>,
     State(clock): State<Clock>,
+    Extension(person): Extension<Person>,
     query: Result<Query<CoverageQuery>, QueryRejection>,
 ) -> ApiResult<Json<Coverage>> {
     let Query(query) = query?;
@@ -141,8 +145,11 @@ pub(super) async fn coverage(
     let now = clock.unix_millis();
     let (from, to) = range(&query, now)?;
     let mut devices = match &query.device {
-        Some(device) => vec![super::devices::known(&store, device).await?],
-        None => store.devices(query.cursor.as_deref().unwrap_or_default(), limit).await?,
+        Some(device) => {
+            person.check_device(&store, Role::Viewer, &device_id(device)?).await?;
+            vec![known(&store, device).await?]
+        }
+        None => seen(&store, &person, query.cursor.as_deref().unwrap_or_default(), limit).await?,
     };
     let is_full = query.device.is_none() && devices.len() == usize::try_from(limit).unwrap_or(usize::MAX);
     let next = devices.last().filter(|_| is_full).map(|last| last.id.to_string());

@@ -1,6 +1,6 @@
 //! The API's description (OpenAPI 3.1), made from the routes, their handlers' attributes and the types that they answer with.
 
-use super::error::ApiError;
+use super::{access::COOKIE, error::ApiError};
 use axum::{
     Extension, Json,
     response::{IntoResponse, Response},
@@ -11,7 +11,7 @@ use utoipa::{
     openapi::{
         Content, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Response as Answer, ResponseBuilder,
         path::Operation,
-        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
@@ -29,14 +29,17 @@ pub(super) enum Caller {
 
 impl Caller {
     const OPERATOR: &str = "operator";
+    const SESSION: &str = "session";
     const DEVICE: &str = "device";
     const ORIGIN: &str = "cluster";
 
     fn requirements(self) -> Option<Vec<SecurityRequirement>> {
         let named = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
         match self {
-            Self::Operator { is_open_here: true } => Some(vec![named(Self::OPERATOR), SecurityRequirement::default()]),
-            Self::Operator { is_open_here: false } => Some(vec![named(Self::OPERATOR)]),
+            Self::Operator { is_open_here: true } => {
+                Some(vec![named(Self::OPERATOR), named(Self::SESSION), SecurityRequirement::default()])
+            }
+            Self::Operator { is_open_here: false } => Some(vec![named(Self::OPERATOR), named(Self::SESSION)]),
             Self::Device => Some(vec![named(Self::DEVICE)]),
             Self::Origin => Some(vec![named(Self::ORIGIN)]),
             Self::Anyone => None,
@@ -48,8 +51,8 @@ impl Caller {
         match self {
             Self::Operator { .. } => &[
                 (400, "`BAD_REQUEST`: what is wrong with the request"),
-                (401, "`UNAUTHORIZED`: no token, no certificate, or another one"),
-                (403, "`CROSS_ORIGIN` or `HOST_NOT_LOCAL`: from a page of another site"),
+                (401, "`UNAUTHORIZED`: nobody that is known here; `WWW-Authenticate` names `Session` where there are users"),
+                (403, "`FORBIDDEN`: it needs a higher role; `CROSS_ORIGIN` or `HOST_NOT_LOCAL`: from a page of another site"),
                 (408, "`TIMEOUT`: the request took too long"),
                 (500, "`INTERNAL`: it failed here; the log says why"),
                 (503, "`STORAGE_FAILED`: the database can't do that now"),
@@ -90,11 +93,21 @@ pub(super) fn begin() -> OpenApi {
     };
     let components = utoipa::openapi::ComponentsBuilder::new()
         .schema_from::<ApiError>()
-        .security_scheme(Caller::OPERATOR, scheme("The operator's token, or an operator's client certificate"))
+        .security_scheme(Caller::OPERATOR, scheme("An API token of a user, the operator's token, or an operator's client certificate"))
+        .security_scheme(
+            Caller::SESSION,
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(COOKIE, "The cookie of `POST /api/v1/session`"))),
+        )
         .security_scheme(Caller::DEVICE, scheme("A device's token, or its client certificate"))
         .security_scheme(Caller::ORIGIN, scheme("`cluster.key` of the cloud's data directory"))
         .build();
     OpenApiBuilder::new().info(info).components(Some(components)).build()
+}
+
+/// A path that ends in a path is `{*path}` to the router; a description knows no such thing.
+pub(super) fn name_paths(api: &mut OpenApi) {
+    let paths = std::mem::take(&mut api.paths.paths);
+    api.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
 }
 
 /// Says of all operations whose they are, and what they may answer beside what each says itself.
@@ -126,7 +139,7 @@ pub(super) fn complete(api: &mut OpenApi, caller: Caller) {
 }
 
 fn operations(item: &mut utoipa::openapi::PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
 
 fn refusal(text: &str) -> Answer {

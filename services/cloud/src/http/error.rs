@@ -19,13 +19,27 @@ pub(super) struct ApiError {
     error_code: &'static str,
     /// For people; its words may change.
     error_message: String,
+    /// Why a person had no right to it.
+    #[serde(skip)]
+    #[schema(ignore)]
+    refused: Option<&'static str>,
 }
+
+/// A person had no right to what they asked for; an answer that says so carries it, for the audit log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoRight(pub(super) &'static str);
 
 pub(super) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, error_code: &'static str, error_message: impl Into<String>) -> Self {
-        Self { status, error_code, error_message: error_message.into() }
+        Self { status, error_code, error_message: error_message.into(), refused: None }
+    }
+
+    /// Because a person has no right to it: the audit log is told why.
+    pub(super) fn for_want_of_a_right(mut self, why: &'static str) -> Self {
+        self.refused = Some(why);
+        self
     }
 
     /// Our fault: logged, and not explained to the client.
@@ -75,7 +89,11 @@ impl From<QueryRejection> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status;
-        (status, [(header::CACHE_CONTROL, "no-store")], Json(self)).into_response()
+        let (status, refused) = (self.status, self.refused);
+        let mut response = (status, [(header::CACHE_CONTROL, "no-store")], Json(self)).into_response();
+        if let Some(why) = refused {
+            response.extensions_mut().insert(NoRight(why));
+        }
+        response
     }
 }

@@ -1,13 +1,14 @@
 //! `/api/v1/holds`: recordings that are to stay.
 
 use super::{
-    access::Peer,
-    devices::known,
+    devices::{device_id, known},
     error::{ApiError, ApiResult},
     extract::{Body, Id},
+    person::Person,
 };
 use crate::{
     holds::{HoldError, Holds, NewHold},
+    people::names::Role,
     store::{Store, holds::HoldRow},
 };
 use axum::{
@@ -71,9 +72,16 @@ pub(super) struct HoldsQuery {
 #[utoipa::path(get, path = "/api/v1/holds", operation_id = "list_holds", params(HoldsQuery), responses(
     (status = 200, description = "All that hold now", body = HoldList),
 ))]
-pub(super) async fn list(State(holds): State<Arc<Holds>>, query: Result<Query<HoldsQuery>, QueryRejection>) -> ApiResult<Json<HoldList>> {
+pub(super) async fn list(
+    State(store): State<Store>,
+    State(holds): State<Arc<Holds>>,
+    Extension(person): Extension<Person>,
+    query: Result<Query<HoldsQuery>, QueryRejection>,
+) -> ApiResult<Json<HoldList>> {
     let Query(query) = query?;
-    let items = holds.list(query.device.as_deref()).await?.into_iter().map(Hold::from).collect();
+    let sight = person.sight(&store, Role::Viewer).await?;
+    let seen = holds.list(query.device.as_deref()).await?.into_iter().filter(|hold| sight.has(&hold.device));
+    let items = seen.map(Hold::from).collect();
     Ok(Json(HoldList { items }))
 }
 
@@ -86,11 +94,12 @@ pub(super) async fn list(State(holds): State<Arc<Holds>>, query: Result<Query<Ho
 pub(super) async fn add(
     State(store): State<Store>,
     State(holds): State<Arc<Holds>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Body(new): Body<NewHold>,
 ) -> ApiResult<(StatusCode, Json<Hold>)> {
+    person.check_device(&store, Role::Operator, &device_id(&new.device)?).await?;
     let device = known(&store, &new.device).await?.id;
-    let hold = holds.add(&peer.operator(), &device, new).await?;
+    let hold = holds.add(&person.actor(), &device, new).await?;
     Ok((StatusCode::CREATED, Json(hold.into())))
 }
 
@@ -107,9 +116,17 @@ pub(super) struct RemovedHold {
     (status = 200, description = "It is taken back", body = RemovedHold),
     (status = 404, description = "`NOT_FOUND`: there is none, or it has ended"),
 ))]
-pub(super) async fn remove(State(holds): State<Arc<Holds>>, Extension(peer): Extension<Peer>, Id(id): Id) -> ApiResult<Json<RemovedHold>> {
+pub(super) async fn remove(
+    State(store): State<Store>,
+    State(holds): State<Arc<Holds>>,
+    Extension(person): Extension<Person>,
+    Id(id): Id,
+) -> ApiResult<Json<RemovedHold>> {
     let id = id.parse().map_err(|_| ApiError::not_found(format_args!("hold {id}")))?;
     let hold = holds.find(id).await?;
-    holds.remove(&peer.operator(), hold.id).await?;
+    // Of a device that is gone, it is the installation's.
+    let group = store.group_of(&hold.device).await?.unwrap_or_default();
+    person.check(Role::Admin, &group, || HoldError::Unknown(id).into())?;
+    holds.remove(&person.actor(), hold.id).await?;
     Ok(Json(RemovedHold { id, removed: true }))
 }

@@ -1,10 +1,10 @@
 //! `/api/v1/hooks`: endpoints that are told of events.
 
 use super::{
-    access::Peer,
     error::{ApiError, ApiResult},
     extract::{Body, Id},
     page::{Page, PageQuery, page_by_name},
+    person::Person,
 };
 use crate::{
     hooks::{HookError, HookState, Hooks},
@@ -105,10 +105,10 @@ pub(super) struct AddedHook {
 ))]
 pub(super) async fn add(
     State(hooks): State<Arc<Hooks>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Body(HookWish { url, events, device }): Body<HookWish>,
 ) -> ApiResult<(StatusCode, Json<AddedHook>)> {
-    let row = hooks.add(&peer.operator(), &url, &events, device.as_deref()).await?;
+    let row = hooks.add(&person.actor(), &url, &events, device.as_deref()).await?;
     let secret = row.secret.reveal().clone();
     Ok((StatusCode::CREATED, Json(AddedHook { hook: Hook::new(row, HookState::default()), secret })))
 }
@@ -135,11 +135,11 @@ pub(super) struct Replayed {
 ))]
 pub(super) async fn replay(
     State(hooks): State<Arc<Hooks>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Id(id): Id,
     Body(ReplayWish { after }): Body<ReplayWish>,
 ) -> ApiResult<Json<Replayed>> {
-    hooks.replay(&peer.operator(), &id, after).await?;
+    hooks.replay(&person.actor(), &id, after).await?;
     Ok(Json(Replayed { id, after }))
 }
 
@@ -156,7 +156,11 @@ pub(super) struct RemovedHook {
     (status = 200, description = "It is removed", body = RemovedHook),
     (status = 404, description = "`NOT_FOUND`"),
 ))]
-pub(super) async fn remove(State(hooks): State<Arc<Hooks>>, Extension(peer): Extension<Peer>, Id(id): Id) -> ApiResult<Json<RemovedHook>> {
-    hooks.remove(&peer.operator(), &id).await?;
+pub(super) async fn remove(
+    State(hooks): State<Arc<Hooks>>,
+    Extension(person): Extension<Person>,
+    Id(id): Id,
+) -> ApiResult<Json<RemovedHook>> {
+    hooks.remove(&person.actor(), &id).await?;
     Ok(Json(RemovedHook { id, removed: true }))
 }

@@ -1,11 +1,11 @@
 //! `/api/v1/streams/{device}/marks`: what was noted about a device's pictures.
 
 use super::{
-    access::Peer,
     devices::known,
     error::{ApiError, ApiResult},
     extract::{Body, Id},
     page::{Page, page_items},
+    person::Person,
 };
 use crate::{
     marks::{Mark, MarkError, Marks, NewMark},
@@ -41,12 +41,12 @@ impl From<MarkError> for ApiError {
 pub(super) async fn add(
     State(store): State<Store>,
     State(marks): State<Arc<Marks>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Id(id): Id,
     Body(new): Body<NewMark>,
 ) -> ApiResult<(StatusCode, Json<Mark>)> {
     let device = known(&store, &id).await?;
-    Ok((StatusCode::CREATED, Json(marks.add(&peer.operator(), &device.id, new).await?)))
+    Ok((StatusCode::CREATED, Json(marks.add(&person.actor(), &device.id, new).await?)))
 }
 
 /// Which marks.

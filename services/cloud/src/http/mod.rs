@@ -10,6 +10,7 @@ mod devices;
 mod error;
 mod events;
 mod extract;
+mod groups;
 mod health;
 mod holds;
 mod hooks;
@@ -18,15 +19,21 @@ mod listener;
 mod live;
 mod marks;
 mod page;
+mod person;
 mod playback;
 mod recordings;
 mod relays;
 mod reports;
 mod requests;
+mod rights;
 mod servers;
+mod session;
 mod settings;
 pub(crate) mod state;
 mod streams;
+mod tokens;
+mod users;
+mod watching;
 
 pub(crate) use listener::serve;
 
@@ -57,23 +64,33 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// All routes.
 pub(crate) fn router(http: Http, extra: Router) -> Router {
-    let (routes, api) = described(&http).split_for_parts();
+    let (routes, mut api) = described(&http).split_for_parts();
+    description::name_paths(&mut api);
     let ours = routes
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(Extension(Description(Arc::new(api))))
         .layer(middleware::from_fn(deadline))
-        .merge(Router::new().fallback(console::serve).layer(CompressionLayer::new()))
+        .merge(
+            Router::new()
+                .fallback(console::serve)
+                .layer(middleware::from_fn_with_state(http.clone(), watching::keep_redirects))
+                .layer(CompressionLayer::new()),
+        )
         .layer(middleware::from_fn(count))
-        .with_state(http);
+        .with_state(http.clone());
+    // What an origin in this process serves is watched by whoever may see it; elsewhere origins ask for a right themselves.
+    let extra = extra.layer(middleware::from_fn_with_state(http, watching::keep));
     extra.merge(ours).layer(middleware::from_fn(sightline_listen::cors::live))
 }
 
-/// The routes that are in the API's description, by who may use them.
-fn described(http: &Http) -> OpenApiRouter<Http> {
-    let mut operators = OpenApiRouter::new()
+/// The routes of people and their programs. What each needs is in `rights::TABLE`.
+fn people_routes() -> OpenApiRouter<Http> {
+    OpenApiRouter::new()
+        .routes(routes!(session::sign_in, session::show, session::sign_out))
+        .routes(routes!(session::change_password))
         .routes(routes!(devices::list, devices::add))
-        .routes(routes!(devices::show, devices::revoke))
+        .routes(routes!(devices::show, devices::change, devices::revoke))
         .routes(routes!(commands::command))
         .routes(routes!(settings::show, settings::set))
         .routes(routes!(devices::remove))
@@ -94,11 +111,21 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
         .routes(routes!(recordings::list))
+        .routes(routes!(groups::list, groups::add))
+        .routes(routes!(groups::remove))
+        .routes(routes!(users::list, users::add))
+        .routes(routes!(users::show, users::change, users::remove))
+        .routes(routes!(tokens::list, tokens::add))
+        .routes(routes!(tokens::remove))
         .routes(routes!(coverage::coverage))
         .routes(routes!(holds::list, holds::add))
         .routes(routes!(holds::remove))
         .routes(routes!(audit::list))
-        .layer(middleware::from_fn_with_state(http.clone(), access::operator_only));
+}
+
+/// The routes that are in the API's description, by who may use them.
+fn described(http: &Http) -> OpenApiRouter<Http> {
+    let mut people = people_routes().layer(middleware::from_fn_with_state(http.clone(), rights::keep));
     let mut devices = OpenApiRouter::new().routes(routes!(requests::request)).routes(routes!(requests::certificate));
     let mut origins = OpenApiRouter::new()
         .routes(routes!(reports::report))
@@ -112,7 +139,7 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(health::ready));
     let is_open_here = http.operators.is_open_here();
     let parts = [
-        (&mut operators, Caller::Operator { is_open_here }),
+        (&mut people, Caller::Operator { is_open_here }),
         (&mut devices, Caller::Device),
         (&mut origins, Caller::Origin),
         (&mut machines, Caller::Anyone),
@@ -120,7 +147,8 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
     for (part, caller) in parts {
         description::complete(part.get_openapi_mut(), caller);
     }
-    OpenApiRouter::with_openapi(description::begin()).merge(operators).merge(devices).merge(origins).merge(machines)
+    rights::describe(people.get_openapi_mut());
+    OpenApiRouter::with_openapi(description::begin()).merge(people).merge(devices).merge(origins).merge(machines)
 }
 
 async fn method_not_allowed(method: axum::http::Method) -> ApiError {

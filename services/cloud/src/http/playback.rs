@@ -1,14 +1,15 @@
 //! `/api/v1/playback-keys` and `/api/v1/streams/{device}/playback`: who may watch.
 
 use super::{
-    access::Peer,
     devices::device_id,
     error::{ApiError, ApiResult},
     extract::{Body, Id},
     page::{Page, PageQuery, page_by_name},
+    person::Person,
 };
 use crate::{
     clock::Clock,
+    people::names::Role,
     playback::{self, AddedKey, Limits, ListedKey, NewKey, Playback, PlaybackError, PlaybackToken},
     store::Store,
 };
@@ -30,6 +31,9 @@ impl From<PlaybackError> for ApiError {
         }
     }
 }
+
+/// As much of an id is said again.
+const KEY_ID_CHARS_MAX: usize = 64;
 
 /// A way of playing, as the description has it; `playback::WAYS` are checked.
 #[derive(utoipa::ToSchema)]
@@ -116,18 +120,25 @@ pub(super) struct KeyWish {
 pub(super) async fn add(
     State(store): State<Store>,
     State(clock): State<Clock>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Body(wish): Body<KeyWish>,
 ) -> ApiResult<(StatusCode, Json<AddedKey>)> {
     let KeyWish { device, name, ttl_sec, address, ways, viewers_max } = wish;
-    let new = NewKey { device: device_id(&device)?, name, ttl_sec, limits: Limits { address, ways, viewers_max } };
-    Ok((StatusCode::CREATED, Json(playback::add_key(&store, &clock, &peer.operator(), new).await?)))
+    let device = device_id(&device)?;
+    person.check_device(&store, Role::Operator, &device).await?;
+    let new = NewKey { device, name, ttl_sec, limits: Limits { address, ways, viewers_max } };
+    Ok((StatusCode::CREATED, Json(playback::add_key(&store, &clock, &person.actor(), new).await?)))
 }
 
-/// All playback keys with their last use, without their secrets.
+/// All playback keys with their last use, without their secrets: of devices that one may make some for.
 #[utoipa::path(get, path = "/api/v1/playback-keys", operation_id = "list_playback_keys", params(PageQuery), responses((status = 200, description = "A page", body = Page<ListedKey>)))]
-pub(super) async fn list(State(store): State<Store>, query: PageQuery) -> ApiResult<Json<Page<ListedKey>>> {
-    let keys = playback::list_keys(&store).await?.into_iter();
+pub(super) async fn list(
+    State(store): State<Store>,
+    Extension(person): Extension<Person>,
+    query: PageQuery,
+) -> ApiResult<Json<Page<ListedKey>>> {
+    let sight = person.sight(&store, Role::Operator).await?;
+    let keys = playback::list_keys(&store).await?.into_iter().filter(|key| sight.has(key.device.as_str()));
     Ok(Json(page_by_name(keys.map(|key| (key.id.clone(), key)), &query)))
 }
 
@@ -144,7 +155,14 @@ pub(super) struct RemovedKey {
     (status = 200, description = "It is taken back", body = RemovedKey),
     (status = 404, description = "`NOT_FOUND`"),
 ))]
-pub(super) async fn remove(State(store): State<Store>, Extension(peer): Extension<Peer>, Id(id): Id) -> ApiResult<Json<RemovedKey>> {
-    playback::remove_key(&store, &peer.operator(), &id).await?;
+pub(super) async fn remove(State(store): State<Store>, Extension(person): Extension<Person>, Id(id): Id) -> ApiResult<Json<RemovedKey>> {
+    if !person.rights().is_admin_of_all() {
+        let missing = || ApiError::from(PlaybackError::KeyUnknown(id.chars().take(KEY_ID_CHARS_MAX).collect()));
+        let key = store.playback_keys().await?.into_iter().find(|key| key.id == id).ok_or_else(missing)?;
+        // Of a device that is gone, its key is the installation's.
+        let group = store.group_of(key.device.as_str()).await?.unwrap_or_default();
+        person.check(Role::Operator, &group, missing)?;
+    }
+    playback::remove_key(&store, &person.actor(), &id).await?;
     Ok(Json(RemovedKey { id, removed: true }))
 }

@@ -1,17 +1,19 @@
 //! `/api/v1/recordings`: what origins have recorded. They are asked each time: what they have on their disks is the truth, and the cloud keeps no copy of it.
 
 use super::{
-    devices::known,
+    devices::{device_id, known, seen},
     error::{ApiError, ApiResult},
     page::page_items,
+    person::Person,
 };
 use crate::{
+    people::names::Role,
     playback::{Limits, Playback},
     servers::inventory::{Inventory, ServerView},
     store::Store,
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Query, State, rejection::QueryRejection},
 };
 use futures_util::future::join_all;
@@ -98,6 +100,7 @@ pub(super) async fn list(
     State(inventory): State<Arc<Inventory>>,
     State(playback): State<Arc<Playback>>,
     State(client): State<Client>,
+    Extension(person): Extension<Person>,
     query: Result<Query<RecordingsQuery>, QueryRejection>,
 ) -> ApiResult<Json<Recordings>> {
     let Query(query) = query?;
@@ -113,7 +116,7 @@ pub(super) async fn list(
     let origins = inventory.servers().into_iter().filter(|server| server.kind == "origin" && !server.http_url.is_empty());
     let origins: Vec<_> = origins.collect();
     let (mut items, mut unreachable, mut unreadable) = (Vec::new(), Vec::<Unreachable>::new(), Vec::new());
-    for device in devices(&store, query.device.as_deref()).await? {
+    for device in devices(&store, &person, query.device.as_deref()).await? {
         let right = Limits { ways: vec!["vod".to_owned()], ..Limits::default() };
         let token = playback.token(&device, Some(TOKEN_TTL_SEC), &right).await?;
         let question = format!("/vod/{device}/list?{range}&token={}", token.reveal());
@@ -145,11 +148,12 @@ pub(super) async fn list(
 }
 
 /// Whose recordings are meant.
-async fn devices(store: &Store, named: Option<&str>) -> ApiResult<Vec<DeviceId>> {
+async fn devices(store: &Store, person: &Person, named: Option<&str>) -> ApiResult<Vec<DeviceId>> {
     if let Some(named) = named {
+        person.check_device(store, Role::Viewer, &device_id(named)?).await?;
         return Ok(vec![known(store, named).await?.id]);
     }
-    let all = store.devices("", DEVICES_MAX + 1).await?;
+    let all = seen(store, person, "", DEVICES_MAX + 1).await?;
     if all.len() > DEVICES_MAX as usize {
         return Err(ApiError::bad_request(format!("device: name one, there are more than {DEVICES_MAX}")));
     }

@@ -1,11 +1,11 @@
 //! `/api/v1/streams/{device}/relays` and `/api/v1/relays`: streams that go on to other servers.
 
 use super::{
-    access::Peer,
     devices::{device_id, known},
     error::{ApiError, ApiResult},
     extract::{Body, Id, IdAndName},
     page::{Page, PageQuery, page_by_name},
+    person::Person,
 };
 use crate::{
     relays::{RelayError, Relays, Scope, target},
@@ -125,11 +125,11 @@ pub(super) struct StreamRelayWish {
 ))]
 pub(super) async fn add_to_stream(
     State(relays): State<Arc<Relays>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Id(id): Id,
     Body(StreamRelayWish { name, url }): Body<StreamRelayWish>,
 ) -> ApiResult<(StatusCode, Json<StreamRelay>)> {
-    let row = relays.add(&peer.operator(), Scope::Device(device_id(&id)?), &name, url).await?;
+    let row = relays.add(&person.actor(), Scope::Device(device_id(&id)?), &name, url).await?;
     Ok((StatusCode::CREATED, Json(StreamRelay::idle(&row))))
 }
 
@@ -148,10 +148,10 @@ pub(super) struct RemovedRelay {
 ))]
 pub(super) async fn remove_from_stream(
     State(relays): State<Arc<Relays>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     IdAndName(id, name): IdAndName,
 ) -> ApiResult<Json<RemovedRelay>> {
-    relays.remove(&peer.operator(), Some(&device_id(&id)?), &name).await?;
+    relays.remove(&person.actor(), Some(&device_id(&id)?), &name).await?;
     Ok(Json(RemovedRelay { name, removed: true }))
 }
 
@@ -199,10 +199,10 @@ pub(super) struct PatternRelayWish {
 ))]
 pub(super) async fn add(
     State(relays): State<Arc<Relays>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Body(PatternRelayWish { name, streams, url }): Body<PatternRelayWish>,
 ) -> ApiResult<(StatusCode, Json<PatternRelay>)> {
-    let row = relays.add(&peer.operator(), Scope::Pattern(streams), &name, url).await?;
+    let row = relays.add(&person.actor(), Scope::Pattern(streams), &name, url).await?;
     Ok((StatusCode::CREATED, Json(row.into())))
 }
 
@@ -213,9 +213,9 @@ pub(super) async fn add(
 ))]
 pub(super) async fn remove(
     State(relays): State<Arc<Relays>>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Id(name): Id,
 ) -> ApiResult<Json<RemovedRelay>> {
-    relays.remove(&peer.operator(), None, &name).await?;
+    relays.remove(&person.actor(), None, &name).await?;
     Ok(Json(RemovedRelay { name, removed: true }))
 }

@@ -1,10 +1,10 @@
 //! `/api/v1/devices/{id}/config`: settings from afar.
 
 use super::{
-    access::Peer,
     devices::known,
     error::{ApiError, ApiResult},
     extract::{Body, Id},
+    person::Person,
     state::SettingsCheck,
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(super) async fn set(
     State(store): State<Store>,
     State(bus): State<Option<Bus>>,
     State(check): State<SettingsCheck>,
-    Extension(peer): Extension<Peer>,
+    Extension(person): Extension<Person>,
     Id(id): Id,
     Body(NewSettings { settings }): Body<NewSettings>,
 ) -> ApiResult<Json<SettingsView>> {
@@ -61,7 +61,7 @@ pub(super) async fn set(
     };
     settings::check(&settings).map_err(|problem| ApiError::bad_request(problem.to_string()))?;
     check(&settings).map_err(|problem| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_SETTINGS", problem))?;
-    let message = settings::set(&store, &peer.operator(), &device.id, settings).await?;
+    let message = settings::set(&store, &person.actor(), &device.id, settings).await?;
     bus.publish(&device.id, Message::desired(message)).await;
     Ok(Json(store.settings(&device.id).await?.into()))
 }

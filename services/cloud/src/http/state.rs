@@ -2,6 +2,7 @@
 
 use crate::{
     allocate::allocator::Allocator,
+    audit::refusals::Refusals,
     clock::Clock,
     devices::{commands::Commands, on_demand::OnDemand, presence::Presence, registry::Registry, renewals::Renewals},
     events::log::EventLog,
@@ -11,6 +12,7 @@ use crate::{
     marks::Marks,
     monitoring::Monitoring,
     mqtt::bus::Bus,
+    people::sessions::Sessions,
     playback::Playback,
     readiness::Readiness,
     relays::Relays,
@@ -53,9 +55,11 @@ pub(crate) struct Http {
     pub(crate) settings_check: SettingsCheck,
     pub(crate) renewals: Arc<Renewals>,
     pub(crate) playback: Arc<Playback>,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) relays: Arc<Relays>,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) store: Store,
 }
 
@@ -89,9 +93,11 @@ parts! {
     readiness: Arc<Readiness>,
     renewals: Arc<Renewals>,
     playback: Arc<Playback>,
+    refusals: Arc<Refusals>,
     registry: Arc<Registry>,
     relays: Arc<Relays>,
     reports: Arc<Reports>,
+    sessions: Arc<Sessions>,
     settings_check: SettingsCheck,
     store: Store,
 }

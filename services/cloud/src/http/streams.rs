@@ -1,11 +1,17 @@
 //! `/api/v1/streams`.
 
-use super::page::{Page, PageQuery, page_by_name};
+use super::{
+    error::ApiResult,
+    page::{Page, PageQuery, page_by_name},
+    person::Person,
+};
 use crate::{
     devices::presence::Presence,
+    people::names::Role,
     servers::inventory::{Inventory, LiveStream},
+    store::Store,
 };
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use serde::Serialize;
 use sightline_signal::{
     DeviceId, LatencyKind, StreamState,
@@ -54,10 +60,13 @@ pub(super) struct StreamView {
 pub(super) async fn list(
     State(inventory): State<Arc<Inventory>>,
     State(presence): State<Arc<Presence>>,
+    State(store): State<Store>,
+    Extension(person): Extension<Person>,
     query: PageQuery,
-) -> Json<Page<StreamView>> {
-    let live = inventory.live_streams().into_iter();
-    Json(page_by_name(live.map(|(device, live)| (device.clone(), view(&presence, device, live))), &query))
+) -> ApiResult<Json<Page<StreamView>>> {
+    let sight = person.sight(&store, Role::Viewer).await?;
+    let live = inventory.live_streams().into_iter().filter(|(device, _)| sight.has(device));
+    Ok(Json(page_by_name(live.map(|(device, live)| (device.clone(), view(&presence, device, live))), &query)))
 }
 
 fn view(presence: &Presence, device: String, live: LiveStream) -> StreamView {

@@ -14,6 +14,8 @@ pub(crate) struct Operators {
     token: OperatorToken,
     /// Who is plainly on this machine needs no token.
     is_open_here: bool,
+    /// Also where there are users.
+    stays_open_here: bool,
     certificates: OperatorCertificates,
 }
 
@@ -38,7 +40,12 @@ impl Operators {
         let is_open_here = path.is_none() && config.http.listen.ip().is_loopback();
         let path = path.unwrap_or_else(|| dir.file("operator.token"));
         let token = read_or_make_secret(&path)?;
-        Ok(Self { token: OperatorToken { sha256: sha256(token.reveal()), path }, is_open_here, certificates })
+        Ok(Self {
+            token: OperatorToken { sha256: sha256(token.reveal()), path },
+            is_open_here,
+            stays_open_here: config.api.open_here,
+            certificates,
+        })
     }
 
     /// Checks the token that a request shows.
@@ -58,6 +65,11 @@ impl Operators {
     /// Whether the API is open to who is plainly on this machine.
     pub(crate) fn is_open_here(&self) -> bool {
         self.is_open_here
+    }
+
+    /// Whether that holds with users, too.
+    pub(crate) fn stays_open_here(&self) -> bool {
+        self.stays_open_here
     }
 
     /// The token's file, where everyone is asked for it.

@@ -1,6 +1,6 @@
 //! Who did it, and what: the words of the audit log.
 
-use crate::servers::id::ServerId;
+use crate::{people::names::UserName, servers::id::ServerId};
 use sightline_signal::DeviceId;
 use std::{fmt, net::IpAddr};
 
@@ -8,6 +8,8 @@ use std::{fmt, net::IpAddr};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Actor {
     Operator(Channel),
+    /// Someone who has signed in, or a program with a token of theirs, by the address.
+    User(UserName, IpAddr),
     Cli,
     Device(DeviceId),
     Origin(ServerId),
@@ -29,10 +31,10 @@ impl Actor {
         match self {
             Self::Operator(Channel::Http(address)) => address.to_string(),
             Self::Operator(Channel::Mqtt) => "mqtt".to_owned(),
+            Self::User(_, address) | Self::Stranger(address) => address.to_string(),
             Self::Cli => "cli".to_owned(),
             Self::Device(id) => id.to_string(),
             Self::Origin(id) => id.to_string(),
-            Self::Stranger(address) => address.to_string(),
             Self::System => "system".to_owned(),
         }
     }
@@ -43,6 +45,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator(_) => f.write_str("operator"),
+            Self::User(name, _) => write!(f, "user:{name}"),
             Self::Cli => f.write_str("cli"),
             Self::Device(id) => write!(f, "device:{id}"),
             Self::Origin(id) => write!(f, "origin:{id}"),
@@ -55,15 +58,19 @@ impl fmt::Display for Actor {
 /// What was done, or refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Action {
+    AccessRefuse,
     AllocationImpersonate,
     AllocationIssue,
     AllocationRefuse,
+    ApiTokenAdd,
+    ApiTokenRemove,
     AuditCheckpointLost,
     AuditGap,
     DeviceAdd,
     DeviceCommand,
     DeviceConfig,
     DeviceDuel,
+    DeviceGroup,
     DevicePermit,
     DeviceRemove,
     DeviceRenewCertificate,
@@ -71,6 +78,8 @@ pub(crate) enum Action {
     DeviceRevoke,
     DeviceRotateCredentials,
     DeviceTakeCertificate,
+    GroupAdd,
+    GroupRemove,
     HoldAdd,
     HoldRemove,
     HookAdd,
@@ -88,25 +97,36 @@ pub(crate) enum Action {
     RelayAdd,
     RelayRemove,
     ServerRegister,
+    SessionAdd,
+    SessionRefuse,
+    SessionRemove,
     StreamBegin,
     StreamDuel,
     StreamEnd,
     StreamPublishRefuse,
+    UserAdd,
+    UserGrant,
+    UserPassword,
+    UserRemove,
 }
 
 impl Action {
     /// As the column `action` of the audit log has it: `noun.verb`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::AccessRefuse => "access.refuse",
             Self::AllocationImpersonate => "allocation.impersonate",
             Self::AllocationIssue => "allocation.issue",
             Self::AllocationRefuse => "allocation.refuse",
+            Self::ApiTokenAdd => "api_token.add",
+            Self::ApiTokenRemove => "api_token.remove",
             Self::AuditCheckpointLost => "audit.checkpoint_lost",
             Self::AuditGap => "audit.gap",
             Self::DeviceAdd => "device.add",
             Self::DeviceCommand => "device.command",
             Self::DeviceConfig => "device.config",
             Self::DeviceDuel => "device.duel",
+            Self::DeviceGroup => "device.group",
             Self::DevicePermit => "device.permit",
             Self::DeviceRemove => "device.remove",
             Self::DeviceRenewCertificate => "device.renew_certificate",
@@ -114,6 +134,8 @@ impl Action {
             Self::DeviceRevoke => "device.revoke",
             Self::DeviceRotateCredentials => "device.rotate_credentials",
             Self::DeviceTakeCertificate => "device.take_certificate",
+            Self::GroupAdd => "group.add",
+            Self::GroupRemove => "group.remove",
             Self::HoldAdd => "hold.add",
             Self::HoldRemove => "hold.remove",
             Self::HookAdd => "hook.add",
@@ -131,10 +153,17 @@ impl Action {
             Self::RelayAdd => "relay.add",
             Self::RelayRemove => "relay.remove",
             Self::ServerRegister => "server.register",
+            Self::SessionAdd => "session.add",
+            Self::SessionRefuse => "session.refuse",
+            Self::SessionRemove => "session.remove",
             Self::StreamBegin => "stream.begin",
             Self::StreamDuel => "stream.duel",
             Self::StreamEnd => "stream.end",
             Self::StreamPublishRefuse => "stream.publish.refuse",
+            Self::UserAdd => "user.add",
+            Self::UserGrant => "user.grant",
+            Self::UserPassword => "user.password",
+            Self::UserRemove => "user.remove",
         }
     }
 }
@@ -154,5 +183,7 @@ mod tests {
         assert_eq!(Actor::Device(cam).to_string(), "device:cam");
         assert_eq!(Actor::Origin(ServerId::new("o1").unwrap()).to_string(), "origin:o1");
         assert_eq!(Actor::System.to_string(), "system");
+        let ann = Actor::User(UserName::new("ann").unwrap(), "192.0.2.7".parse().unwrap());
+        assert_eq!(written(ann), ("user:ann".into(), "192.0.2.7".into()));
     }
 }

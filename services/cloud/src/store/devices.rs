@@ -3,8 +3,10 @@
 use super::{
     Store, Write, device_id,
     error::{At as _, StoreError},
+    group_path,
     sqlite::Row,
 };
+use crate::people::names::GroupPath;
 use sightline_signal::DeviceId;
 use sqlx::Row as _;
 
@@ -20,6 +22,7 @@ pub(crate) struct DeviceRow {
     pub(crate) created_at: i64,
     pub(crate) last_seen: Option<i64>,
     pub(crate) revoked_at: Option<i64>,
+    pub(crate) group: GroupPath,
     cert_issued_min_ms: i64,
     cert_issued_min_from_ms: i64,
 }
@@ -50,7 +53,7 @@ pub(crate) struct Credentials<'a> {
 impl Store {
     pub(crate) async fn device(&self, id: &DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, stream, may_push, created_at, last_seen, revoked_at, cert_issued_min_ms, cert_issued_min_from_ms \
+            "SELECT id, stream, may_push, created_at, last_seen, revoked_at, cert_issued_min_ms, cert_issued_min_from_ms, group_path \
              FROM devices WHERE id = $1",
         )
         .bind(id.as_str())
@@ -61,7 +64,7 @@ impl Store {
 
     pub(crate) async fn device_by_token(&self, token_sha256: &[u8]) -> Result<Option<DeviceRow>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, stream, may_push, created_at, last_seen, revoked_at, cert_issued_min_ms, cert_issued_min_from_ms \
+            "SELECT id, stream, may_push, created_at, last_seen, revoked_at, cert_issued_min_ms, cert_issued_min_from_ms, group_path \
              FROM devices WHERE token_sha256 = $1",
         )
         .bind(token_sha256)
@@ -73,7 +76,7 @@ impl Store {
     /// Devices above `after`, by id.
     pub(crate) async fn devices(&self, after: &str, limit: u32) -> Result<Vec<DeviceRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, stream, may_push, created_at, last_seen, revoked_at, cert_issued_min_ms, cert_issued_min_from_ms \
+            "SELECT id, stream, may_push, created_at, last_seen, revoked_at, cert_issued_min_ms, cert_issued_min_from_ms, group_path \
              FROM devices WHERE id > $1 ORDER BY id LIMIT $2",
         )
         .bind(after)
@@ -117,13 +120,14 @@ impl Write<'_> {
         Ok(count != 0)
     }
 
-    /// Enrols a device that is new or revoked. Its stream's name is a new one, so that what was revoked stays revoked.
+    /// Enrols a device that is new or revoked. Its stream's name is a new one, so that what was revoked stays revoked,
+    /// and it is in no group: whose it was before sees nothing of it.
     pub(crate) async fn enrol(&mut self, id: &DeviceId, stream: &str, credentials: &Credentials<'_>) -> Result<(), StoreError> {
         let enrolled = sqlx::query(
             "INSERT INTO devices (id, stream, token_sha256, may_push, created_at, cert_issued_min_ms, cert_issued_min_from_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET stream = excluded.stream, \
              token_sha256 = excluded.token_sha256, created_at = excluded.created_at, may_push = excluded.may_push, revoked_at = NULL, \
-             last_seen = NULL, cert_issued_min_ms = excluded.cert_issued_min_ms, \
+             last_seen = NULL, group_path = '', cert_issued_min_ms = excluded.cert_issued_min_ms, \
              cert_issued_min_from_ms = excluded.cert_issued_min_from_ms",
         )
         .bind(id.as_str())
@@ -177,5 +181,6 @@ fn device_of(row: &Row) -> Result<DeviceRow, sqlx::Error> {
         revoked_at: row.try_get(5)?,
         cert_issued_min_ms: row.try_get(6)?,
         cert_issued_min_from_ms: row.try_get(7)?,
+        group: group_path(row, 8)?,
     })
 }

@@ -13,6 +13,7 @@ pub(crate) mod devices;
 mod epochs;
 pub(crate) mod error;
 mod events;
+pub(crate) mod groups;
 pub(crate) mod holds;
 pub(crate) mod hooks;
 mod marks;
@@ -21,9 +22,11 @@ pub(crate) mod playback_keys;
 pub(crate) mod relays;
 mod reserve;
 pub(crate) mod revocations;
+pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod signing_keys;
 mod sqlite;
+pub(crate) mod users;
 
 use crate::{
     audit::chain::Head,
@@ -180,6 +183,12 @@ fn unsigned(value: i64) -> u64 {
 fn device_id(row: &sqlite::Row, at: usize) -> Result<sightline_signal::DeviceId, sqlx::Error> {
     use sqlx::Row as _;
     sightline_signal::DeviceId::new(row.try_get(at)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// A column with a group's path.
+fn group_path(row: &sqlite::Row, at: usize) -> Result<crate::people::names::GroupPath, sqlx::Error> {
+    use sqlx::Row as _;
+    crate::people::names::GroupPath::new(row.try_get(at)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 #[cfg(test)]

@@ -38,6 +38,18 @@ impl Store {
         rows.and_then(|rows| rows.iter().map(key_of).collect()).at(&self.path)
     }
 
+    /// One of them, by the hash of its secret.
+    pub(crate) async fn playback_key_by_hash(&self, sha256: &str) -> Result<Option<PlaybackKeyRow>, StoreError> {
+        let row = sqlx::query(
+            "SELECT k.id, k.name, k.device, d.stream, k.sha256, k.created_at, k.ends_at, k.address, k.ways, k.viewers_max, k.used_at, \
+             k.used_from FROM playback_keys k LEFT JOIN devices d ON d.id = k.device AND d.revoked_at IS NULL WHERE k.sha256 = $1",
+        )
+        .bind(sha256)
+        .fetch_optional(&self.pool)
+        .await;
+        row.and_then(|row| row.as_ref().map(key_of).transpose()).at(&self.path)
+    }
+
     /// Saves when keys were last used. What an older report says does not count.
     pub(crate) async fn store_playback_key_uses(&self, uses: &[PlaybackKeyUse]) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;

@@ -93,6 +93,9 @@ impl Watch {
         if let Err(error) = self.store.drop_removed_devices().await {
             tracing::warn!(%error, "the names of removed devices were not forgotten");
         }
+        if let Err(error) = self.store.drop_old_sessions().await {
+            tracing::warn!(%error, "old sessions were not dropped");
+        }
         if let Err(error) = self.store.drop_old_answers().await {
             tracing::warn!(%error, "old answers were not dropped");
         }

@@ -32,11 +32,16 @@ impl Bench {
 
     /// With settings of its own.
     pub(crate) async fn start_with(home: tempfile::TempDir, set: impl FnOnce(&mut Config)) -> Self {
+        Self::start_serving(home, set, axum::Router::new()).await
+    }
+
+    /// With routes of an origin in the same process.
+    pub(crate) async fn start_serving(home: tempfile::TempDir, set: impl FnOnce(&mut Config), extra: axum::Router) -> Self {
         let mut config = Config::in_dir(home.path()).unwrap();
         config.http.listen = "127.0.0.1:0".parse().unwrap();
         config.mqtt.listen = "127.0.0.1:0".parse().unwrap();
         set(&mut config);
-        let cloud = Cloud::start(config, axum::Router::new()).await.unwrap();
+        let cloud = Cloud::start(config, extra).await.unwrap();
         Self { home, cloud, http: reqwest::Client::new() }
     }
 

@@ -9,6 +9,7 @@ mod hooks;
 mod marks;
 mod on_demand;
 mod origins;
+mod people;
 mod playback;
 mod presence;
 mod relays;
