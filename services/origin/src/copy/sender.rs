@@ -5,7 +5,6 @@ use crate::clock::Clock;
 use crate::live::incidents::Incidents;
 use crate::record::holds::Holds;
 use aws_lc_rs::digest;
-use futures_util::FutureExt as _;
 use futures_util::stream::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use sightline_archive::{ClockTrust, Held};
@@ -68,9 +67,11 @@ impl Sender {
             tokio::time::sleep_until(store.max(tokio::time::Instant::now() + DISK_WAIT)).await;
         }
         self.answers();
-        let (mut trust, mut expiry) = (ClockTrust::default(), tokio::time::interval(EXPIRY_INTERVAL));
+        let (mut trust, mut expire_at) = (ClockTrust::default(), tokio::time::Instant::now());
         loop {
-            if expiry.tick().now_or_never().is_some() {
+            // Before the next file: a store that is always behind keeps no longer than it shall.
+            if tokio::time::Instant::now() >= expire_at {
+                expire_at += EXPIRY_INTERVAL;
                 self.heed(self.expire(&mut trust).await);
             }
             let now = self.clock.now();
@@ -80,13 +81,13 @@ impl Sender {
             } else if is_look {
                 self.heed(self.bucket.stored(NOTHING).await.map(drop));
             } else {
-                self.wait(&mut expiry).await;
+                self.wait(expire_at).await;
             }
         }
     }
 
     /// Until there is something to do.
-    async fn wait(&self, expiry: &mut tokio::time::Interval) {
+    async fn wait(&self, expire_at: tokio::time::Instant) {
         let timeout = self.state.with(|copies| copies.poll_timeout());
         let later = async {
             match timeout {
@@ -97,7 +98,7 @@ impl Sender {
         tokio::select! {
             () = self.state.more.notified() => {}
             () = later => {}
-            _ = expiry.tick() => expiry.reset_immediately(),
+            () = tokio::time::sleep_until(expire_at) => {}
         }
     }
 

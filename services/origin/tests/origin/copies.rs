@@ -78,6 +78,10 @@ async fn what_is_recorded_is_copied_byte_for_byte_and_played_from_the_store_when
     let file = &listed["files"][0];
     assert_eq!((file["name"].as_str(), file["bytes"].as_u64()), (Some(name.as_str()), Some(recorded.len() as u64)), "{listed}");
     let (from, to) = (file["from"].as_i64().unwrap(), file["to"].as_i64().unwrap());
+    let question = serde_json::json!({ "from": from, "to": to, "devices": [["cam-1", ""]] }).to_string();
+    let coverage = format!("http://{}/vod/coverage", origin.http_addr().unwrap());
+    let covered = reqwest::Client::new().post(coverage).body(question).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(covered["devices"]["cam-1"][0][0].as_i64(), Some(from), "{covered}");
     let clip = dir.path().join("clip.mp4");
     std::fs::write(&clip, ask(&format!("{from}-{}.mp4", to + 1)).await.bytes().await.unwrap()).unwrap();
     assert_eq!(media::decode(&clip), pictures);
@@ -136,6 +140,30 @@ async fn a_store_that_fails_is_told_of_once_with_its_end_and_then_has_everything
     until("the copy", async || metric(&origin, "copied_files_total").await == Some(1)).await;
     until("the end is told", async || told("store_resumed").is_some()).await;
     assert!(std::fs::read(store.object(&format!("cam-1/{NAME}"))).unwrap() == content);
+    origin.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_go_by_their_own_age_and_what_is_held_stays() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::start().await);
+    let name = |device: &str, minutes_ago: i64| {
+        let began = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes_ago);
+        format!("{device}/{}-7.mp4", began.strftime("%Y%m%dT%H%M%S.000Z"))
+    };
+    let [old, held, new] = [name("cam-1", 150), name("cam-2", 150), name("cam-1", 2)];
+    for key in [&old, &held, &new] {
+        std::fs::create_dir_all(store.object(key).parent().unwrap()).unwrap();
+        std::fs::write(store.object(key), "x").unwrap();
+    }
+    std::fs::write(store.object("cam-1/notes.txt"), "mine").unwrap();
+    let mut config = with_store(&store, dir.path());
+    config.store.keep_hours = 2;
+    let holds = serde_json::json!({ "version": 1, "holds": [{ "device": "cam-2", "from": 0, "to": i64::from(u32::MAX) * 1_000 }] });
+    std::fs::write(dir.path().join("recording-holds.json"), holds.to_string()).unwrap();
+    let origin = Origin::start(config).await.unwrap();
+    until("the old copy goes", async || metric(&origin, "copies_removed_total").await == Some(1)).await;
+    assert!(!store.object(&old).exists());
+    assert!([&held, &new, "cam-1/notes.txt"].iter().all(|key| store.object(key).exists()), "{:?}", store.objects());
     origin.shutdown().await;
 }
 
