@@ -117,6 +117,7 @@ fn checks_and_errors_of_settings_hide_every_secret() {
         ("cameras", format!("[mqtt]\nurl = 'mqtts://localhost'\n[[cameras]]\ndevice_id = 'a'\nsource = 'http://u:{SECRET}@127.0.0.1/v'\n")),
         ("servers", format!("[[servers]]\nid = 's'\nrtmp_url = 'rtmp://u:{SECRET}@127.0.0.1/live?key={SECRET}'\n")),
         ("cloud_url", format!("server_id = 'o'\n[cloud]\nurl = 'http://u:{SECRET}@127.0.0.1'\ncluster_key_file = 'cluster.key'\n")),
+        ("store", format!("server_id = 'o'\n[store]\nurl = 's3://video'\naccess_key = 'k'\nsecret_key = '{SECRET}'\n")),
         ("mqtt", format!("device_id = 'a'\nsource = 'test'\n[mqtt]\nurl = 'mqtts://u:{SECRET}@localhost'\n")),
         (
             "rtmp_url",

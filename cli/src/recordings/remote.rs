@@ -196,12 +196,12 @@ impl Cloud {
         }
         file.sync_all().map_err(failed)?;
         // Another process may have made it meanwhile: it is not replaced.
-        let named = std::fs::hard_link(part_file, out).or_else(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Err(error),
+        match std::fs::hard_link(part_file, out) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(failed(error).into()),
             // A file system without links.
-            _ => std::fs::rename(part_file, out),
-        });
-        named.map_err(failed)?;
+            Err(_) => std::fs::rename(part_file, out).map_err(failed)?,
+            Ok(()) => {}
+        }
         let _ = std::fs::remove_file(part_file);
         Ok(manifest(&exported))
     }

@@ -17,7 +17,8 @@ pub(crate) struct Shown {
 /// Every setting of a role, as a file has it.
 pub(crate) fn settings_of(meta: &'static Meta, table: &toml::Table) -> Vec<Shown> {
     let mut rows = Vec::new();
-    collect(meta, &[table], "", &[], &mut rows);
+    // The other roles have no setting of these names.
+    collect(meta, &[table], "", &sightline_origin::Config::SECRETS, &mut rows);
     rows
 }
 
@@ -125,6 +126,13 @@ mod tests {
         let value = |key: &str| rows.iter().find(|row| row.key == key).map(|row| row.value.as_str());
         assert_eq!((value("source"), value("stream.stream_key")), (Some("\"rtsp://host/1\""), Some("\"***\"")));
         assert!(!json_of(&rows).to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_store_is_shown_without_its_key() {
+        let table: toml::Table = "[store]\nurl = 's3://video'\naccess_key = 'k'\nsecret_key = 'hunter2'".parse().unwrap();
+        let shown = json_of(&settings_of(&sightline_origin::Config::META, &table)).to_string();
+        assert!(shown.contains("s3://video") && shown.contains("***") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

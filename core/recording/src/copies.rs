@@ -111,13 +111,20 @@ impl Copies {
         Some((key.1.clone(), waiting.bytes))
     }
 
+    /// Whether the store has to be asked how it is: it fails, and no file waits that would show it.
+    #[must_use]
+    pub fn poll_look(&self, now: Instant) -> bool {
+        self.is_failing() && self.waiting.is_empty() && self.sending.is_none() && now >= self.store_retry_at
+    }
+
     /// When there is something to do that is not now; `None`: when another file is complete.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.sending.is_some() {
             return None;
         }
-        self.waiting.values().map(|waiting| waiting.retry_at.max(self.store_retry_at)).min()
+        let next = self.waiting.values().map(|waiting| waiting.retry_at.max(self.store_retry_at)).min();
+        next.or_else(|| self.is_failing().then_some(self.store_retry_at))
     }
 
     /// The store has the file that was sent. True: the store had failed before.
@@ -258,6 +265,9 @@ mod tests {
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert!(copies.poll_copy(now).is_some() && copies.handle_copied() && !copies.is_failing());
+        // The file that waited has gone, and nothing else would show that the store is back.
+        assert!(copies.handle_store_failed(now) && !copies.poll_look(now));
+        assert!(copies.poll_timeout().is_some_and(|at| copies.poll_look(at)));
     }
 
     #[test]
@@ -341,6 +351,7 @@ mod tests {
             }
             now += RETRY_WAIT_MAX;
             while let Some((sent, bytes)) = copies.poll_copy(now) { store.insert(sent, bytes); copies.handle_copied(); }
+            if copies.poll_look(now) { copies.handle_store_answers(); }
             prop_assert_eq!((copies.behind(), copies.poll_timeout()), (Behind::default(), None));
             prop_assert!(disk.keys().all(|key| store.contains_key(key)));
         }

@@ -341,9 +341,10 @@ pub fn visit_on(
     files_max: usize,
     mut each: impl FnMut(Segment, Option<Timestamp>),
 ) -> Result<Vec<Unreadable>, RecordingsError> {
-    let files = shelf.files(from, to).map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error })?;
+    let (files, unknown) = shelf.files(from, to).map_err(|error| RecordingsError::File { path: shelf.dir().to_owned(), error })?;
     let earliest = segment::earliest(&files, from, FILE_LENGTH_MAX);
-    let (mut found, mut unreadable) = (0, Vec::new());
+    let copies = |error| Unreadable { path: shelf.copies_path(), problem: SegmentError::Io(error) };
+    let (mut found, mut unreadable) = (0, Vec::from_iter(unknown.map(copies)));
     for (number, file) in files.iter().enumerate().filter(|(_, file)| file.began >= earliest && file.began < to) {
         if found == files_max {
             break;

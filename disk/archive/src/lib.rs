@@ -20,4 +20,4 @@ pub use segment::{Segment, SegmentError, complete_bytes};
 pub use shelf::{Copied, Shelf};
 pub use source::Source;
 pub use spans::{Span, Spans};
-pub use writer::{Durability, Formats, Plan, Stem, Writer, make_private_dir};
+pub use writer::{Durability, Formats, Plan, Stem, Writer, make_private_dir, sync};

@@ -70,9 +70,10 @@ impl Shelf {
     }
 
     /// The recordings that may have something of a range, oldest first, and others. One that is in the directory, too, is there once.
-    pub(crate) fn files(&self, from: Timestamp, to: Timestamp) -> io::Result<Vec<RecordingFile>> {
+    /// Besides, why copies could not be looked for: what is here is shown while the store is away.
+    pub(crate) fn files(&self, from: Timestamp, to: Timestamp) -> io::Result<(Vec<RecordingFile>, Option<io::Error>)> {
         let local = segment::files(&self.dir);
-        let Some(copies) = &self.copies else { return local };
+        let Some(copies) = &self.copies else { return Ok((local?, None)) };
         let mut all: BTreeSet<RecordingFile> = match local {
             Ok(local) => local.into_iter().collect(),
             // All of it is elsewhere.
@@ -80,19 +81,25 @@ impl Shelf {
             Err(error) => return Err(error),
         };
         if is_covered(all.iter().map(|file| file.began), from, to) {
-            return Ok(all.into_iter().collect());
+            return Ok((all.into_iter().collect(), None));
         }
         let earliest = from.saturating_sub(FILE_LENGTH_MAX).unwrap_or(Timestamp::MIN);
-        match copies.names(earliest, to) {
-            Ok(names) => all.extend(names.iter().filter_map(|name| {
-                let path = self.dir.join(name);
-                Some(RecordingFile { began: segment::began(&path)?, path })
-            })),
-            // What is here is shown while the store is away.
-            Err(_) if all.iter().any(|file| (earliest..to).contains(&file.began)) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(all.into_iter().collect())
+        let unknown = match copies.names(earliest, to) {
+            Ok(names) => {
+                all.extend(names.iter().filter_map(|name| {
+                    let path = self.dir.join(name);
+                    Some(RecordingFile { began: segment::began(&path)?, path })
+                }));
+                None
+            }
+            Err(error) => Some(error),
+        };
+        Ok((all.into_iter().collect(), unknown))
+    }
+
+    /// What stands for the copies where they can't be looked for.
+    pub(crate) fn copies_path(&self) -> PathBuf {
+        self.dir.join("copies in the store")
     }
 
     /// A recording: what is in the directory, else its copy.

@@ -32,7 +32,7 @@ impl Spans {
     /// # Errors
     /// The directory can't be read, or the store.
     pub fn of(&mut self, shelf: &Shelf, (from, to): (Timestamp, Timestamp)) -> io::Result<Vec<Span>> {
-        let files = shelf.files(from, to)?;
+        let (files, _) = shelf.files(from, to)?;
         let earliest = segment::earliest(&files, from, FILE_LENGTH_MAX);
         let touched = files.into_iter().filter(|file| file.began >= earliest && file.began < to);
         let spans = touched.filter_map(|file| {

@@ -267,6 +267,15 @@ fn private(options: &mut std::fs::OpenOptions) -> &mut std::fs::OpenOptions {
     options
 }
 
+/// Waits until all that was written to the file system of `dir` is on its disk: content, lengths and names.
+///
+/// # Errors
+/// The system's.
+pub fn sync(dir: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(File::open(dir)?)?;
+    Ok(())
+}
+
 /// Makes a directory for recordings, and those above it, for their owner alone. One that is there stays as it is.
 ///
 /// # Errors

@@ -234,6 +234,10 @@ pub struct Record {
     /// As fragmented MP4.
     #[config(env = "SIGHTLINE_ORIGIN_RECORD_FMP4", default = true)]
     pub fmp4: bool,
+    /// Whether what is recorded is on the disk within half a second after it was written: a power cut costs no more than that, and the fragment
+    /// that grows (two seconds at the most). false: the system writes when it likes, and a power cut may cost half a minute.
+    #[config(env = "SIGHTLINE_ORIGIN_RECORD_SYNC", default = true)]
+    pub sync: bool,
     /// Recordings that began more hours ago are removed; 0: none is for its age. By a clock that jumps nothing is removed.
     #[config(env = "SIGHTLINE_ORIGIN_RECORD_KEEP_HOURS", default = 0)]
     pub keep_hours: u32,
@@ -338,6 +342,9 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Settings whose values are never shown.
+    pub const SECRETS: [&str; 1] = ["store.secret_key"];
+
     /// Whether the origin can start with these values.
     pub(crate) fn check(&self) -> Result<(), StartError> {
         let id = &self.server_id;

@@ -35,6 +35,7 @@ use crate::record::health::RecordingCounts;
 use crate::record::holds::Holds;
 use crate::record::keeping;
 use crate::record::names::RecordedNames;
+use crate::record::syncing::{self, Written};
 use crate::record::tap::Recordings;
 use crate::relay::{self, RelayRules, RelayStates, Relays};
 use crate::via;
@@ -153,6 +154,10 @@ impl Origin {
         parts.tasks.spawn(parts.relays.clone().run());
         parts.tasks.spawn(play::waiting::call_back(parts.rtmp.play.clone(), parts.shutdown.clone()));
         parts.tasks.spawn(hls::forget_ended(parts.rtmp.play.clone(), parts.shutdown.clone()));
+        if let Some(written) = parts.rtmp.ingest.recordings.as_ref().and_then(|recordings| recordings.written.clone()) {
+            let (counts, tasks) = (parts.recordings.clone(), parts.tasks.clone());
+            parts.tasks.spawn(syncing::sync(config.recordings_dir(), written, counts, tasks, parts.shutdown.clone()));
+        }
         if config.record.enabled {
             let (record, holds, clock) = (config.record.clone(), parts.control.holds.clone(), parts.rtmp.ingest.clock);
             let (counts, copies) = (parts.recordings.clone(), parts.copies.as_ref().map(|copies| copies.state.clone()));
@@ -660,6 +665,7 @@ fn recordings(
         callbacks: callbacks.clone(),
         rooms: Arc::default(),
         copies: None,
+        written: config.record.sync.then(Written::default),
         tasks: tasks.clone(),
     })
 }

@@ -5,4 +5,5 @@ pub(crate) mod holds;
 pub(crate) mod keeping;
 pub(crate) mod names;
 pub(crate) mod room;
+pub(crate) mod syncing;
 pub(crate) mod tap;

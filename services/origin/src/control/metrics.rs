@@ -139,6 +139,9 @@ pub(crate) fn recordings(counts: &RecordingCounts) -> String {
     text.family("recorded_bytes", Kind::Gauge, "Bytes of all recordings, looked at once a minute.").one(bytes);
     text.family("recorded_since_seconds", Kind::Gauge, "When the oldest recording begins, in seconds since 1970; 0: there is none.")
         .one(u64::try_from(oldest).unwrap_or(0));
+    let (syncs, micros) = counts.syncs();
+    text.family("recording_syncs_total", Kind::Counter, "How often the disk was asked to keep what was recorded.").one(syncs);
+    text.family("recording_sync_microseconds_total", Kind::Counter, "How long that took, in all.").one(micros);
     text.family("recordings_held_bytes", Kind::Gauge, "Of the bytes of all recordings, those that are held: nothing removes them.")
         .one(counts.held_bytes());
     text.family(

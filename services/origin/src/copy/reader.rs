@@ -95,11 +95,11 @@ impl CopyReader {
         Ok(Box::pin(pieces.map_err(io::Error::other)))
     }
 
-    /// While the store is known to fail, nobody waits for it.
+    /// While the store is known to be away, nobody waits for it.
     async fn ask<T>(&self, answer: impl Future<Output = Result<T, BucketError>>) -> io::Result<T> {
         let now = self.clock.now();
-        let answered = if self.state.is_failing() || now.as_micros() < self.ask_at.load(Ordering::Relaxed) {
-            Err(io::Error::other("the store fails"))
+        let answered = if self.state.is_away() || now.as_micros() < self.ask_at.load(Ordering::Relaxed) {
+            Err(io::Error::other("the store does not answer"))
         } else {
             match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
                 Ok(Ok(answer)) => return Ok(answer),

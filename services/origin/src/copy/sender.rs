@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::live::incidents::Incidents;
 use crate::record::holds::Holds;
 use aws_lc_rs::digest;
+use futures_util::FutureExt as _;
 use futures_util::stream::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use sightline_archive::{ClockTrust, Held};
@@ -24,6 +25,10 @@ use tokio_util::task::TaskTracker;
 
 /// How often copies are looked at for their age: they are kept for days.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
+/// The disk is looked at again after this, where it could not be.
+const DISK_WAIT: Duration = Duration::from_secs(1);
+/// No object has this name: asked for, the store shows that it answers.
+const NOTHING: &str = "sightline-probe/none";
 /// What is read at a time for a checksum.
 const READ_BYTES: usize = 256 << 10;
 
@@ -59,30 +64,48 @@ impl Sender {
     async fn send(&self) {
         while let Err(error) = self.compare().await {
             self.failed(&error);
-            tokio::time::sleep_until(self.clock.at(self.state.with(|copies| copies.store_retry_at()))).await;
+            let store = self.clock.at(self.state.with(|copies| copies.store_retry_at()));
+            tokio::time::sleep_until(store.max(tokio::time::Instant::now() + DISK_WAIT)).await;
         }
         self.answers();
-        let mut trust = ClockTrust::default();
-        let mut expiry = tokio::time::interval(EXPIRY_INTERVAL);
+        let (mut trust, mut expiry) = (ClockTrust::default(), tokio::time::interval(EXPIRY_INTERVAL));
         loop {
-            let (next, timeout) = self.state.with(|copies| (copies.poll_copy(self.clock.now()), copies.poll_timeout()));
+            if expiry.tick().now_or_never().is_some() {
+                self.heed(self.expire(&mut trust).await);
+            }
+            let now = self.clock.now();
+            let (next, is_look) = self.state.with(|copies| (copies.poll_copy(now), copies.poll_look(now)));
             if let Some((key, bytes)) = next {
                 self.copy(&key, bytes).await;
-                continue;
+            } else if is_look {
+                self.heed(self.bucket.stored(NOTHING).await.map(drop));
+            } else {
+                self.wait(&mut expiry).await;
             }
-            let later = async {
-                match timeout {
-                    Some(at) => tokio::time::sleep_until(self.clock.at(at)).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = self.state.more.notified() => {}
-                () = later => {}
-                _ = expiry.tick() => if let Err(error) = self.expire(&mut trust).await {
-                    self.failed(&error);
-                }
+        }
+    }
+
+    /// Until there is something to do.
+    async fn wait(&self, expiry: &mut tokio::time::Interval) {
+        let timeout = self.state.with(|copies| copies.poll_timeout());
+        let later = async {
+            match timeout {
+                Some(at) => tokio::time::sleep_until(self.clock.at(at)).await,
+                None => std::future::pending().await,
             }
+        };
+        tokio::select! {
+            () = self.state.more.notified() => {}
+            () = later => {}
+            _ = expiry.tick() => expiry.reset_immediately(),
+        }
+    }
+
+    /// What the store has said to something that is not a file's copy.
+    fn heed(&self, answered: Result<(), BucketError>) {
+        match answered {
+            Ok(()) => self.answers(),
+            Err(error) => self.failed(&error),
         }
     }
 
@@ -91,7 +114,14 @@ impl Sender {
         self.bucket.abort_left(&self.journal).await?;
         for device in self.blocking(devices).await? {
             let of = device.clone();
-            let local = self.blocking(move |dir| recordings(&dir.join(&of), &of)).await?;
+            let local = match self.blocking(move |dir| recordings(&dir.join(&of), &of)).await {
+                Ok(local) => local,
+                // What can't be read can't be copied: others can.
+                Err(error) => {
+                    tracing::warn!(device, %error, "the recordings of a device are not copied");
+                    continue;
+                }
+            };
             let found: Vec<Found> = self.bucket.list(&device, None).try_collect().await?;
             let stored: BTreeMap<String, u64> = found.into_iter().map(|found| (found.name, found.bytes)).collect();
             let copied = self.state.with(|copies| copies.handle_compared(&local, &stored));
@@ -187,7 +217,7 @@ impl Sender {
     }
 
     fn answers(&self) {
-        if self.state.with(sightline_recording::Copies::handle_store_answers) {
+        if self.state.answers() {
             self.told_again();
         }
     }

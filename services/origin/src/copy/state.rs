@@ -5,7 +5,7 @@ use sightline_media::Instant;
 use sightline_recording::{Behind, Copies, CopyFailure, name};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -20,6 +20,8 @@ pub(crate) struct CopyState {
     failures: [AtomicU64; Reason::ALL.len()],
     lost: AtomicU64,
     expired: AtomicU64,
+    /// Nobody answers: reading is of no use either.
+    is_away: AtomicBool,
 }
 
 /// What a recording is called in the store; `None`: it is none that is copied.
@@ -66,12 +68,24 @@ impl CopyState {
     }
 
     /// Whether the store fails.
-    pub(crate) fn is_failing(&self) -> bool {
+    pub(super) fn is_failing(&self) -> bool {
         self.copies().is_failing()
+    }
+
+    /// Whether nobody answered when it was last asked to take something.
+    pub(super) fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Relaxed)
+    }
+
+    /// The store did what was asked. True: it had failed before.
+    pub(super) fn answers(&self) -> bool {
+        self.is_away.store(false, Ordering::Relaxed);
+        self.copies().handle_store_answers()
     }
 
     /// True: the store had failed before.
     pub(super) fn copied(&self, bytes: u64) -> bool {
+        self.is_away.store(false, Ordering::Relaxed);
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.copies().handle_copied()
@@ -80,6 +94,7 @@ impl CopyState {
     /// True: the store fails, and did not before.
     pub(super) fn failed(&self, reason: Reason, now: Instant) -> bool {
         self.failures[reason as usize].fetch_add(1, Ordering::Relaxed);
+        self.is_away.store(reason == Reason::Away, Ordering::Relaxed);
         let failure = match reason {
             Reason::File | Reason::Differs => CopyFailure::File,
             Reason::Away | Reason::Key | Reason::Bucket | Reason::Clock | Reason::Refused => CopyFailure::Store,

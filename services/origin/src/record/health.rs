@@ -29,6 +29,8 @@ pub(crate) struct RecordingCounts {
     /// How far back there is room for; [`UNKNOWN`]: too little was recorded to tell.
     room_secs: AtomicI64,
     removed: [AtomicU64; Removed::ALL.len()],
+    syncs: AtomicU64,
+    sync_micros: AtomicU64,
 }
 
 /// No forecast.
@@ -86,6 +88,17 @@ impl RecordingCounts {
     /// Files that were removed for this, since the start.
     pub(crate) fn removed(&self, why: Removed) -> u64 {
         self.removed[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// What was written is on the disk.
+    pub(crate) fn synced(&self, took: Duration) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.sync_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How often the disk was asked to keep what was written, and how many microseconds that took in all.
+    pub(crate) fn syncs(&self) -> (u64, u64) {
+        (self.syncs.load(Ordering::Relaxed), self.sync_micros.load(Ordering::Relaxed))
     }
 
     pub(crate) fn lose_fragment(&self) {

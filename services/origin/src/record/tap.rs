@@ -13,6 +13,7 @@ use crate::live::tap::{Next, Tap};
 use crate::record::health::{RecordingCounts, RecordingHealth};
 use crate::record::names::RecordedNames;
 use crate::record::room::{Place, Room, Rooms};
+use crate::record::syncing::Written;
 use jiff::Timestamp;
 use sightline_archive::{Durability, Formats, Plan, Stem, Writer};
 use sightline_listen::Rarely;
@@ -60,6 +61,8 @@ pub(crate) struct Recordings {
     pub(crate) rooms: Arc<Rooms>,
     /// `None`: nothing is copied.
     pub(crate) copies: Option<Arc<CopyState>>,
+    /// `None`: the system writes when it likes.
+    pub(crate) written: Option<Written>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -196,6 +199,7 @@ impl Writing {
             };
             match written {
                 Ok(is_written) => {
+                    self.recordings.written.iter().for_each(|written| written.notify_one());
                     if is_written && self.health.succeed() {
                         tracing::info!(dir = %self.dir().display(), "recording again");
                         self.tell("recording_resumed", String::new());
@@ -283,6 +287,7 @@ mod tests {
             callbacks: Callbacks::new(&settings, dir, clock, &tasks, &CancellationToken::new()),
             rooms: Arc::default(),
             copies: None,
+            written: None,
             tasks,
         }
     }

@@ -54,6 +54,11 @@ async fn what_is_recorded_is_copied_byte_for_byte_and_played_from_the_store_when
     assert!(std::fs::read(store.object(&format!("cam-1/{name}"))).unwrap() == recorded, "all bytes are the same");
     assert_eq!(store.objects(), [name.as_str()], "and nothing else is there");
     let pictures = media::decode(&local);
+    // What is here is shown while the store is not well, and that it is not is said.
+    store.mood(Mood::Full);
+    let listed =
+        reqwest::get(format!("http://{}/vod/cam-1/list", origin.http_addr().unwrap())).await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!((&listed["files"][0]["name"], &listed["unreadable"][0]["name"]), (&name.as_str().into(), &"copies in the store".into()));
     origin.shutdown().await;
 
     // Another start, with copies alone: what the store has goes here, and nothing is sent twice.
