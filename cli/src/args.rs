@@ -381,6 +381,9 @@ pub(crate) enum DeviceAction {
     Add {
         /// Its id: A-Z a-z 0-9 _ -, at most 64 characters
         id: DeviceId,
+        /// Put it into this group, which must be there
+        #[arg(long, value_name = "PATH")]
+        group: Option<GroupPath>,
     },
     /// All devices
     List,
