@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-pub(crate) use crate::args_cloud_dir::CloudDir;
+pub(crate) use crate::args_cloud::CloudDir;
 pub(crate) use crate::args_people::{Group, GroupAction, User, UserAction, UserTokenAction};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use sightline_camera::{Secret, SourceName};
@@ -381,6 +381,9 @@ pub(crate) enum DeviceAction {
     Add {
         /// Its id: A-Z a-z 0-9 _ -, at most 64 characters
         id: DeviceId,
+        /// Put it into this group, which must be there
+        #[arg(long, value_name = "PATH")]
+        group: Option<GroupPath>,
     },
     /// All devices
     List,
