@@ -7,7 +7,7 @@ use crate::{
     terminal::{self, WrongUse},
     tokens,
 };
-use sightline_cloud::admin::{self, AddedDevice, CheckpointVerdict, Verdict};
+use sightline_cloud::admin::{self, AddedDevice, CheckpointVerdict, Verdict, people::GroupPath};
 use sightline_cloud::backup::Copied;
 use sightline_signal::DeviceId;
 use std::path::{Path, PathBuf};
@@ -51,10 +51,7 @@ pub(crate) async fn group(group: Group) -> Result<(), Failure> {
 pub(crate) async fn device(device: Device) -> Result<(), Failure> {
     let json = device.cloud.json;
     match device.action {
-        DeviceAction::Add { id } => {
-            let added = admin::add_device(&data_dir(&device.cloud)?, &id).await?;
-            show_files(&added, json, "added");
-        }
+        DeviceAction::Add { id, group } => add(&data_dir(&device.cloud)?, &id, group, json).await?,
         DeviceAction::Rotate { id } => {
             let added = admin::rotate_device(&existing_dir(&device.cloud)?, &id).await?;
             show_files(&added, json, "rotated");
@@ -102,6 +99,22 @@ pub(crate) async fn device(device: Device) -> Result<(), Failure> {
             }
         }
     }
+    Ok(())
+}
+
+async fn add(dir: &Path, id: &DeviceId, group: Option<GroupPath>, json: bool) -> Result<(), Failure> {
+    let group = group.filter(|group| !group.is_root());
+    // Before the device is there: one that stays in the root by mistake is seen by others than it was meant for.
+    if let Some(group) = &group
+        && admin::people::list_groups(dir).await?.iter().all(|known| known.path != *group)
+    {
+        return Err(format!("there is no group {group}; `sightline group add {group}` makes it").into());
+    }
+    let added = admin::add_device(dir, id).await?;
+    if let Some(group) = group {
+        admin::people::put_device(dir, id, &group).await?;
+    }
+    show_files(&added, json, "added");
     Ok(())
 }
 

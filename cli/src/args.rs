@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+pub(crate) use crate::args_cloud::CloudDir;
 pub(crate) use crate::args_people::{Group, GroupAction, User, UserAction, UserTokenAction};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use sightline_camera::{Secret, SourceName};
@@ -282,22 +283,6 @@ pub(crate) struct Doctor {
     pub(crate) json: bool,
 }
 
-/// Where the cloud keeps its state.
-#[derive(ClapArgs, Debug)]
-pub(crate) struct CloudDir {
-    /// The cloud's data directory (the demo's --dir)
-    #[arg(long, value_name = "DIR", global = true, conflicts_with = "config")]
-    pub(crate) dir: Option<PathBuf>,
-
-    /// The cloud's configuration file, which names the directory
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-}
-
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
@@ -396,6 +381,9 @@ pub(crate) enum DeviceAction {
     Add {
         /// Its id: A-Z a-z 0-9 _ -, at most 64 characters
         id: DeviceId,
+        /// Put it into this group, which must be there
+        #[arg(long, value_name = "PATH")]
+        group: Option<GroupPath>,
     },
     /// All devices
     List,

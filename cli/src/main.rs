@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod args_cloud;
 mod args_people;
 mod cameras;
 mod demo;

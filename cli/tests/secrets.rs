@@ -242,6 +242,7 @@ fn logs_metrics_and_the_api_hide_every_secret() {
         assert_hidden(&format!("{method} {path}"), &answer);
         answers.push_str(&answer);
     }
+    let shown = sign_in(http, &demo_dir);
     let said = [("demo", demo.stop()), ("push", push.stop()), ("camera", camera.stop()), ("answers", answers)];
     let made = made_secrets(&demo_dir);
     assert!(made.len() >= 6, "cluster key, device token, private keys: {}", made.len());
@@ -251,7 +252,41 @@ fn logs_metrics_and_the_api_hide_every_secret() {
         for (file, secret) in &made {
             assert!(!said.contains(secret.as_str()), "{who} shows the secret of {file}");
         }
+        assert!(shown.iter().all(|secret| !said.contains(secret.as_str())), "{who} shows a session or an API token");
     }
+}
+
+/// Someone signs in with the marked password, wrong and right, and their program comes with a token. Gives cookie and token, which each were
+/// shown once.
+fn sign_in(http: SocketAddr, dir: &Path) -> [String; 2] {
+    let file = dir.join("password.txt");
+    std::fs::write(&file, SECRET).unwrap();
+    let (dir, file) = (dir.to_str().unwrap(), file.to_str().unwrap());
+    let added = run(&["user", "add", "ann", "--role", "admin", "--dir", dir, "--password-file", file, "--json"]);
+    assert!(added.status.success());
+    assert_output_hidden("user add", &added);
+    let made = run(&["user", "token", "add", "ann", "--name", "test", "--dir", dir]);
+    let token = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+    assert!(token.starts_with("slt_") && !String::from_utf8_lossy(&made.stderr).contains(&token), "shown once");
+    let mut cookie = String::new();
+    for (password, status) in [(format!("{SECRET}x"), "401"), (SECRET.to_owned(), "200")] {
+        let body = format!("{{\"name\":\"ann\",\"password\":\"{password}\"}}");
+        let answer = request(http, "POST", "/api/v1/session", "Content-Type: application/json\r\n", &body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert_hidden("a sign-in", &answer);
+        let set = answer.lines().find_map(|line| line.strip_prefix("set-cookie: sightline-session="));
+        cookie = set.map_or(cookie, |set| set.split(';').next().unwrap_or_default().to_owned());
+    }
+    assert!(cookie.len() >= SECRET_BYTES_MIN);
+    for header in [format!("Cookie: sightline-session={cookie}\r\n"), format!("Authorization: Bearer {token}\r\n")] {
+        for path in ["/api/v1/session", "/api/v1/users", "/api/v1/tokens", "/api/v1/audit", "/api/v1/events"] {
+            let answer = request(http, "GET", path, &header, "");
+            assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+            assert_hidden(path, &answer);
+            assert!(!answer.contains(&cookie) && !answer.contains(&token), "{path}");
+        }
+    }
+    [cookie, token]
 }
 
 /// What the program made under a directory and must not show: keys and tokens, of private keys a line in the middle.

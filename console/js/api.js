@@ -65,6 +65,7 @@ export async function signOut() {
 }
 
 function forgetToken() {
+  playbackTokens.clear();
   try {
     sessionStorage.removeItem(TOKEN);
   } catch { /* Then there was none. */ }

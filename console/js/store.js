@@ -37,9 +37,18 @@ export function refresh() {
 }
 
 const leaving = new AbortController();
+let hearing = new AbortController();
 
-/** Forgets who one was: the next turn asks anew. */
+/** Follows the events as whoever one is now. */
+function hear() {
+  hearing.abort();
+  hearing = new AbortController();
+  listen(onEvent, hearing.signal);
+}
+
+/** Forgets who one was: the next turn asks anew, and so does whoever follows the events. */
 export function forget() {
+  hear();
   Object.assign(store, { me: null, groups: [], cameras: [], servers: [], events: [], isLoaded: false });
   refresh();
 }
@@ -47,11 +56,12 @@ export function forget() {
 /** Lets the connections go: a page that the browser keeps for its back button would keep them, and a browser has six to a host. */
 export function leave() {
   leaving.abort();
+  hearing.abort();
 }
 
 /** Polls and listens as long as the page lives. */
 export async function run() {
-  listen(onEvent, leaving.signal);
+  hear();
   while (!leaving.signal.aborted) {
     if (!document.hidden || !store.isLoaded) await poll();
     await new Promise((resolve) => {

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     clock::Clock,
     events::{kind::Event, log::EventLog},
-    people::names::Role,
-    people::sessions::Sessions,
+    identity::operators::Operators,
+    people::{names::Role, sessions::Sessions},
     store::{Store, error::StoreError},
 };
 use axum::{
@@ -79,6 +79,7 @@ struct Follower {
     person: Person,
     sessions: Arc<Sessions>,
     store: Store,
+    operators: Operators,
     clock: Clock,
     looked_at: Instant,
 }
@@ -105,11 +106,14 @@ impl Follower {
     /// Whether their session lasts; and what they may do now.
     async fn is_still_here(&mut self) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let Some(known) = self.person.known() else { return Ok(true) };
         if now.saturating_duration_since(self.looked_at) < RIGHTS_KEPT {
             return Ok(true);
         }
         self.looked_at = now;
+        let Some(known) = self.person.known() else {
+            // Who needed to show nothing does so from the first user on.
+            return Ok(!self.person.is_here() || self.operators.stays_open_here() || !self.store.has_users().await?);
+        };
         let Some(known) = self.sessions.of_pass(known.pass.clone()).await? else { return Ok(false) };
         self.person = Person::user(known, self.person.from());
         Ok(true)
@@ -132,11 +136,12 @@ pub(super) async fn stream(
     State(events): State<Arc<EventLog>>,
     State(sessions): State<Arc<Sessions>>,
     State(store): State<Store>,
+    State(operators): State<Operators>,
     State(clock): State<Clock>,
     Extension(person): Extension<Person>,
 ) -> impl IntoResponse {
     let looked_at = clock.now();
-    let follower = Follower { events: events.subscribe(), person, sessions, store, clock, looked_at };
+    let follower = Follower { events: events.subscribe(), person, sessions, store, operators, clock, looked_at };
     let stream = futures_util::stream::unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
     // nginx holds events back until it has a buffer full of them, unless it is told not to.
     (

@@ -107,6 +107,11 @@ impl Person {
         }
     }
 
+    /// Whether they needed to show nothing.
+    pub(super) fn is_here(&self) -> bool {
+        self.who == Who::Operator(Way::Here)
+    }
+
     /// How they came: `session`, `token`, `operator`, or `here`.
     pub(super) fn way(&self) -> &'static str {
         match &self.who {

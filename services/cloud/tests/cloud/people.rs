@@ -496,6 +496,20 @@ async fn who_follows_events_hears_of_their_own_site_until_their_session_ends() {
 }
 
 #[tokio::test]
+async fn who_followed_events_without_a_sign_in_does_so_until_there_is_a_user() {
+    let bench = Bench::with_sites().await;
+    let mut followed = bench.http.get(bench.url("/api/v1/events/stream")).send().await.unwrap();
+    let ann = bench.user("ann", &[(Role::Operator, "")]).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    bench.as_someone(&ann, Method::POST, "/api/v1/streams/cam-a/marks", &json!({ "kind": "later" })).await;
+    let mut heard = String::new();
+    while let Some(chunk) = followed.chunk().await.unwrap() {
+        heard += std::str::from_utf8(&chunk).unwrap();
+    }
+    assert!(!heard.contains("later"), "{heard}");
+}
+
+#[tokio::test]
 async fn with_users_this_machine_is_let_in_without_a_sign_in_only_where_the_settings_say_so() {
     let home = tempfile::tempdir().unwrap();
     let bench = Bench::start_with(home, |config| config.api.open_here = true).await;
