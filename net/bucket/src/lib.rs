@@ -9,11 +9,13 @@ mod bucket;
 mod connector;
 mod error;
 mod seal;
+mod secret;
 mod upload;
 
-pub use access::{Access, Secret};
+pub use access::Access;
 pub use bucket::{Bucket, Found, Stored};
 pub use connector::{Body, HttpsClient};
 pub use error::{BucketError, Reason};
 pub use seal::{SealError, SealKey};
+pub use secret::Secret;
 pub use upload::{Journal, PART_BYTES};

@@ -4,7 +4,7 @@
 //! has 64 KiB of the file, the last one what is left, and 16 bytes of tag behind it; its nonce is a byte that is 1 for the last chunk, three zeros, and its number (big-endian). So any range is
 //! read by whole chunks, and a chunk that is changed, moved or left out is noticed.
 
-use crate::access::Secret;
+use crate::secret::Secret;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use std::fmt;
