@@ -236,4 +236,11 @@ async fn what_is_wrong_with_a_store_is_said_with_what_to_do() {
     }
     store.mood(Mood::OtherTime);
     assert!(tried(&|_| {}).await.unwrap_err().contains("set the clock"));
+    // By TLS, whose authority is the operator's.
+    let certificate = dir.path().join("store.pem");
+    let safe = Store::start_with_tls(&certificate).await;
+    let mut config = with_store(&safe, dir.path());
+    assert!(Origin::try_store(&config).await.unwrap_err().contains("store.ca"));
+    config.store.ca = Some(certificate);
+    assert!(Origin::try_store(&config).await.is_ok());
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) const ACCESS_KEY: &str = "AKIDEXAMPLE";
 pub(crate) const SECRET_KEY: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY";
@@ -40,6 +41,7 @@ struct Door {
 }
 
 pub(crate) struct Store {
+    scheme: &'static str,
     address: SocketAddr,
     dir: TempDir,
     door: Arc<Door>,
@@ -48,6 +50,21 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// By HTTPS, with a certificate of its own, which is in this file.
+    pub(crate) async fn start_with_tls(certificate: &Path) -> Self {
+        let own = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(certificate, own.cert.pem()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key).unwrap();
+        Self::start_with(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("video")).unwrap();
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(dir.path()).unwrap());
@@ -55,23 +72,31 @@ impl Store {
         let door = Arc::new(Door { service: builder.build(), mood: Mutex::new(Mood::Well), asked: Mutex::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, mut tasks) = (listener.local_addr().unwrap(), JoinSet::new());
-        let at = door.clone();
+        let (at, scheme, acceptor) = (door.clone(), if tls.is_some() { "https" } else { "http" }, tls);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let door = at.clone();
+                let (door, tls) = (at.clone(), acceptor.clone());
                 let service = hyper::service::service_fn(move |request| door.clone().answer(request));
+                let server = hyper::server::conn::http1::Builder::new();
                 connections.spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+                    let _ = match tls {
+                        None => server.serve_connection(TokioIo::new(socket), service).await,
+                        // Whoever does not trust it hangs up.
+                        Some(tls) => match tls.accept(socket).await {
+                            Ok(socket) => server.serve_connection(TokioIo::new(socket), service).await,
+                            Err(_) => return,
+                        },
+                    };
                 });
             }
         });
-        Self { address, dir, door, _tasks: tasks }
+        Self { scheme, address, dir, door, _tasks: tasks }
     }
 
     pub(crate) fn set(&self, config: &mut Config) {
         config.store.url = Some("s3://video/site-1".to_owned());
-        config.store.endpoint = Some(format!("http://{}", self.address));
+        config.store.endpoint = Some(format!("{}://{}", self.scheme, self.address));
         config.store.access_key = Some(ACCESS_KEY.to_owned());
         config.store.secret_key = Some(SECRET_KEY.into());
     }
