@@ -1,4 +1,4 @@
-//! Where a command finds the cloud's state.
+//! Which cloud a command works on.
 
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
