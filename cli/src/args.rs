@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-pub(crate) use crate::args_cloud_dir::CloudDir;
+pub(crate) use crate::args_cloud::CloudDir;
 pub(crate) use crate::args_people::{Group, GroupAction, User, UserAction, UserTokenAction};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use sightline_camera::{Secret, SourceName};

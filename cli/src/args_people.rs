@@ -1,6 +1,6 @@
 //! What can be said of people and groups on the command line.
 
-use crate::args_cloud_dir::CloudDir;
+use crate::args_cloud::CloudDir;
 use clap::{Args as ClapArgs, Subcommand};
 use sightline_cloud::admin::people::{GroupPath, Role, UserName};
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 
 mod admin;
 mod args;
-mod args_cloud_dir;
+mod args_cloud;
 mod args_people;
 mod cameras;
 mod demo;

@@ -1,4 +1,4 @@
-//! Which cloud a command works on.
+//! Where a command finds the cloud's state.
 
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
