@@ -9,7 +9,10 @@ use crate::{
     clock::Clock,
     events::{kind::Event, log::EventLog},
     identity::operators::Operators,
-    people::{names::Role, sessions::Sessions},
+    people::{
+        names::{GroupPath, Role},
+        sessions::Sessions,
+    },
     store::{Store, error::StoreError},
 };
 use axum::{
@@ -23,6 +26,7 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
@@ -82,6 +86,8 @@ struct Follower {
     operators: Operators,
     clock: Clock,
     looked_at: Instant,
+    /// The groups of devices that were looked up since: a device may tell of itself many times a second.
+    groups: HashMap<String, Option<GroupPath>>,
 }
 
 impl Follower {
@@ -110,6 +116,7 @@ impl Follower {
             return Ok(true);
         }
         self.looked_at = now;
+        self.groups.clear();
         let Some(known) = self.person.known() else {
             // Who needed to show nothing does so from the first user on.
             return Ok(!self.person.is_here() || self.operators.stays_open_here() || !self.store.has_users().await?);
@@ -119,12 +126,16 @@ impl Follower {
         Ok(true)
     }
 
-    async fn sees(&self, event: &Event) -> Result<bool, StoreError> {
+    async fn sees(&mut self, event: &Event) -> Result<bool, StoreError> {
         if self.person.rights().sees_all() {
             return Ok(true);
         }
         let Some(device) = event.of_device() else { return Ok(false) };
-        Ok(self.store.group_of(device).await?.is_some_and(|group| self.person.rights().sees(&group)))
+        if !self.groups.contains_key(device) {
+            self.groups.insert(device.to_owned(), self.store.group_of(device).await?);
+        }
+        let group = self.groups.get(device).and_then(Option::as_ref);
+        Ok(group.is_some_and(|group| self.person.rights().sees(group)))
     }
 }
 
@@ -141,7 +152,7 @@ pub(super) async fn stream(
     Extension(person): Extension<Person>,
 ) -> impl IntoResponse {
     let looked_at = clock.now();
-    let follower = Follower { events: events.subscribe(), person, sessions, store, operators, clock, looked_at };
+    let follower = Follower { events: events.subscribe(), person, sessions, store, operators, clock, looked_at, groups: HashMap::new() };
     let stream = futures_util::stream::unfold(follower, async |mut follower| Some((follower.next().await?, follower)));
     // nginx holds events back until it has a buffer full of them, unless it is told not to.
     (
