@@ -22,6 +22,15 @@ pub fn start_keeping_all(dir: &Path) -> (Process, String) {
     start_with(dir, "record_unique on;")
 }
 
+/// The same as [`start`], but a cloud is asked who may publish.
+///
+/// # Panics
+/// If it does not listen within ten seconds.
+#[must_use]
+pub fn start_asking(dir: &Path, cloud: &str) -> (Process, String) {
+    start_with(dir, &format!("on_publish http://{cloud}/hooks/nginx;"))
+}
+
 fn start_with(dir: &Path, more: &str) -> (Process, String) {
     let port = free_port();
     let path = dir.display();

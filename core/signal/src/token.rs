@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The longest token, in bytes.
 ///
-/// nginx-rtmp takes 256 characters of arguments, and a token stays under that for device ids of up to 18 characters;
+/// nginx-rtmp takes 255 bytes of a name with its arguments, and a token stays within that for device ids of up to 17 characters;
 /// our own origins take the rest.
 pub const TOKEN_BYTES_MAX: usize = 384;
 
@@ -25,7 +25,7 @@ pub struct Claims {
     #[serde(rename = "exp")]
     pub expires_at: i64,
     /// The origins it is good for; empty: any.
-    #[serde(rename = "o", default)]
+    #[serde(rename = "o", default, skip_serializing_if = "is_empty")]
     pub origin_set: Text<64>,
     /// The most that may be sent, in kbit/s.
     #[serde(rename = "b")]

@@ -1,7 +1,7 @@
 //! Other people's publishers into our origin: with a token they are in, without they are refused with the standard's code.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
-use interop::{Process, Stack, browser::Browser, media, process::eventually, stack};
+use interop::{Process, Stack, browser::Browser, media, nginx, process::eventually, stack};
 use std::{path::Path, process::Command, time::Duration};
 
 /// ffmpeg with a test picture, in real time.
@@ -153,4 +153,30 @@ fn a_newer_epoch_takes_over_and_viewers_stay() {
     assert!(times.last().unwrap() - times.first().unwrap() > 12_000, "the viewer saw both: {times:?}");
     assert!(media::decode(Path::new(&seen)) > 250);
     drop(second);
+}
+
+#[test]
+fn a_real_nginx_rtmp_lets_in_who_has_a_token_of_ours_and_nobody_else() {
+    let stack = Stack::start();
+    let _ = stack.add_device("cam");
+    let dir = tempfile::tempdir().unwrap();
+    let (_nginx, url) = nginx::start_asking(dir.path(), &stack.http);
+    let given = stack.publish_url("cam");
+    let (name, token) = given.rsplit_once('/').unwrap().1.split_once("?token=").unwrap();
+    let recorded = || std::fs::metadata(dir.path().join(format!("{name}.flv"))).map_or(0, |file| file.len());
+    let mut forged = token.to_owned();
+    forged.replace_range(token.len() - 9..token.len() - 8, if token.as_bytes()[token.len() - 9] == b'A' { "B" } else { "A" });
+    for shown in [format!("{url}/{name}"), format!("{url}/{name}?token={forged}"), format!("{url}/other?token={token}")] {
+        let refused = Command::new("timeout").arg("10").args(ffmpeg_args(&shown)).output().unwrap();
+        assert!(!refused.status.success() && refused.status.code() != Some(124), "{shown}: {refused:?}");
+    }
+    assert_eq!(recorded(), 0);
+    let publisher = Process::start("publisher", dir.path(), &mut ffmpeg(&format!("{url}/{name}?token={token}")));
+    eventually("nginx records it", Duration::from_secs(15), || (recorded() > 30_000).then_some(()));
+    drop(publisher);
+}
+
+fn ffmpeg_args(url: &str) -> Vec<std::ffi::OsString> {
+    let command = ffmpeg(url);
+    std::iter::once(command.get_program()).chain(command.get_args()).map(ToOwned::to_owned).collect()
 }

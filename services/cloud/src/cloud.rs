@@ -41,7 +41,7 @@ use crate::{
     readiness::Readiness,
     relays::Relays,
     secrets::sha256,
-    servers::{inventory::Inventory, lives::Lives, reports::Reports},
+    servers::{inventory::Inventory, lives::Lives, publishing::Publishing, reports::Reports},
     store::Store,
     watch::Watch,
 };
@@ -266,6 +266,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck,
         short: Mutex::default(),
         on_demand: Arc::clone(&on_demand),
     });
+    let publishing =
+        Arc::new(Publishing { store: store.clone(), keys: keys.clone(), clock: clock.clone(), refusals: Arc::clone(&refusals) });
     let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
     let hooks = Arc::new(Hooks::new(store.clone(), Arc::clone(&events), clock.clone(), config.hooks.allow_private_addresses));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
@@ -290,6 +292,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck,
         settings_check,
         renewals,
         playback,
+        publishing,
         relays,
         registry: Arc::new(Registry::new(dir.clone(), authority, store.clone(), clock.clone())),
         reports,

@@ -37,7 +37,7 @@ const REFUSED_ACTIONS: [Action; 8] = [
     Action::SessionRefuse,
 ];
 
-const COUNTERS: [(&str, &str); 15] = [
+const COUNTERS: [(&str, &str); 16] = [
     ("sightline_audit_gaps_total", "Times that rows of the audit log were found to be gone or rewritten"),
     ("sightline_audit_rows_total", "Rows that were written to the audit log"),
     ("sightline_events_lost_total", "Events that were never stored, because the database took none for too long"),
@@ -49,6 +49,7 @@ const COUNTERS: [(&str, &str); 15] = [
     ("sightline_starts_by_viewers_total", "On-demand cameras that were told to start because someone watches"),
     ("sightline_refusals_total", "Operations that were refused, by what they were"),
     ("sightline_sign_ins_total", "Sign-ins of users, by how they ended"),
+    ("sightline_server_questions_total", "Questions of servers of others whether someone may publish or play there"),
     ("sightline_server_reports_total", "Reports of origins, by what became of them"),
     ("sightline_stream_duels_total", "Streams that two have published with one token"),
     ("sightline_stream_requests_total", "Requests for a server to stream to, by outcome: OK or the error code"),

@@ -7,8 +7,11 @@ use crate::{
 };
 use sightline_signal::{Claims, CustomQuality, DeviceId, Redacted, Request, Response, Server, TOKEN_BYTES_MAX, Text};
 
-/// Tokens of at most this length pass as `token=…` through nginx-rtmp, which takes 255 bytes of arguments.
-const TOKEN_BYTES_FOR_OTHERS: usize = 248;
+/// nginx-rtmp cuts off a name with its arguments (`NAME?token=…`) behind this many bytes, without a word (`NGX_RTMP_MAX_NAME`, 256 with the zero
+/// at the end; seen with 1.22 and module 1.2.2: one byte more, and the token's last one was gone).
+const NAME_BYTES_FOR_OTHERS: usize = 255;
+/// Between the name and the token.
+const TOKEN_ARGUMENT: &str = "?token=";
 /// The specification answers a 2 Mbit/s request with 4 Mbit/s: room for one second of 1.5 times the target, and a key frame.
 const BITRATE_ROOM: u32 = 2;
 
@@ -84,7 +87,8 @@ impl Grounds<'_> {
 pub(super) fn with_token(answer: Answer, keys: &SigningKeys) -> Result<Response, TokenError> {
     let Answer { response, claims, kid } = answer;
     let mut token = keys.sign(&kid, &claims)?;
-    if token.len() > TOKEN_BYTES_FOR_OTHERS && !claims.origin_set.is_empty() {
+    let is_long = claims.stream.len() + TOKEN_ARGUMENT.len() + token.len() > NAME_BYTES_FOR_OTHERS;
+    if is_long && !claims.origin_set.is_empty() {
         token = keys.sign(&kid, &Claims { origin_set: Text::new(), ..claims.clone() })?;
     }
     let token = Redacted::try_from(token.as_str()).map_err(|_| TokenError::TooLong { device: claims.device, bytes: token.len() })?;

@@ -26,6 +26,7 @@ mod relays;
 mod reports;
 mod requests;
 mod rights;
+mod server_hooks;
 mod servers;
 mod session;
 mod settings;
@@ -132,6 +133,9 @@ fn described(http: &Http) -> OpenApiRouter<Http> {
         .routes(routes!(reports::wanted))
         .layer(DefaultBodyLimit::max(REPORT_BYTES_MAX));
     let mut machines = OpenApiRouter::new()
+        .routes(routes!(server_hooks::nginx))
+        .routes(routes!(server_hooks::srs))
+        .routes(routes!(server_hooks::mediamtx))
         .routes(routes!(keys::jwks))
         .routes(routes!(description::openapi))
         .routes(routes!(health::metrics))

@@ -16,7 +16,7 @@ use crate::{
     playback::Playback,
     readiness::Readiness,
     relays::Relays,
-    servers::{inventory::Inventory, reports::Reports},
+    servers::{inventory::Inventory, publishing::Publishing, reports::Reports},
     store::{Store, settings::Tables},
 };
 use axum::extract::FromRef;
@@ -55,6 +55,7 @@ pub(crate) struct Http {
     pub(crate) settings_check: SettingsCheck,
     pub(crate) renewals: Arc<Renewals>,
     pub(crate) playback: Arc<Playback>,
+    pub(crate) publishing: Arc<Publishing>,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) relays: Arc<Relays>,
@@ -93,6 +94,7 @@ parts! {
     readiness: Arc<Readiness>,
     renewals: Arc<Renewals>,
     playback: Arc<Playback>,
+    publishing: Arc<Publishing>,
     refusals: Arc<Refusals>,
     registry: Arc<Registry>,
     relays: Arc<Relays>,

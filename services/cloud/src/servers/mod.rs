@@ -4,4 +4,5 @@ pub(crate) mod id;
 pub(crate) mod inventory;
 pub(crate) mod lists;
 pub(crate) mod lives;
+pub(crate) mod publishing;
 pub(crate) mod reports;

@@ -56,6 +56,13 @@ impl Store {
         Ok(Revoked { up_to: items.last().map_or(cursor, |last| last.epoch_min), items })
     }
 
+    /// The lowest epoch of a stream whose tokens are good; 0: all are.
+    pub(crate) async fn epoch_min(&self, stream: &str) -> Result<u64, StoreError> {
+        let select = sqlx::query_scalar("SELECT epoch_min FROM revoked_streams WHERE stream = $1").bind(stream);
+        let found: Option<i64> = select.fetch_optional(&self.pool).await.at(&self.path)?;
+        Ok(found.map_or(0, unsigned))
+    }
+
     /// Forgets the names of removed devices, once every cloud that runs has seen them.
     pub(crate) async fn drop_removed_devices(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;

@@ -16,4 +16,5 @@ mod relays;
 mod requests;
 mod revocation;
 mod rights;
+mod server_hooks;
 mod settings;
