@@ -2,8 +2,8 @@
 
 use crate::{
     Failure,
-    args::{Audit, AuditAction, Backup, CloudDir, Device, DeviceAction, Group, Operator, Token, User},
-    device_config, operators, people, settings,
+    args::{Audit, AuditAction, Backup, CloudDir, Device, DeviceAction, Group, Operator, Server, Token, User},
+    device_config, operators, people, servers, settings,
     terminal::{self, WrongUse},
     tokens,
 };
@@ -34,6 +34,10 @@ fn existing_dir(cloud: &CloudDir) -> Result<PathBuf, Failure> {
 
 pub(crate) async fn operator(operator: Operator) -> Result<(), Failure> {
     operators::run(&existing_dir(&operator.cloud)?, operator).await
+}
+
+pub(crate) async fn server(server: Server) -> Result<(), Failure> {
+    servers::run(&existing_dir(&server.cloud)?, server).await
 }
 
 pub(crate) async fn token(token: Token) -> Result<(), Failure> {

@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Device(Device),
     /// Give operators certificates of their own, and take them back
     Operator(Operator),
+    /// RTMP servers of others, and servers that are to be emptied
+    Server(Server),
     /// Make keys that play one stream, for links and for what needs one fixed address; look at them, take them back
     Token(Token),
     /// Let people sign in, say what they may do and where, make API tokens for their programs
@@ -355,6 +357,57 @@ pub(crate) enum TokenAction {
     /// Take a key back
     Remove {
         /// Its id, from `list`
+        id: String,
+    },
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  sightline server add eu-nginx rtmp://media.example/live --region eu --dir DIR
+  sightline server drain origin-a --dir DIR          before work on it: its cameras go elsewhere
+  sightline server drain origin-a --undo --dir DIR
+
+These work while the cloud runs: it follows within two seconds. Servers of cloud.toml are changed there.")]
+pub(crate) struct Server {
+    #[command(subcommand)]
+    pub(crate) action: ServerAction,
+    #[command(flatten)]
+    pub(crate) cloud: CloudDir,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ServerAction {
+    /// Enter an RTMP server of others: nginx-rtmp, SRS, MediaMTX, a service
+    Add {
+        /// Its id: A-Z a-z 0-9 _ -, at most 64 characters
+        id: String,
+        /// rtmp(s)://host[:port]/app
+        #[arg(value_name = "URL")]
+        url: Secret,
+        /// Its name, for people
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        /// Where it is
+        #[arg(long, value_name = "REGION", default_value = "")]
+        region: String,
+        /// What it takes in at most, in kbit/s; 0: no limit
+        #[arg(long, value_name = "KBPS", default_value_t = 0)]
+        capacity_kbps: u64,
+    },
+    /// Origins that have ever reported, and servers that were entered
+    List,
+    /// Give a server no cameras any more, and call away those that it has
+    Drain {
+        /// Its id
+        id: String,
+        /// Give it cameras again
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Remove a server that was entered
+    Remove {
+        /// Its id
         id: String,
     },
 }

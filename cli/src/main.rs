@@ -16,6 +16,7 @@ mod probe;
 mod push;
 mod recordings;
 mod roles;
+mod servers;
 mod settings;
 mod terminal;
 mod tokens;
@@ -64,6 +65,7 @@ async fn run(args: Args) -> Result<bool, Failure> {
         Command::Push(push) => push::run(push).await,
         Command::Device(device) => admin::device(device).await,
         Command::Operator(operator) => admin::operator(operator).await,
+        Command::Server(server) => admin::server(server).await,
         Command::Token(token) => admin::token(token).await,
         Command::User(user) => admin::user(user).await,
         Command::Group(group) => admin::group(group).await,

@@ -4,6 +4,7 @@
 //! was changed here.
 
 pub mod people;
+pub mod servers;
 
 use crate::{
     audit::checkpoints::{self, CheckpointKey},

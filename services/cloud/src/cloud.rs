@@ -41,7 +41,7 @@ use crate::{
     readiness::Readiness,
     relays::Relays,
     secrets::sha256,
-    servers::{inventory::Inventory, lives::Lives, publishing::Publishing, reports::Reports},
+    servers::{entered::Entered, inventory::Inventory, lives::Lives, publishing::Publishing, reports::Reports},
     store::Store,
     watch::Watch,
 };
@@ -268,6 +268,8 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck,
     });
     let publishing =
         Arc::new(Publishing { store: store.clone(), keys: keys.clone(), clock: clock.clone(), refusals: Arc::clone(&refusals) });
+    let entered = Arc::new(Entered { store: store.clone(), inventory: Arc::clone(&inventory), commands: Arc::clone(&commands) });
+    entered.refresh().await?;
     let marks = Arc::new(Marks::new(store.clone(), Arc::clone(&events), clock.clone()));
     let hooks = Arc::new(Hooks::new(store.clone(), Arc::clone(&events), clock.clone(), config.hooks.allow_private_addresses));
     let readiness = Arc::new(Readiness::new(store.clone(), Arc::clone(&events), clock.clone()));
@@ -276,6 +278,7 @@ async fn assemble(config: &Config, dir: &DataDir, settings_check: SettingsCheck,
         bus,
         cluster_key: ClusterKey { sha256: sha256(cluster_key.reveal()) },
         commands,
+        entered,
         events,
         holds,
         hooks,
@@ -310,6 +313,7 @@ fn watch(parts: &Http, certificates: Certificates) -> Watch {
         clock: parts.clock.clone(),
         bus: parts.bus.clone(),
         inventory: Arc::clone(&parts.inventory),
+        entered: Arc::clone(&parts.entered),
         presence: Arc::clone(&parts.presence),
         events: Arc::clone(&parts.events),
         keys: parts.keys.clone(),

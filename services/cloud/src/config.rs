@@ -156,7 +156,26 @@ pub struct StaticServer {
 #[serde(transparent)]
 pub struct ServerUrl(String);
 
+impl From<&str> for ServerUrl {
+    fn from(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+}
+
 impl ServerUrl {
+    pub(crate) const fn new(url: String) -> Self {
+        Self(url)
+    }
+
+    /// What is wrong with it.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let has_scheme = self.0.starts_with("rtmp://") || self.0.starts_with("rtmps://");
+        if has_scheme && self.0.len() <= SERVER_URL_BYTES_MAX && !self.0.chars().any(char::is_control) {
+            return Ok(());
+        }
+        Err(format!("an rtmp:// or rtmps:// URL of at most {SERVER_URL_BYTES_MAX} characters is needed"))
+    }
+
     /// The URL itself, for the answers to devices.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
@@ -237,12 +256,8 @@ impl Config {
             if sightline_signal::DeviceId::new(&server.id).is_err() {
                 return Err(SettingError { key: "servers.id", reason: format!("{:?} is not made of A-Z a-z 0-9 _ -", server.id) });
             }
-            let url = server.rtmp_url.reveal();
-            let has_scheme = url.starts_with("rtmp://") || url.starts_with("rtmps://");
-            if !has_scheme || url.len() > SERVER_URL_BYTES_MAX {
-                let reason =
-                    format!("server {}: an rtmp:// or rtmps:// URL of at most {SERVER_URL_BYTES_MAX} characters is needed", server.id);
-                return Err(SettingError { key: "servers.rtmp_url", reason });
+            if let Err(problem) = server.rtmp_url.check() {
+                return Err(SettingError { key: "servers.rtmp_url", reason: format!("server {}: {problem}", server.id) });
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use crate::{
     identity::{operator_certificates::OperatorError, signing_keys::KeyError},
     people::users::PeopleError,
     playback::PlaybackError,
+    servers::entered::ServerError,
     store::error::StoreError,
 };
 use sightline_claim::ClaimError;
@@ -64,6 +65,9 @@ pub enum AdminError {
     /// Users, groups or their tokens can't be changed.
     #[error(transparent)]
     People(#[from] PeopleError),
+    /// A server can't be entered, removed or drained.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// The signing keys can't be rotated.
     #[error(transparent)]
     Keys(#[from] KeyError),

@@ -51,7 +51,7 @@ impl Needs {
 }
 
 /// Each route with what it needs. One that is not here answers nobody.
-pub(super) const TABLE: [(Method, &str, Needs); 51] = {
+pub(super) const TABLE: [(Method, &str, Needs); 54] = {
     use Needs::{Device, Named, Nothing, Root, Someone};
     use Role::{Admin, Operator, Viewer};
     const GET: Method = Method::GET;
@@ -110,6 +110,9 @@ pub(super) const TABLE: [(Method, &str, Needs); 51] = {
         (POST, "/api/v1/hooks/{id}/replay", Root(Admin)),
         (DELETE, "/api/v1/hooks/{id}", Root(Admin)),
         (GET, "/api/v1/servers", Root(Admin)),
+        (POST, "/api/v1/servers", Root(Admin)),
+        (DELETE, "/api/v1/servers/{id}", Root(Admin)),
+        (POST, "/api/v1/servers/{id}/drain", Root(Admin)),
         (GET, "/api/v1/audit", Root(Admin)),
     ]
 };

@@ -10,16 +10,16 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use std::{net::IpAddr, sync::Arc};
 
 /// What nginx-rtmp posts (`on_publish`, `on_update`, …): a form of the call, the application, the name, and what followed the name behind its `?`.
 ///
 /// 200 lets it go on, 403 ends it (nginx-rtmp-module, `ngx_rtmp_notify_module.c`).
 #[utoipa::path(post, path = "/hooks/nginx", operation_id = "ask_from_nginx", request_body(content = String, content_type = "application/x-www-form-urlencoded"), responses(
-    (status = 200, description = "It may go on"),
-    (status = 403, description = "`FORBIDDEN`: it may not, with the reason"),
+    (status = 200, description = "It may go on", body = GoOn),
+    (status = 400, description = "`BAD_REQUEST`: it is no call of nginx-rtmp's", body = ApiError),
+    (status = 403, description = "`FORBIDDEN`: it may not, with the reason", body = ApiError),
 ))]
 pub(super) async fn nginx(State(publishing): State<Arc<Publishing>>, body: Bytes) -> Response {
     let mut form = Form::default();
@@ -49,9 +49,16 @@ pub(super) async fn nginx(State(publishing): State<Arc<Publishing>>, body: Bytes
         other => return ApiError::bad_request(format!("call: {other:?} is none that nginx-rtmp makes")).into_response(),
     };
     match answer {
-        Ok(()) => StatusCode::OK.into_response(),
+        Ok(()) => Json(GoOn { allowed: true }).into_response(),
         Err(refusal) => refused(&refusal).into_response(),
     }
+}
+
+/// It may go on. The servers read the status alone.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct GoOn {
+    /// Always true.
+    allowed: bool,
 }
 
 #[derive(Default)]
@@ -76,10 +83,20 @@ pub(super) struct SrsCall {
     param: String,
 }
 
+/// What SRS reads.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct SrsAnswer {
+    /// 0: it may go on.
+    code: u16,
+    /// For its log.
+    msg: String,
+}
+
 /// SRS lets a client go on where the answer is 200 with the code 0 (SRS, `srs_app_http_hooks.cpp`).
 #[utoipa::path(post, path = "/hooks/srs", operation_id = "ask_from_srs", request_body = SrsCall, responses(
-    (status = 200, description = "It may go on: `{\"code\":0}`"),
-    (status = 403, description = "It may not: `{\"code\":403}`, with the reason"),
+    (status = 200, description = "It may go on: `{\"code\":0}`", body = SrsAnswer),
+    (status = 400, description = "`BAD_REQUEST`: it is no call of SRS's", body = ApiError),
+    (status = 403, description = "It may not: `{\"code\":403}`, with the reason", body = SrsAnswer),
 ))]
 pub(super) async fn srs(State(publishing): State<Arc<Publishing>>, body: Bytes) -> Response {
     let Ok(call) = serde_json::from_slice::<SrsCall>(&body) else {
@@ -95,8 +112,8 @@ pub(super) async fn srs(State(publishing): State<Arc<Publishing>>, body: Bytes) 
         other => return ApiError::bad_request(format!("action: {other:?} is none of SRS's")).into_response(),
     };
     match answer {
-        Ok(()) => Json(json!({ "code": 0, "msg": "OK" })).into_response(),
-        Err(refusal) => (StatusCode::FORBIDDEN, Json(json!({ "code": 403, "msg": refusal.to_string() }))).into_response(),
+        Ok(()) => Json(SrsAnswer { code: 0, msg: "OK".to_owned() }).into_response(),
+        Err(refusal) => (StatusCode::FORBIDDEN, Json(SrsAnswer { code: 403, msg: refusal.to_string() })).into_response(),
     }
 }
 
@@ -120,8 +137,9 @@ pub(super) struct MediamtxCall {
 
 /// MediaMTX lets a client go on where the answer is 2xx (MediaMTX, `internal/auth/manager.go`).
 #[utoipa::path(post, path = "/hooks/mediamtx", operation_id = "ask_from_mediamtx", request_body = MediamtxCall, responses(
-    (status = 200, description = "It may go on"),
-    (status = 401, description = "It may not, with the reason: whoever has shown nothing is asked for a password"),
+    (status = 200, description = "It may go on", body = GoOn),
+    (status = 400, description = "`BAD_REQUEST`: it is no call of MediaMTX's", body = ApiError),
+    (status = 401, description = "It may not, with the reason: whoever has shown nothing is asked for a password", body = ApiError),
 ))]
 pub(super) async fn mediamtx(State(publishing): State<Arc<Publishing>>, body: Bytes) -> Response {
     let Ok(call) = serde_json::from_slice::<MediamtxCall>(&body) else {
@@ -139,7 +157,7 @@ pub(super) async fn mediamtx(State(publishing): State<Arc<Publishing>>, body: By
         _ => Err(PublishRefusal::Invalid),
     };
     match answer {
-        Ok(()) => StatusCode::OK.into_response(),
+        Ok(()) => Json(GoOn { allowed: true }).into_response(),
         Err(refusal) => ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refusal.to_string()).into_response(),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     playback::Playback,
     readiness::Readiness,
     relays::Relays,
-    servers::{inventory::Inventory, publishing::Publishing, reports::Reports},
+    servers::{entered::Entered, inventory::Inventory, publishing::Publishing, reports::Reports},
     store::{Store, settings::Tables},
 };
 use axum::extract::FromRef;
@@ -41,6 +41,7 @@ pub(crate) struct Http {
     pub(crate) clock: Clock,
     pub(crate) cluster_key: ClusterKey,
     pub(crate) commands: Arc<Commands>,
+    pub(crate) entered: Arc<Entered>,
     pub(crate) events: Arc<EventLog>,
     pub(crate) holds: Arc<Holds>,
     pub(crate) hooks: Arc<Hooks>,
@@ -81,6 +82,7 @@ parts! {
     clock: Clock,
     cluster_key: ClusterKey,
     commands: Arc<Commands>,
+    entered: Arc<Entered>,
     events: Arc<EventLog>,
     holds: Arc<Holds>,
     hooks: Arc<Hooks>,

@@ -1,13 +1,17 @@
 //! The servers and their load: what origins report, what the settings list, and what each device was given.
 
-use crate::{clock::Clock, config::StaticServer, store::allocations::AllocationRow};
+use crate::{
+    clock::Clock,
+    config::{ServerUrl, StaticServer},
+    store::allocations::AllocationRow,
+};
 use sightline_placement::{Candidate, Wanted, choose};
 use sightline_signal::{
     DeviceId,
     report::{OriginPull, OriginRecordings, OriginReport, OriginStream, REPORT_INTERVAL_SEC, REPORTS_MISSED_MAX},
 };
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -35,6 +39,10 @@ impl std::fmt::Debug for Inventory {
 struct Tables {
     servers: BTreeMap<String, ServerEntry>,
     allocations: HashMap<DeviceId, AllocationRow>,
+    /// Of the servers, those that were entered by the API or the command line.
+    entered: BTreeSet<String>,
+    /// They are given no cameras.
+    draining: BTreeSet<String>,
 }
 
 struct ServerEntry {
@@ -53,6 +61,8 @@ pub(crate) struct ServerView {
     /// `origin`, or `external` for one entered by hand.
     pub(crate) kind: &'static str,
     pub(crate) alive: bool,
+    /// It is given no cameras, and those that it had were called away.
+    pub(crate) draining: bool,
     pub(crate) rtmp_url: String,
     pub(crate) rtmps_url: String,
     pub(crate) http_url: String,
@@ -127,8 +137,28 @@ pub(crate) struct ChosenServer {
 pub(crate) struct TooManyOrigins;
 
 impl ServerEntry {
+    fn of_others(server: &StaticServer) -> Self {
+        let is_secure = server.rtmp_url.is_secure();
+        let url = |is_it: bool| if is_it { server.rtmp_url.reveal().to_owned() } else { String::new() };
+        let report = OriginReport {
+            server_id: server.id.clone(),
+            name: if server.name.is_empty() { server.id.clone() } else { server.name.clone() },
+            region: server.region.clone(),
+            rtmp_url: url(!is_secure),
+            rtmps_url: url(is_secure),
+            capacity_kbps: server.capacity_kbps,
+            ..OriginReport::default()
+        };
+        Self { report, reported_at: None }
+    }
+
     fn is_alive(&self, now: Instant) -> bool {
         self.reported_at.is_none_or(|at| now.duration_since(at) < DEAD_AFTER)
+    }
+
+    /// Without user, password and query, which those of others may have.
+    fn shown(&self, url: &str) -> String {
+        if self.reported_at.is_some() || url.is_empty() { url.to_owned() } else { format!("{:?}", ServerUrl::from(url)) }
     }
 
     /// Where to publish, with the specification's slash at the end; `None` if it lacks the scheme.
@@ -140,22 +170,31 @@ impl ServerEntry {
 
 impl Inventory {
     pub(crate) fn new(externals: &[StaticServer], allocations: Vec<AllocationRow>, clock: Clock) -> Self {
-        let servers = externals.iter().map(|server| {
-            let is_secure = server.rtmp_url.is_secure();
-            let url = |is_it: bool| if is_it { server.rtmp_url.reveal().to_owned() } else { String::new() };
-            let report = OriginReport {
-                server_id: server.id.clone(),
-                name: if server.name.is_empty() { server.id.clone() } else { server.name.clone() },
-                region: server.region.clone(),
-                rtmp_url: url(!is_secure),
-                rtmps_url: url(is_secure),
-                capacity_kbps: server.capacity_kbps,
-                ..OriginReport::default()
-            };
-            (server.id.clone(), ServerEntry { report, reported_at: None })
-        });
+        let servers = externals.iter().map(|server| (server.id.clone(), ServerEntry::of_others(server))).collect();
         let allocations = allocations.into_iter().map(|row| (row.device.clone(), row)).collect();
-        Self { tables: Mutex::new(Tables { servers: servers.collect(), allocations }), clock }
+        let tables = Tables { servers, allocations, entered: BTreeSet::new(), draining: BTreeSet::new() };
+        Self { tables: Mutex::new(tables), clock }
+    }
+
+    /// The servers that were entered, whole, and those that are given no cameras; gives those of these that were given some until now. An id that an origin or the
+    /// settings have is theirs.
+    pub(crate) fn set_entered(&self, servers: &[StaticServer], draining: BTreeSet<String>) -> Vec<String> {
+        let mut tables = self.tables();
+        for id in std::mem::take(&mut tables.entered) {
+            tables.servers.remove(&id);
+        }
+        for server in servers.iter().filter(|server| !tables.servers.contains_key(&server.id)).collect::<Vec<_>>() {
+            tables.servers.insert(server.id.clone(), ServerEntry::of_others(server));
+            tables.entered.insert(server.id.clone());
+        }
+        let begun = draining.difference(&tables.draining).cloned().collect();
+        tables.draining = draining;
+        begun
+    }
+
+    /// Whether there is such a server.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.tables().servers.contains_key(id)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -171,6 +210,8 @@ impl Inventory {
             return Err(TooManyOrigins);
         }
         let entry = ServerEntry { reported_at: Some(now), report };
+        // An origin under the id of a server that was entered is that server from now on.
+        tables.entered.remove(&entry.report.server_id);
         let before = tables.servers.insert(entry.report.server_id.clone(), entry);
         Ok(before.is_none_or(|before| !before.is_alive(now)))
     }
@@ -207,7 +248,10 @@ impl Inventory {
                 region: &entry.report.region,
                 capacity_kbps: entry.report.capacity_kbps,
                 committed_kbps: committed.get(entry.report.server_id.as_str()).copied().unwrap_or(0),
-                is_usable: entry.is_alive(now) && !entry.report.is_edge && entry.publish_url(request.is_secure).is_some(),
+                is_usable: entry.is_alive(now)
+                    && !entry.report.is_edge
+                    && !tables.draining.contains(&entry.report.server_id)
+                    && entry.publish_url(request.is_secure).is_some(),
             })
             .collect();
         let wanted = Wanted { region: request.region, bitrate_kbps: request.bitrate_kbps };
@@ -240,8 +284,9 @@ impl Inventory {
                 region: report.region.clone(),
                 kind: if entry.reported_at.is_some() { "origin" } else { "external" },
                 alive,
-                rtmp_url: report.rtmp_url.clone(),
-                rtmps_url: report.rtmps_url.clone(),
+                draining: tables.draining.contains(&report.server_id),
+                rtmp_url: entry.shown(&report.rtmp_url),
+                rtmps_url: entry.shown(&report.rtmps_url),
                 http_url: report.http_url.clone(),
                 capacity_kbps: report.capacity_kbps,
                 committed_kbps: committed.get(report.server_id.as_str()).copied().unwrap_or(0),

@@ -1,5 +1,6 @@
 //! The media servers: who they are, how loaded they are, what they report.
 
+pub(crate) mod entered;
 pub(crate) mod id;
 pub(crate) mod inventory;
 pub(crate) mod lists;

@@ -22,6 +22,7 @@ pub(crate) mod playback_keys;
 pub(crate) mod relays;
 mod reserve;
 pub(crate) mod revocations;
+pub(crate) mod servers;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod signing_keys;

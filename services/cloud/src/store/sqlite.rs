@@ -36,7 +36,7 @@ const MIGRATE_LOCK: &str = "migrate.lock";
 /// How often whoever waits for it looks again: it takes some milliseconds, and far longer only for a large database of an old version.
 const MIGRATE_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// The steps that make the schema, by number. A step never changes once it was released: each database keeps its checksum.
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "start", include_str!("migrations/0001_start.sql")),
     (2, "device settings", include_str!("migrations/0002_device_settings.sql")),
     (3, "events answers cursors", include_str!("migrations/0003_events_answers_cursors.sql")),
@@ -47,6 +47,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "hooks", include_str!("migrations/0008_hooks.sql")),
     (9, "people", include_str!("migrations/0009_people.sql")),
     (11, "holds", include_str!("migrations/0011_holds.sql")),
+    (12, "servers", include_str!("migrations/0012_servers.sql")),
 ];
 
 /// The connections of a database.

@@ -15,7 +15,7 @@ use crate::{
     monitoring::Monitoring,
     mqtt::bus::Bus,
     readiness::Readiness,
-    servers::inventory::Inventory,
+    servers::{entered::Entered, inventory::Inventory},
     store::{Store, actor::Actor},
 };
 use changes::Changes;
@@ -36,6 +36,7 @@ pub(crate) struct Watch {
     pub(crate) clock: Clock,
     pub(crate) bus: Option<Bus>,
     pub(crate) inventory: Arc<Inventory>,
+    pub(crate) entered: Arc<Entered>,
     pub(crate) presence: Arc<Presence>,
     pub(crate) events: Arc<EventLog>,
     pub(crate) keys: SigningKeys,
@@ -58,6 +59,9 @@ impl Watch {
             self.refusals.sweep().await;
             if let Some(bus) = &self.bus {
                 changes.look(&self.store, bus, &self.events).await;
+            }
+            if let Err(error) = self.entered.refresh().await {
+                tracing::debug!(%error, "servers that were entered could not be read");
             }
             servers.look(&self.inventory, &self.events).await;
             self.readiness.look().await;

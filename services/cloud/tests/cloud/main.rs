@@ -17,4 +17,5 @@ mod requests;
 mod revocation;
 mod rights;
 mod server_hooks;
+mod servers;
 mod settings;

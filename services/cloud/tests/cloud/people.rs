@@ -106,6 +106,9 @@ fn lines() -> Vec<Line> {
         // What the whole installation is about.
         ("POST", "/api/v1/devices", json!({ "id": "cam-new" }), forbidden, forbidden, 201),
         ("GET", "/api/v1/servers", json!(null), forbidden, forbidden, 200),
+        ("POST", "/api/v1/servers", json!({ "id": "s", "rtmp_url": "rtmp://192.0.2.1/live" }), forbidden, forbidden, 201),
+        ("POST", "/api/v1/servers/s/drain", json!({ "drain": false }), forbidden, forbidden, 200),
+        ("DELETE", "/api/v1/servers/s", json!(null), forbidden, forbidden, 200),
         ("GET", "/api/v1/audit", json!(null), forbidden, forbidden, 200),
         ("GET", "/api/v1/relays", json!(null), forbidden, forbidden, 200),
         ("POST", "/api/v1/relays", json!({ "name": "p", "streams": "*", "url": "rtmp://192.0.2.1/live" }), forbidden, forbidden, 201),
@@ -221,6 +224,7 @@ async fn each_route_lets_each_role_do_what_the_table_says_and_tells_of_what_is_o
         let path = path.replace("HOLD-OF-ID", "{id}");
         let path = path.replace("/ID", "/{id}").replace("relays/r", "relays/{name}").replace("v1/relays/p", "v1/relays/{name}");
         let path = path.replace("users/new", "users/{name}").replace("hooks/x", "hooks/{id}").replace("tokens/x", "tokens/{id}");
+        let path = path.replace("servers/s", "servers/{id}");
         path.replace("relays/{name}elays", "relays")
     };
     let tried: BTreeSet<String> = lines().iter().map(|(method, path, ..)| format!("{method} {}", written(path))).collect();
