@@ -228,7 +228,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig::with_cases(16))]
 
         /// A small disk, holds, rules of one's own: after a day it is known what a month leaves.
         #[test]
@@ -259,12 +259,14 @@ mod tests {
                 prop_assert_eq!(files.iter().filter(|file| file.is_held).count(), held);
                 prop_assert!(files.iter().all(|file| file.own.is_none() || file.is_held || at(hour).duration_since(file.began) <= SignedDuration::from_hours(9)));
                 if hour == 72 {
-                    foretold = forecast(&files, &rules, at(hour), u64::MAX - (1 << 50)).room;
+                    // When the newest has its length.
+                    foretold = forecast(&files, &rules, at(hour + 1), u64::MAX - (1 << 50)).room;
                 }
             }
             let oldest = files.iter().filter(|file| !file.is_held && file.own.is_none()).map(|file| file.began).min().unwrap();
-            let (kept, foretold) = (at(719).duration_since(oldest).as_secs_f64(), foretold.unwrap().as_secs_f64());
-            prop_assert!((0.9..1.1).contains(&(kept / foretold)), "{kept} s are kept, {foretold} s were foretold");
+            let (kept, foretold) = (at(720).duration_since(oldest).as_secs_f64(), foretold.unwrap().as_secs_f64());
+            // Whole files go: what is kept is known to a file's length, an hour here.
+            prop_assert!((kept - foretold).abs() <= foretold * 0.1 + 3_600.0, "{kept} s are kept, {foretold} s were foretold");
         }
 
         /// A month: each hour a file comes, and what goes is looked at.

@@ -123,7 +123,8 @@ fn a_file_above_the_preset_is_scaled_and_encoded_again() {
     );
     assert!(push.wait(Duration::from_secs(30)).success(), "{}", push.log());
     let frames = recorded(dir.path(), "small", 40).len();
-    assert!((45..=62).contains(&frames), "{frames} frames of 4 s at 15 fps");
+    // Half of the 120 that the file has; a machine that is busy for a moment sends a few less or more.
+    assert!((45..=75).contains(&frames), "{frames} frames of 4 s at 15 fps");
     let stream = media::probe(dir.path().join("small.flv").to_str().unwrap());
     assert_eq!((stream["width"].as_i64(), stream["height"].as_i64()), (Some(640), Some(360)));
 }

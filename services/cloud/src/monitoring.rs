@@ -171,6 +171,11 @@ fn announce() {
     for outcome in ["taken", "refused"] {
         counter!("sightline_server_reports_total", "outcome" => outcome).increment(0);
     }
+    for server in ["nginx", "srs", "mediamtx"] {
+        for outcome in ["granted", "refused"] {
+            counter!("sightline_server_questions_total", "server" => server, "outcome" => outcome).increment(0);
+        }
+    }
     for outcome in REQUEST_REFUSALS.map(ErrorCode::as_str).into_iter().chain(["OK"]) {
         counter!("sightline_stream_requests_total", "outcome" => outcome).increment(0);
     }
