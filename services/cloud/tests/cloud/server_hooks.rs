@@ -1,17 +1,17 @@
-//! Servers of others ask whether someone may publish: nginx-rtmp, SRS and MediaMTX, each in the words of its source.
+//! Servers of others ask whether someone may publish: nginx-rtmp (as the real module's call was seen), SRS and MediaMTX (as their documents have it).
 
 use crate::bench::{Bench, request};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// What SRS 5 posts (`srs_app_http_hooks.cpp`), the fields in its order.
+/// What SRS 5 posts.
 fn srs(action: &str, stream: &str, param: &str) -> String {
     format!(
         r#"{{"server_id":"vid-0xk989d","service_id":"382a6u9r","action":"{action}","client_id":"341w361a","ip":"192.0.2.7","vhost":"__defaultVhost__","app":"live","tcUrl":"rtmp://127.0.0.1:1935/live?vhost=__defaultVhost__","stream":"{stream}","param":"{param}","stream_url":"/live/{stream}","stream_id":"vid-124q9y3"}}"#
     )
 }
 
-/// What MediaMTX posts (`internal/auth/manager.go`), the fields in its order.
+/// What MediaMTX posts.
 fn mediamtx(action: &str, path: &str, query: &str, password: &str) -> String {
     format!(
         r#"{{"user":"","password":"{password}","token":"","ip":"192.0.2.7","action":"{action}","path":"{path}","protocol":"rtmp","id":"9c7cd0c6-7d2f-4c0f-a7a8-4b9b7a4a8d0f","query":"{query}"}}"#
